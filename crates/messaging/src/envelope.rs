@@ -1,0 +1,336 @@
+//! One CloudEvent.
+
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat};
+use saga_core::{CommandId, OutgoingCommand, Refusal, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::limits;
+
+/// A command, a reply or a domain event, with what all three have in common.
+#[derive(Clone)]
+pub struct Envelope {
+    /// The command that it is, answers, or follows from.
+    pub id: CommandId,
+    /// Who says it: `saga/orchestrator`, `saga/inventory`.
+    pub source: String,
+    /// Full protobuf name of the data.
+    pub type_name: String,
+    /// When its transaction took place, on that database's clock.
+    pub time: Option<Timestamp>,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+    /// Canonical JSON of the message.
+    pub data: Box<RawValue>,
+    /// What only one of the three has.
+    pub body: Body,
+}
+
+/// What only a command, a reply or an event has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// From the orchestrator to a participant.
+    Command(CommandBody),
+    /// From a participant to the orchestrators.
+    Reply(ReplyBody),
+    /// From a participant to whoever listens.
+    Event(EventBody),
+}
+
+/// What only a command has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandBody {
+    /// Which sending it is, from 1.
+    pub attempt: u32,
+    /// Place of its event in the order's stream.
+    pub sequence: u32,
+    /// The saga's definition.
+    pub definition: String,
+    /// Its version.
+    pub definition_version: u32,
+}
+
+/// What only a reply has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplyBody {
+    /// The answer.
+    pub outcome: Outcome,
+    /// Whether it repeats a recorded answer.
+    pub repeat: bool,
+    /// The saga's definition, so that a binary can leave alone what it does not host.
+    pub definition: String,
+    /// Its version.
+    pub definition_version: u32,
+}
+
+/// The answer of a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// The effect happened; the data is the reply message.
+    Done,
+    /// The effect did not and will not happen; the data is a [`Refusal`].
+    Refused,
+    /// The action came after its compensation; the data is empty.
+    TooLate,
+}
+
+/// What only a domain event has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventBody {
+    /// Its place in the order's stream: consumers order by it.
+    pub sequence: u32,
+}
+
+/// A message that can never be handled, and why. It goes to the quarantine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Poison {
+    /// For the operator.
+    pub reason: String,
+    /// The command's id, where it could be read.
+    pub id: Option<CommandId>,
+}
+
+impl Poison {
+    /// Poison of which nothing but the reason is known.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), id: None }
+    }
+}
+
+/// Type name of a refusal's data.
+const REFUSAL: &str = "saga.types.v1.Refusal";
+/// Type name of a late action's answer.
+const TOO_LATE: &str = "saga.types.v1.TooLate";
+
+impl Envelope {
+    /// The envelope of a command that a turn decided to send.
+    #[must_use]
+    pub fn command(command: OutgoingCommand, source: &str, time: Timestamp) -> Self {
+        Self {
+            id: command.id,
+            source: source.to_owned(),
+            type_name: command.payload.type_name.to_owned(),
+            time: Some(time),
+            traceparent: command.traceparent,
+            data: command.payload.data,
+            body: Body::Command(CommandBody {
+                attempt: command.attempt,
+                sequence: command.sequence,
+                definition: command.definition.to_owned(),
+                definition_version: command.definition_version,
+            }),
+        }
+    }
+
+    /// Type name and data of a refusal.
+    ///
+    /// # Panics
+    /// Never: a refusal is two strings.
+    #[must_use]
+    pub fn refusal(refusal: &Refusal) -> (String, Box<RawValue>) {
+        let data = serde_json::value::to_raw_value(refusal).expect("two strings are JSON");
+        (REFUSAL.to_owned(), data)
+    }
+
+    /// The refusal in a reply that is one.
+    ///
+    /// # Errors
+    /// If the data is none: the reply is poison.
+    pub fn read_refusal(&self) -> Result<Refusal, Poison> {
+        serde_json::from_str(self.data.get()).map_err(|error| Poison {
+            reason: format!("not a refusal: {error}"),
+            id: Some(self.id.clone()),
+        })
+    }
+
+    /// Type name and data of the answer to an action that came after its compensation.
+    ///
+    /// # Panics
+    /// Never: the data is a constant.
+    #[must_use]
+    pub fn too_late() -> (String, Box<RawValue>) {
+        (TOO_LATE.to_owned(), RawValue::from_string("{}".to_owned()).expect("valid JSON"))
+    }
+
+    /// Reads one CloudEvent.
+    ///
+    /// # Errors
+    /// If it is none of ours. It never will be: quarantine it.
+    pub fn read(json: &RawValue) -> Result<Self, Poison> {
+        let wire: Wire<'_> = serde_json::from_str(json.get())
+            .map_err(|error| Poison::new(format!("not a CloudEvent: {error}")))?;
+        wire.into_envelope()
+    }
+
+    /// Writes the CloudEvent as JSON.
+    ///
+    /// # Panics
+    /// Never: every field is a string, a number or JSON already.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(&Wire::of(self)).expect("an envelope is JSON")
+    }
+}
+
+impl fmt::Debug for Envelope {
+    /// Leaves the data out: it may hold a payment token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Envelope")
+            .field("id", &self.id.to_string())
+            .field("source", &self.source)
+            .field("type_name", &self.type_name)
+            .field("body", &self.body)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The attributes as they stand in the JSON. Unknown ones are ignored, so that
+/// old and new can run side by side.
+#[derive(Serialize, Deserialize)]
+struct Wire<'a> {
+    specversion: String,
+    id: String,
+    source: String,
+    #[serde(rename = "type")]
+    type_name: String,
+    subject: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    datacontenttype: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    traceparent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    attempt: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    sequence: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    definition: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    definitionversion: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    outcome: Option<Outcome>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    repeat: Option<bool>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+impl<'a> Wire<'a> {
+    fn of(envelope: &'a Envelope) -> Self {
+        let mut wire = Self {
+            specversion: "1.0".to_owned(),
+            id: envelope.id.to_string(),
+            source: envelope.source.clone(),
+            type_name: envelope.type_name.clone(),
+            subject: envelope.id.saga.to_string(),
+            time: envelope.time.and_then(rfc3339),
+            datacontenttype: Some("application/json".to_owned()),
+            traceparent: envelope.traceparent.clone(),
+            attempt: None,
+            sequence: None,
+            definition: None,
+            definitionversion: None,
+            outcome: None,
+            repeat: None,
+            data: &envelope.data,
+        };
+        match &envelope.body {
+            Body::Command(command) => {
+                wire.attempt = Some(command.attempt);
+                wire.sequence = Some(sequence_text(command.sequence));
+                wire.definition = Some(command.definition.clone());
+                wire.definitionversion = Some(command.definition_version);
+            }
+            Body::Reply(reply) => {
+                wire.outcome = Some(reply.outcome);
+                wire.repeat = reply.repeat.then_some(true);
+                wire.definition = Some(reply.definition.clone());
+                wire.definitionversion = Some(reply.definition_version);
+            }
+            Body::Event(event) => wire.sequence = Some(sequence_text(event.sequence)),
+        }
+        wire
+    }
+
+    fn into_envelope(self) -> Result<Envelope, Poison> {
+        let id: CommandId = self
+            .id
+            .parse()
+            .map_err(|error| Poison::new(format!("the id {:?} is {error}", cut(&self.id))))?;
+        let poison = |reason: String| Poison { reason, id: Some(id.clone()) };
+        if self.specversion != "1.0" {
+            return Err(poison(format!("CloudEvents version {:?}", cut(&self.specversion))));
+        }
+        if self.subject != id.saga.to_string() {
+            return Err(poison(format!(
+                "the subject {:?} is not the saga of the id",
+                cut(&self.subject)
+            )));
+        }
+        if self.data.get().len() > limits::MAX_DATA_BYTES {
+            return Err(poison(format!("{} bytes of data", self.data.get().len())));
+        }
+        let sequence = match &self.sequence {
+            Some(text) => Some(
+                text.parse::<u32>()
+                    .map_err(|_| poison(format!("the sequence {:?} is no number", cut(text))))?,
+            ),
+            None => None,
+        };
+        let body = match (self.outcome, self.attempt, sequence) {
+            (Some(outcome), _, _) => Body::Reply(ReplyBody {
+                outcome,
+                repeat: self.repeat.unwrap_or(false),
+                definition: self.definition.ok_or_else(|| poison("no definition".into()))?,
+                definition_version: self
+                    .definitionversion
+                    .ok_or_else(|| poison("no definitionversion".into()))?,
+            }),
+            (None, Some(attempt), Some(sequence)) => Body::Command(CommandBody {
+                attempt,
+                sequence,
+                definition: self.definition.ok_or_else(|| poison("no definition".into()))?,
+                definition_version: self
+                    .definitionversion
+                    .ok_or_else(|| poison("no definitionversion".into()))?,
+            }),
+            (None, None, Some(sequence)) => Body::Event(EventBody { sequence }),
+            (None, _, None) => return Err(poison("neither command, reply nor event".into())),
+        };
+        Ok(Envelope {
+            source: self.source,
+            type_name: self.type_name,
+            time: self.time.as_deref().and_then(micros),
+            // Whatever is no trace context is dropped: it is not worth a message.
+            traceparent: self.traceparent.filter(|t| t.len() == 55 && t.is_ascii()),
+            data: self.data.to_owned(),
+            body,
+            id,
+        })
+    }
+}
+
+/// Zero-padded, as the sequence extension of CloudEvents wants it: the order of
+/// the texts is the order of the numbers.
+fn sequence_text(sequence: u32) -> String {
+    format!("{sequence:04}")
+}
+
+fn rfc3339(at: Timestamp) -> Option<String> {
+    let at = DateTime::from_timestamp_micros(at.0)?;
+    Some(at.to_rfc3339_opts(SecondsFormat::Micros, true))
+}
+
+fn micros(text: &str) -> Option<Timestamp> {
+    DateTime::parse_from_rfc3339(text).ok().map(|at| Timestamp(at.timestamp_micros()))
+}
+
+/// A stranger's text, short enough for a reason.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(80)]
+}

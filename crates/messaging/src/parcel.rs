@@ -1,0 +1,57 @@
+//! A broker message that carries many envelopes.
+
+use serde_json::value::RawValue;
+
+use crate::{Envelope, Poison, limits};
+
+/// Content type of a parcel: a CloudEvents JSON batch.
+pub const BATCH: &str = "application/cloudevents-batch+json";
+/// Content type of a single domain event.
+pub const SINGLE: &str = "application/cloudevents+json";
+
+/// Reads a parcel. Each member is sound or poison on its own.
+///
+/// # Errors
+/// If the body is no JSON array at all: the whole of it is poison.
+pub fn read(body: &[u8]) -> Result<Vec<Result<Envelope, (Poison, String)>>, Poison> {
+    if body.len() > limits::MAX_BODY_BYTES {
+        return Err(Poison::new(format!("a body of {} bytes", body.len())));
+    }
+    let text = std::str::from_utf8(body)
+        .map_err(|error| Poison::new(format!("the body is not UTF-8: {error}")))?;
+    let members: Vec<&RawValue> = serde_json::from_str(text)
+        .map_err(|error| Poison::new(format!("the body is no JSON array: {error}")))?;
+    if members.is_empty() {
+        return Err(Poison::new("an empty parcel"));
+    }
+    let member =
+        |raw: &RawValue| Envelope::read(raw).map_err(|poison| (poison, raw.get().to_owned()));
+    Ok(members.into_iter().map(member).collect())
+}
+
+/// Writes envelopes as parcels, in their order, within the bounds on members
+/// and bytes. Says of each which of the envelopes it carries.
+#[must_use]
+pub fn write(envelopes: &[Envelope]) -> Vec<(std::ops::Range<usize>, Vec<u8>)> {
+    let mut parcels = Vec::new();
+    let mut body = Vec::new();
+    let mut first = 0;
+    for (index, envelope) in envelopes.iter().enumerate() {
+        let json = envelope.to_json();
+        // The bytes with a comma before it and the closing bracket.
+        let full = index - first >= limits::MAX_PARCEL_MEMBERS
+            || body.len() + json.len() + 2 > limits::MAX_PARCEL_BYTES;
+        if index > first && full {
+            body.push(b']');
+            parcels.push((first..index, std::mem::take(&mut body)));
+            first = index;
+        }
+        body.push(if index == first { b'[' } else { b',' });
+        body.extend_from_slice(json.as_bytes());
+    }
+    if !body.is_empty() {
+        body.push(b']');
+        parcels.push((first..envelopes.len(), body));
+    }
+    parcels
+}

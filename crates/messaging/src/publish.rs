@@ -1,0 +1,40 @@
+//! Publishing until it is taken.
+
+use std::time::Duration;
+
+use crate::{Message, PublishError, Transport};
+
+/// Pause before the first repetition; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Longest pause while the broker is away: short enough that nobody notices
+/// once it is back.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How often a message that the broker refuses is offered again. A queue that is
+/// being declared comes within that; one that does not exist never will.
+const REFUSALS: u32 = 3;
+
+/// Publishes messages until each is confirmed, however long the broker is away.
+/// Messages that it refuses again and again are given up and returned: what they
+/// were for is sent again when the saga's `wake_at` passes.
+///
+/// The caller bounds memory by waiting for this before it takes on more.
+pub async fn publish<T: Transport>(transport: &T, mut messages: Vec<Message>) -> Vec<Message> {
+    let mut pause = FIRST_PAUSE;
+    let mut refusals = 0;
+    while !messages.is_empty() {
+        match transport.publish(messages.clone()).await {
+            Ok(()) => return Vec::new(),
+            Err(PublishError::Unavailable(_)) => {}
+            Err(PublishError::Refused(refused)) => {
+                messages = refused.into_iter().map(|(index, _)| messages[index].clone()).collect();
+                refusals += 1;
+                if refusals > REFUSALS {
+                    return messages;
+                }
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    messages
+}

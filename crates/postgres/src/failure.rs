@@ -1,0 +1,52 @@
+//! What a database error lets its caller do.
+
+use saga_core::Failure;
+use sqlx::{Error, Postgres, Transaction};
+
+/// Sorts an error by what its caller can do.
+#[must_use]
+pub fn failure(error: Error) -> Failure {
+    let text = error.to_string();
+    match &error {
+        Error::Database(database) => match database.code().as_deref() {
+            // Serialization failure, deadlock, lock time-out, unique violation
+            // between two that were first.
+            Some("40001" | "40P01" | "55P03" | "23505") => Failure::Conflict(text),
+            // Connection exceptions, out of resources, shutting down, idle in
+            // transaction for too long, statement time-out, read-only after a failover.
+            Some(code)
+                if code.starts_with("08")
+                    || code.starts_with("53")
+                    || code.starts_with("57")
+                    || matches!(code, "25P03" | "25P02" | "25006" | "58030") =>
+            {
+                Failure::Unavailable(text)
+            }
+            Some(_) | None => Failure::Permanent(text),
+        },
+        Error::Io(_)
+        | Error::Tls(_)
+        | Error::Protocol(_)
+        | Error::PoolTimedOut
+        | Error::PoolClosed
+        | Error::WorkerCrashed
+        | Error::BeginFailed => Failure::Unavailable(text),
+        _ => Failure::Permanent(text),
+    }
+}
+
+/// Commits. A lost answer is unknown, not failed.
+///
+/// # Errors
+/// [`Failure::UnknownCommit`] when the connection broke before the answer came.
+pub async fn commit(tx: Transaction<'_, Postgres>) -> Result<(), Failure> {
+    match tx.commit().await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(match failure(error) {
+            Failure::Unavailable(text) => Failure::UnknownCommit(text),
+            known @ (Failure::Conflict(_) | Failure::UnknownCommit(_) | Failure::Permanent(_)) => {
+                known
+            }
+        }),
+    }
+}

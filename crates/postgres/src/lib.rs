@@ -1,0 +1,24 @@
+//! Postgres: pools with safe settings, what its errors let a caller do,
+//! migrations, and the participants' [`Inbox`].
+//!
+//! The sagas' own store is in `orchestrator/store`: a service that uses this
+//! crate never builds the engine.
+//!
+//! Read first: [`failure`] and [`Inbox`].
+
+mod failure;
+mod inbox;
+mod migrate;
+mod pool;
+mod provision;
+
+pub use failure::{commit, failure};
+pub use inbox::{INBOX, Inbox};
+pub use migrate::{MigrateError, check, migrate};
+pub use pool::{ConnectError, PoolSettings, connect};
+pub use provision::{ProvisionError, provision};
+
+/// A pool of connections to one database.
+pub type Pool = sqlx::PgPool;
+/// A crate's migrations.
+pub type Migrations = sqlx::migrate::Migrator;

@@ -1,0 +1,105 @@
+//! Making databases and their roles, for `saga setup`.
+
+use std::str::FromStr;
+
+use percent_encoding::percent_decode_str;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
+
+/// A database or role that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ProvisionError {
+    /// The URL lacks a user, a password or a database name. It is not shown.
+    #[error("the database URL must be of the form postgres://user:password@host:port/name")]
+    Url,
+    /// The administrator's connection failed, or lacks the right.
+    #[error("cannot make database {database:?} with role {role:?}: {source}")]
+    Failed {
+        /// The database.
+        database: String,
+        /// Its owner.
+        role: String,
+        /// What sqlx said.
+        source: sqlx::Error,
+    },
+}
+
+/// Makes the database of `url` and the role that owns it, if they are missing,
+/// and sets the role's password. Everybody else is kept out of the database.
+/// Idempotent.
+///
+/// # Errors
+/// [`ProvisionError`].
+pub async fn provision(admin_url: &str, url: &str) -> Result<(), ProvisionError> {
+    let admin = PgConnectOptions::from_str(admin_url).map_err(|_| ProvisionError::Url)?;
+    let owner = PgConnectOptions::from_str(url).map_err(|_| ProvisionError::Url)?;
+    let database = owner.get_database().ok_or(ProvisionError::Url)?.to_owned();
+    let role = owner.get_username().to_owned();
+    let password = password(url).ok_or(ProvisionError::Url)?;
+    let failed = |source| ProvisionError::Failed {
+        database: database.clone(),
+        role: role.clone(),
+        source,
+    };
+    let mut admin = PgConnection::connect_with(&admin).await.map_err(failed)?;
+    let result = async {
+        let known = exists(&mut admin, "SELECT 1 FROM pg_roles WHERE rolname = $1", &role).await?;
+        let verb = if known { "ALTER" } else { "CREATE" };
+        // Identifiers and literals are quoted by the server itself.
+        let create: String =
+            sqlx::query_scalar("SELECT format('%s ROLE %I LOGIN PASSWORD %L', $1, $2, $3)")
+                .bind(verb)
+                .bind(&role)
+                .bind(&password)
+                .fetch_one(&mut admin)
+                .await?;
+        sqlx::query(AssertSqlSafe(create)).execute(&mut admin).await?;
+        if !exists(&mut admin, "SELECT 1 FROM pg_database WHERE datname = $1", &database).await? {
+            let create: String = sqlx::query_scalar("SELECT format('CREATE DATABASE %I OWNER %I', $1, $2)")
+                .bind(&database)
+                .bind(&role)
+                .fetch_one(&mut admin)
+                .await?;
+            sqlx::query(AssertSqlSafe(create)).execute(&mut admin).await?;
+        }
+        let close: String =
+            sqlx::query_scalar("SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', $1)")
+                .bind(&database)
+                .fetch_one(&mut admin)
+                .await?;
+        sqlx::query(AssertSqlSafe(close)).execute(&mut admin).await?;
+        Ok::<(), sqlx::Error>(())
+    }
+    .await;
+    result.map_err(failed)
+}
+
+async fn exists(
+    admin: &mut PgConnection,
+    query: &'static str,
+    name: &str,
+) -> Result<bool, sqlx::Error> {
+    Ok(sqlx::query(query).bind(name).fetch_optional(admin).await?.is_some())
+}
+
+/// The password in a URL. sqlx reads it but does not give it back.
+fn password(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let (credentials, _) = rest.split_once('@')?;
+    let (_, password) = credentials.split_once(':')?;
+    let password = percent_decode_str(password).decode_utf8().ok()?;
+    (!password.is_empty()).then(|| password.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_read_as_the_url_means_it() {
+        let url = "postgres://saga:p%40ss%2Fword@127.0.0.1:5432/saga";
+        assert_eq!(password(url).as_deref(), Some("p@ss/word"));
+        for url in ["postgres://saga@host/saga", "saga", "postgres://saga:@host/saga"] {
+            assert_eq!(password(url), None, "{url}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Consuming one queue: a connection of its own, so that what ails one queue
+//! leaves the others alone.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, future::try_join_all};
+use lapin::{
+    Channel, Connection,
+    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    types::FieldTable,
+};
+use saga_messaging::{Ack, Delivery, Queue};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Topology, death,
+    error::Failure,
+    link::{self, Link, Outages, Purpose, SETUP_LIMIT, within},
+    topology::DECLARE_AGAIN_AFTER,
+    window::{Frame, Window},
+};
+
+/// How long deliveries that are being handled may still be acknowledged after
+/// the consumer was dropped or the transport closed.
+const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+/// Writing an acknowledgement takes no round trip: this long means that the
+/// socket takes nothing any more.
+const WRITE_LIMIT: Duration = Duration::from_secs(5);
+/// A consumer that gets nothing for so long, with nothing out, gets a new channel.
+const RENEW_AFTER: Duration = Duration::from_secs(10);
+
+/// The consumption of one queue, which must be run.
+pub(crate) struct Consumption {
+    pub(crate) link: Arc<Link>,
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) queue: Queue,
+    pub(crate) prefetch: u16,
+    /// Cancelled when the transport is closed.
+    pub(crate) closing: CancellationToken,
+}
+
+/// One connection's channel and what is out on it.
+struct Session<'a> {
+    connection: &'a Connection,
+    channel: Channel,
+    consumer: lapin::Consumer,
+    /// What is consumed, and how much of it may be out.
+    terms: &'a Consumption,
+    window: Window,
+    last_delivery: Instant,
+    /// The acknowledgements of this channel. Those of earlier ones go nowhere.
+    ack: mpsc::UnboundedSender<u64>,
+    acks: mpsc::UnboundedReceiver<u64>,
+}
+
+/// How a session ends that did not fail.
+enum End {
+    /// For good.
+    Stop,
+    /// With another channel.
+    Renew,
+}
+
+impl Consumption {
+    /// Runs until the receiver is dropped or the transport is closed, however
+    /// often the connection breaks.
+    pub(crate) async fn run(self, to: mpsc::Sender<Delivery>) {
+        let mut outages = Outages::new(Purpose::Consume);
+        loop {
+            let connected = tokio::select! {
+                connection = self.link.open(Purpose::Consume) => connection,
+                () = self.ended(&to) => return,
+            };
+            let failure = match connected {
+                Ok(connection) => match self.session(&connection, &to, &mut outages).await {
+                    Ok(settling) => {
+                        // The consumer sees its end, and what it still holds can be settled.
+                        drop(to);
+                        settling.settle().await;
+                        return link::close(&connection).await;
+                    }
+                    Err(failure) => {
+                        link::close(&connection).await;
+                        failure
+                    }
+                },
+                Err(failure) => failure,
+            };
+            if matches!(failure, Failure::Cancelled) {
+                tokio::time::sleep(DECLARE_AGAIN_AFTER).await;
+            }
+            tokio::select! {
+                go_on = outages.down(&failure, &self.closing) => if !go_on { return },
+                () = to.closed() => return,
+            }
+        }
+    }
+
+    async fn ended(&self, to: &mpsc::Sender<Delivery>) {
+        tokio::select! {
+            () = self.closing.cancelled() => {}
+            () = to.closed() => {}
+        }
+    }
+
+    /// Delivers over one connection. Ok when there is to be no other.
+    async fn session<'a>(
+        &'a self,
+        connection: &'a Connection,
+        to: &mpsc::Sender<Delivery>,
+        outages: &mut Outages,
+    ) -> Result<Session<'a>, Failure> {
+        loop {
+            let (channel, consumer) =
+                within(SETUP_LIMIT, "setting up a consumer", self.set_up(connection)).await?;
+            outages.up();
+            let (ack, acks) = mpsc::unbounded_channel();
+            let mut session = Session {
+                connection,
+                channel,
+                consumer,
+                terms: self,
+                window: Window::default(),
+                last_delivery: Instant::now(),
+                ack,
+                acks,
+            };
+            match session.deliver(to, self.ended(to)).await? {
+                End::Stop => return Ok(session),
+                End::Renew => {
+                    let closing = session.channel.close(200, "renewed".into());
+                    let closing = async { Ok(closing.await?) };
+                    within(WRITE_LIMIT, "closing a channel", closing).await?;
+                }
+            }
+        }
+    }
+
+    async fn set_up(&self, connection: &Connection) -> Result<(Channel, lapin::Consumer), Failure> {
+        let channel = connection.create_channel().await?;
+        self.topology.declare_for(&channel, &self.queue).await?;
+        channel.basic_qos(self.prefetch, BasicQosOptions::default()).await?;
+        let queue = self.topology.queue(&self.queue);
+        let options = BasicConsumeOptions::default();
+        let consumer = channel
+            .basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default())
+            .await?;
+        Ok((channel, consumer))
+    }
+}
+
+impl Session<'_> {
+    /// Moves deliveries out and acknowledgements in, until told to end.
+    async fn deliver(
+        &mut self,
+        to: &mpsc::Sender<Delivery>,
+        end: impl Future<Output = ()>,
+    ) -> Result<End, Failure> {
+        tokio::pin!(end);
+        let mut look = tokio::time::interval(link::LOOK_EVERY);
+        // Deliveries of an earlier connection may still fill the receiver.
+        let mut waiting = None;
+        loop {
+            tokio::select! {
+                () = &mut end => return Ok(End::Stop),
+                Some(tag) = self.acks.recv() => self.acknowledge(tag).await?,
+                room = to.reserve(), if waiting.is_some() => {
+                    if let (Ok(room), Some(delivery)) = (room, waiting.take()) {
+                        room.send(delivery);
+                    }
+                }
+                next = self.consumer.next(), if waiting.is_none() => {
+                    let next = next.ok_or(Failure::Cancelled)??;
+                    waiting = to.try_send(self.take(next)?).err().map(|full| match full {
+                        mpsc::error::TrySendError::Full(delivery)
+                        | mpsc::error::TrySendError::Closed(delivery) => delivery,
+                    });
+                }
+                _ = look.tick() => if self.look(waiting.is_some())? {
+                    return Ok(End::Renew);
+                },
+            }
+        }
+    }
+
+    /// Whether it is time for a new channel. After some accidents (a queue
+    /// deleted and made again in a moment is one) the broker counts this
+    /// consumer, and even messages as out, but sends it nothing. That cannot be
+    /// told from a quiet queue, so a quiet consumer is renewed now and then.
+    fn look(&self, waiting: bool) -> Result<bool, Failure> {
+        if !self.connection.status().connected() {
+            return Err(Failure::Ended("the connection is gone"));
+        }
+        let idle = self.window.is_empty() && !waiting;
+        Ok(idle && self.last_delivery.elapsed() >= RENEW_AFTER)
+    }
+
+    fn take(&mut self, delivery: lapin::message::Delivery) -> Result<Delivery, Failure> {
+        if !self.window.delivered(delivery.delivery_tag) {
+            return Err(Failure::Ended("a delivery is missing"));
+        }
+        self.last_delivery = Instant::now();
+        let properties = &delivery.properties;
+        let from_quarantine = self.terms.queue == Queue::Quarantine;
+        let death = from_quarantine.then(|| death::death(properties));
+        let owned = |text: &lapin::types::ShortString| text.as_str().to_owned();
+        Ok(Delivery {
+            content_type: properties.content_type().as_ref().map(owned),
+            redelivered: delivery.redelivered || death::redelivered(properties),
+            reply_to: properties.reply_to().as_ref().map(owned),
+            message_id: properties.message_id().as_ref().map(owned),
+            death: death.flatten(),
+            headers: death::texts(properties),
+            ack: Ack::new(delivery.delivery_tag, self.ack.clone()),
+            body: delivery.data.into(),
+        })
+    }
+
+    /// Acknowledges this one and whatever else has been dealt with by now.
+    async fn acknowledge(&mut self, tag: u64) -> Result<(), Failure> {
+        let mut tags = vec![tag];
+        while let Ok(tag) = self.acks.try_recv() {
+            tags.push(tag);
+        }
+        let frames = self.window.acknowledge(tags);
+        let write = |frame| {
+            let (tag, multiple) = match frame {
+                Frame::One(tag) => (tag, false),
+                Frame::UpTo(tag) => (tag, true),
+            };
+            self.channel.basic_ack(tag, BasicAckOptions { multiple })
+        };
+        let written = async { Ok(try_join_all(frames.into_iter().map(write)).await?) };
+        within(WRITE_LIMIT, "acknowledging", written).await.map(drop)
+    }
+
+    /// Takes no more deliveries, but waits for the acknowledgements of those
+    /// that somebody is still handling. The others go back to the queue.
+    async fn settle(mut self) {
+        let options = BasicCancelOptions::default();
+        let cancel = self.channel.basic_cancel(self.consumer.tag(), options);
+        if !matches!(tokio::time::timeout(WRITE_LIMIT, cancel).await, Ok(Ok(()))) {
+            return;
+        }
+        // From now on only those who hold deliveries keep the acknowledgements open.
+        let (nobody, _) = mpsc::unbounded_channel();
+        self.ack = nobody;
+        let acknowledging = async {
+            while let Some(tag) = self.acks.recv().await {
+                if self.acknowledge(tag).await.is_err() {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(SETTLE_LIMIT, acknowledging).await;
+    }
+}

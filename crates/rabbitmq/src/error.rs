@@ -1,0 +1,141 @@
+//! Why there is no connection.
+
+use std::time::Duration;
+
+use lapin::{
+    ErrorKind,
+    protocol::{AMQPError, AMQPErrorKind, AMQPHardError, AMQPSoftError},
+};
+
+/// Why there is no connection. Only [`ConnectError::Unreachable`] can pass by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Correct the setting.
+    #[error("the broker's URL is not of the form amqp://user:password@host:port/vhost: {0}")]
+    Url(String),
+    /// Correct the setting.
+    #[error("the broker's URL asks for amqps, but this program was built without TLS: use amqp")]
+    TlsNotBuilt,
+    /// Correct the setting.
+    #[error("the name {0:?} is longer than the 255 bytes that AMQP allows: shorten the prefix")]
+    NameTooLong(String),
+    /// Correct user or password.
+    #[error("the broker at {broker} refuses the login of {user:?}: check user and password")]
+    LoginRefused {
+        /// Host and port.
+        broker: String,
+        /// Who was refused.
+        user: String,
+    },
+    /// Correct the virtual host, or grant access to it.
+    #[error("the broker at {broker} refuses the virtual host {vhost:?}: {reason}")]
+    VirtualHostRefused {
+        /// Host and port.
+        broker: String,
+        /// Which was asked for.
+        vhost: String,
+        /// In the broker's words.
+        reason: String,
+    },
+    /// Grant the permissions.
+    #[error("{user:?} may not declare {name:?}; grant it the permission to configure: {reason}")]
+    Forbidden {
+        /// Who was refused.
+        user: String,
+        /// The exchange or queue.
+        name: String,
+        /// In the broker's words.
+        reason: String,
+    },
+    /// Delete the queue or exchange once nothing needs it, or use another prefix.
+    #[error(
+        "{name:?} is already declared with other arguments; once it is empty, delete it \
+         (rabbitmqctl delete_queue), or set another prefix: {reason}"
+    )]
+    DeclaredDifferently {
+        /// The exchange or queue.
+        name: String,
+        /// In the broker's words.
+        reason: String,
+    },
+    /// Try again later.
+    #[error("no broker at {broker} within {patience:?}: {reason}")]
+    Unreachable {
+        /// Host and port.
+        broker: String,
+        /// How long it was tried.
+        patience: Duration,
+        /// The last failure.
+        reason: String,
+    },
+}
+
+/// Why a connection, or something on it, came to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("{what} took longer than {limit:?}")]
+    Silent { what: &'static str, limit: Duration },
+    #[error(transparent)]
+    Broker(#[from] lapin::Error),
+    #[error(transparent)]
+    Network(#[from] std::io::Error),
+    #[error("declaring {name:?}: {error}")]
+    Declaring { name: String, error: lapin::Error },
+    #[error("the broker cancelled the consumer: its queue was deleted or moved")]
+    Cancelled,
+    #[error("{0}")]
+    Ended(&'static str),
+}
+
+impl Failure {
+    /// The failure that trying again will not mend, if it is one.
+    pub(crate) fn for_good(&self, address: &lapin::uri::AMQPUri) -> Option<ConnectError> {
+        let user = address.authority.userinfo.username.clone();
+        let broker = broker(address);
+        match self {
+            Self::Declaring { name, error } => {
+                let (name, error) = (name.clone(), amqp(error)?);
+                let reason = error.get_message().to_string();
+                match error.kind() {
+                    AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => {
+                        Some(ConnectError::DeclaredDifferently { name, reason })
+                    }
+                    AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
+                        Some(ConnectError::Forbidden { user, name, reason })
+                    }
+                    AMQPErrorKind::Soft(_) | AMQPErrorKind::Hard(_) => None,
+                }
+            }
+            Self::Broker(error) => {
+                let error = amqp(error)?;
+                match error.kind() {
+                    AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
+                        Some(ConnectError::LoginRefused { broker, user })
+                    }
+                    AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => {
+                        Some(ConnectError::VirtualHostRefused {
+                            broker,
+                            vhost: address.vhost.clone(),
+                            reason: error.get_message().to_string(),
+                        })
+                    }
+                    AMQPErrorKind::Soft(_) | AMQPErrorKind::Hard(_) => None,
+                }
+            }
+            Self::Silent { .. } | Self::Network(_) | Self::Cancelled | Self::Ended(_) => None,
+        }
+    }
+}
+
+/// Host and port, without the login.
+pub(crate) fn broker(address: &lapin::uri::AMQPUri) -> String {
+    format!("{}:{}", address.authority.host, address.authority.port)
+}
+
+fn amqp(error: &lapin::Error) -> Option<&AMQPError> {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => Some(error),
+        // Theirs, and not exhaustive: everything else is about the connection.
+        _ => None,
+    }
+}

@@ -1,0 +1,214 @@
+//! One connection at a time, and what to do between two of them.
+
+use std::{
+    future::Future,
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Settings, error::Failure};
+
+/// The first pause of an outage, and what it doubles up to.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// A connection that held this long was sound: its loss begins a new outage,
+/// with short pauses again.
+const SOUND_AFTER: Duration = Duration::from_secs(5);
+/// Opening channels and making the topology for the first time: a few dozen
+/// round trips, of which making a quorum queue is the slowest.
+pub(crate) const FIRST_SETUP_LIMIT: Duration = Duration::from_secs(20);
+/// The same when the queues exist. Short, because a broker that has just come
+/// back leaves some requests unanswered for ever (seen on 3.10, every other time).
+pub(crate) const SETUP_LIMIT: Duration = Duration::from_secs(5);
+/// A connection that is given up gets this long to say goodbye.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+/// How often a supervisor looks at its connection, should an event get lost.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How to reach the broker.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) address: AMQPUri,
+    name: String,
+    connect_timeout: Duration,
+    /// Whether the last attempt ended in silence.
+    silent: AtomicBool,
+}
+
+impl Link {
+    pub(crate) fn new(address: AMQPUri, settings: &Settings) -> Self {
+        Self {
+            address,
+            name: settings.name.clone(),
+            connect_timeout: settings.connect_timeout,
+            silent: AtomicBool::new(false),
+        }
+    }
+
+    /// Connects once, within the limit.
+    pub(crate) async fn open(&self, purpose: Purpose) -> Result<Connection, Failure> {
+        if self.silent.load(Ordering::Relaxed) {
+            within(self.connect_timeout, "connecting", self.knock()).await?;
+        }
+        let name = format!("{} ({})", self.name, purpose.as_str());
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let connecting = Connection::connect_uri(self.address.clone(), properties);
+        let connecting = async { Ok(Box::pin(connecting).await?) };
+        let opened = within(self.connect_timeout, "connecting", connecting).await;
+        let silent = matches!(opened, Err(Failure::Silent { .. }));
+        self.silent.store(silent, Ordering::Relaxed);
+        opened
+    }
+
+    /// Sees whether anybody answers. An attempt of lapin that nobody answers
+    /// leaves its thread behind until the socket breaks; with this it is one
+    /// thread an outage instead of one an attempt.
+    async fn knock(&self) -> Result<(), Failure> {
+        let authority = &self.address.authority;
+        let mut stream = TcpStream::connect((authority.host.as_str(), authority.port)).await?;
+        stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
+        stream.read_u8().await?;
+        Ok(())
+    }
+}
+
+/// What a connection is for: the broker shows it, and so do logs and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Setup,
+    Publish,
+    Consume,
+    Hints,
+}
+
+impl Purpose {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::Publish => "publish",
+            Self::Consume => "consume",
+            Self::Hints => "hints",
+        }
+    }
+}
+
+/// Waits for something, within a limit.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    what: &'static str,
+    something: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(limit, something).await {
+        Ok(result) => result,
+        Err(_) => Err(Failure::Silent { what, limit }),
+    }
+}
+
+/// Says goodbye to the broker, if it still listens.
+pub(crate) async fn close(connection: &Connection) {
+    if connection.status().connected() {
+        // It is of no use any more: an error would change nothing.
+        let _ = tokio::time::timeout(CLOSE_LIMIT, connection.close(200, "bye".into())).await;
+    }
+}
+
+/// Pauses that double up to a bound, each cut by a random part of up to a half,
+/// so that many processes do not come back in step.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    pauses: u32,
+}
+
+impl Backoff {
+    pub(crate) fn next(&mut self) -> Duration {
+        let full = FIRST_PAUSE.saturating_mul(1 << self.pauses.min(8)).min(LONGEST_PAUSE);
+        self.pauses += 1;
+        // Each RandomState has a key of its own: that is all the randomness needed.
+        let random = RandomState::new().build_hasher().finish() % 1_000;
+        full.mul_f64(1.0 - random as f64 / 2_000.0)
+    }
+}
+
+/// What a supervisor remembers over its connections.
+#[derive(Debug)]
+pub(crate) struct Outages {
+    purpose: Purpose,
+    state: State,
+    backoff: Backoff,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// There has been no connection yet, and nothing went wrong.
+    Starting,
+    Up {
+        since: Instant,
+    },
+    Down {
+        since: Instant,
+    },
+}
+
+impl Outages {
+    pub(crate) fn new(purpose: Purpose) -> Self {
+        Self { purpose, state: State::Starting, backoff: Backoff::default() }
+    }
+
+    /// A connection is set up.
+    pub(crate) fn up(&mut self) {
+        if let State::Down { since } = self.state {
+            let outage = since.elapsed();
+            metrics::counter!("saga_broker_reconnects_total", "connection" => self.purpose.as_str())
+                .increment(1);
+            tracing::info!(connection = self.purpose.as_str(), ?outage, "the broker is back");
+        }
+        if !matches!(self.state, State::Up { .. }) {
+            self.state = State::Up { since: Instant::now() };
+        }
+    }
+
+    /// A connection failed: waits until it is time for the next one. False when
+    /// there is to be none.
+    pub(crate) async fn down(&mut self, failure: &Failure, closing: &CancellationToken) -> bool {
+        let since = match self.state {
+            State::Down { since } => since,
+            State::Starting | State::Up { .. } => {
+                let connection = self.purpose.as_str();
+                tracing::warn!(connection, error = %failure, "no broker; connecting until it is back");
+                Instant::now()
+            }
+        };
+        if let State::Up { since } = self.state
+            && since.elapsed() > SOUND_AFTER
+        {
+            self.backoff = Backoff::default();
+        }
+        self.state = State::Down { since };
+        tokio::select! {
+            () = tokio::time::sleep(self.backoff.next()) => true,
+            () = closing.cancelled() => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_two_seconds_and_never_vanish() {
+        let mut backoff = Backoff::default();
+        let pauses: Vec<Duration> = (0..40).map(|_| backoff.next()).collect();
+        assert!(pauses[0] <= FIRST_PAUSE);
+        assert!(pauses.iter().all(|pause| *pause >= FIRST_PAUSE / 2 && *pause <= LONGEST_PAUSE));
+        assert!(pauses[39] >= LONGEST_PAUSE / 2);
+    }
+}

@@ -1,0 +1,383 @@
+//! Publishing: one connection, and a few channels with confirms.
+//!
+//! A channel belongs to one call at a time, and a call judges only once all its
+//! confirms are there. lapin hands a returned message to whichever confirm of
+//! the channel comes next; this way that is always one of the same call, and
+//! the number in the message's header tells which of its messages it was.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures::{
+    StreamExt,
+    future::{join_all, try_join_all},
+    pin_mut,
+};
+use lapin::{
+    Channel, Confirmation, Connection, Event,
+    message::BasicReturnMessage,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+};
+use saga_messaging::{Message, PublishError, Refused, Route};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Topology,
+    error::Failure,
+    link::{self, Link, Outages, Purpose, SETUP_LIMIT, within},
+    message::{self, Outgoing},
+    topology::DECLARE_AGAIN_AFTER,
+};
+
+/// Calls that publish side by side; more wait. Far above what one connection's
+/// thread can keep busy, far below the broker's limit of channels.
+const MAX_CHANNELS: u32 = 32;
+
+/// The publishing half of an adapter.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    topology: Arc<Topology>,
+    app_id: String,
+    timeout: Duration,
+    state: watch::Receiver<State>,
+    permits: Arc<Semaphore>,
+    next_id: AtomicI64,
+}
+
+/// What a publisher can use.
+#[derive(Clone, Debug)]
+enum State {
+    Connecting,
+    Up(Arc<Session>),
+    Closed,
+}
+
+/// A connection and its idle channels.
+#[derive(Debug)]
+struct Session {
+    connection: Connection,
+    idle: Mutex<Vec<Channel>>,
+    /// Cancelled by whoever finds it broken.
+    broken: CancellationToken,
+}
+
+/// What became of each message of a call.
+struct Verdict {
+    refused: Vec<(usize, Refused)>,
+}
+
+impl Publisher {
+    /// A publisher and the supervisor of its connection, which must be run.
+    pub(crate) fn new(
+        link: Arc<Link>,
+        topology: Arc<Topology>,
+        app_id: String,
+        timeout: Duration,
+    ) -> (Self, Supervisor) {
+        let (tell, state) = watch::channel(State::Connecting);
+        let permits = Arc::new(Semaphore::new(MAX_CHANNELS as usize));
+        let supervisor = Supervisor {
+            link,
+            topology: Arc::clone(&topology),
+            timeout,
+            tell,
+            permits: Arc::clone(&permits),
+        };
+        let next_id = AtomicI64::new(0);
+        (Self { topology, app_id, timeout, state, permits, next_id }, supervisor)
+    }
+
+    /// Publishes and waits for all confirms, within the timeout.
+    pub(crate) async fn publish(&self, messages: &[Message]) -> Result<(), PublishError> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let mut used = None;
+        let attempt = Box::pin(self.attempt(messages, &mut used));
+        let verdict = match tokio::time::timeout(self.timeout, attempt).await {
+            Ok(Ok(verdict)) => verdict,
+            Ok(Err(failure)) => {
+                if let Some((session, _)) = used {
+                    session.broken.cancel();
+                }
+                return Err(PublishError::Unavailable(failure.to_string()));
+            }
+            Err(_) => {
+                if let Some((session, since)) = used {
+                    session.accuse(since.elapsed(), self.timeout);
+                }
+                let reason = format!("no confirm within {:?}", self.timeout);
+                return Err(PublishError::Unavailable(reason));
+            }
+        };
+        count(messages, &verdict.refused);
+        if verdict.refused.is_empty() {
+            Ok(())
+        } else {
+            Err(PublishError::Refused(verdict.refused))
+        }
+    }
+
+    async fn attempt(
+        &self,
+        messages: &[Message],
+        used: &mut Option<(Arc<Session>, Instant)>,
+    ) -> Result<Verdict, Failure> {
+        let session = self.session().await?;
+        // What is written now would pile up in memory until the alarm ends.
+        if session.connection.status().blocked() {
+            return Err(Failure::Ended("it has blocked publishing: it is short of memory or disk"));
+        }
+        let permit = self.permits.acquire().await;
+        let _permit = permit.map_err(|_| Failure::Ended("the adapter is closed"))?;
+        *used = Some((Arc::clone(&session), Instant::now()));
+        let channel = session.channel().await?;
+        let verdict = self.publish_on(&channel, messages).await?;
+        if self.somebody_deleted_a_queue(messages, &verdict) {
+            tokio::time::sleep(DECLARE_AGAIN_AFTER).await;
+            self.topology.declare(&channel).await?;
+        }
+        // Only now: a channel with confirms outstanding is not for others.
+        session.put_back(channel);
+        Ok(verdict)
+    }
+
+    async fn session(&self) -> Result<Arc<Session>, Failure> {
+        let mut state = self.state.clone();
+        let closed = Failure::Ended("the adapter is closed");
+        let ready = |state: &State| match state {
+            State::Up(session) => !session.broken.is_cancelled(),
+            State::Closed => true,
+            State::Connecting => false,
+        };
+        match state.wait_for(ready).await.as_deref() {
+            Ok(State::Up(session)) => Ok(Arc::clone(session)),
+            Ok(State::Connecting | State::Closed) | Err(_) => Err(closed),
+        }
+    }
+
+    /// Publishes all, one behind the other, then waits for all confirms.
+    async fn publish_on(
+        &self,
+        channel: &Channel,
+        messages: &[Message],
+    ) -> Result<Verdict, Failure> {
+        let count = i64::try_from(messages.len()).expect("a call's messages fit in memory");
+        let first_id = self.next_id.fetch_add(count, Ordering::Relaxed);
+        let mut refused = Vec::new();
+        let mut sent = Vec::new();
+        for ((index, message), id) in messages.iter().enumerate().zip(first_id..) {
+            match message::lay_out(message, &self.topology, &self.app_id, id) {
+                Some(outgoing) => sent.push((index, id, outgoing)),
+                None => refused.push((index, Refused::Unroutable)),
+            }
+        }
+        let started = Instant::now();
+        let writes =
+            sent.iter().map(|(index, _, outgoing)| write(channel, outgoing, &messages[*index]));
+        let confirms = try_join_all(writes).await?;
+        let mut returned = HashSet::new();
+        let mut nacked = HashSet::new();
+        for (confirmation, (_, id, _)) in join_all(confirms).await.into_iter().zip(&sent) {
+            let back = match confirmation? {
+                Confirmation::Ack(back) => back,
+                Confirmation::Nack(back) => {
+                    nacked.insert(*id);
+                    back
+                }
+                Confirmation::NotRequested => {
+                    return Err(Failure::Ended("the channel gives no confirms"));
+                }
+            };
+            if let Some(back) = back {
+                returned.insert(id_of(&back)?);
+            }
+        }
+        metrics::histogram!("saga_publish_confirm_seconds").record(started.elapsed());
+        for (index, id, _) in sent {
+            if returned.contains(&id) {
+                refused.push((index, Refused::Unroutable));
+            } else if nacked.contains(&id) {
+                refused.push((index, Refused::Nacked));
+            }
+        }
+        refused.sort_unstable_by_key(|(index, _)| *index);
+        Ok(Verdict { refused })
+    }
+
+    /// A queue that this adapter has declared is gone: declared again, the next
+    /// attempt arrives.
+    fn somebody_deleted_a_queue(&self, messages: &[Message], verdict: &Verdict) -> bool {
+        let is_ours = |(index, why): &(usize, Refused)| match (&messages[*index].route, why) {
+            (_, Refused::Nacked) => false,
+            (Route::Command { participant }, _) => self.topology.knows(participant),
+            (Route::Reply { to }, _) => to == self.topology.reply_key(),
+            (Route::Event { .. }, _) => false,
+            (Route::Quarantine { .. }, _) => true,
+        };
+        verdict.refused.iter().any(is_ours)
+    }
+}
+
+async fn write(
+    channel: &Channel,
+    outgoing: &Outgoing,
+    message: &Message,
+) -> lapin::Result<lapin::PublisherConfirm> {
+    let options = BasicPublishOptions { mandatory: outgoing.mandatory, immediate: false };
+    let (exchange, key) = (outgoing.exchange.clone(), outgoing.key.clone());
+    let properties = outgoing.properties.clone();
+    channel.basic_publish(exchange, key, options, &message.body, properties).await
+}
+
+fn id_of(back: &BasicReturnMessage) -> Result<i64, Failure> {
+    message::publish_id(&back.properties).ok_or(Failure::Ended("it returned a stranger's message"))
+}
+
+fn count(messages: &[Message], refused: &[(usize, Refused)]) {
+    let mut refused = refused.iter().peekable();
+    for (index, message) in messages.iter().enumerate() {
+        match refused.next_if(|(at, _)| *at == index) {
+            None => {
+                let route = message::route_name(&message.route);
+                metrics::counter!("saga_messages_published_total", "route" => route).increment(1);
+            }
+            Some((_, why)) => {
+                let why = match why {
+                    Refused::Unroutable => "unroutable",
+                    Refused::Nacked => "nacked",
+                };
+                metrics::counter!("saga_messages_refused_total", "why" => why).increment(1);
+            }
+        }
+    }
+}
+
+impl Session {
+    async fn channel(&self) -> Result<Channel, Failure> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match idle {
+            Some(channel) => Ok(channel),
+            None => {
+                let channel = self.connection.create_channel().await?;
+                channel.confirm_select(ConfirmSelectOptions::default()).await?;
+                Ok(channel)
+            }
+        }
+    }
+
+    fn put_back(&self, channel: Channel) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
+    }
+
+    /// A call timed out after it had this connection for so long. If most of
+    /// the time went into waiting for a connection this one may be sound, and
+    /// if it is blocked another would be too.
+    fn accuse(&self, held: Duration, timeout: Duration) {
+        if held > timeout / 2 && !self.connection.status().blocked() {
+            self.broken.cancel();
+        }
+    }
+}
+
+/// Builds the publisher's connection, again and again.
+pub(crate) struct Supervisor {
+    link: Arc<Link>,
+    topology: Arc<Topology>,
+    timeout: Duration,
+    tell: watch::Sender<State>,
+    permits: Arc<Semaphore>,
+}
+
+impl Supervisor {
+    /// Runs until told to close.
+    pub(crate) async fn run(self, closing: CancellationToken) {
+        let mut outages = Outages::new(Purpose::Publish);
+        loop {
+            let Err(failure) = self.session(&mut outages, &closing).await else {
+                break;
+            };
+            self.tell.send_replace(State::Connecting);
+            if !outages.down(&failure, &closing).await {
+                break;
+            }
+        }
+        self.tell.send_replace(State::Closed);
+    }
+
+    async fn session(
+        &self,
+        outages: &mut Outages,
+        closing: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let connection = tokio::select! {
+            connected = self.connected() => connected?,
+            () = closing.cancelled() => return Ok(()),
+        };
+        let events = connection.events_listener();
+        let broken = CancellationToken::new();
+        let session = Arc::new(Session { connection, idle: Mutex::default(), broken });
+        self.tell.send_replace(State::Up(Arc::clone(&session)));
+        outages.up();
+        let end = self.watch(&session, events, closing).await;
+        if end.is_ok() {
+            self.tell.send_replace(State::Closed);
+            // Calls that are under way may finish; none begins any more.
+            let finished = self.permits.acquire_many(MAX_CHANNELS);
+            let _ = tokio::time::timeout(self.timeout, finished).await;
+        }
+        link::close(&session.connection).await;
+        end
+    }
+
+    async fn connected(&self) -> Result<Connection, Failure> {
+        let connection = self.link.open(Purpose::Publish).await?;
+        let declaring = async {
+            let channel = connection.create_channel().await?;
+            self.topology.declare(&channel).await?;
+            Ok(channel.close(200, "declared".into()).await?)
+        };
+        within(SETUP_LIMIT, "declaring the topology", declaring).await?;
+        Ok(connection)
+    }
+
+    async fn watch(
+        &self,
+        session: &Session,
+        events: impl futures::Stream<Item = Event>,
+        closing: &CancellationToken,
+    ) -> Result<(), Failure> {
+        pin_mut!(events);
+        let mut look = tokio::time::interval(link::LOOK_EVERY);
+        loop {
+            tokio::select! {
+                () = closing.cancelled() => return Ok(()),
+                () = session.broken.cancelled() => {
+                    return Err(Failure::Ended("publishing failed"));
+                }
+                event = events.next() => match event {
+                    Some(Event::Error(error)) => return Err(error.into()),
+                    Some(Event::ConnectionBlocked(reason)) => {
+                        tracing::warn!(reason, "the broker has blocked publishing");
+                    }
+                    Some(Event::ConnectionUnblocked) => {
+                        tracing::info!("the broker takes messages again");
+                    }
+                    // Theirs, and not exhaustive: nothing else is news.
+                    Some(_) => {}
+                    None => return Err(Failure::Ended("the connection is gone")),
+                },
+                _ = look.tick() => if !session.connection.status().connected() {
+                    return Err(Failure::Ended("the connection is gone"));
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What an adapter has to be told.
+
+use std::{fmt, time::Duration};
+
+use lapin::uri::AMQPUri;
+
+use crate::ConnectError;
+
+/// How often both sides show that they live, in seconds. A peer that is silent
+/// for twice as long is gone.
+const HEARTBEAT_SECONDS: u16 = 10;
+
+/// What an adapter has to be told. Begin with [`Settings::new`].
+#[derive(Clone)]
+pub struct Settings {
+    /// `amqp://user:password@host:port/vhost`. Never printed.
+    pub url: String,
+    /// Comes before the name of each exchange and queue. Two deployments on one
+    /// virtual host need different prefixes.
+    pub prefix: String,
+    /// What the broker shows for its connections, such as `saga orchestrator`.
+    pub name: String,
+    /// Routing key of the replies to this deployment's orchestrators.
+    pub deployment: String,
+    /// The participants whose command queues are declared.
+    pub participants: Vec<String>,
+    /// How often a message comes again before it goes to the quarantine.
+    pub delivery_limit: u32,
+    /// How long publishing and its confirms may take together.
+    pub publish_timeout: Duration,
+    /// How long one attempt to connect may take.
+    pub connect_timeout: Duration,
+    /// How long [`crate::RabbitMq::connect`] waits for a broker that is away.
+    pub patience: Duration,
+}
+
+impl Settings {
+    /// The defaults: no prefix, no participants, 10 redeliveries, 5 s for
+    /// publishing, 5 s for connecting, a minute of patience.
+    #[must_use]
+    pub fn new(url: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            prefix: String::new(),
+            name: name.into(),
+            deployment: "orchestrator".to_owned(),
+            participants: Vec::new(),
+            delivery_limit: 10,
+            publish_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(5),
+            patience: Duration::from_secs(60),
+        }
+    }
+
+    /// Where to connect to, and as whom.
+    pub(crate) fn address(&self) -> Result<AMQPUri, ConnectError> {
+        if self.url.starts_with("amqps:") {
+            return Err(ConnectError::TlsNotBuilt);
+        }
+        let mut address: AMQPUri = self.url.parse().map_err(|reason: String| {
+            // One of the parser's texts repeats the URL, and with it the password.
+            let tells_the_url = reason.contains(&self.url);
+            ConnectError::Url(if tells_the_url { "it has no host".to_owned() } else { reason })
+        })?;
+        if self.url.contains("@[") || self.url.contains("//[") {
+            // The parser would silently take it for localhost.
+            return Err(ConnectError::Url("an IPv6 address needs a host name".to_owned()));
+        }
+        address.query.heartbeat = Some(HEARTBEAT_SECONDS);
+        Ok(address)
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("url", &"(redacted)")
+            .field("prefix", &self.prefix)
+            .field("name", &self.name)
+            .field("deployment", &self.deployment)
+            .field("participants", &self.participants)
+            .field("delivery_limit", &self.delivery_limit)
+            .field("publish_timeout", &self.publish_timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("patience", &self.patience)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(url: &str) -> String {
+        Settings::new(url, "test").address().expect_err("a bad URL").to_string()
+    }
+
+    #[test]
+    fn a_url_that_is_none_is_refused_without_showing_its_password() {
+        for url in [
+            "amqp:guest:s3cret",
+            "amqp://guest:s3cret@host:99999/",
+            "http://guest:s3cret@host/",
+            "guest:s3cret@host",
+            "amqp://guest:s3cret@[::1]/",
+            "amqp://guest:s3cret@host/?heartbeat=often",
+            "",
+        ] {
+            let refusal = refusal(url);
+            assert!(refusal.contains("broker's URL"), "{refusal}");
+            assert!(!refusal.contains("s3cret"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn tls_is_refused_with_the_reason() {
+        assert!(refusal("amqps://host/").contains("without TLS"));
+    }
+
+    #[test]
+    fn settings_do_not_show_their_url() {
+        let shown = format!("{:?}", Settings::new("amqp://guest:s3cret@host/", "test"));
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
+}

@@ -1,0 +1,205 @@
+//! Which exchanges and queues there are.
+
+use std::time::Duration;
+
+use lapin::{
+    Channel, ExchangeKind,
+    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable, ShortString},
+};
+use saga_messaging::Queue;
+
+use crate::{ConnectError, Settings, error::Failure};
+
+/// Names longer than this do not exist in AMQP.
+const MAX_NAME_BYTES: usize = 255;
+
+/// A queue that somebody deleted is declared again only after this time. If it
+/// is back sooner (within 20 ms or so, measured on 3.10), the broker forgets to
+/// tell its consumers, and they wait for ever.
+pub(crate) const DECLARE_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// The names of a prefix's exchanges and queues.
+///
+/// ```text
+/// saga.commands    direct  key participant → queue saga.commands.{participant}
+/// saga.replies     direct  key deployment  → queue saga.replies
+/// shop.events      topic   key order.confirmed → whoever binds a queue
+/// saga.quarantine  fanout                  → queue saga.quarantine
+/// saga.hints       fanout, not durable     → one exclusive queue an adapter
+/// ```
+/// What a commands or replies queue gives up (expired, over its delivery limit)
+/// goes to the quarantine, at least once. The quarantine itself keeps everything.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    prefix: String,
+    deployment: String,
+    participants: Vec<String>,
+    delivery_limit: u32,
+}
+
+impl Topology {
+    /// The topology that these settings describe.
+    ///
+    /// # Errors
+    /// If a name would be too long.
+    pub fn new(settings: &Settings) -> Result<Self, ConnectError> {
+        let topology = Self {
+            prefix: settings.prefix.clone(),
+            deployment: settings.deployment.clone(),
+            participants: settings.participants.clone(),
+            delivery_limit: settings.delivery_limit,
+        };
+        let queues = topology.participants.iter().map(|name| topology.commands_queue(name));
+        let names = queues.chain([topology.quarantine(), topology.deployment.clone()]);
+        match names.into_iter().find(|name| name.len() > MAX_NAME_BYTES) {
+            Some(name) => Err(ConnectError::NameTooLong(name)),
+            None => Ok(topology),
+        }
+    }
+
+    /// Direct exchange of the commands; the routing key is the participant.
+    #[must_use]
+    pub fn commands(&self) -> String {
+        format!("{}saga.commands", self.prefix)
+    }
+
+    /// Direct exchange of the replies, and the queue; the routing key is the deployment.
+    #[must_use]
+    pub fn replies(&self) -> String {
+        format!("{}saga.replies", self.prefix)
+    }
+
+    /// Topic exchange of the domain events.
+    #[must_use]
+    pub fn events(&self) -> String {
+        format!("{}shop.events", self.prefix)
+    }
+
+    /// Exchange of what nobody can handle, and its queue.
+    #[must_use]
+    pub fn quarantine(&self) -> String {
+        format!("{}saga.quarantine", self.prefix)
+    }
+
+    /// Transient exchange of the hints.
+    #[must_use]
+    pub fn hints(&self) -> String {
+        format!("{}saga.hints", self.prefix)
+    }
+
+    /// Name of a queue.
+    #[must_use]
+    pub fn queue(&self, queue: &Queue) -> String {
+        match queue {
+            Queue::Commands { participant } => self.commands_queue(participant),
+            Queue::Replies => self.replies(),
+            Queue::Quarantine => self.quarantine(),
+        }
+    }
+
+    /// Where the replies to this deployment's commands go: a routing key of the
+    /// exchange of replies, which is all that a `reply_to` can ever name.
+    #[must_use]
+    pub fn reply_key(&self) -> &str {
+        &self.deployment
+    }
+
+    /// Whether this adapter declares the queue of that participant.
+    pub(crate) fn knows(&self, participant: &str) -> bool {
+        self.participants.iter().any(|known| known == participant)
+    }
+
+    /// Declares everything but the hints. Declaring again changes nothing, and
+    /// brings back what somebody deleted.
+    pub(crate) async fn declare(&self, channel: &Channel) -> Result<(), Failure> {
+        for (name, kind) in [
+            (self.quarantine(), ExchangeKind::Fanout),
+            (self.commands(), ExchangeKind::Direct),
+            (self.replies(), ExchangeKind::Direct),
+            (self.events(), ExchangeKind::Topic),
+        ] {
+            let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+            let name_on_the_wire = ShortString::from(name.as_str());
+            channel
+                .exchange_declare(name_on_the_wire, kind, options, FieldTable::default())
+                .await
+                .map_err(|error| Failure::Declaring { name, error })?;
+        }
+        let quarantine = self.quarantine();
+        self.declare_queue(channel, &quarantine, &quarantine, "", quorum()).await?;
+        let replies = self.replies();
+        let bounded = self.bounded();
+        self.declare_queue(channel, &replies, &replies, &self.deployment, bounded).await?;
+        for participant in &self.participants {
+            self.declare_commands(channel, participant).await?;
+        }
+        Ok(())
+    }
+
+    /// Declares what consuming one queue needs.
+    pub(crate) async fn declare_for(
+        &self,
+        channel: &Channel,
+        queue: &Queue,
+    ) -> Result<(), Failure> {
+        self.declare(channel).await?;
+        match queue {
+            Queue::Commands { participant } if !self.knows(participant) => {
+                self.declare_commands(channel, participant).await
+            }
+            Queue::Commands { .. } | Queue::Replies | Queue::Quarantine => Ok(()),
+        }
+    }
+
+    async fn declare_commands(&self, channel: &Channel, participant: &str) -> Result<(), Failure> {
+        let queue = self.commands_queue(participant);
+        let bounded = self.bounded();
+        self.declare_queue(channel, &queue, &self.commands(), participant, bounded).await
+    }
+
+    async fn declare_queue(
+        &self,
+        channel: &Channel,
+        name: &str,
+        exchange: &str,
+        key: &str,
+        arguments: FieldTable,
+    ) -> Result<(), Failure> {
+        let declaring = |error| Failure::Declaring { name: name.to_owned(), error };
+        let options = QueueDeclareOptions { durable: true, ..Default::default() };
+        channel.queue_declare(name.into(), options, arguments).await.map_err(declaring)?;
+        let options = QueueBindOptions::default();
+        channel
+            .queue_bind(name.into(), exchange.into(), key.into(), options, FieldTable::default())
+            .await
+            .map_err(declaring)
+    }
+
+    /// A quorum queue that gives up what cannot be delivered, without losing it.
+    fn bounded(&self) -> FieldTable {
+        let mut arguments = quorum();
+        // 3.x has no limit of its own, and 4.x drops what exceeds it unless told where to.
+        arguments
+            .insert("x-delivery-limit".into(), AMQPValue::LongLongInt(self.delivery_limit.into()));
+        arguments.insert("x-dead-letter-exchange".into(), text(&self.quarantine()));
+        arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+        // At-least-once is only had together with this.
+        arguments.insert("x-overflow".into(), text("reject-publish"));
+        arguments
+    }
+
+    fn commands_queue(&self, participant: &str) -> String {
+        format!("{}saga.commands.{participant}", self.prefix)
+    }
+}
+
+fn quorum() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), text("quorum"));
+    arguments
+}
+
+fn text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(text.into())
+}

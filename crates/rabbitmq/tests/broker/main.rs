@@ -1,0 +1,8 @@
+//! The adapter against a real broker. Tests that stop the broker start their own.
+
+mod connecting;
+mod consuming;
+mod hints;
+mod outages;
+mod publishing;
+mod setup;

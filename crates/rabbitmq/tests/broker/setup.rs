@@ -1,0 +1,93 @@
+//! What the tests share.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use lapin::{Channel, Connection, ConnectionProperties};
+use saga_messaging::{Consumer, Delivery, Message, Queue, Route, parcel};
+use saga_rabbitmq::{RabbitMq, Settings};
+use saga_test_support::Servers;
+
+/// Long against anything that a sound broker does, short against a hung test.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// Long enough that what has not come by then does not come.
+pub(crate) const NEVER: Duration = Duration::from_millis(500);
+
+/// Settings for the shared broker, under a prefix of this test alone.
+pub(crate) fn settings(hint: &str) -> Settings {
+    settings_for(Servers::shared().amqp_url(), hint)
+}
+
+/// The same for a certain broker.
+pub(crate) fn settings_for(url: String, hint: &str) -> Settings {
+    let mut settings = Settings::new(url, "saga test");
+    settings.prefix = Servers::shared().fresh_prefix(hint);
+    settings.participants = vec!["stock".to_owned()];
+    settings
+}
+
+pub(crate) async fn connect(settings: &Settings) -> RabbitMq {
+    let connecting = RabbitMq::connect(settings.clone());
+    tokio::time::timeout(SOON, connecting).await.expect("in time").expect("a broker")
+}
+
+/// A channel of a client that is not ours.
+pub(crate) async fn stranger(settings: &Settings) -> (Connection, Channel) {
+    let connection = Connection::connect(&settings.url, ConnectionProperties::default())
+        .await
+        .expect("a broker");
+    let channel = connection.create_channel().await.expect("a channel");
+    (connection, channel)
+}
+
+pub(crate) fn stock() -> Queue {
+    Queue::Commands { participant: "stock".to_owned() }
+}
+
+pub(crate) fn message(route: Route, id: &str) -> Message {
+    Message {
+        route,
+        id: id.to_owned(),
+        content_type: parcel::BATCH,
+        body: Bytes::copy_from_slice(format!("[\"{id}\"]").as_bytes()),
+        expiry: None,
+        reply_to: None,
+        redelivered: false,
+    }
+}
+
+/// A command to the participant that every test has.
+pub(crate) fn command(id: &str) -> Message {
+    message(Route::Command { participant: "stock".to_owned() }, id)
+}
+
+/// Takes exactly so many deliveries.
+pub(crate) async fn take(consumer: &mut Consumer, count: usize) -> Vec<Delivery> {
+    let mut taken = Vec::new();
+    let taking = async {
+        while taken.len() < count {
+            let more = consumer.next(count - taken.len()).await;
+            assert!(!more.is_empty(), "the consumer ended");
+            taken.extend(more);
+        }
+    };
+    let in_time = tokio::time::timeout(SOON, taking).await.is_ok();
+    assert!(in_time, "{} of {count} deliveries in {SOON:?}", taken.len());
+    taken
+}
+
+/// Sees that nothing comes.
+pub(crate) async fn nothing(consumer: &mut Consumer) {
+    let more = tokio::time::timeout(NEVER, consumer.next(1)).await;
+    assert!(more.is_err(), "nothing was to come: {more:?}");
+}
+
+pub(crate) fn id(delivery: &Delivery) -> &str {
+    delivery.message_id.as_deref().expect("our messages have ids")
+}
+
+pub(crate) fn ids(deliveries: &[Delivery]) -> Vec<String> {
+    let mut ids: Vec<String> = deliveries.iter().map(|one| id(one).to_owned()).collect();
+    ids.sort();
+    ids
+}

@@ -1,0 +1,98 @@
+//! Logs and metrics of a process.
+//!
+//! Everybody else only uses the `tracing` and `metrics` facades; here they are
+//! given somewhere to go. Traces across processes travel as W3C context in the
+//! messages; nothing here knows of messages.
+//!
+//! Read first: [`Settings`] and [`start`].
+
+use std::{io, net::SocketAddr, str::FromStr};
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+/// Always added to the filter. The AMQP client logs returned messages with their
+/// bodies, which may hold payment tokens; our adapter logs what matters of it.
+const QUIET: [&str; 2] = ["lapin=off", "sqlx::query=off"];
+
+/// Upper bounds of the buckets of durations, in seconds.
+const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// Upper bounds of the buckets of sizes.
+const SIZES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+/// Where logs and metrics go.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which log lines: `info`, or `info,saga_engine=debug`.
+    pub filter: String,
+    /// How they look.
+    pub format: Format,
+    /// Where Prometheus finds `/metrics`, if anywhere.
+    pub metrics_listen: Option<SocketAddr>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Human,
+    /// One JSON object a line, for programs.
+    Json,
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "human" => Ok(Self::Human),
+            "json" => Ok(Self::Json),
+            _ => Err("is neither \"human\" nor \"json\"".to_owned()),
+        }
+    }
+}
+
+/// Telemetry that cannot be started. Correct the setting.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The filter is none.
+    #[error("the log filter {filter:?} is not understood: {source}")]
+    Filter {
+        /// As it was given.
+        filter: String,
+        /// What is wrong with it.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// The metrics' address cannot be used.
+    #[error("cannot serve metrics on {0}: {1}")]
+    Metrics(SocketAddr, metrics_exporter_prometheus::BuildError),
+}
+
+/// Sends logs to standard error and serves metrics. Call it once a process,
+/// inside its tokio runtime.
+///
+/// # Errors
+/// [`StartError`], before anything is started.
+pub fn start(settings: &Settings) -> Result<(), StartError> {
+    let filter = QUIET.iter().fold(settings.filter.clone(), |all, quiet| format!("{all},{quiet}"));
+    let filter = EnvFilter::try_new(&filter)
+        .map_err(|source| StartError::Filter { filter: settings.filter.clone(), source })?;
+    if let Some(address) = settings.metrics_listen {
+        PrometheusBuilder::new()
+            .with_http_listener(address)
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+            .and_then(|b| b.set_buckets_for_metric(Matcher::Suffix("_members".to_owned()), &SIZES))
+            .and_then(|b| b.set_buckets_for_metric(Matcher::Suffix("_batch".to_owned()), &SIZES))
+            .and_then(PrometheusBuilder::install)
+            .map_err(|error| StartError::Metrics(address, error))?;
+    }
+    let registry = tracing_subscriber::registry().with(filter);
+    match settings.format {
+        Format::Human => registry.with(fmt::layer().with_writer(io::stderr)).init(),
+        Format::Json => registry
+            .with(fmt::layer().json().flatten_event(true).with_writer(io::stderr))
+            .init(),
+    }
+    Ok(())
+}

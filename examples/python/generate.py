@@ -1,0 +1,34 @@
+#!/usr/bin/env python3
+"""Generates the Python client from ../../proto into generated/."""
+
+import sys
+from pathlib import Path
+
+from grpc_tools import protoc
+
+HERE = Path(__file__).resolve().parent
+PROTO = HERE.parent.parent / "proto"
+GENERATED = HERE / "generated"
+
+
+def main() -> int:
+    """Runs protoc over every .proto file; returns its exit status."""
+    files = sorted(str(path.relative_to(PROTO)) for path in PROTO.glob("saga/**/*.proto"))
+    if not files:
+        print(f"no .proto files under {PROTO}", file=sys.stderr)
+        return 1
+    GENERATED.mkdir(exist_ok=True)
+    return protoc.main(
+        [
+            "protoc",
+            f"--proto_path={PROTO}",
+            f"--python_out={GENERATED}",
+            f"--pyi_out={GENERATED}",
+            f"--grpc_python_out={GENERATED}",
+            *files,
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+//! What a participant does with a command that it may have seen before.
+
+use crate::Direction;
+
+/// What is recorded for one (saga, step): action and compensation contend for
+/// this one row (semantics 11).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record<A> {
+    /// What is known of the action.
+    pub action: Option<Part<A>>,
+    /// What is known of the compensation. Without an action beside it, it is a
+    /// tombstone (semantics 12).
+    pub compensation: Option<Part<A>>,
+}
+
+impl<A> Default for Record<A> {
+    /// A step that nothing is known of.
+    fn default() -> Self {
+        Self { action: None, compensation: None }
+    }
+}
+
+/// One direction of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part<A> {
+    /// Hash of the command's type and payload.
+    pub hash: Vec<u8>,
+    /// The recorded answer. `None`: the intent to ask the outside world is
+    /// recorded, its outcome is not.
+    pub answer: Option<A>,
+}
+
+/// What to do with a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission<A> {
+    /// Run the handler. `resumed`: an earlier run may already have asked the
+    /// outside world, so look up before asking again.
+    Run {
+        /// Whether an intent without a settlement was found.
+        resumed: bool,
+    },
+    /// Give the recorded answer again, marked as a repeat (protocol 12).
+    Repeat(A),
+    /// A compensation without an effect to undo: leave a tombstone and succeed.
+    NothingToUndo {
+        /// Whether a refusal proves that nothing was sent to the outside world.
+        /// Where it is false, a participant with an outside effect must ask
+        /// there by the action's key (protocol 14).
+        proven: bool,
+    },
+    /// An action whose compensation came first: refuse it (semantics 13).
+    TooLate {
+        /// Whether the action's intent is on record, so that an outside effect
+        /// may yet have to be undone.
+        intended: bool,
+    },
+    /// The same id with another payload: to the quarantine (semantics 4).
+    Conflict,
+}
+
+/// Decides from the record alone. `refused` tells whether a recorded answer was
+/// a refusal.
+pub fn admit<A: Clone>(
+    record: &Record<A>,
+    direction: Direction,
+    hash: &[u8],
+    refused: impl Fn(&A) -> bool,
+) -> Admission<A> {
+    let own = match direction {
+        Direction::Action => &record.action,
+        Direction::Compensation => &record.compensation,
+    };
+    if let Some(part) = own {
+        if part.hash != hash {
+            return Admission::Conflict;
+        }
+        if let Some(answer) = &part.answer {
+            return Admission::Repeat(answer.clone());
+        }
+    }
+    match direction {
+        Direction::Action => match (&record.action, &record.compensation) {
+            (intent, Some(_)) => Admission::TooLate { intended: intent.is_some() },
+            (intent, None) => Admission::Run { resumed: intent.is_some() },
+        },
+        Direction::Compensation => match &record.action {
+            None => Admission::NothingToUndo { proven: false },
+            Some(Part { answer: Some(answer), .. }) if refused(answer) => {
+                Admission::NothingToUndo { proven: true }
+            }
+            Some(_) => Admission::Run { resumed: record.compensation.is_some() },
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type R = Record<&'static str>;
+
+    fn part(answer: Option<&'static str>) -> Option<Part<&'static str>> {
+        Some(Part { hash: vec![1], answer })
+    }
+
+    fn ask(record: &R, direction: Direction) -> Admission<&'static str> {
+        admit(record, direction, &[1], |answer| *answer == "refused")
+    }
+
+    #[test]
+    fn a_new_action_runs() {
+        assert_eq!(ask(&R::default(), Direction::Action), Admission::Run { resumed: false });
+    }
+
+    #[test]
+    fn a_repeated_command_gets_its_recorded_answer_refusals_included() {
+        for answer in ["done", "refused"] {
+            let record = R { action: part(Some(answer)), compensation: None };
+            assert_eq!(ask(&record, Direction::Action), Admission::Repeat(answer));
+        }
+    }
+
+    #[test]
+    fn a_repeated_action_gets_its_recorded_answer_also_after_its_undo() {
+        let record = R { action: part(Some("done")), compensation: part(Some("undone")) };
+        assert_eq!(ask(&record, Direction::Action), Admission::Repeat("done"));
+        assert_eq!(ask(&record, Direction::Compensation), Admission::Repeat("undone"));
+    }
+
+    #[test]
+    fn the_same_id_with_another_payload_is_a_conflict() {
+        let record = R { action: part(Some("done")), compensation: None };
+        assert_eq!(admit(&record, Direction::Action, &[2], |_| false), Admission::Conflict);
+    }
+
+    #[test]
+    fn a_compensation_that_comes_first_leaves_a_tombstone_and_the_action_is_too_late() {
+        assert_eq!(
+            ask(&R::default(), Direction::Compensation),
+            Admission::NothingToUndo { proven: false }
+        );
+        let tombstone = R { action: None, compensation: part(Some("undone")) };
+        assert_eq!(ask(&tombstone, Direction::Action), Admission::TooLate { intended: false });
+    }
+
+    #[test]
+    fn a_refused_action_has_nothing_to_undo() {
+        let record = R { action: part(Some("refused")), compensation: None };
+        assert_eq!(
+            ask(&record, Direction::Compensation),
+            Admission::NothingToUndo { proven: true }
+        );
+    }
+
+    #[test]
+    fn an_intent_without_a_settlement_is_resumed_and_its_compensation_runs() {
+        let record = R { action: part(None), compensation: None };
+        assert_eq!(ask(&record, Direction::Action), Admission::Run { resumed: true });
+        assert_eq!(ask(&record, Direction::Compensation), Admission::Run { resumed: false });
+        let both = R { action: part(None), compensation: part(None) };
+        assert_eq!(ask(&both, Direction::Action), Admission::TooLate { intended: true });
+        assert_eq!(ask(&both, Direction::Compensation), Admission::Run { resumed: true });
+    }
+}

@@ -1,0 +1,102 @@
+//! What a saga says to a participant, and what comes back.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+/// The full protobuf name of a message, as in the CloudEvents attribute `type`.
+pub trait TypeName {
+    /// For example `saga.inventory.v1.ReserveStock`.
+    const TYPE: &'static str;
+}
+
+/// A command: destination and reply type follow from its type.
+pub trait Command: TypeName + Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    /// The participant that takes it, which is also its queue's routing key.
+    const PARTICIPANT: &'static str;
+    /// What *done* carries. `Default` is the answer of a compensation that found
+    /// nothing to undo.
+    type Reply: TypeName + Serialize + DeserializeOwned + Default + Send + Sync + 'static;
+}
+
+/// A domain event, for whoever listens.
+pub trait DomainEvent: TypeName + Serialize {
+    /// Routing key on the topic exchange, for example `order.confirmed`.
+    const KEY: &'static str;
+}
+
+/// A participant's answer to a command.
+///
+/// A failure ("the database is down") is no answer: the command is tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer<R> {
+    /// The effect happened.
+    Done(R),
+    /// The effect provably did not happen and never will under this command's id.
+    Refused(Refusal),
+}
+
+/// Why a participant said no.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// A stable code for programs, in capitals: `OUT_OF_STOCK`.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with its code and its sentence.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into() }
+    }
+
+    /// The same, with its texts cut to what a saga's row may carry.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        for text in [&mut self.code, &mut self.message] {
+            let end = text.floor_char_boundary(crate::limits::MAX_REFUSAL_TEXT_BYTES);
+            text.truncate(end);
+        }
+        self
+    }
+}
+
+/// A command with its type erased: what goes into an envelope.
+#[derive(Clone)]
+pub struct Payload {
+    /// Full protobuf name.
+    pub type_name: &'static str,
+    /// The participant that takes it.
+    pub participant: &'static str,
+    /// Canonical JSON of the message.
+    pub data: Box<RawValue>,
+}
+
+impl Payload {
+    /// Encodes a command.
+    ///
+    /// # Panics
+    /// If the message cannot be JSON, which generated messages always can.
+    pub fn of<C: Command>(command: &C) -> Self {
+        Self {
+            type_name: C::TYPE,
+            participant: C::PARTICIPANT,
+            data: serde_json::value::to_raw_value(command).expect("a protobuf message is JSON"),
+        }
+    }
+}
+
+impl fmt::Debug for Payload {
+    /// Leaves the data out: it may hold a payment token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Payload").field("type_name", &self.type_name).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        self.type_name == other.type_name && self.data.get() == other.data.get()
+    }
+}

@@ -1,0 +1,155 @@
+//! Names of things: sagas, commands, instants.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// One saga. A UUIDv7 made at admission; for place order it is also the order's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SagaId(pub Uuid);
+
+impl fmt::Display for SagaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for SagaId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        // Only the one spelling that we write ourselves: two spellings of one id
+        // would be two idempotency keys.
+        let id = Uuid::try_parse(text).map_err(|_| InvalidId)?;
+        if text.len() == 36 && text.bytes().all(|b| !b.is_ascii_uppercase()) {
+            Ok(Self(id))
+        } else {
+            Err(InvalidId)
+        }
+    }
+}
+
+/// A step's two directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// The step's forward command.
+    Action,
+    /// The command that undoes what the action did.
+    Compensation,
+}
+
+impl Direction {
+    /// The word used on the wire and in histories.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Action => "action",
+            Self::Compensation => "compensation",
+        }
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The idempotency key of a command: derived, never random (semantics 2).
+/// Written `<saga>/<step>/<direction>`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CommandId {
+    /// The saga that asks.
+    pub saga: SagaId,
+    /// The step of its definition.
+    pub step: String,
+    /// Action or compensation.
+    pub direction: Direction,
+}
+
+impl fmt::Display for CommandId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.saga, self.step, self.direction)
+    }
+}
+
+impl FromStr for CommandId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let mut parts = text.split('/');
+        let (Some(saga), Some(step), Some(direction), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(InvalidId);
+        };
+        if step.is_empty()
+            || step.len() > crate::limits::MAX_STEP_NAME_BYTES
+            || !step.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        {
+            return Err(InvalidId);
+        }
+        Ok(Self {
+            saga: saga.parse()?,
+            step: step.to_owned(),
+            direction: match direction {
+                "action" => Direction::Action,
+                "compensation" => Direction::Compensation,
+                _ => return Err(InvalidId),
+            },
+        })
+    }
+}
+
+/// A text that is no id of ours. The sender must change it; trying again is useless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an id of the form <saga>/<step>/<direction>")]
+pub struct InvalidId;
+
+/// An instant on the saga database's clock, in microseconds since 1970-01-01 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// The instant that lies `millis` milliseconds after this one.
+    #[must_use]
+    pub const fn plus_millis(self, millis: u64) -> Self {
+        let millis =
+            if millis > i64::MAX as u64 / 1_000 { i64::MAX / 1_000 } else { millis as i64 };
+        Self(self.0.saturating_add(millis * 1_000))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_id_survives_writing_and_reading() {
+        let text = "01890a5d-ac96-774b-bcce-b302099a8057/reserve-stock/compensation";
+        let id: CommandId = text.parse().expect("well-formed");
+        assert_eq!(id.direction, Direction::Compensation);
+        assert_eq!(id.to_string(), text);
+    }
+
+    #[test]
+    fn anything_else_is_no_command_id() {
+        for text in [
+            "",
+            "x",
+            "01890a5d-ac96-774b-bcce-b302099a8057",
+            "01890a5d-ac96-774b-bcce-b302099a8057//action",
+            "01890a5d-ac96-774b-bcce-b302099a8057/a/action/b",
+            "01890a5d-ac96-774b-bcce-b302099a8057/a/undo",
+            "01890A5D-AC96-774B-BCCE-B302099A8057/a/action",
+            "01890a5dac96774bbcceb302099a8057/a/action",
+            "01890a5d-ac96-774b-bcce-b302099a8057/A B/action",
+        ] {
+            assert_eq!(text.parse::<CommandId>(), Err(InvalidId), "{text}");
+        }
+    }
+}

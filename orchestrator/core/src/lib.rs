@@ -1,0 +1,36 @@
+//! Deciding sagas.
+//!
+//! This crate says what a saga is and what happens to one next. It is pure: no
+//! I/O, no clock, no randomness, no async. Time is an argument, ids are derived,
+//! jitter is hashed from the command's id. It knows neither the shop's sagas
+//! nor any participant, database or broker.
+//!
+//! Read first: [`Steps`] (how a saga is written down), [`turn`] (the one
+//! function that decides) and [`admit`] (what a participant does with a command
+//! that it may have seen before).
+
+mod admission;
+mod command;
+mod definition;
+mod failure;
+mod id;
+mod instance;
+pub mod limits;
+mod retry;
+mod steps;
+mod turn;
+
+pub use admission::{Admission, Part, Record, admit};
+pub use command::{Answer, Command, DomainEvent, Payload, Refusal, TypeName};
+pub use definition::{Definition, Hosted, HostedDefinition, OutgoingCommand};
+pub use failure::Failure;
+pub use id::{CommandId, Direction, InvalidId, SagaId, Timestamp};
+pub use instance::{
+    Cause, Ended, Happening, HistoryEntry, Instance, Opener, Pause, Phase, Sending, State,
+    StateError, StepState, Stuck, StuckReason, Wish,
+};
+pub use retry::RetryPolicy;
+pub use steps::{
+    AfterPivot, BeforePivot, Compensated, Kind, Saga, Step, Steps, Together, step, together,
+};
+pub use turn::{Admitted, Cancelled, Decision, Input, Reply, ReplyOutcome, Verdict, start, turn};

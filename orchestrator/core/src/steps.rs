@@ -1,0 +1,240 @@
+//! How a saga is written down: compensatable steps, then at most one pivot,
+//! then retriable steps (semantics 16). Wrong orders do not compile.
+
+use std::marker::PhantomData;
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use crate::{
+    Cause, Command, Definition, Payload, RetryPolicy, TypeName,
+    definition::{StepSpec, Undo},
+    limits,
+};
+
+/// A saga: its data, and its steps.
+///
+/// The data is a plain struct. A command may read only what admission or an
+/// earlier stage's reply has set, so that it has the same bytes whenever it is
+/// built; a generic test checks it for every definition.
+pub trait Saga: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    /// Kebab-case name, stored with every saga.
+    const NAME: &'static str;
+    /// Raised whenever steps, commands or data change their meaning. A saga
+    /// keeps the version that it began with (semantics 19).
+    const VERSION: u32;
+    /// How long forward work may take before the pivot, in milliseconds.
+    const DEADLINE_MILLIS: u64 = 60_000;
+
+    /// The steps, in order.
+    fn steps() -> Definition<Self>;
+}
+
+/// What may happen to a step once it has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Can be undone.
+    Compensatable,
+    /// Decides: once done, the saga only goes forward.
+    Pivot,
+    /// Comes after the pivot and is asked for until it is done.
+    Retriable,
+}
+
+/// Marker: the pivot has not been named yet.
+#[derive(Debug)]
+pub struct BeforePivot;
+/// Marker: the pivot has been named.
+#[derive(Debug)]
+pub struct AfterPivot;
+/// Marker: a step that nothing undoes.
+#[derive(Debug)]
+pub struct Final;
+/// Marker: a step with a compensation.
+#[derive(Debug)]
+pub struct Compensated;
+/// Marker: a step whose reply changes nothing in the saga's data.
+#[derive(Debug)]
+pub struct Silent;
+/// Marker: a step whose reply is kept in the saga's data.
+#[derive(Debug)]
+pub struct Listening;
+
+/// What a step's type remembers and its value does not hold.
+type Marks<C, U, R> = fn() -> (C, U, R);
+
+/// One step while it is being written down. See [`step`].
+pub struct Step<S, C, U, R> {
+    spec: StepSpec<S>,
+    marks: PhantomData<Marks<C, U, R>>,
+}
+
+/// A step that sends the command which `action` builds from the saga's data.
+pub fn step<S: Saga, C: Command>(
+    name: &'static str,
+    action: impl Fn(&S) -> C + Send + Sync + 'static,
+) -> Step<S, C, Final, Silent> {
+    Step {
+        spec: StepSpec {
+            name,
+            kind: Kind::Retriable,
+            participant: C::PARTICIPANT,
+            reply_type: <C::Reply as TypeName>::TYPE,
+            action: Box::new(move |saga| Payload::of(&action(saga))),
+            on_reply: Box::new(|_, _| Ok(())),
+            undo: None,
+            policy: None,
+        },
+        marks: PhantomData,
+    }
+}
+
+impl<S: Saga, C: Command, R> Step<S, C, Final, R> {
+    /// Names the command that undoes the step. It is built from the saga's data
+    /// and from why the saga is being undone.
+    #[must_use]
+    pub fn compensate<D: Command>(
+        mut self,
+        compensation: impl Fn(&S, &Cause) -> D + Send + Sync + 'static,
+    ) -> Step<S, C, Compensated, R> {
+        self.spec.undo = Some(Undo {
+            participant: D::PARTICIPANT,
+            reply_type: <D::Reply as TypeName>::TYPE,
+            command: Box::new(move |saga, cause| Payload::of(&compensation(saga, cause))),
+        });
+        Step { spec: self.spec, marks: PhantomData }
+    }
+}
+
+impl<S: Saga, C: Command, U> Step<S, C, U, Silent> {
+    /// Keeps what later stages need of the reply.
+    #[must_use]
+    pub fn on_reply(
+        mut self,
+        keep: impl Fn(&mut S, C::Reply) + Send + Sync + 'static,
+    ) -> Step<S, C, U, Listening> {
+        self.spec.on_reply = Box::new(move |saga, reply: &RawValue| {
+            keep(saga, serde_json::from_str(reply.get())?);
+            Ok(())
+        });
+        Step { spec: self.spec, marks: PhantomData }
+    }
+}
+
+impl<S, C, U, R> Step<S, C, U, R> {
+    /// Overrides how long and how often an answer to the action is waited for.
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.spec.policy = Some(policy);
+        self
+    }
+}
+
+/// Steps that are sent side by side. See [`together`].
+pub struct Together<S, U> {
+    steps: Vec<StepSpec<S>>,
+    marks: PhantomData<fn() -> U>,
+}
+
+/// Sends several steps at once. They share a stage, so none may keep anything
+/// of its reply: their replies come in any order.
+pub fn together<S, U>(steps: impl Into<Together<S, U>>) -> Together<S, U> {
+    steps.into()
+}
+
+impl<S, C, U, R> From<Step<S, C, U, R>> for Together<S, U> {
+    fn from(step: Step<S, C, U, R>) -> Self {
+        Self { steps: vec![step.spec], marks: PhantomData }
+    }
+}
+
+impl<S, A, B, U> From<(Step<S, A, U, Silent>, Step<S, B, U, Silent>)> for Together<S, U> {
+    fn from((a, b): (Step<S, A, U, Silent>, Step<S, B, U, Silent>)) -> Self {
+        Self { steps: vec![a.spec, b.spec], marks: PhantomData }
+    }
+}
+
+impl<S, A, B, C, U> From<(Step<S, A, U, Silent>, Step<S, B, U, Silent>, Step<S, C, U, Silent>)>
+    for Together<S, U>
+{
+    fn from(
+        (a, b, c): (Step<S, A, U, Silent>, Step<S, B, U, Silent>, Step<S, C, U, Silent>),
+    ) -> Self {
+        Self { steps: vec![a.spec, b.spec, c.spec], marks: PhantomData }
+    }
+}
+
+/// The steps of a saga while they are being written down.
+pub struct Steps<S, P> {
+    steps: Vec<StepSpec<S>>,
+    stages: Vec<std::ops::Range<usize>>,
+    marks: PhantomData<fn() -> P>,
+}
+
+impl<S: Saga> Steps<S, BeforePivot> {
+    /// No step yet.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "a definition without steps is of no use")]
+    pub fn new() -> Self {
+        Self { steps: Vec::new(), stages: Vec::new(), marks: PhantomData }
+    }
+
+    /// A stage that can be undone: one step, or several `together`.
+    #[must_use]
+    pub fn compensatable(self, stage: impl Into<Together<S, Compensated>>) -> Self {
+        self.stage(Kind::Compensatable, stage.into().steps)
+    }
+
+    /// The step that decides.
+    #[must_use]
+    pub fn pivot<C: Command, R>(self, step: Step<S, C, Final, R>) -> Steps<S, AfterPivot> {
+        let Self { steps, stages, .. } = self.stage(Kind::Pivot, vec![step.spec]);
+        Steps { steps, stages, marks: PhantomData }
+    }
+}
+
+impl<S: Saga> Steps<S, AfterPivot> {
+    /// A stage that is asked for until it is done: one step, or several `together`.
+    #[must_use]
+    pub fn retriable(self, stage: impl Into<Together<S, Final>>) -> Self {
+        self.stage(Kind::Retriable, stage.into().steps)
+    }
+}
+
+impl<S: Saga, P> Steps<S, P> {
+    fn stage(mut self, kind: Kind, steps: Vec<StepSpec<S>>) -> Self {
+        let first = self.steps.len();
+        self.steps.extend(steps.into_iter().map(|step| StepSpec { kind, ..step }));
+        self.stages.push(first..self.steps.len());
+        self
+    }
+
+    /// The finished definition.
+    ///
+    /// # Panics
+    /// If there is no step or more than [`limits::MAX_STEPS`], or if a name is
+    /// used twice or is not kebab-case: programming errors, found by the first test.
+    #[must_use]
+    pub fn build(self) -> Definition<S> {
+        assert!(!self.steps.is_empty(), "{}: a saga has at least one step", S::NAME);
+        assert!(self.steps.len() <= limits::MAX_STEPS, "{}: too many steps", S::NAME);
+        for (index, step) in self.steps.iter().enumerate() {
+            let kebab = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            assert!(
+                !step.name.is_empty()
+                    && step.name.len() <= limits::MAX_STEP_NAME_BYTES
+                    && step.name.bytes().all(kebab),
+                "{}: {:?} is not a kebab-case name",
+                S::NAME,
+                step.name
+            );
+            assert!(
+                self.steps[..index].iter().all(|other| other.name != step.name),
+                "{}: two steps are called {:?}",
+                S::NAME,
+                step.name
+            );
+        }
+        Definition { steps: self.steps, stages: self.stages }
+    }
+}

@@ -1,0 +1,200 @@
+//! What holds after every turn of every saga.
+
+use std::collections::BTreeSet;
+
+use saga_core::{
+    Decision, Definition, Direction, HostedDefinition as _, Input, Instance, Kind, Phase,
+    StepState, Timestamp, Verdict,
+};
+
+use crate::shapes::{Memory, Shape, index};
+
+/// One turn, from outside.
+pub(crate) struct Seen<'a> {
+    pub(crate) before: &'a Instance,
+    pub(crate) input: &'a Input,
+    pub(crate) decision: &'a Decision,
+    pub(crate) now: Timestamp,
+}
+
+/// What holds for a row at rest.
+pub(crate) fn row(shape: &Shape, definition: &Definition<Memory>, saga: &Instance) {
+    it_wakes_in_time(shape, saga);
+    an_end_has_settled_steps(saga);
+    it_survives_serde(definition, saga);
+    let pivot = shape.pivot().map(|pivot| &saga.steps[pivot]);
+    if matches!(pivot, Some(StepState::Done)) {
+        assert!(saga.phase.cause().is_none(), "undone after the pivot: {saga:?}");
+    }
+    for (step, state) in saga.steps.iter().enumerate() {
+        let undo = match state {
+            StepState::Unknown | StepState::Undoing(_) | StepState::Undone => true,
+            StepState::Halted { direction, .. } => *direction == Direction::Compensation,
+            StepState::Pending | StepState::Open(_) | StepState::Done | StepState::Refused(_) => {
+                false
+            }
+        };
+        assert!(!undo || shape.kind(step) == Kind::Compensatable, "{step} cannot be undone");
+        if matches!(state, StepState::Halted { .. }) {
+            assert!(matches!(saga.phase, Phase::Stuck(_)), "halted, but not stuck: {saga:?}");
+        }
+    }
+}
+
+/// What holds for a transition.
+pub(crate) fn turn(
+    shape: &Shape,
+    definition: &Definition<Memory>,
+    seen: &Seen<'_>,
+    after: &Instance,
+) {
+    let Seen { before, input, decision, now } = *seen;
+    the_version_counts_the_history(before, decision, now);
+    what_is_sent_is_what_the_row_says(definition, before, decision, after);
+    if before.phase.ended().is_some() {
+        assert!(decision.history.is_none(), "changed after its end: {decision:?}");
+        assert!(decision.send.is_empty(), "sent after its end");
+        assert_eq!(before.phase, after.phase);
+    }
+    if before.paused.is_some() && !matches!(input, Input::Resume(_)) {
+        assert!(decision.send.is_empty(), "sent while paused: {decision:?}");
+    }
+    let newly_stuck = matches!((&before.phase, &after.phase), (Phase::Stuck(b), Phase::Stuck(a))
+        if (&b.step, b.direction) != (&a.step, a.direction))
+        || matches!((&before.phase, &after.phase), (b, Phase::Stuck(_))
+            if !matches!(b, Phase::Stuck(_)));
+    assert!(!newly_stuck || decision.alert, "stuck without an alert: {decision:?}");
+    for command in &decision.send {
+        let step = index(&command.id.step);
+        if command.id.direction == Direction::Compensation {
+            a_compensation_may_go_out(shape, before, after, step);
+        } else if !matches!(before.steps[step], StepState::Open(_)) {
+            an_action_may_begin(shape, after, step);
+        }
+    }
+}
+
+/// `wake_at ≤ need`, with the need worked out from the row alone (protocol 5).
+fn it_wakes_in_time(shape: &Shape, saga: &Instance) {
+    if saga.phase.ended().is_some() || saga.paused.is_some() {
+        return;
+    }
+    let mut needs = Vec::new();
+    for state in &saga.steps {
+        if let StepState::Open(sending) | StepState::Undoing(sending) = state {
+            needs.push(sending.due_at);
+        }
+    }
+    let pivot_is_open = shape.pivot().is_some_and(|p| saga.steps[p] != StepState::Pending);
+    if saga.phase == Phase::Running && !pivot_is_open {
+        needs.push(saga.deadline);
+    }
+    if let Phase::Stuck(stuck) = &saga.phase {
+        needs.push(stuck.remind_at);
+    }
+    let need = needs.into_iter().min();
+    assert!(need.is_some(), "nothing will ever wake it: {saga:?}");
+    assert!(saga.wake_at.is_some() && saga.wake_at <= need, "sleeps past {need:?}: {saga:?}");
+}
+
+fn an_end_has_settled_steps(saga: &Instance) {
+    for state in &saga.steps {
+        let fits = match (&saga.phase, state) {
+            (Phase::Completed, StepState::Done) => true,
+            (Phase::Completed, _) => false,
+            (
+                Phase::Compensated(_),
+                StepState::Pending | StepState::Refused(_) | StepState::Undone,
+            ) => true,
+            (Phase::Compensated(_), _) => false,
+            (Phase::Running | Phase::Compensating(_) | Phase::Stuck(_), _) => true,
+        };
+        assert!(fits, "ended with a step unsettled: {saga:?}");
+    }
+}
+
+fn it_survives_serde(definition: &Definition<Memory>, saga: &Instance) {
+    let phase = serde_json::to_string(&saga.phase).expect("JSON");
+    let steps = serde_json::to_string(&saga.steps).expect("JSON");
+    let read = Instance {
+        phase: serde_json::from_str(&phase).expect("reads what it wrote"),
+        steps: serde_json::from_str(&steps).expect("reads what it wrote"),
+        ..saga.clone()
+    };
+    assert_eq!((&read.phase, &read.steps), (&saga.phase, &saga.steps));
+    let open = definition.open_commands(saga).expect("sound");
+    assert_eq!(definition.open_commands(&read).expect("sound"), open);
+}
+
+fn the_version_counts_the_history(before: &Instance, decision: &Decision, now: Timestamp) {
+    match (&decision.saga, &decision.history) {
+        (Some(saga), Some(entry)) => {
+            assert_eq!(saga.version, before.version + 1);
+            assert_eq!((entry.version, entry.at), (saga.version, now));
+            assert_eq!(entry.state, saga.phase.state());
+            assert_eq!(entry.sent.len(), decision.send.len());
+        }
+        (Some(saga), None) => {
+            assert_eq!((saga.version, &saga.phase), (before.version, &before.phase));
+            assert_eq!((saga.data.get(), &saga.steps), (before.data.get(), &before.steps));
+            assert_ne!(saga.wake_at, before.wake_at, "written for nothing");
+            assert!(decision.send.is_empty());
+        }
+        (None, Some(_)) => panic!("history without a row: {decision:?}"),
+        (None, None) => {}
+    }
+    assert!(decision.verdict != Verdict::Applied || decision.history.is_some());
+}
+
+/// The row is the outbox: what a transition opened or asked for again is what it
+/// sends, and each of it is what the row derives.
+fn what_is_sent_is_what_the_row_says(
+    definition: &Definition<Memory>,
+    before: &Instance,
+    decision: &Decision,
+    after: &Instance,
+) {
+    let open = definition.open_commands(after).expect("sound");
+    for command in &decision.send {
+        assert!(open.contains(command), "the row does not say so: {command:?}");
+    }
+    if decision.history.is_none() {
+        return;
+    }
+    let was = definition.open_commands(before).expect("sound");
+    let key = |c: &saga_core::OutgoingCommand| (c.id.clone(), c.attempt);
+    let was: BTreeSet<_> = was.iter().map(key).collect();
+    let new: BTreeSet<_> = open.iter().map(key).filter(|key| !was.contains(key)).collect();
+    let sent: BTreeSet<_> = decision.send.iter().map(key).collect();
+    assert_eq!(sent, new, "sent is not what was opened");
+}
+
+/// Reverse order of the stages, everything settled first, and only where there
+/// may be an effect (semantics 9, 15).
+fn a_compensation_may_go_out(shape: &Shape, before: &Instance, after: &Instance, step: usize) {
+    assert!(matches!(
+        before.steps[step],
+        StepState::Done | StepState::Unknown | StepState::Undoing(_) | StepState::Open(_)
+    ));
+    for (other, state) in after.steps.iter().enumerate() {
+        let later = shape.stage_of(other) > shape.stage_of(step);
+        let settled = match state {
+            StepState::Open(_) => false,
+            StepState::Pending | StepState::Refused(_) | StepState::Undone => true,
+            StepState::Done
+            | StepState::Unknown
+            | StepState::Undoing(_)
+            | StepState::Halted { .. } => !later,
+        };
+        assert!(settled, "{step} is undone before {other}: {after:?}");
+    }
+}
+
+fn an_action_may_begin(shape: &Shape, after: &Instance, step: usize) {
+    for (other, state) in after.steps.iter().enumerate() {
+        if shape.stage_of(other) < shape.stage_of(step) {
+            assert_eq!(*state, StepState::Done, "{step} begins before {other} is done");
+        }
+    }
+    assert_eq!(after.phase, Phase::Running);
+}

@@ -1,0 +1,12 @@
+//! What the core decides: transcripts that can be read, and properties that
+//! hold for every saga and every sequence of inputs.
+
+mod invariants;
+mod liveness;
+mod properties;
+mod run;
+mod script;
+mod shapes;
+mod shop;
+mod transcripts;
+mod world;

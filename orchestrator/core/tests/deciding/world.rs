@@ -1,0 +1,249 @@
+//! Core and participants together, over a network that loses, repeats and
+//! reorders, with crashes between commit and publish. What is admitted is decided
+//! by `admit` itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use saga_core::{
+    Admission, Cancelled, Direction, Ended, Input, Kind, OutgoingCommand, Part, Record, Reply,
+    admit,
+};
+
+use crate::{
+    run::{Op, Run, Said, operator, reply},
+    shapes::{Shape, index, shape},
+};
+
+#[derive(Clone, Debug)]
+enum Event {
+    Command {
+        pick: usize,
+        fate: Fate,
+    },
+    Reply {
+        pick: usize,
+        fate: Fate,
+    },
+    /// The next turn commits, and nothing of it is published.
+    Crash,
+    Own(Op),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Arrives,
+    ArrivesAndComesAgain,
+    Lost,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let fate = prop_oneof![
+        5 => Just(Fate::Arrives),
+        2 => Just(Fate::ArrivesAndComesAgain),
+        1 => Just(Fate::Lost)
+    ];
+    let own = prop_oneof![
+        6 => Just(Op::Wake),
+        3 => (0..30_000_u64).prop_map(|millis| Op::Later { millis }),
+        1 => Just(Op::Cancel),
+        1 => Just(Op::Pause),
+        2 => Just(Op::Resume),
+    ];
+    prop_oneof![
+        4 => (any::<usize>(), fate.clone()).prop_map(|(pick, fate)| Event::Command { pick, fate }),
+        4 => (any::<usize>(), fate).prop_map(|(pick, fate)| Event::Reply { pick, fate }),
+        1 => Just(Event::Crash),
+        2 => own.prop_map(Event::Own),
+    ]
+}
+
+/// What a participant has on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answered {
+    Done,
+    Refused,
+}
+
+struct World {
+    run: Run,
+    refuses: BTreeSet<usize>,
+    records: BTreeMap<usize, Record<Answered>>,
+    effects: BTreeMap<usize, i32>,
+    commands: Vec<OutgoingCommand>,
+    replies: Vec<Reply>,
+    crash: bool,
+    sent: usize,
+}
+
+impl World {
+    fn new(shape: Shape, refuses: BTreeSet<usize>) -> Self {
+        let (run, commands) = Run::start(shape);
+        Self {
+            run,
+            refuses,
+            records: BTreeMap::new(),
+            effects: BTreeMap::new(),
+            commands,
+            replies: Vec::new(),
+            crash: false,
+            sent: 0,
+        }
+    }
+
+    fn play(&mut self, event: &Event) {
+        match event {
+            Event::Crash => self.crash = true,
+            Event::Own(op) => {
+                let sent = self.run.play(op);
+                self.publish(sent);
+            }
+            Event::Command { pick, fate } => {
+                if let Some((command, _)) = take(&mut self.commands, *pick, *fate) {
+                    self.participant_takes(&command);
+                }
+            }
+            Event::Reply { pick, fate } => {
+                if let Some((reply, comes_again)) = take(&mut self.replies, *pick, *fate) {
+                    self.orchestrator_takes(reply.clone());
+                    if comes_again && let Some(copy) = self.replies.last_mut() {
+                        copy.redelivered = true;
+                    }
+                }
+            }
+        }
+    }
+
+    fn orchestrator_takes(&mut self, reply: Reply) {
+        let decision = self.run.turn(&Input::Reply(reply)).expect("it decodes");
+        self.publish(decision.send);
+    }
+
+    fn publish(&mut self, commands: Vec<OutgoingCommand>) {
+        if std::mem::take(&mut self.crash) {
+            return;
+        }
+        self.sent += commands.len();
+        self.commands.extend(commands);
+    }
+
+    fn participant_takes(&mut self, command: &OutgoingCommand) {
+        let step = index(&command.id.step);
+        let direction = command.id.direction;
+        let hash = command.payload.data.get().as_bytes().to_vec();
+        let record = self.records.entry(step).or_default();
+        let refused = |answer: &Answered| *answer == Answered::Refused;
+        let may_refuse = self.run.shape.kind(step) != Kind::Retriable;
+        let (said, repeat) = match admit(record, direction, &hash, refused) {
+            Admission::Run { .. } if direction == Direction::Action => {
+                let answer = if may_refuse && self.refuses.contains(&step) {
+                    Answered::Refused
+                } else {
+                    *self.effects.entry(step).or_default() += 1;
+                    Answered::Done
+                };
+                record.action = Some(Part { hash, answer: Some(answer) });
+                (say(answer), false)
+            }
+            admission @ (Admission::Run { .. } | Admission::NothingToUndo { .. }) => {
+                if matches!(admission, Admission::Run { .. }) {
+                    *self.effects.entry(step).or_default() -= 1;
+                }
+                record.compensation = Some(Part { hash, answer: Some(Answered::Done) });
+                (say(Answered::Done), false)
+            }
+            Admission::Repeat(answer) => (say(answer), true),
+            Admission::TooLate { .. } => (Said::TooLate, false),
+            Admission::Conflict => panic!("{} came with other bytes", command.id),
+        };
+        self.replies.push(Reply { repeat, ..reply(&command.id.step, direction, said) });
+    }
+
+    /// Everything arrives from now on, until nothing is left to arrive.
+    fn heal(&mut self) {
+        self.crash = false;
+        self.sent = 0;
+        let resumed = self.run.turn(&Input::Resume(operator())).expect("sound");
+        self.publish(resumed.send);
+        let most = 4 * self.run.shape.steps() + 8;
+        for _ in 0..most {
+            while !self.commands.is_empty() || !self.replies.is_empty() {
+                for command in std::mem::take(&mut self.commands) {
+                    self.participant_takes(&command);
+                }
+                for reply in std::mem::take(&mut self.replies) {
+                    self.orchestrator_takes(reply);
+                }
+            }
+            if self.run.saga.phase.ended().is_some() {
+                return;
+            }
+            let sent = self.run.play(&Op::Wake);
+            self.publish(sent);
+        }
+        panic!("healed, and still {:?}", self.run.saga);
+    }
+
+    fn effects_fit_the_end(&self) {
+        let ended = self.run.saga.phase.ended().expect("healed");
+        for step in 0..self.run.shape.steps() {
+            let effect = self.effects.get(&step).copied().unwrap_or(0);
+            let expected = match ended {
+                Ended::Completed => 1,
+                Ended::Compensated => 0,
+            };
+            assert_eq!(effect, expected, "step {step} of {:?}", self.run.saga);
+        }
+        for cancelled in &self.run.cancelled {
+            let fits = match cancelled {
+                Cancelled::Accepted | Cancelled::AlreadyUndone => ended == Ended::Compensated,
+                Cancelled::TooLate => ended == Ended::Completed,
+                Cancelled::Recorded => true,
+            };
+            assert!(fits, "a cancel was told {cancelled:?}, the end is {ended:?}");
+        }
+    }
+}
+
+fn say(answer: Answered) -> Said {
+    match answer {
+        Answered::Done => Said::Done(1),
+        Answered::Refused => Said::Refused,
+    }
+}
+
+/// Takes one message out, with what becomes of it; a copy may stay behind.
+fn take<T: Clone>(messages: &mut Vec<T>, pick: usize, fate: Fate) -> Option<(T, bool)> {
+    if messages.is_empty() {
+        return None;
+    }
+    let message = messages.remove(pick % messages.len());
+    match fate {
+        Fate::Arrives => Some((message, false)),
+        Fate::ArrivesAndComesAgain => {
+            messages.push(message.clone());
+            Some((message, true))
+        }
+        Fate::Lost => None,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn effects_fit_the_end_whatever_the_network_does(
+        shape in shape(),
+        refuses in prop::collection::btree_set(0..16_usize, 0..2),
+        events in prop::collection::vec(event(), 0..120),
+    ) {
+        let mut world = World::new(shape, refuses);
+        for event in &events {
+            world.play(event);
+        }
+        world.heal();
+        world.effects_fit_the_end();
+        let most = 8 * world.run.shape.steps() + 8;
+        prop_assert!(world.sent <= most, "{} messages after healing", world.sent);
+    }
+}

@@ -1,0 +1,178 @@
+//! The engine: what runs side by side, and how it stops.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use metrics::gauge;
+use saga_core::{Failure, Hosted};
+use saga_messaging::Transport;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    Requests, SagaReads, SagaStore, Watches, limits,
+    outgoing::{Outgoing, confirm},
+    quarantine, replies,
+    requests::{Request, carry_out},
+    wake,
+};
+
+/// Drives the sagas of the definitions that it hosts.
+pub struct Engine<S, T> {
+    store: S,
+    transport: T,
+    hosted: Hosted,
+    requests: mpsc::Receiver<Request>,
+    watches: Watches,
+    in_flight: Arc<AtomicU64>,
+}
+
+/// What an embedder gets to talk to an engine.
+#[derive(Clone)]
+pub struct Handle {
+    /// Where requests are handed in.
+    pub requests: Requests,
+    /// Where sagas are waited for.
+    pub watches: Watches,
+    /// How many sagas have not ended, as counted a second ago at most.
+    pub in_flight: Arc<AtomicU64>,
+}
+
+/// What the engine's loops share.
+pub(crate) struct Shared<S> {
+    pub(crate) store: S,
+    pub(crate) hosted: Hosted,
+    pub(crate) watches: Watches,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl<S: SagaStore + SagaReads, T: Transport> Engine<S, T> {
+    /// An engine, and the handle to talk to it.
+    pub fn new(store: S, transport: T, hosted: Hosted) -> (Self, Handle) {
+        let (requests, receiver) = Requests::new();
+        let (watches, in_flight) = (Watches::default(), Arc::new(AtomicU64::new(0)));
+        let handle =
+            Handle { requests, watches: watches.clone(), in_flight: Arc::clone(&in_flight) };
+        (Self { store, transport, hosted, requests: receiver, watches, in_flight }, handle)
+    }
+
+    /// Runs until `shutdown`, then finishes what it has begun. Ending at any
+    /// moment, by whatever means, loses nothing: what was not acknowledged comes
+    /// again, and what was not published is derived again.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self { store, transport, hosted, requests, watches, in_flight } = self;
+        let shared = Arc::new(Shared {
+            store: store.clone(),
+            hosted,
+            watches: watches.clone(),
+            shutdown: shutdown.clone(),
+        });
+        // Each source has its own way out, so that none waits for another's confirms.
+        let (requested, requests_confirmed) = stage(&transport);
+        let (woken, wakes_confirmed) = stage(&transport);
+        let (replied, replies_confirmed) = stage(&transport);
+        info!(definitions = ?shared.hosted, "drives sagas");
+        let loops = [
+            tokio::spawn(carry_out(Arc::clone(&shared), requests, requested)),
+            tokio::spawn(wake::claim(Arc::clone(&shared), woken)),
+            tokio::spawn(replies::take(
+                Arc::clone(&shared),
+                transport.clone(),
+                replied,
+                replies_confirmed,
+            )),
+            tokio::spawn(quarantine::keep(Arc::clone(&shared), transport.clone())),
+            tokio::spawn(watches.follow(store.clone(), transport, shutdown.clone())),
+            tokio::spawn(count(store, in_flight, shutdown.clone())),
+            requests_confirmed,
+            wakes_confirmed,
+        ];
+        let aborts: Vec<_> = loops.iter().map(tokio::task::JoinHandle::abort_handle).collect();
+        let all = async {
+            for one in loops {
+                if let Err(error) = one.await
+                    && error.is_panic()
+                {
+                    // A loop that is gone would be the silent death of its half of
+                    // the work: better to stop as a whole and be started again.
+                    shutdown.cancel();
+                    warn!(%error, "a loop of the engine has panicked");
+                }
+            }
+        };
+        let deadline = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(limits::DRAIN).await;
+        };
+        tokio::select! {
+            () = all => {}
+            () = deadline => aborts.iter().for_each(tokio::task::AbortHandle::abort),
+        }
+        info!("has stopped driving sagas");
+    }
+}
+
+/// A way out: what goes in is published and acknowledged in its order.
+fn stage<T: Transport>(transport: &T) -> (mpsc::Sender<Outgoing>, tokio::task::JoinHandle<()>) {
+    let (sender, receiver) = mpsc::channel(limits::BATCHES_IN_CONFIRMATION);
+    (sender, tokio::spawn(confirm(transport.clone(), receiver)))
+}
+
+/// Keeps the number of sagas in flight, for admission and for metrics.
+async fn count<R: SagaReads>(reads: R, in_flight: Arc<AtomicU64>, shutdown: CancellationToken) {
+    loop {
+        if let Ok(count) = reads.in_flight().await {
+            in_flight.store(count, Ordering::Relaxed);
+            gauge!("saga_in_flight").set(count as f64);
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(limits::COUNT_INTERVAL) => {}
+        }
+    }
+}
+
+impl<S> Shared<S> {
+    /// Tries a transaction until it is through. Gives up on what fails for ever,
+    /// on conflicts beyond their bound, and, with a bound on outages, on those.
+    pub(crate) async fn persist<R, F>(
+        &self,
+        transact: impl Fn() -> F,
+        outages: Option<u32>,
+    ) -> Result<R, Failure>
+    where
+        F: Future<Output = Result<R, Failure>>,
+    {
+        let (mut pause, mut conflicts, mut away): (Duration, u32, u32) =
+            (limits::FIRST_PAUSE, 0, 0);
+        loop {
+            let failure = match transact().await {
+                Ok(done) => return Ok(done),
+                Err(failure) => failure,
+            };
+            let stop = match &failure {
+                Failure::Conflict(_) => {
+                    conflicts += 1;
+                    conflicts > limits::CONFLICT_RETRIES
+                }
+                Failure::Unavailable(_) | Failure::UnknownCommit(_) => {
+                    away += 1;
+                    warn!(%failure, "the turn is tried again");
+                    outages.is_some_and(|bound| away > bound)
+                }
+                Failure::Permanent(_) => true,
+            };
+            if stop || self.shutdown.is_cancelled() {
+                return Err(failure);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(limits::LONGEST_PAUSE);
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The loop that drives sagas, and its ports.
+//!
+//! The engine takes whatever has come — requests, replies, sagas that are due —
+//! has [`saga_core`] decide on all of it in one transaction, and then publishes
+//! what was decided. It knows no saga by name, no database and no broker. Any
+//! number of engines run side by side on one store; none of them leads.
+//!
+//! Read first: [`Engine::run`], then `fold.rs` (inputs to decisions) and
+//! [`SagaStore`] (one transaction a batch).
+
+mod engine;
+mod fold;
+pub mod limits;
+mod outgoing;
+mod ports;
+mod quarantine;
+mod replies;
+mod requests;
+mod wake;
+mod watch;
+
+pub use engine::{Engine, Handle};
+pub use ports::{
+    Admission, IdempotencyKey, ListFilter, NewQuarantined, SagaReads, SagaStore, Write,
+};
+pub use requests::{NewSaga, Placed, RequestError, Requests};
+pub use watch::{Seen, Watched, Watches};

@@ -1,0 +1,47 @@
+//! Every bound of the engine, with its reason.
+
+use std::time::Duration;
+
+/// Most sagas of one turn: beyond this, latency grows and throughput does not.
+pub const MAX_BATCH: usize = 512;
+
+/// Most deliveries of replies taken at once.
+pub const MAX_DELIVERIES: usize = 64;
+
+/// Parcels of replies that may be out without an acknowledgement.
+pub const PREFETCH: u16 = 64;
+
+/// Deliveries of the quarantine that may be out without an acknowledgement.
+pub const QUARANTINE_PREFETCH: u16 = 32;
+
+/// Batches that may wait for their confirms while the next one is decided.
+pub const BATCHES_IN_CONFIRMATION: usize = 2;
+
+/// Requests that may wait for their turn; a further one is told to come again.
+pub const MAX_WAITING_REQUESTS: usize = 8_192;
+
+/// How often due sagas are looked for. Only what went wrong is ever due.
+pub const CLAIM_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long a row that this binary cannot decide on is left alone before it is
+/// complained of again, in milliseconds.
+pub const UNDECIDABLE_PAUSE_MILLIS: u64 = 60_000;
+
+/// How often a turn that met a conflict is tried again before its members are
+/// taken one by one; and then each alone.
+pub const CONFLICT_RETRIES: u32 = 5;
+
+/// First pause between retries; doubles up to [`LONGEST_PAUSE`].
+pub const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// Longest pause between retries while the database is away.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often waiters look at the store even if nobody tells them anything.
+pub const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the number of sagas in flight is counted.
+pub const COUNT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long stopping waits for what has been begun.
+pub const DRAIN: Duration = Duration::from_secs(10);

@@ -1,0 +1,77 @@
+//! What leaves after a commit: commands in parcels, then the acknowledgements,
+//! strictly in the batches' order (protocol 3).
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use metrics::{counter, histogram};
+use saga_core::{OutgoingCommand, Timestamp};
+use saga_messaging::{Ack, Changed, Envelope, Message, Route, Transport, parcel, publish};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+/// What every command says of its origin.
+const SOURCE: &str = "saga/orchestrator";
+
+/// What leaves after a commit.
+#[derive(Default)]
+pub(crate) struct Outgoing {
+    pub(crate) commands: Vec<OutgoingCommand>,
+    pub(crate) others: Vec<Message>,
+    pub(crate) changed: Vec<Changed>,
+    pub(crate) acks: Vec<Ack>,
+    pub(crate) now: Option<Timestamp>,
+}
+
+impl Outgoing {
+    /// The messages: one parcel, or few, a participant.
+    fn messages(&mut self) -> Vec<Message> {
+        let now = self.now.unwrap_or(Timestamp(0));
+        let mut by_participant: BTreeMap<&'static str, (Vec<Envelope>, Vec<u64>)> = BTreeMap::new();
+        for command in std::mem::take(&mut self.commands) {
+            let (envelopes, expiries) =
+                by_participant.entry(command.payload.participant).or_default();
+            expiries.push(command.expiry_millis);
+            envelopes.push(Envelope::command(command, SOURCE, now));
+        }
+        let mut messages = std::mem::take(&mut self.others);
+        for (participant, (envelopes, expiries)) in by_participant {
+            for (range, body) in parcel::write(&envelopes) {
+                histogram!("saga_parcel_members", "participant" => participant)
+                    .record(range.len() as f64);
+                let expiry = expiries[range.clone()].iter().min().copied();
+                messages.push(Message {
+                    route: Route::Command { participant: participant.to_owned() },
+                    id: envelopes[range.start].id.to_string(),
+                    content_type: parcel::BATCH,
+                    body: Bytes::from(body),
+                    expiry: expiry.map(Duration::from_millis),
+                    reply_to: None,
+                    redelivered: false,
+                });
+            }
+        }
+        messages
+    }
+
+    async fn leave<T: Transport>(mut self, transport: &T) {
+        if !self.changed.is_empty() {
+            transport.announce(std::mem::take(&mut self.changed));
+        }
+        let messages = self.messages();
+        for refused in publish(transport, messages).await {
+            counter!("saga_commands_unsent_total").increment(1);
+            warn!(id = refused.id, route = ?refused.route, "the broker has no queue for it: it is sent again when its saga wakes");
+        }
+        for ack in self.acks {
+            ack.ack();
+        }
+    }
+}
+
+/// Publishes what each batch decided, in the batches' order.
+pub(crate) async fn confirm<T: Transport>(transport: T, mut batches: mpsc::Receiver<Outgoing>) {
+    while let Some(outgoing) = batches.recv().await {
+        outgoing.leave(&transport).await;
+    }
+}

@@ -1,0 +1,135 @@
+//! What the engine needs of a store.
+
+use std::future::Future;
+
+use saga_core::{Failure, HistoryEntry, Instance, SagaId, State, Timestamp};
+
+/// The sagas' rows. Each call is one transaction: whole or not at all.
+///
+/// The deciding closure may be called again after a conflict. Its first argument
+/// is the store's clock, read by the transaction's own first statement.
+pub trait SagaStore: Clone + Send + Sync + 'static {
+    /// Binds idempotency keys to new sagas. `decide` says what to write for those
+    /// keys that were not bound yet (by their index); the others are answered.
+    fn admit<R: Send>(
+        &self,
+        keys: &[IdempotencyKey],
+        decide: impl Fn(Timestamp, &[usize]) -> (Vec<Write>, R) + Send + Sync,
+    ) -> impl Future<Output = Result<(Vec<Admission>, Option<R>), Failure>> + Send;
+
+    /// Locks the rows of these sagas in the order of their ids, has them decided,
+    /// and writes. A saga that does not exist is left out.
+    fn turn<R: Send>(
+        &self,
+        ids: &[SagaId],
+        decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
+    ) -> impl Future<Output = Result<R, Failure>> + Send;
+
+    /// As [`SagaStore::turn`], for sagas of these definitions whose `wake_at` has
+    /// passed and that nobody else has locked; at most `limit` of them.
+    fn claim<R: Send>(
+        &self,
+        definitions: &[(&'static str, u32)],
+        limit: usize,
+        decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
+    ) -> impl Future<Output = Result<R, Failure>> + Send;
+
+    /// Keeps what cannot be handled, one row a command id.
+    fn quarantine(
+        &self,
+        messages: &[NewQuarantined],
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// What others read of the sagas. Committed state only.
+pub trait SagaReads: Clone + Send + Sync + 'static {
+    /// Those of these sagas that exist.
+    fn find(&self, ids: &[SagaId]) -> impl Future<Output = Result<Vec<Instance>, Failure>> + Send;
+
+    /// Version of those of these sagas that exist, and whether they have ended.
+    fn versions(
+        &self,
+        ids: &[SagaId],
+    ) -> impl Future<Output = Result<Vec<(SagaId, u64, bool)>, Failure>> + Send;
+
+    /// A saga's transitions after a version, in order.
+    fn history(
+        &self,
+        id: SagaId,
+        after: u64,
+    ) -> impl Future<Output = Result<Vec<HistoryEntry>, Failure>> + Send;
+
+    /// Sagas, newest first.
+    fn list(
+        &self,
+        filter: &ListFilter,
+    ) -> impl Future<Output = Result<Vec<Instance>, Failure>> + Send;
+
+    /// How many sagas have not ended.
+    fn in_flight(&self) -> impl Future<Output = Result<u64, Failure>> + Send;
+}
+
+/// What to write of one saga.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// Version of the row that the decision rests on; 0 for a new saga.
+    pub before: u64,
+    /// The next state.
+    pub saga: Instance,
+    /// The transitions that led there.
+    pub history: Vec<HistoryEntry>,
+}
+
+/// A client's key, and what it asks for.
+#[derive(Clone, Debug)]
+pub struct IdempotencyKey {
+    /// Who asks.
+    pub caller: String,
+    /// Which method.
+    pub method: &'static str,
+    /// The key.
+    pub key: String,
+    /// Hash of the payload.
+    pub payload_hash: Vec<u8>,
+    /// The saga that it is bound to if it is new.
+    pub saga: SagaId,
+}
+
+/// What became of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It is bound to its new saga.
+    New,
+    /// It was bound to this saga, with the same payload.
+    Repeated(SagaId),
+    /// It was bound with another payload.
+    Conflict,
+}
+
+/// Which sagas to list.
+#[derive(Clone, Debug, Default)]
+pub struct ListFilter {
+    /// Only those in this state.
+    pub state: Option<State>,
+    /// Only those of this definition.
+    pub definition: Option<String>,
+    /// Only those older than this one.
+    pub before: Option<SagaId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A message that cannot be handled.
+#[derive(Clone, Debug)]
+pub struct NewQuarantined {
+    /// The command's id, or a hash of the body where there is none.
+    pub id: String,
+    /// Why it is here.
+    pub reason: String,
+    /// The queue that it came from.
+    pub from: String,
+    /// Where its sender wants the answer.
+    pub reply_to: Option<String>,
+    /// The body, as it was.
+    pub body: Vec<u8>,
+}

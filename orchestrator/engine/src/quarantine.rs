@@ -1,0 +1,72 @@
+//! Keeps what cannot be handled where an operator can see it.
+
+use std::sync::Arc;
+
+use metrics::counter;
+use saga_messaging::{Delivery, Envelope, Queue, Transport, parcel};
+use tracing::error;
+
+use crate::{NewQuarantined, SagaStore, engine::Shared, limits};
+
+/// Moves the quarantine's queue into its table until shutdown.
+pub(crate) async fn keep<S: SagaStore, T: Transport>(shared: Arc<Shared<S>>, transport: T) {
+    let mut consumer = transport.consume(Queue::Quarantine, limits::QUARANTINE_PREFETCH);
+    loop {
+        let deliveries = tokio::select! {
+            () = shared.shutdown.cancelled() => return,
+            deliveries = consumer.next(limits::MAX_DELIVERIES) => deliveries,
+        };
+        if deliveries.is_empty() {
+            return;
+        }
+        let messages: Vec<NewQuarantined> = deliveries.iter().flat_map(read).collect();
+        for message in &messages {
+            counter!("saga_quarantined_total").increment(1);
+            error!(id = message.id, reason = message.reason, from = message.from, "quarantined");
+        }
+        let kept = messages.is_empty()
+            || shared.persist(|| shared.store.quarantine(&messages), None).await.is_ok();
+        if !kept {
+            return;
+        }
+        for delivery in deliveries {
+            delivery.ack.ack();
+        }
+    }
+}
+
+/// What a delivery of the quarantine's queue holds. A command that outlived its
+/// expiry holds nothing: it is counted, its saga sends it again (protocol 16).
+fn read(delivery: &Delivery) -> Vec<NewQuarantined> {
+    let header = |name: &str| delivery.headers.get(name).cloned();
+    let (reason, from) = match (&delivery.death, header("saga-reason")) {
+        (_, Some(reason)) => (reason, header("saga-from").unwrap_or_default()),
+        (Some(death), None) if death.reason == "expired" => {
+            counter!("saga_commands_expired_total").increment(1);
+            return Vec::new();
+        }
+        (Some(death), None) => (death.reason.clone(), death.queue.clone()),
+        (None, None) => ("published to the quarantine by a stranger".to_owned(), String::new()),
+    };
+    let quarantined = |id: String, body: Vec<u8>| NewQuarantined {
+        id,
+        reason: reason.clone(),
+        from: from.clone(),
+        reply_to: delivery.reply_to.clone(),
+        body,
+    };
+    let whole = || {
+        let id = delivery.message_id.clone().unwrap_or_else(|| "unnamed".to_owned());
+        vec![quarantined(id, delivery.body.to_vec())]
+    };
+    // A parcel that the broker gave up is kept member by member: the quarantine
+    // is keyed by command id, so that a resend adds no copy (protocol 15).
+    match parcel::read(&delivery.body) {
+        Ok(members) if members.len() > 1 && members.iter().all(Result::is_ok) => members
+            .into_iter()
+            .flatten()
+            .map(|e: Envelope| quarantined(e.id.to_string(), format!("[{}]", e.to_json()).into()))
+            .collect(),
+        Ok(_) | Err(_) => whole(),
+    }
+}

@@ -1,0 +1,261 @@
+//! Participants' replies: folded saga by saga, in one turn for all that have come.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use metrics::{counter, histogram};
+use saga_core::{
+    Failure, Input, Instance, Reply, ReplyOutcome, SagaId, Timestamp, Verdict,
+};
+use saga_messaging::{
+    Ack, Body, Delivery, Envelope, Message, Outcome, Poison, Queue, Route, Transport, parcel,
+};
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tracing::{error, warn};
+
+use crate::{
+    SagaStore,
+    engine::Shared,
+    fold::{Fate, fold},
+    limits,
+    outgoing::Outgoing,
+};
+
+/// Takes replies until shutdown.
+pub(crate) async fn take<S: SagaStore, T: Transport>(
+    shared: Arc<Shared<S>>,
+    transport: T,
+    to_confirm: mpsc::Sender<Outgoing>,
+    confirmed: tokio::task::JoinHandle<()>,
+) {
+    let mut consumer = transport.consume(Queue::Replies, limits::PREFETCH);
+    loop {
+        let deliveries = tokio::select! {
+            () = shared.shutdown.cancelled() => break,
+            deliveries = consumer.next(limits::MAX_DELIVERIES) => deliveries,
+        };
+        if deliveries.is_empty() {
+            break;
+        }
+        let mut outgoing = Outgoing::default();
+        let mut replies = Vec::new();
+        for delivery in deliveries {
+            let ack = open(delivery, &shared, &mut replies, &mut outgoing);
+            outgoing.acks.push(ack);
+        }
+        histogram!("saga_reply_batch").record(replies.len() as f64);
+        let mut stopped = false;
+        while !replies.is_empty() && !stopped {
+            let rest = replies.split_off(replies.len().min(limits::MAX_BATCH));
+            stopped = turn(&shared, replies, &mut outgoing).await.is_err();
+            replies = rest;
+        }
+        if stopped || to_confirm.send(outgoing).await.is_err() {
+            break;
+        }
+    }
+    drop(to_confirm);
+    // The consumer lives until what was decided is confirmed and acknowledged.
+    let _ = tokio::time::timeout(limits::DRAIN, confirmed).await;
+    drop(consumer);
+}
+
+/// A reply on its way to its saga.
+#[derive(Clone)]
+struct Arrived {
+    saga: SagaId,
+    input: Input,
+    envelope: Arc<Envelope>,
+}
+
+/// Opens a parcel of replies.
+fn open<S: SagaStore>(
+    delivery: Delivery,
+    shared: &Shared<S>,
+    replies: &mut Vec<Arrived>,
+    outgoing: &mut Outgoing,
+) -> Ack {
+    let Delivery { body, redelivered, ack, .. } = delivery;
+    let members = match parcel::read(&body) {
+        Ok(members) => members,
+        Err(poison) => {
+            outgoing.others.push(quarantine(&poison, body));
+            return ack;
+        }
+    };
+    for member in members {
+        let poisoned = match member {
+            Ok(envelope) => match arrived(envelope, redelivered, shared) {
+                Ok(Some(reply)) => {
+                    replies.push(reply);
+                    continue;
+                }
+                Ok(None) => continue,
+                Err(poisoned) => poisoned,
+            },
+            Err(poisoned) => poisoned,
+        };
+        let (poison, json) = poisoned;
+        outgoing.others.push(quarantine(&poison, Bytes::from(format!("[{json}]"))));
+    }
+    ack
+}
+
+/// `None`: a reply for a definition that this binary does not host. It is left to
+/// those who do: they ask again.
+fn arrived<S: SagaStore>(
+    envelope: Envelope,
+    redelivered: bool,
+    shared: &Shared<S>,
+) -> Result<Option<Arrived>, (Poison, String)> {
+    let poison = |envelope: &Envelope, reason: String| {
+        (Poison { reason, id: Some(envelope.id.clone()) }, envelope.to_json())
+    };
+    let Body::Reply(reply) = &envelope.body else {
+        return Err(poison(&envelope, "no reply".to_owned()));
+    };
+    if shared.hosted.get(&reply.definition, reply.definition_version).is_none() {
+        counter!("saga_replies_total", "verdict" => "unhosted").increment(1);
+        return Ok(None);
+    }
+    let outcome = match reply.outcome {
+        Outcome::Done => ReplyOutcome::Done {
+            type_name: envelope.type_name.clone(),
+            data: envelope.data.clone(),
+        },
+        Outcome::Refused => match envelope.read_refusal() {
+            Ok(refusal) => ReplyOutcome::Refused(refusal),
+            Err(poisoned) => return Err((poisoned, envelope.to_json())),
+        },
+        Outcome::TooLate => ReplyOutcome::TooLate,
+    };
+    let input = Input::Reply(Reply {
+        step: envelope.id.step.clone(),
+        direction: envelope.id.direction,
+        outcome,
+        redelivered,
+        repeat: reply.repeat,
+    });
+    Ok(Some(Arrived { saga: envelope.id.saga, input, envelope: Arc::new(envelope) }))
+}
+
+/// The engine is being stopped. What is not acknowledged comes again elsewhere.
+struct Stop;
+
+/// One turn for many replies; if it fails because of one, one by one.
+async fn turn<S: SagaStore>(
+    shared: &Shared<S>,
+    replies: Vec<Arrived>,
+    outgoing: &mut Outgoing,
+) -> Result<(), Stop> {
+    match decide(shared, &replies, outgoing).await {
+        Ok(()) => return Ok(()),
+        Err(Failure::Unavailable(_) | Failure::UnknownCommit(_)) => return Err(Stop),
+        Err(failure @ (Failure::Conflict(_) | Failure::Permanent(_))) => {
+            warn!(%failure, replies = replies.len(), "the replies are taken one by one");
+        }
+    }
+    for reply in replies {
+        match decide(shared, std::slice::from_ref(&reply), outgoing).await {
+            Ok(()) => {}
+            Err(Failure::Unavailable(_) | Failure::UnknownCommit(_)) => return Err(Stop),
+            Err(failure @ (Failure::Conflict(_) | Failure::Permanent(_))) => {
+                // Its saga asks again when it wakes.
+                counter!("saga_replies_total", "verdict" => "dropped").increment(1);
+                error!(saga = %reply.saga, %failure, "the reply is dropped");
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn decide<S: SagaStore>(
+    shared: &Shared<S>,
+    replies: &[Arrived],
+    outgoing: &mut Outgoing,
+) -> Result<(), Failure> {
+    let mut by_saga: BTreeMap<SagaId, Vec<usize>> = BTreeMap::new();
+    for (index, reply) in replies.iter().enumerate() {
+        by_saga.entry(reply.saga).or_default().push(index);
+    }
+    let ids: Vec<SagaId> = by_saga.keys().copied().collect();
+    let tries = std::sync::atomic::AtomicU32::new(0);
+    let decide = |now: Timestamp, sagas: Vec<Instance>| {
+        // After a commit whose outcome is unknown, and on any retry, the inputs
+        // count as redelivered (protocol 2).
+        let again = tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0;
+        let (mut writes, mut sends, mut fates) = (Vec::new(), Vec::new(), Vec::new());
+        for saga in sagas {
+            let indexes = &by_saga[&saga.id];
+            let inputs: Vec<Input> =
+                indexes.iter().map(|i| redelivered(&replies[*i].input, again)).collect();
+            let folded = fold(&shared.hosted, saga, &inputs, now);
+            writes.extend(folded.write);
+            sends.extend(folded.send);
+            fates.extend(indexes.iter().copied().zip(folded.fates));
+        }
+        (writes.clone(), (now, writes, sends, fates))
+    };
+    let (now, writes, sends, fates) =
+        shared.persist(|| shared.store.turn(&ids, &decide), None).await?;
+    outgoing.now = Some(now);
+    outgoing.commands.extend(sends);
+    shared.committed(&writes, outgoing);
+    let unknown = replies.len() - fates.len();
+    if unknown > 0 {
+        // No such saga: forged, or pruned.
+        counter!("saga_replies_total", "verdict" => "unknown saga").increment(unknown as u64);
+    }
+    for (index, fate) in fates {
+        let verdict = match fate {
+            Fate::Decided(verdict) => name(verdict),
+            Fate::Undecidable => "undecidable",
+            Fate::Poison(reason) => {
+                let envelope = &replies[index].envelope;
+                let poison = Poison { reason, id: Some(envelope.id.clone()) };
+                let body = Bytes::from(format!("[{}]", envelope.to_json()));
+                outgoing.others.push(quarantine(&poison, body));
+                "poison"
+            }
+        };
+        counter!("saga_replies_total", "verdict" => verdict).increment(1);
+    }
+    Ok(())
+}
+
+fn redelivered(input: &Input, again: bool) -> Input {
+    match input {
+        Input::Reply(reply) => {
+            Input::Reply(Reply { redelivered: reply.redelivered || again, ..reply.clone() })
+        }
+        Input::Wake | Input::Cancel(_) | Input::Pause(_) | Input::Resume(_) => input.clone(),
+    }
+}
+
+fn name(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Applied => "applied",
+        Verdict::Duplicate => "duplicate",
+        Verdict::Late => "late",
+        Verdict::Foreign => "foreign",
+        Verdict::Nothing | Verdict::Cancel(_) => "nothing",
+    }
+}
+
+fn quarantine(poison: &Poison, body: Bytes) -> Message {
+    counter!("saga_replies_total", "verdict" => "poison").increment(1);
+    let id = poison.id.as_ref().map_or_else(
+        || Sha256::digest(&body)[..16].iter().map(|byte| format!("{byte:02x}")).collect(),
+        |id| format!("{id}/reply"),
+    );
+    Message {
+        route: Route::Quarantine { reason: poison.reason.clone(), from: Queue::Replies },
+        id,
+        content_type: parcel::BATCH,
+        body,
+        expiry: None,
+        reply_to: None,
+        redelivered: false,
+    }
+}

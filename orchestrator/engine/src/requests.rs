@@ -1,0 +1,259 @@
+//! What clients and operators ask for: new sagas, and inputs to old ones.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use metrics::{counter, histogram};
+use saga_core::{Decision, Failure, Input, Instance, SagaId, Timestamp, Verdict};
+use saga_messaging::Changed;
+use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
+
+use crate::{
+    Admission, IdempotencyKey, SagaStore, Write,
+    engine::Shared,
+    fold::{Fate, fold},
+    limits,
+    outgoing::Outgoing,
+};
+
+/// Where requests are handed in. Whoever has handed one in may go away: the
+/// request goes on.
+#[derive(Clone)]
+pub struct Requests {
+    queue: mpsc::Sender<Request>,
+}
+
+/// A saga to be begun.
+#[derive(Clone)]
+pub struct NewSaga {
+    /// The client's key, bound to the new saga's id.
+    pub key: IdempotencyKey,
+    /// Makes the first decision, at the store's time.
+    pub begin: Arc<dyn Fn(Timestamp) -> Decision + Send + Sync>,
+}
+
+/// What became of a new saga.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// It is durably accepted.
+    New(SagaId),
+    /// The key was known: this is its saga.
+    Repeated(SagaId),
+    /// The key was used with another payload.
+    Conflict,
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RequestError {
+    /// Too many requests wait. Nothing was written: come again.
+    #[error("too many requests wait")]
+    Overloaded,
+    /// The store does not answer. It may or may not have been written: ask again
+    /// under the same key.
+    #[error("the store does not answer")]
+    Unavailable,
+    /// The saga does not exist.
+    #[error("no such saga")]
+    NotFound,
+    /// This binary cannot decide on the saga.
+    #[error("the saga cannot be decided on by this version")]
+    Undecidable,
+}
+
+pub(crate) enum Request {
+    Place(NewSaga, oneshot::Sender<Result<Placed, RequestError>>),
+    Input(SagaId, Input, oneshot::Sender<Result<Answered, RequestError>>),
+}
+
+/// What became of an input: the verdict, and the saga afterwards.
+type Answered = (Verdict, Instance);
+
+impl Requests {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Request>) {
+        let (queue, requests) = mpsc::channel(limits::MAX_WAITING_REQUESTS);
+        (Self { queue }, requests)
+    }
+
+    /// Begins a saga, once a key.
+    ///
+    /// # Errors
+    /// [`RequestError`]; asking again under the same key is always safe.
+    pub async fn place(&self, saga: NewSaga) -> Result<Placed, RequestError> {
+        let (answer, answered) = oneshot::channel();
+        self.hand_in(Request::Place(saga, answer))?;
+        answered.await.unwrap_or(Err(RequestError::Unavailable))
+    }
+
+    /// Has an input decided on, and says what became of it and of the saga.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn input(&self, id: SagaId, input: Input) -> Result<Answered, RequestError> {
+        let (answer, answered) = oneshot::channel();
+        self.hand_in(Request::Input(id, input, answer))?;
+        answered.await.unwrap_or(Err(RequestError::Unavailable))
+    }
+
+    fn hand_in(&self, request: Request) -> Result<(), RequestError> {
+        self.queue.try_send(request).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => RequestError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => RequestError::Unavailable,
+        })
+    }
+}
+
+/// Carries out requests, as many at once as have come, until all senders are gone.
+pub(crate) async fn carry_out<S: SagaStore>(
+    shared: Arc<Shared<S>>,
+    mut requests: mpsc::Receiver<Request>,
+    to_confirm: mpsc::Sender<Outgoing>,
+) {
+    let mut batch = Vec::new();
+    loop {
+        let stopping = tokio::select! {
+            () = shared.shutdown.cancelled() => true,
+            count = requests.recv_many(&mut batch, limits::MAX_BATCH) => count == 0,
+        };
+        if stopping {
+            // What has been accepted is carried out; what comes now is refused.
+            requests.close();
+            while let Ok(request) = requests.try_recv() {
+                batch.push(request);
+            }
+        }
+        let (mut places, mut inputs) = (Vec::new(), Vec::new());
+        for request in batch.drain(..) {
+            match request {
+                Request::Place(saga, answer) => places.push((saga, answer)),
+                Request::Input(id, input, answer) => inputs.push((id, input, answer)),
+            }
+        }
+        let mut outgoing = Outgoing::default();
+        if !places.is_empty() {
+            histogram!("saga_admission_batch").record(places.len() as f64);
+            place(&shared, places, &mut outgoing).await;
+        }
+        if !inputs.is_empty() {
+            answer_inputs(&shared, inputs, &mut outgoing).await;
+        }
+        // While the broker is away orders are still accepted: what cannot be
+        // published now is derived again when its saga wakes.
+        if let Err(mpsc::error::TrySendError::Full(outgoing)) = to_confirm.try_send(outgoing) {
+            counter!("saga_publishing_left_to_wake_total").increment(outgoing.commands.len() as u64);
+        }
+        if stopping {
+            return;
+        }
+    }
+}
+
+type Places = Vec<(NewSaga, oneshot::Sender<Result<Placed, RequestError>>)>;
+
+async fn place<S: SagaStore>(shared: &Shared<S>, places: Places, outgoing: &mut Outgoing) {
+    let keys: Vec<IdempotencyKey> = places.iter().map(|(saga, _)| saga.key.clone()).collect();
+    let decide = |now: Timestamp, new: &[usize]| {
+        let mut writes = Vec::with_capacity(new.len());
+        let mut commands = Vec::with_capacity(new.len());
+        for index in new {
+            let decision = (places[*index].0.begin)(now);
+            if let Some(saga) = decision.saga {
+                writes.push(Write { before: 0, saga, history: decision.history.into_iter().collect() });
+            }
+            commands.extend(decision.send);
+        }
+        (writes.clone(), (now, writes, commands))
+    };
+    let mut conflicts = 0;
+    let admitted = loop {
+        match shared.store.admit(&keys, decide).await {
+            Err(Failure::Conflict(_)) if conflicts < limits::CONFLICT_RETRIES => conflicts += 1,
+            done => break done,
+        }
+        tokio::time::sleep(limits::FIRST_PAUSE).await;
+    };
+    match admitted {
+        Ok((admissions, decided)) => {
+            if let Some((now, writes, commands)) = decided {
+                counter!("saga_started_total").increment(writes.len() as u64);
+                outgoing.now = Some(now);
+                outgoing.commands.extend(commands);
+                shared.committed(&writes, outgoing);
+            }
+            for ((saga, answer), admission) in places.into_iter().zip(admissions) {
+                let placed = match admission {
+                    Admission::New => Placed::New(saga.key.saga),
+                    Admission::Repeated(id) => Placed::Repeated(id),
+                    Admission::Conflict => Placed::Conflict,
+                };
+                let _ = answer.send(Ok(placed));
+            }
+        }
+        Err(failure) => {
+            warn!(%failure, requests = places.len(), "new sagas could not be accepted");
+            for (_, answer) in places {
+                let _ = answer.send(Err(RequestError::Unavailable));
+            }
+        }
+    }
+}
+
+type Inputs = Vec<(SagaId, Input, oneshot::Sender<Result<Answered, RequestError>>)>;
+
+async fn answer_inputs<S: SagaStore>(shared: &Shared<S>, inputs: Inputs, outgoing: &mut Outgoing) {
+    let mut by_saga: BTreeMap<SagaId, Vec<Input>> = BTreeMap::new();
+    for (id, input, _) in &inputs {
+        by_saga.entry(*id).or_default().push(input.clone());
+    }
+    let ids: Vec<SagaId> = by_saga.keys().copied().collect();
+    let decide = |now: Timestamp, sagas: Vec<Instance>| {
+        let mut writes = Vec::new();
+        let mut done = BTreeMap::new();
+        for saga in sagas {
+            let (id, unchanged) = (saga.id, saga.clone());
+            let folded = fold(&shared.hosted, saga, &by_saga[&id], now);
+            let after = folded.write.as_ref().map_or(unchanged, |write| write.saga.clone());
+            writes.extend(folded.write);
+            done.insert(id, (after, folded.fates, folded.send));
+        }
+        (writes.clone(), (now, writes, done))
+    };
+    match shared.persist(|| shared.store.turn(&ids, decide), Some(limits::CONFLICT_RETRIES)).await {
+        Ok((now, writes, mut done)) => {
+            outgoing.now.get_or_insert(now);
+            shared.committed(&writes, outgoing);
+            for (_, _, send) in done.values_mut() {
+                outgoing.commands.append(send);
+            }
+            for (id, _, answer) in inputs {
+                let result = match done.get_mut(&id) {
+                    None => Err(RequestError::NotFound),
+                    Some((saga, fates, _)) => match fates.remove(0) {
+                        Fate::Decided(verdict) => Ok((verdict, saga.clone())),
+                        Fate::Poison(_) | Fate::Undecidable => Err(RequestError::Undecidable),
+                    },
+                };
+                let _ = answer.send(result);
+            }
+        }
+        Err(failure) => {
+            warn!(%failure, "requests could not be carried out");
+            for (_, _, answer) in inputs {
+                let _ = answer.send(Err(RequestError::Unavailable));
+            }
+        }
+    }
+}
+
+impl<S: SagaStore> Shared<S> {
+    /// Tells those who wait, here and elsewhere, what was committed.
+    pub(crate) fn committed(&self, writes: &[Write], outgoing: &mut Outgoing) {
+        self.watches.committed(writes);
+        for write in writes {
+            outgoing.changed.push(Changed { saga: write.saga.id, version: write.saga.version });
+            if write.saga.ended().is_some() {
+                counter!("saga_ended_total", "outcome" => write.saga.phase.name()).increment(1);
+            }
+        }
+    }
+}

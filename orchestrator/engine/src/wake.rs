@@ -1,0 +1,74 @@
+//! Sagas that are due: whatever went wrong, this is where it goes on.
+
+use std::sync::Arc;
+
+use metrics::counter;
+use saga_core::{Input, Instance, Timestamp};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use crate::{
+    SagaStore, Write,
+    engine::Shared,
+    fold::{Fate, fold},
+    limits,
+    outgoing::Outgoing,
+};
+
+/// Claims due sagas until shutdown. While its last batch waits for confirms it
+/// claims nothing: an outage of the broker spends no attempts.
+pub(crate) async fn claim<S: SagaStore>(shared: Arc<Shared<S>>, to_confirm: mpsc::Sender<Outgoing>) {
+    let definitions: Vec<(&'static str, u32)> = shared.hosted.names().collect();
+    loop {
+        let Ok(place) = to_confirm.reserve().await else { return };
+        let mut outgoing = Outgoing::default();
+        let claimed = claim_once(&shared, &definitions, &mut outgoing).await;
+        place.send(outgoing);
+        if claimed < limits::MAX_BATCH {
+            tokio::select! {
+                () = shared.shutdown.cancelled() => return,
+                () = tokio::time::sleep(limits::CLAIM_INTERVAL) => {}
+            }
+        }
+        if shared.shutdown.is_cancelled() {
+            return;
+        }
+    }
+}
+
+async fn claim_once<S: SagaStore>(
+    shared: &Shared<S>,
+    definitions: &[(&'static str, u32)],
+    outgoing: &mut Outgoing,
+) -> usize {
+    let decide = |now: Timestamp, sagas: Vec<Instance>| {
+        let claimed = sagas.len();
+        let (mut writes, mut sends) = (Vec::new(), Vec::new());
+        for saga in sagas {
+            let mut left_alone = saga.clone();
+            let folded = fold(&shared.hosted, saga, [&Input::Wake], now);
+            if matches!(folded.fates[..], [Fate::Undecidable]) {
+                left_alone.wake_at = Some(now.plus_millis(limits::UNDECIDABLE_PAUSE_MILLIS));
+                let before = left_alone.version;
+                writes.push(Write { before, saga: left_alone, history: Vec::new() });
+            }
+            writes.extend(folded.write);
+            sends.extend(folded.send);
+        }
+        (writes.clone(), (now, writes, sends, claimed))
+    };
+    match shared.store.claim(definitions, limits::MAX_BATCH, decide).await {
+        Ok((now, writes, sends, claimed)) => {
+            counter!("saga_woken_total").increment(claimed as u64);
+            counter!("saga_resends_total").increment(sends.len() as u64);
+            outgoing.now = Some(now);
+            outgoing.commands.extend(sends);
+            shared.committed(&writes, outgoing);
+            claimed
+        }
+        Err(failure) => {
+            warn!(%failure, "due sagas are looked for again shortly");
+            0
+        }
+    }
+}

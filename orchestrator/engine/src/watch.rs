@@ -1,0 +1,158 @@
+//! Telling those who wait. A hint may be lost; what is read from the store is not.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use saga_core::SagaId;
+use saga_messaging::{Changed, Transport};
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::{SagaReads, Write, limits};
+
+/// What is known of a saga that somebody waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Its version; 0 until it is known.
+    pub version: u64,
+    /// Whether it has ended.
+    pub ended: bool,
+}
+
+/// The sagas that somebody waits for, in this process.
+#[derive(Clone, Default)]
+pub struct Watches {
+    sagas: Arc<Mutex<HashMap<SagaId, watch::Sender<Seen>>>>,
+}
+
+/// One who waits. Dropping it ends the waiting.
+pub struct Watched {
+    id: SagaId,
+    seen: Option<watch::Receiver<Seen>>,
+    watches: Watches,
+}
+
+impl Watches {
+    /// Begins to wait for a saga.
+    #[must_use]
+    pub fn watch(&self, id: SagaId) -> Watched {
+        let mut sagas = self.lock();
+        let sender = sagas.entry(id).or_insert_with(|| watch::channel(Seen::default()).0);
+        Watched { id, seen: Some(sender.subscribe()), watches: self.clone() }
+    }
+
+    /// Tells those who wait what this process has just committed.
+    pub(crate) fn committed<'a>(&self, writes: impl IntoIterator<Item = &'a Write>) {
+        let sagas = self.lock();
+        if sagas.is_empty() {
+            return;
+        }
+        for write in writes {
+            if let Some(sender) = sagas.get(&write.saga.id) {
+                let ended = write.saga.ended().is_some();
+                newer(sender, Seen { version: write.saga.version, ended });
+            }
+        }
+    }
+
+    /// Reads what others have committed: on a hint at once, and every second
+    /// whether there was one or not. Ends with `shutdown`.
+    pub(crate) async fn follow<R: SagaReads, T: Transport>(
+        self,
+        reads: R,
+        transport: T,
+        shutdown: CancellationToken,
+    ) {
+        let mut hints = transport.changes();
+        let mut tick = tokio::time::interval(limits::WATCH_INTERVAL);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let ids = tokio::select! {
+                () = shutdown.cancelled() => return,
+                hint = hints.recv() => match hint {
+                    Ok(changed) => self.news(&changed),
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.all(),
+                    Err(broadcast::error::RecvError::Closed) => {
+                        tokio::time::sleep(limits::WATCH_INTERVAL).await;
+                        self.all()
+                    }
+                },
+                _ = tick.tick() => self.all(),
+            };
+            if ids.is_empty() {
+                continue;
+            }
+            match reads.versions(&ids).await {
+                Ok(versions) => {
+                    let sagas = self.lock();
+                    for (id, version, ended) in versions {
+                        if let Some(sender) = sagas.get(&id) {
+                            newer(sender, Seen { version, ended });
+                        }
+                    }
+                }
+                Err(failure) => debug!(%failure, "waiters are told later"),
+            }
+        }
+    }
+
+    /// Those of the changed sagas that somebody waits for and that are news.
+    fn news(&self, changed: &[Changed]) -> Vec<SagaId> {
+        let sagas = self.lock();
+        let news = |c: &&Changed| sagas.get(&c.saga).is_some_and(|s| s.borrow().version < c.version);
+        changed.iter().filter(news).map(|c| c.saga).collect()
+    }
+
+    fn all(&self) -> Vec<SagaId> {
+        self.lock().keys().copied().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SagaId, watch::Sender<Seen>>> {
+        self.sagas.lock().expect("nothing panics while holding it")
+    }
+}
+
+fn newer(sender: &watch::Sender<Seen>, seen: Seen) {
+    sender.send_if_modified(|known| {
+        let newer = seen.version > known.version;
+        if newer {
+            *known = seen;
+        }
+        newer
+    });
+}
+
+impl Watched {
+    /// What is known now.
+    ///
+    /// # Panics
+    /// Never: the receiver is there until it is dropped.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        *self.seen.as_ref().expect("there until it is dropped").borrow()
+    }
+
+    /// Waits until something newer is known than when it was last called.
+    ///
+    /// # Panics
+    /// Never: the receiver is there until it is dropped.
+    pub async fn changed(&mut self) -> Seen {
+        let seen = self.seen.as_mut().expect("there until it is dropped");
+        // The sender lives in the map as long as this receiver does.
+        let _ = seen.changed().await;
+        *seen.borrow_and_update()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.seen = None;
+        let mut sagas = self.watches.lock();
+        if sagas.get(&self.id).is_some_and(|sender| sender.receiver_count() == 0) {
+            sagas.remove(&self.id);
+        }
+    }
+}

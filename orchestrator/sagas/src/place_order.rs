@@ -1,0 +1,120 @@
+//! Place order: create it, take the stock, hold the money, take the money
+//! (which decides), then sell the stock and confirm, side by side.
+
+use std::fmt;
+
+use saga_core::{Cause, Definition, Refusal, Saga, Steps, step, together};
+use saga_proto::{
+    Money,
+    inventory::v1::{CommitStock, ReleaseStock, ReserveStock, StockReservedReply},
+    order::v1::{ConfirmOrder, CreateOrder, RejectOrder},
+    payment::v1::{AuthorisePayment, CapturePayment, VoidAuthorisation},
+    types::v1::{Line, PricedLine},
+};
+use serde::{Deserialize, Serialize};
+
+/// What an order's saga remembers. The saga's id is the order's id.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct PlaceOrder {
+    /// Who orders.
+    pub customer: String,
+    /// What is ordered.
+    pub lines: Vec<Line>,
+    /// The provider's opaque token for the card.
+    pub payment_token: String,
+    /// The total that the client saw, if it said so.
+    pub expected_total: Option<Money>,
+    /// What the catalogue said when the stock was reserved.
+    pub quote: Option<Quote>,
+}
+
+/// The catalogue's prices at order time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Quote {
+    /// The lines with their prices.
+    pub lines: Vec<PricedLine>,
+    /// Their sum.
+    pub total: Option<Money>,
+}
+
+impl Saga for PlaceOrder {
+    const NAME: &'static str = "place-order";
+    const VERSION: u32 = 1;
+
+    fn steps() -> Definition<Self> {
+        Steps::new()
+            .compensatable(
+                step("create-order", |s: &Self| CreateOrder {
+                    customer: s.customer.clone(),
+                    lines: s.lines.clone(),
+                })
+                .compensate(|_, cause| reject(cause)),
+            )
+            .compensatable(
+                step("reserve-stock", |s: &Self| ReserveStock {
+                    lines: s.lines.clone(),
+                    expected_total: s.expected_total.clone(),
+                })
+                .on_reply(|s, reply: StockReservedReply| {
+                    s.quote = Some(Quote { lines: reply.lines, total: reply.total });
+                })
+                .compensate(|_, _| ReleaseStock {}),
+            )
+            .compensatable(
+                step("authorise-payment", |s: &Self| AuthorisePayment {
+                    amount: s.total(),
+                    payment_token: s.payment_token.clone(),
+                })
+                .compensate(|_, _| VoidAuthorisation {}),
+            )
+            .pivot(step("capture-payment", |_: &Self| CapturePayment {}))
+            .retriable(together((
+                step("commit-stock", |_: &Self| CommitStock {}),
+                step("confirm-order", |s: &Self| ConfirmOrder {
+                    lines: s.quote.as_ref().map(|q| q.lines.clone()).unwrap_or_default(),
+                    total: s.total(),
+                }),
+            )))
+            .build()
+    }
+}
+
+impl PlaceOrder {
+    fn total(&self) -> Option<Money> {
+        self.quote.as_ref().and_then(|quote| quote.total.clone())
+    }
+}
+
+/// How the order ends when it is undone: what the client will read.
+fn reject(cause: &Cause) -> RejectOrder {
+    let (reason_code, reason) = reason(cause);
+    RejectOrder { reason_code, reason, cancelled: matches!(cause, Cause::Cancelled(_)) }
+}
+
+/// Why an order was undone: a stable code, and a sentence.
+#[must_use]
+pub fn reason(cause: &Cause) -> (String, String) {
+    match cause {
+        Cause::Refused { refusal: Refusal { code, message }, .. } => {
+            (code.clone(), message.clone())
+        }
+        Cause::Unanswered { step } => {
+            ("UNAVAILABLE".to_owned(), format!("{step} was not answered in time"))
+        }
+        Cause::Deadline => {
+            ("DEADLINE".to_owned(), "the order could not be completed in time".to_owned())
+        }
+        Cause::Cancelled(wish) => ("CANCELLED".to_owned(), wish.reason.clone()),
+    }
+}
+
+impl fmt::Debug for PlaceOrder {
+    /// Leaves the payment token out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlaceOrder")
+            .field("customer", &self.customer)
+            .field("lines", &self.lines)
+            .field("quote", &self.quote)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,116 @@
+//! One order's saga, turn by turn.
+
+use saga_core::{
+    Admitted, Decision, Direction, HostedDefinition as _, Input, Instance, OutgoingCommand,
+    Refusal, Reply, ReplyOutcome, Saga, SagaId, Timestamp, TypeName, Wish, start,
+};
+use saga_definitions::PlaceOrder;
+use saga_proto::{
+    Money,
+    inventory::v1::{StockCommittedReply, StockReleasedReply, StockReservedReply},
+    order::v1::{OrderConfirmedReply, OrderCreated, OrderRejectedReply},
+    payment::v1::{PaymentAuthorisedReply, PaymentCapturedReply, PaymentVoidedReply},
+    types::v1::{Line, PricedLine},
+};
+use serde::Serialize;
+use serde_json::value::to_raw_value;
+
+/// A saga while it runs.
+pub(crate) struct Run {
+    pub(crate) saga: Instance,
+    pub(crate) now: Timestamp,
+    pub(crate) sent: Vec<OutgoingCommand>,
+}
+
+impl Run {
+    pub(crate) fn start() -> Self {
+        let (id, now) = (SagaId(uuid::Uuid::from_u128(7)), Timestamp(0));
+        let decision = start(&PlaceOrder::steps(), id, &order(), admitted(), now);
+        Self { saga: decision.saga.expect("a new saga"), now, sent: decision.send }
+    }
+
+    pub(crate) fn done(&mut self, step: &str, direction: Direction) {
+        self.reply(step, direction, truthful(step, direction));
+    }
+
+    /// Every action is done, up to that step, which is open then.
+    pub(crate) fn until(mut self, last: &str) -> Self {
+        while self.sent.iter().all(|command| command.id.step != last) {
+            let open = PlaceOrder::steps().open_commands(&self.saga).expect("sound");
+            self.done(&open[0].id.step, Direction::Action);
+        }
+        self
+    }
+
+    pub(crate) fn refused(&mut self, step: &str, direction: Direction, code: &str, text: &str) {
+        self.reply(step, direction, ReplyOutcome::Refused(Refusal::new(code, text)));
+    }
+
+    pub(crate) fn cancel(&mut self, reason: &str) {
+        self.turn(&Input::Cancel(Wish { by: "ann".into(), reason: reason.into() }));
+    }
+
+    pub(crate) fn wake(&mut self, seconds: i64) {
+        self.now = Timestamp(self.now.0 + seconds * 1_000_000);
+        self.turn(&Input::Wake);
+    }
+
+    fn reply(&mut self, step: &str, direction: Direction, outcome: ReplyOutcome) {
+        let step = step.to_owned();
+        let reply = Reply { step, direction, outcome, redelivered: false, repeat: false };
+        self.turn(&Input::Reply(reply));
+    }
+
+    fn turn(&mut self, input: &Input) {
+        let turn = PlaceOrder::steps().turn(&self.saga, input, self.now);
+        let Decision { saga, send, .. } = turn.expect("it decodes");
+        self.saga = saga.expect("it moves the saga");
+        self.sent.extend(send);
+    }
+}
+
+/// What Ann orders.
+pub(crate) fn order() -> PlaceOrder {
+    PlaceOrder {
+        customer: "ann".into(),
+        lines: vec![Line { sku: "teapot".into(), quantity: 2 }],
+        payment_token: "tok_visa".into(),
+        expected_total: None,
+        quote: None,
+    }
+}
+
+pub(crate) fn admitted() -> Admitted {
+    Admitted {
+        caller: "ann".into(),
+        deadline_millis: PlaceOrder::DEADLINE_MILLIS,
+        traceparent: None,
+    }
+}
+
+/// What a participant says that does as it is told.
+pub(crate) fn truthful(step: &str, direction: Direction) -> ReplyOutcome {
+    let euros = |cents| Some(Money::new(cents, "EUR"));
+    match (step, direction) {
+        ("create-order", Direction::Action) => done(&OrderCreated::default()),
+        ("create-order", Direction::Compensation) => done(&OrderRejectedReply::default()),
+        ("reserve-stock", Direction::Action) => done(&StockReservedReply {
+            lines: vec![PricedLine { sku: "teapot".into(), quantity: 2, unit_price: euros(1_250) }],
+            total: euros(2_500),
+        }),
+        ("reserve-stock", Direction::Compensation) => done(&StockReleasedReply::default()),
+        ("authorise-payment", Direction::Action) => done(&PaymentAuthorisedReply::default()),
+        ("authorise-payment", Direction::Compensation) => done(&PaymentVoidedReply::default()),
+        ("capture-payment", _) => done(&PaymentCapturedReply { amount: euros(2_500) }),
+        ("commit-stock", _) => done(&StockCommittedReply::default()),
+        ("confirm-order", _) => done(&OrderConfirmedReply::default()),
+        (step, _) => panic!("place order has no step {step}"),
+    }
+}
+
+fn done<R: TypeName + Serialize>(reply: &R) -> ReplyOutcome {
+    ReplyOutcome::Done {
+        type_name: R::TYPE.to_owned(),
+        data: to_raw_value(reply).expect("a message is JSON"),
+    }
+}

@@ -1,0 +1,190 @@
+//! What place order says, to whom, in which order.
+
+use std::fmt::Write as _;
+
+use expect_test::{Expect, expect};
+use saga_core::{
+    Cause,
+    Direction::{Action, Compensation},
+};
+use saga_definitions::reason;
+
+use crate::run::Run;
+
+#[test]
+fn an_order_that_goes_well() {
+    let mut run = Run::start().until("commit-stock");
+    run.done("confirm-order", Action);
+    run.done("commit-stock", Action);
+    check(
+        &run,
+        expect![[r#"
+        1 create-order/action -> order
+           saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}]}
+        2 reserve-stock/action -> inventory
+           saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
+        3 authorise-payment/action -> payment
+           saga.payment.v1.AuthorisePayment {"amount":{"minorUnits":"2500","currency":"EUR"},"paymentToken":"tok_visa"}
+        4 capture-payment/action -> payment
+           saga.payment.v1.CapturePayment {}
+        5 commit-stock/action -> inventory
+           saga.inventory.v1.CommitStock {}
+        6 confirm-order/action -> order
+           saga.order.v1.ConfirmOrder {"lines":[{"sku":"teapot","quantity":"2","unitPrice":{"minorUnits":"1250","currency":"EUR"}}],"total":{"minorUnits":"2500","currency":"EUR"}}
+        completed
+    "#]],
+    );
+}
+
+#[test]
+fn a_declined_card_releases_the_stock_and_rejects_the_order() {
+    let mut run = Run::start().until("authorise-payment");
+    run.refused("authorise-payment", Action, "CARD_DECLINED", "the card was declined");
+    run.done("reserve-stock", Compensation);
+    run.done("create-order", Compensation);
+    check(
+        &run,
+        expect![[r#"
+        1 create-order/action -> order
+           saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}]}
+        2 reserve-stock/action -> inventory
+           saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
+        3 authorise-payment/action -> payment
+           saga.payment.v1.AuthorisePayment {"amount":{"minorUnits":"2500","currency":"EUR"},"paymentToken":"tok_visa"}
+        11 reserve-stock/compensation -> inventory
+           saga.inventory.v1.ReleaseStock {}
+        12 create-order/compensation -> order
+           saga.order.v1.RejectOrder {"reasonCode":"CARD_DECLINED","reason":"the card was declined"}
+        compensated
+    "#]],
+    );
+}
+
+#[test]
+fn out_of_stock_rejects_the_order() {
+    let mut run = Run::start().until("reserve-stock");
+    run.refused("reserve-stock", Action, "OUT_OF_STOCK", "1 of 2 teapot");
+    run.done("create-order", Compensation);
+    check(
+        &run,
+        expect![[r#"
+        1 create-order/action -> order
+           saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}]}
+        2 reserve-stock/action -> inventory
+           saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
+        12 create-order/compensation -> order
+           saga.order.v1.RejectOrder {"reasonCode":"OUT_OF_STOCK","reason":"1 of 2 teapot"}
+        compensated
+    "#]],
+    );
+}
+
+#[test]
+fn a_cancelled_order_is_told_as_cancelled_in_the_clients_words() {
+    let mut run = Run::start().until("authorise-payment");
+    run.cancel("found it cheaper");
+    run.done("authorise-payment", Compensation);
+    run.done("reserve-stock", Compensation);
+    run.done("create-order", Compensation);
+    check(
+        &run,
+        expect![[r#"
+        1 create-order/action -> order
+           saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}]}
+        2 reserve-stock/action -> inventory
+           saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
+        3 authorise-payment/action -> payment
+           saga.payment.v1.AuthorisePayment {"amount":{"minorUnits":"2500","currency":"EUR"},"paymentToken":"tok_visa"}
+        10 authorise-payment/compensation -> payment
+           saga.payment.v1.VoidAuthorisation {}
+        11 reserve-stock/compensation -> inventory
+           saga.inventory.v1.ReleaseStock {}
+        12 create-order/compensation -> order
+           saga.order.v1.RejectOrder {"reasonCode":"CANCELLED","reason":"found it cheaper","cancelled":true}
+        compensated
+    "#]],
+    );
+}
+
+#[test]
+fn a_cancel_during_the_capture_counts_when_the_capture_is_refused() {
+    let mut run = Run::start().until("capture-payment");
+    run.cancel("found it cheaper");
+    run.refused("capture-payment", Action, "EXPIRED", "the hold has expired");
+    run.done("authorise-payment", Compensation);
+    run.done("reserve-stock", Compensation);
+    run.done("create-order", Compensation);
+    check(
+        &run,
+        expect![[r#"
+        1 create-order/action -> order
+           saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}]}
+        2 reserve-stock/action -> inventory
+           saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
+        3 authorise-payment/action -> payment
+           saga.payment.v1.AuthorisePayment {"amount":{"minorUnits":"2500","currency":"EUR"},"paymentToken":"tok_visa"}
+        4 capture-payment/action -> payment
+           saga.payment.v1.CapturePayment {}
+        10 authorise-payment/compensation -> payment
+           saga.payment.v1.VoidAuthorisation {}
+        11 reserve-stock/compensation -> inventory
+           saga.inventory.v1.ReleaseStock {}
+        12 create-order/compensation -> order
+           saga.order.v1.RejectOrder {"reasonCode":"CANCELLED","reason":"found it cheaper","cancelled":true}
+        compensated
+    "#]],
+    );
+}
+
+#[test]
+fn a_deadline_rejects_the_order() {
+    let mut run = Run::start().until("reserve-stock");
+    run.wake(61);
+    run.done("reserve-stock", Compensation);
+    run.done("create-order", Compensation);
+    check(
+        &run,
+        expect![[r#"
+        1 create-order/action -> order
+           saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}]}
+        2 reserve-stock/action -> inventory
+           saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
+        11 reserve-stock/compensation -> inventory
+           saga.inventory.v1.ReleaseStock {}
+        12 create-order/compensation -> order
+           saga.order.v1.RejectOrder {"reasonCode":"DEADLINE","reason":"the order could not be completed in time"}
+        compensated
+    "#]],
+    );
+}
+
+#[test]
+fn silence_is_told_as_unavailable() {
+    let told = reason(&Cause::Unanswered { step: "reserve-stock".into() });
+    expect![[r#"
+        (
+            "UNAVAILABLE",
+            "reserve-stock was not answered in time",
+        )
+    "#]]
+    .assert_debug_eq(&told);
+}
+
+fn check(run: &Run, expected: Expect) {
+    let mut out = String::new();
+    for command in &run.sent {
+        let (id, payload) = (&command.id, &command.payload);
+        let _ = writeln!(
+            out,
+            "{} {}/{} -> {}\n   {} {}",
+            command.sequence,
+            id.step,
+            id.direction,
+            payload.participant,
+            payload.type_name,
+            payload.data.get()
+        );
+    }
+    let _ = writeln!(out, "{}", run.saga.phase.name());
+    expected.assert_eq(&out);
+}

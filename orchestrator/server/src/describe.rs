@@ -1,0 +1,170 @@
+//! Sentences about sagas, for clients and operators.
+
+use saga_core::{
+    Cause, Direction, Happening, HistoryEntry, Instance, Phase, Refusal, State, StepState, Stuck,
+    StuckReason,
+};
+use saga_proto::operations::v1::{Saga, SagaState, Step, Transition};
+
+/// What happened, for the client whose order it is: without who operates.
+pub(crate) fn for_client(happening: &Happening) -> String {
+    match happening {
+        Happening::Started => "the order was accepted".to_owned(),
+        Happening::Paused(_) => "the order is held".to_owned(),
+        Happening::Resumed(_) => "the order goes on".to_owned(),
+        Happening::Reminded => "the order still needs a person's attention".to_owned(),
+        Happening::Cancel(wish) => format!("a cancel was asked for: {}", wish.reason),
+        Happening::Done { .. }
+        | Happening::Refused { .. }
+        | Happening::Resent
+        | Happening::GaveUp { .. }
+        | Happening::DeadlinePassed => for_operator(happening),
+    }
+}
+
+/// What happened, for operators.
+fn for_operator(happening: &Happening) -> String {
+    match happening {
+        Happening::Started => "it was admitted".to_owned(),
+        Happening::Done { step, direction: Direction::Action } => format!("{step} is done"),
+        Happening::Done { step, direction: Direction::Compensation } => format!("{step} is undone"),
+        Happening::Refused { step, direction: Direction::Action, refusal } => {
+            format!("{step} was refused: {}", said(refusal))
+        }
+        Happening::Refused { step, direction: Direction::Compensation, refusal } => {
+            format!("undoing {step} was refused: {}", said(refusal))
+        }
+        Happening::Resent => "an answer is late, so it was asked for again".to_owned(),
+        Happening::GaveUp { steps } => {
+            format!("no answer came within the bound from {}", steps.join(", "))
+        }
+        Happening::DeadlinePassed => "the deadline passed before the payment".to_owned(),
+        Happening::Cancel(wish) => format!("{} asked for a cancel: {}", wish.by, wish.reason),
+        Happening::Paused(pause) => format!("{} paused it: {}", pause.by, pause.reason),
+        Happening::Resumed(pause) => format!("{} let it go on: {}", pause.by, pause.reason),
+        Happening::Reminded => "it is still stuck: the alert was raised again".to_owned(),
+    }
+}
+
+/// The step that it happened to, if it happened to one.
+pub(crate) fn step(happening: &Happening) -> &str {
+    match happening {
+        Happening::Done { step, .. } | Happening::Refused { step, .. } => step,
+        Happening::GaveUp { steps } => steps.first().map_or("", String::as_str),
+        Happening::Started
+        | Happening::Resent
+        | Happening::DeadlinePassed
+        | Happening::Cancel(_)
+        | Happening::Paused(_)
+        | Happening::Resumed(_)
+        | Happening::Reminded => "",
+    }
+}
+
+/// A saga for operators. Its data stays out: it may hold a payment token.
+/// `names` are its steps' names, if its definition is hosted here.
+pub(crate) fn saga(saga: &Instance, names: &[&str]) -> Saga {
+    let step = |(index, state): (usize, &StepState)| {
+        let (state, attempts) = step_state(state);
+        let name = names.get(index).map_or_else(|| format!("#{}", index + 1), |n| (*n).to_owned());
+        Step {
+            name,
+            state: state.to_owned(),
+            attempts: i32::try_from(attempts).unwrap_or(i32::MAX),
+        }
+    };
+    Saga {
+        saga_id: saga.id.to_string(),
+        definition: saga.definition.clone(),
+        definition_version: i32::try_from(saga.definition_version).unwrap_or(i32::MAX),
+        state: state(saga.phase.state()).into(),
+        version: number(saga.version),
+        caller: saga.caller.clone(),
+        started_at_micros: saga.started_at.0,
+        deadline_micros: saga.deadline.0,
+        wake_at_micros: saga.wake_at.map_or(0, |at| at.0),
+        why: why(saga),
+        steps: saga.steps.iter().enumerate().map(step).collect(),
+    }
+}
+
+/// A transition for operators.
+pub(crate) fn transition(entry: &HistoryEntry) -> Transition {
+    Transition {
+        version: number(entry.version),
+        at_micros: entry.at.0,
+        what: for_operator(&entry.happening),
+        sent: entry.sent.iter().map(|(command, attempt)| format!("{command} #{attempt}")).collect(),
+        state: state(entry.state).into(),
+    }
+}
+
+pub(crate) fn state(state: State) -> SagaState {
+    match state {
+        State::Running => SagaState::Running,
+        State::Compensating => SagaState::Compensating,
+        State::Completed => SagaState::Completed,
+        State::Compensated => SagaState::Compensated,
+        State::Stuck => SagaState::Stuck,
+    }
+}
+
+fn why(saga: &Instance) -> String {
+    let phase = match &saga.phase {
+        Phase::Running | Phase::Completed => String::new(),
+        Phase::Compensating(cause) | Phase::Compensated(cause) => because(cause),
+        Phase::Stuck(stuck) => held_up(stuck),
+    };
+    match &saga.paused {
+        None => phase,
+        Some(pause) => {
+            let paused = format!("paused by {}: {}", pause.by, pause.reason);
+            if phase.is_empty() { paused } else { format!("{phase}; {paused}") }
+        }
+    }
+}
+
+fn held_up(stuck: &Stuck) -> String {
+    let step = match stuck.direction {
+        Direction::Action => stuck.step.clone(),
+        Direction::Compensation => format!("undoing {}", stuck.step),
+    };
+    let wrong = match &stuck.reason {
+        StuckReason::Unanswered => "was not answered within its bound".to_owned(),
+        StuckReason::Refused(refusal) => format!("was refused: {}", said(refusal)),
+    };
+    match &stuck.unwinding {
+        None => format!("{step} {wrong}"),
+        Some(cause) => format!("{step} {wrong}; it is undone because {}", because(cause)),
+    }
+}
+
+fn because(cause: &Cause) -> String {
+    match cause {
+        Cause::Refused { step, refusal } => format!("{step} was refused: {}", said(refusal)),
+        Cause::Unanswered { step } => format!("{step} was not answered within its bound"),
+        Cause::Deadline => "its deadline passed before the payment".to_owned(),
+        Cause::Cancelled(wish) => format!("{} cancelled it: {}", wish.by, wish.reason),
+    }
+}
+
+fn said(refusal: &Refusal) -> String {
+    format!("{} ({})", refusal.message, refusal.code)
+}
+
+fn step_state(state: &StepState) -> (&'static str, u32) {
+    match state {
+        StepState::Pending => ("pending", 0),
+        StepState::Open(sending) => ("open", sending.attempts),
+        StepState::Done => ("done", 0),
+        StepState::Refused(_) => ("refused", 0),
+        StepState::Unknown => ("unknown", 0),
+        StepState::Undoing(sending) => ("undoing", sending.attempts),
+        StepState::Undone => ("undone", 0),
+        StepState::Halted { .. } => ("halted", 0),
+    }
+}
+
+fn number(version: u64) -> i64 {
+    i64::try_from(version).unwrap_or(i64::MAX)
+}

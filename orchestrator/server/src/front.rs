@@ -1,0 +1,52 @@
+//! What all calls share.
+
+use std::sync::Arc;
+
+use saga_core::{Definition, Hosted, Instance, SagaId};
+use saga_definitions::PlaceOrder;
+use saga_engine::{Handle, SagaReads};
+use saga_proto::{
+    inventory::v1::inventory_client::InventoryClient,
+    order::v1::order_reads_client::OrderReadsClient,
+};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, transport::Channel};
+
+use crate::{Caller, Settings, availability::Availability, standing, status};
+
+/// Answers the calls of all three services.
+pub(crate) struct Front<R> {
+    pub(crate) handle: Handle,
+    pub(crate) reads: R,
+    pub(crate) hosted: Hosted,
+    pub(crate) place_order: Arc<Definition<PlaceOrder>>,
+    pub(crate) orders: OrderReadsClient<Channel>,
+    pub(crate) inventory: InventoryClient<Channel>,
+    pub(crate) payment: Availability,
+    /// Those who may wait or watch at once.
+    pub(crate) waiting: Arc<Semaphore>,
+    pub(crate) settings: Settings,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl<R: SagaReads> Front<R> {
+    pub(crate) async fn find(&self, id: SagaId) -> Result<Option<Instance>, Status> {
+        find(&self.reads, id).await
+    }
+
+    /// The saga of one of the caller's orders.
+    pub(crate) async fn find_order(
+        &self,
+        id: SagaId,
+        caller: &Caller,
+    ) -> Result<Option<Instance>, Status> {
+        let mine = |saga: &Instance| standing::is_order(saga) && caller.owns(saga);
+        Ok(self.find(id).await?.filter(mine))
+    }
+}
+
+pub(crate) async fn find<R: SagaReads>(reads: &R, id: SagaId) -> Result<Option<Instance>, Status> {
+    let found = reads.find(&[id]).await.map_err(|failure| status::of_failure(&failure))?;
+    Ok(found.into_iter().next())
+}

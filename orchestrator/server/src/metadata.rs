@@ -1,0 +1,101 @@
+//! What is read of a call's metadata besides its caller.
+
+use std::time::Duration;
+
+use tonic::metadata::MetadataMap;
+
+/// Share of the client's deadline that is left for the answer's way back.
+const MARGIN_SHARE: u32 = 10;
+/// Least time left for it.
+const LEAST_MARGIN: Duration = Duration::from_millis(20);
+/// Most time left for it.
+const MOST_MARGIN: Duration = Duration::from_millis(500);
+
+/// How long an answer may be waited for, so that it still reaches the client
+/// before the client's own deadline: an answer says more than a time-out.
+pub(crate) fn patience(metadata: &MetadataMap, limit: Duration) -> Duration {
+    let Some(timeout) = grpc_timeout(metadata) else { return limit };
+    let margin = (timeout / MARGIN_SHARE).clamp(LEAST_MARGIN, MOST_MARGIN);
+    timeout.saturating_sub(margin).min(limit)
+}
+
+/// The header `grpc-timeout`, where there is a sound one.
+fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(count * 3_600)),
+        "M" => Some(Duration::from_secs(count * 60)),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
+/// The W3C trace context of the call, if it is a valid one. It is stored with the
+/// saga and sent with every command, so nothing else may come in this way.
+pub(crate) fn traceparent(metadata: &MetadataMap) -> Option<String> {
+    let text = metadata.get("traceparent")?.to_str().ok()?;
+    let mut parts = text.split('-');
+    let (version, trace, parent, flags) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let hex = |part: &str, chars: usize| {
+        part.len() == chars && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let some = |part: &str| part.bytes().any(|b| b != b'0');
+    let sound = version == "00"
+        && hex(trace, 32)
+        && some(trace)
+        && hex(parent, 16)
+        && some(parent)
+        && hex(flags, 2)
+        && parts.next().is_none();
+    sound.then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &'static str, value: &str) -> MetadataMap {
+        let mut metadata = MetadataMap::new();
+        metadata.insert(name, value.parse().expect("ASCII"));
+        metadata
+    }
+
+    #[test]
+    fn only_a_valid_trace_context_is_taken() {
+        let sound = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(traceparent(&with("traceparent", sound)).as_deref(), Some(sound));
+        for broken in [
+            "",
+            "00",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+        ] {
+            assert_eq!(traceparent(&with("traceparent", broken)), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn waiting_ends_before_the_clients_deadline_and_at_the_limit() {
+        let limit = Duration::from_secs(60);
+        let patience = |timeout: &str| super::patience(&with("grpc-timeout", timeout), limit);
+        assert_eq!(patience("1S"), Duration::from_millis(900));
+        assert_eq!(patience("10S"), Duration::from_millis(9_500));
+        assert_eq!(patience("99999999H"), limit);
+        assert_eq!(patience("1m"), Duration::ZERO);
+        for broken in ["", "S", "1", "-1S", "1x", "999999999S"] {
+            assert_eq!(patience(broken), limit, "{broken}");
+        }
+    }
+}

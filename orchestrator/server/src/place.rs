@@ -1,0 +1,180 @@
+//! A new order, from the call to its saga.
+
+use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
+
+use prost::Message as _;
+use saga_core::{Admitted, SagaId, Timestamp, start};
+use saga_definitions::PlaceOrder;
+use saga_engine::{IdempotencyKey, NewSaga, Placed, SagaReads, Watched};
+use saga_proto::shop::v1::{PlaceOrderRequest, PlaceOrderResponse};
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+use tonic::{Request, Status};
+use uuid::Uuid;
+
+use crate::{Caller, front::Front, metadata, settings, standing::Standing, status, validate};
+
+/// Scope of the idempotency keys, beside the caller. Stored: it never changes.
+const METHOD: &str = "PlaceOrder";
+
+impl<R: SagaReads> Front<R> {
+    /// Checks, hands the order to the engine, and waits if that is wanted. The
+    /// engine's queue takes it at the first poll: from then on the caller may go.
+    pub(crate) async fn place(
+        &self,
+        request: Request<PlaceOrderRequest>,
+    ) -> Result<PlaceOrderResponse, Status> {
+        let caller = Caller::of(&request)?;
+        let patience = metadata::patience(request.metadata(), self.settings.wait_limit);
+        let until = Instant::now() + patience;
+        let traceparent = metadata::traceparent(request.metadata());
+        let order = request.into_inner();
+        validate::place_order(&order)?;
+        self.check_capacity()?;
+
+        let (id, key, wait) = (SagaId(Uuid::now_v7()), order.idempotency_key.clone(), order.wait);
+        // Watching begins before there is anything to see, so that nothing is missed.
+        let watched = wait.then(|| self.handle.watches.watch(id));
+        let placed = self.handle.requests.place(self.new_saga(id, &caller, order, traceparent));
+        let placed = placed.await.map_err(|error| status::of_request(&error, "order", ""))?;
+        match placed {
+            Placed::New(id) => {
+                let standing = match watched {
+                    Some(watched) => self.outcome(id, watched, until).await?,
+                    None => Standing::pending(),
+                };
+                Ok(response(id, standing, false))
+            }
+            Placed::Repeated(id) => {
+                drop(watched);
+                Ok(response(id, self.known_outcome(id, wait, until).await?, true))
+            }
+            Placed::Conflict => Err(status::key_reused(&key)),
+        }
+    }
+
+    /// Says no while what is in flight is as much as can be served in time, or no
+    /// payment could be tried before the order's deadline.
+    fn check_capacity(&self) -> Result<(), Status> {
+        if self.handle.in_flight.load(Ordering::Relaxed) >= self.settings.max_in_flight {
+            return Err(status::overloaded(
+                "too many orders are in progress: call again, with the same idempotency key",
+            ));
+        }
+        match self.payment.away_for() {
+            Some(away) if away > self.settings.order_deadline => {
+                let wait = away.saturating_sub(self.settings.order_deadline);
+                Err(status::unavailable(
+                    "payments cannot be taken now: call again, with the same idempotency key",
+                    "PAYMENT_AWAY",
+                    wait.max(settings::RETRY_AFTER),
+                ))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn new_saga(
+        &self,
+        id: SagaId,
+        caller: &Caller,
+        order: PlaceOrderRequest,
+        traceparent: Option<String>,
+    ) -> NewSaga {
+        let key = IdempotencyKey {
+            caller: caller.as_str().to_owned(),
+            method: METHOD,
+            payload_hash: payload_hash(&order),
+            key: order.idempotency_key,
+            saga: id,
+        };
+        let data = PlaceOrder {
+            customer: order.customer,
+            lines: order.lines,
+            payment_token: order.payment_token,
+            expected_total: order.expected_total,
+            quote: None,
+        };
+        let admitted = Admitted {
+            caller: caller.as_str().to_owned(),
+            deadline_millis: millis(self.settings.order_deadline),
+            traceparent,
+        };
+        let definition = Arc::clone(&self.place_order);
+        let begin = move |now: Timestamp| start(&definition, id, &data, admitted.clone(), now);
+        NewSaga { key, begin: Arc::new(begin) }
+    }
+
+    /// Waits for the end of an order that was just accepted.
+    async fn outcome(
+        &self,
+        id: SagaId,
+        mut watched: Watched,
+        until: Instant,
+    ) -> Result<Standing, Status> {
+        let saga = self.until_ended(id, &mut watched, until).await?;
+        Ok(saga.as_ref().map_or_else(Standing::pending, Standing::of))
+    }
+
+    /// Where an order stands that an earlier call placed, waiting if that is wanted.
+    async fn known_outcome(
+        &self,
+        id: SagaId,
+        wait: bool,
+        until: Instant,
+    ) -> Result<Standing, Status> {
+        let watched = wait.then(|| self.handle.watches.watch(id));
+        let saga = self.find(id).await?;
+        let saga = saga.ok_or_else(|| status::not_found("order", &id.to_string()))?;
+        match watched {
+            Some(watched) if saga.ended().is_none() => self.outcome(id, watched, until).await,
+            Some(_) | None => Ok(Standing::of(&saga)),
+        }
+    }
+}
+
+/// Hash of what is asked for, whatever key it has and however the answer is
+/// wanted. Encoding again what was decoded makes one spelling of it.
+fn payload_hash(order: &PlaceOrderRequest) -> Vec<u8> {
+    let asked = PlaceOrderRequest { idempotency_key: String::new(), wait: false, ..order.clone() };
+    Sha256::digest(asked.encode_to_vec()).to_vec()
+}
+
+fn response(id: SagaId, standing: Standing, repeated: bool) -> PlaceOrderResponse {
+    PlaceOrderResponse {
+        order_id: id.to_string(),
+        status: standing.status.into(),
+        reason_code: standing.reason_code,
+        reason: standing.reason,
+        repeated,
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use saga_proto::types::v1::Line;
+
+    use super::*;
+
+    #[test]
+    fn the_payloads_hash_leaves_out_key_and_wait_and_nothing_else() {
+        let line = Line { sku: "teapot".into(), quantity: 1 };
+        let order = PlaceOrderRequest { lines: vec![line], ..Default::default() };
+        let hash = payload_hash(&order);
+        let other = |change: &dyn Fn(&mut PlaceOrderRequest)| {
+            let mut other = order.clone();
+            change(&mut other);
+            payload_hash(&other)
+        };
+        assert_eq!(other(&|o| o.idempotency_key = "k".into()), hash);
+        assert_eq!(other(&|o| o.wait = true), hash);
+        assert_ne!(other(&|o| o.customer = "ada".into()), hash);
+        assert_ne!(other(&|o| o.lines[0].quantity = 2), hash);
+        assert_ne!(other(&|o| o.payment_token = "tok".into()), hash);
+        assert_ne!(other(&|o| o.expected_total = Some(Default::default())), hash);
+    }
+}

@@ -1,0 +1,162 @@
+//! From a listener to three services, until shutdown.
+
+use std::sync::Arc;
+
+use saga_core::{Definition, Hosted};
+use saga_definitions::PlaceOrder;
+use saga_engine::{Handle, SagaReads};
+use saga_proto::{
+    inventory::v1::inventory_client::InventoryClient,
+    operations::v1::sagas_server::SagasServer,
+    order::v1::order_reads_client::OrderReadsClient,
+    shop::v1::{catalogue_server::CatalogueServer, orders_server::OrdersServer},
+};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    service::interceptor::InterceptedService,
+    transport::{Channel, server::Router},
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
+use tracing::{info, warn};
+
+use crate::{
+    Settings, availability::Availability, caller, connections, front::Front,
+    settings::MAX_FORWARDED_BYTES,
+};
+
+/// The gRPC server of an orchestrator.
+pub struct Server<R> {
+    /// The engine that it hands requests to.
+    pub handle: Handle,
+    /// The sagas' committed rows.
+    pub reads: R,
+    /// The definitions that the engine hosts, for the names of steps.
+    pub hosted: Hosted,
+    /// The definition that new orders begin under: one that `hosted` has too.
+    pub place_order: Arc<Definition<PlaceOrder>>,
+    /// The services behind it.
+    pub neighbours: Neighbours,
+    /// Its bounds.
+    pub settings: Settings,
+}
+
+/// The services behind the front door. Lazy channels: none of them needs to be
+/// there when the server starts, nor all the time.
+#[derive(Clone, Debug)]
+pub struct Neighbours {
+    /// The order service.
+    pub order: Channel,
+    /// The inventory service.
+    pub inventory: Channel,
+    /// The payment service.
+    pub payment: Channel,
+}
+
+/// The server could not go on. Nothing is lost: start another one.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The transport failed.
+    #[error("the gRPC server failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// The contract's descriptors do not decode: a broken build.
+    #[error("the contract cannot be reflected: {0}")]
+    Descriptors(#[from] tonic_reflection::server::Error),
+}
+
+impl<R: SagaReads> Server<R> {
+    /// Answers calls on `listener` until `shutdown`, then finishes what has begun,
+    /// within [`Settings::drain`]. Those who wait or watch are told at once.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> Result<(), ServeError> {
+        let payment = Availability::default();
+        let asking = payment.clone().follow(self.neighbours.payment.clone(), shutdown.clone());
+        tokio::spawn(asking);
+        let (settings, address) = (self.settings.clone(), listener.local_addr());
+        let (router, health) = self.router(payment, shutdown.clone()).await?;
+        let incoming = connections::accept(listener, settings.max_connections);
+        let stop = shutdown.clone();
+        let serving = router.serve_with_incoming_shutdown(incoming, async move {
+            stop.cancelled().await;
+            report::<R>(&health, ServingStatus::NotServing).await;
+        });
+        if let Ok(address) = address {
+            info!(%address, "answers gRPC");
+        }
+        let overdue = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(settings.drain).await;
+        };
+        tokio::select! {
+            served = serving => served?,
+            () = overdue => warn!("calls were cut off: they took too long to end"),
+        }
+        info!("has stopped answering gRPC");
+        Ok(())
+    }
+
+    async fn router(
+        self,
+        payment: Availability,
+        shutdown: CancellationToken,
+    ) -> Result<(Router, HealthReporter), ServeError> {
+        let Self { handle, reads, hosted, place_order, neighbours, settings } = self;
+        let front = Arc::new(Front {
+            handle,
+            reads,
+            hosted,
+            place_order,
+            orders: OrderReadsClient::new(neighbours.order)
+                .max_decoding_message_size(MAX_FORWARDED_BYTES),
+            inventory: InventoryClient::new(neighbours.inventory)
+                .max_decoding_message_size(MAX_FORWARDED_BYTES),
+            payment,
+            waiting: Arc::new(Semaphore::new(settings.max_waiting)),
+            settings: settings.clone(),
+            shutdown,
+        });
+        let most = settings.max_message_bytes;
+        let orders = OrdersServer::from_arc(Arc::clone(&front)).max_decoding_message_size(most);
+        let catalogue =
+            CatalogueServer::from_arc(Arc::clone(&front)).max_decoding_message_size(most);
+        let sagas = SagasServer::from_arc(front).max_decoding_message_size(most);
+        let (reporter, health) = tonic_health::server::health_reporter();
+        report::<R>(&reporter, ServingStatus::Serving).await;
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(saga_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()?;
+        let router = tonic::transport::Server::builder()
+            .max_concurrent_streams(settings.max_concurrent_streams)
+            .http2_max_header_list_size(settings.max_header_bytes)
+            .http2_max_pending_accept_reset_streams(Some(settings.max_pending_resets))
+            .http2_max_local_error_reset_streams(Some(settings.max_pending_resets))
+            .http2_keepalive_interval(Some(settings.keepalive_interval))
+            .http2_keepalive_timeout(Some(settings.keepalive_timeout))
+            .add_service(health)
+            .add_service(reflection)
+            .add_service(InterceptedService::new(orders, caller::intercept))
+            .add_service(InterceptedService::new(catalogue, caller::intercept))
+            .add_service(InterceptedService::new(sagas, caller::intercept));
+        Ok((router, reporter))
+    }
+}
+
+/// Tells the health service's callers; the empty name is the server as a whole.
+async fn report<R: SagaReads>(health: &HealthReporter, status: ServingStatus) {
+    use tonic::server::NamedService;
+    for service in [
+        "",
+        OrdersServer::<Front<R>>::NAME,
+        CatalogueServer::<Front<R>>::NAME,
+        SagasServer::<Front<R>>::NAME,
+    ] {
+        health.set_service_status(service, status).await;
+    }
+}

@@ -1,0 +1,87 @@
+//! Where an order stands, as its saga tells it.
+
+use saga_core::{Cause, Instance, Phase, Saga as _};
+use saga_definitions::{PlaceOrder, reason};
+use saga_proto::{
+    order::v1::{Order, OrderStatus},
+    types::v1::PricedLine,
+};
+use tracing::error;
+
+/// Where an order stands, and why if it was undone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) status: OrderStatus,
+    pub(crate) reason_code: String,
+    pub(crate) reason: String,
+}
+
+impl Standing {
+    /// In progress.
+    pub(crate) fn pending() -> Self {
+        let (reason_code, reason) = Default::default();
+        Self { status: OrderStatus::Pending, reason_code, reason }
+    }
+
+    /// While a saga is being undone its order is still PENDING: it may not be
+    /// told as ended before everything is.
+    pub(crate) fn of(saga: &Instance) -> Self {
+        match &saga.phase {
+            Phase::Running | Phase::Compensating(_) | Phase::Stuck(_) => Self::pending(),
+            Phase::Completed => Self { status: OrderStatus::Confirmed, ..Self::pending() },
+            Phase::Compensated(cause) => Self::undone(cause),
+        }
+    }
+
+    fn undone(cause: &Cause) -> Self {
+        let (reason_code, reason) = reason(cause);
+        let status = match cause {
+            Cause::Cancelled(_) => OrderStatus::Cancelled,
+            Cause::Refused { .. } | Cause::Unanswered { .. } | Cause::Deadline => {
+                OrderStatus::Rejected
+            }
+        };
+        Self { status, reason_code, reason }
+    }
+}
+
+/// Whether a saga is one that places an order.
+pub(crate) fn is_order(saga: &Instance) -> bool {
+    saga.definition == PlaceOrder::NAME
+}
+
+/// The order as its saga knows it, for when its service does not (yet).
+pub(crate) fn order(saga: &Instance) -> Order {
+    let Standing { status, reason_code, reason } = Standing::of(saga);
+    let mut order = Order {
+        order_id: saga.id.to_string(),
+        status: status.into(),
+        reason_code,
+        reason,
+        created_at_micros: saga.started_at.0,
+        ..Order::default()
+    };
+    match serde_json::from_str::<PlaceOrder>(saga.data.get()) {
+        Ok(data) => {
+            let quote = data.quote.filter(|_| status == OrderStatus::Confirmed);
+            order.customer = data.customer;
+            (order.lines, order.total) = match quote {
+                Some(quote) => (quote.lines, quote.total),
+                None => (unpriced(data.lines), None),
+            };
+        }
+        // Data of a later version: where the order stands is known all the same.
+        // What serde says of it is not logged: it may quote the payment token.
+        Err(_) => error!(saga = %saga.id, "the data of an order's saga does not decode"),
+    }
+    order
+}
+
+fn unpriced(lines: Vec<saga_proto::types::v1::Line>) -> Vec<PricedLine> {
+    let line = |line: saga_proto::types::v1::Line| PricedLine {
+        sku: line.sku,
+        quantity: line.quantity,
+        unit_price: None,
+    };
+    lines.into_iter().map(line).collect()
+}

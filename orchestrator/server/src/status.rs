@@ -1,0 +1,121 @@
+//! What a caller is told when it cannot have what it asked for: a code, a
+//! sentence, and details that a program can act on.
+
+use std::time::Duration;
+
+use saga_core::Failure;
+use saga_engine::RequestError;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+use tracing::{error, warn};
+
+use crate::{settings::RETRY_AFTER, validate::Violations};
+
+/// The domain of the reasons in `ErrorInfo`.
+const DOMAIN: &str = "saga.shop";
+
+/// Bad input, with every field that is wrong.
+pub(crate) fn invalid(violations: Violations) -> Status {
+    let fields: Vec<&str> = violations.fields().collect();
+    let message = format!("not valid: {}", fields.join(", "));
+    Status::with_error_details(
+        Code::InvalidArgument,
+        message,
+        ErrorDetails::with_bad_request(violations.into_details()),
+    )
+}
+
+/// One field that is wrong.
+pub(crate) fn invalid_field(field: &str, why: &str) -> Status {
+    let mut violations = Violations::default();
+    violations.add(field, why);
+    invalid(violations)
+}
+
+pub(crate) fn unauthenticated(message: &str) -> Status {
+    with_reason(Code::Unauthenticated, message, "TOKENS_NOT_SUPPORTED", None)
+}
+
+/// There is too much to do. Nothing was written.
+pub(crate) fn overloaded(message: &str) -> Status {
+    with_reason(Code::ResourceExhausted, message, "OVERLOADED", Some(RETRY_AFTER))
+}
+
+/// Something does not answer.
+pub(crate) fn unavailable(message: &str, reason: &str, retry_after: Duration) -> Status {
+    with_reason(Code::Unavailable, message, reason, Some(retry_after))
+}
+
+/// This server stops; another one, or its successor, goes on.
+pub(crate) fn stopping() -> Status {
+    unavailable("the server is stopping: call again", "STOPPING", RETRY_AFTER)
+}
+
+pub(crate) fn internal(message: &str) -> Status {
+    Status::internal(message)
+}
+
+/// There is no such thing, or it is not the caller's.
+pub(crate) fn not_found(kind: &str, id: &str) -> Status {
+    let message = format!("there is no such {kind}");
+    let details = ErrorDetails::with_resource_info(kind, id, "", message.clone());
+    Status::with_error_details(Code::NotFound, message, details)
+}
+
+/// The idempotency key was used for something else.
+pub(crate) fn key_reused(key: &str) -> Status {
+    let message = "the idempotency key was used with another payload: nothing was placed";
+    let mut details = ErrorDetails::with_resource_info("idempotency key", key, "", message);
+    details.set_error_info("KEY_REUSED", DOMAIN, [("idempotency_key".to_owned(), key.to_owned())]);
+    Status::with_error_details(Code::AlreadyExists, message, details)
+}
+
+/// The order does not stand where it would have to.
+pub(crate) fn precondition(reason: &str, order: &str, message: &str) -> Status {
+    let mut details = ErrorDetails::with_precondition_failure_violation(reason, order, message);
+    details.set_error_info(reason, DOMAIN, [("order_id".to_owned(), order.to_owned())]);
+    Status::with_error_details(Code::FailedPrecondition, message, details)
+}
+
+/// The engine did not carry a request out.
+pub(crate) fn of_request(error: &RequestError, kind: &str, id: &str) -> Status {
+    match error {
+        RequestError::Overloaded => {
+            overloaded("too many requests wait: nothing was written, call again")
+        }
+        RequestError::Unavailable => unavailable(
+            "the request may have been accepted: call again, with the same idempotency key if it has one",
+            "UNKNOWN_OUTCOME",
+            RETRY_AFTER,
+        ),
+        RequestError::NotFound => not_found(kind, id),
+        RequestError::Undecidable => {
+            error!(id, "a request met a saga that this version cannot decide on");
+            internal(
+                "this version of the server cannot decide on the saga: nothing was changed, tell an operator",
+            )
+        }
+    }
+}
+
+/// Committed state could not be read.
+pub(crate) fn of_failure(failure: &Failure) -> Status {
+    match failure {
+        Failure::Conflict(_) | Failure::Unavailable(_) | Failure::UnknownCommit(_) => {
+            warn!(%failure, "sagas cannot be read");
+            unavailable("the sagas cannot be read now: call again", "STORE_AWAY", RETRY_AFTER)
+        }
+        Failure::Permanent(_) => {
+            error!(%failure, "a saga cannot be read");
+            internal("the saga cannot be read: tell an operator")
+        }
+    }
+}
+
+fn with_reason(code: Code, message: &str, reason: &str, retry: Option<Duration>) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, []);
+    if retry.is_some() {
+        details.set_retry_info(retry);
+    }
+    Status::with_error_details(code, message, details)
+}

@@ -1,0 +1,267 @@
+//! What is let in. Pure; collects everything that is wrong, not the first of it,
+//! and never repeats a value: it may be long, or secret.
+
+use std::collections::HashSet;
+
+use saga_core::SagaId;
+use saga_proto::{
+    Money, inventory::v1::ReceiveStockRequest, order::v1::OrderStatus, shop::v1::PlaceOrderRequest,
+    types::v1::Line,
+};
+use tonic::Status;
+use tonic_types::FieldViolation;
+
+use crate::status;
+
+/// Most characters of an idempotency key.
+pub(crate) const MAX_KEY_CHARS: usize = 255;
+/// Most characters of a payment token.
+const MAX_TOKEN_CHARS: usize = 255;
+/// Most characters of a customer or of a product's name.
+const MAX_NAME_CHARS: usize = 200;
+/// Most characters of a SKU.
+const MAX_SKU_CHARS: usize = 64;
+/// Most lines of an order: all of them are locked together.
+const MAX_LINES: usize = 100;
+/// Most pieces in one line: with it, no sum of an order's quantities comes near
+/// the bound of 64 bits.
+const MAX_QUANTITY: i64 = 1_000_000;
+/// Most pieces in one receipt.
+const MAX_RECEIPT: i64 = 1_000_000_000;
+/// Most characters of a cancel's reason.
+const MAX_REASON_CHARS: usize = 500;
+/// Most characters of a definition's name.
+const MAX_DEFINITION_CHARS: usize = 64;
+/// Most entries of a page.
+const MAX_PAGE: i32 = 500;
+/// Entries of a page if the caller does not say.
+const DEFAULT_PAGE: i32 = 50;
+/// Violations that are told; the details travel in headers, which are bounded.
+const MAX_VIOLATIONS: usize = 20;
+
+/// What is wrong with a request, field by field.
+#[derive(Debug, Default)]
+pub(crate) struct Violations(Vec<FieldViolation>);
+
+impl Violations {
+    pub(crate) fn add(&mut self, field: impl Into<String>, why: impl Into<String>) {
+        if self.0.len() < MAX_VIOLATIONS {
+            self.0.push(FieldViolation::new(field, why));
+        }
+    }
+
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|violation| violation.field.as_str())
+    }
+
+    pub(crate) fn into_details(self) -> Vec<FieldViolation> {
+        self.0
+    }
+
+    pub(crate) fn none_or_err(self) -> Result<(), Status> {
+        if self.0.is_empty() { Ok(()) } else { Err(status::invalid(self)) }
+    }
+
+    fn key(&mut self, key: &str) {
+        if !is_printable(key, MAX_KEY_CHARS) {
+            self.add("idempotency_key", "must be 1 to 255 printable ASCII characters");
+        }
+    }
+
+    fn sku(&mut self, field: String, sku: &str) {
+        if !is_sku(sku) {
+            self.add(field, "must be 1 to 64 characters of a-z, 0-9, '.', '_', '-'");
+        }
+    }
+
+    fn money(&mut self, field: &str, money: &Money) {
+        if money.minor_units < 0 {
+            self.add(format!("{field}.minor_units"), "must not be negative");
+        }
+        if !money.has_currency() {
+            self.add(format!("{field}.currency"), "must be an ISO 4217 code: three capitals");
+        }
+    }
+
+    fn lines(&mut self, lines: &[Line]) {
+        if lines.is_empty() || lines.len() > MAX_LINES {
+            self.add("lines", "must be 1 to 100 lines");
+            return;
+        }
+        let mut seen = HashSet::new();
+        for (index, line) in lines.iter().enumerate() {
+            self.sku(format!("lines[{index}].sku"), &line.sku);
+            if !seen.insert(&line.sku) {
+                self.add(format!("lines[{index}].sku"), "stands in an earlier line already");
+            }
+            if !(1..=MAX_QUANTITY).contains(&line.quantity) {
+                self.add(format!("lines[{index}].quantity"), "must be 1 to 1,000,000");
+            }
+        }
+    }
+}
+
+/// An order to be placed.
+pub(crate) fn place_order(order: &PlaceOrderRequest) -> Result<(), Status> {
+    let mut wrong = Violations::default();
+    wrong.key(&order.idempotency_key);
+    if order.customer.is_empty() || !is_text(&order.customer, MAX_NAME_CHARS) {
+        wrong.add("customer", "must be 1 to 200 characters, none of them a control character");
+    }
+    wrong.lines(&order.lines);
+    if !is_printable(&order.payment_token, MAX_TOKEN_CHARS) {
+        wrong.add("payment_token", "must be 1 to 255 printable ASCII characters");
+    } else if holds_card_number(&order.payment_token) {
+        wrong.add("payment_token", "must be the provider's opaque token, never a card number");
+    }
+    if let Some(total) = &order.expected_total {
+        wrong.money("expected_total", total);
+    }
+    wrong.none_or_err()
+}
+
+/// Goods that come in.
+pub(crate) fn restock(receipt: &ReceiveStockRequest) -> Result<(), Status> {
+    let mut wrong = Violations::default();
+    wrong.sku("sku".to_owned(), &receipt.sku);
+    if !(1..=MAX_RECEIPT).contains(&receipt.quantity) {
+        wrong.add("quantity", "must be 1 to 1,000,000,000");
+    }
+    wrong.key(&receipt.idempotency_key);
+    if !is_text(&receipt.name, MAX_NAME_CHARS) {
+        wrong.add("name", "must be at most 200 characters, none of them a control character");
+    }
+    if let Some(price) = &receipt.price {
+        wrong.money("price", price);
+    }
+    wrong.none_or_err()
+}
+
+/// An id of an order or a saga.
+pub(crate) fn id(field: &str, text: &str) -> Result<SagaId, Status> {
+    text.parse()
+        .map_err(|_| status::invalid_field(field, "must be a UUID in lower case with hyphens"))
+}
+
+/// Why an order is taken back, for its history.
+pub(crate) fn cancel_reason(reason: &str) -> Result<String, Status> {
+    if !is_text(reason, MAX_REASON_CHARS) {
+        let why = "must be at most 500 characters, none of them a control character";
+        return Err(status::invalid_field("reason", why));
+    }
+    Ok(if reason.is_empty() { "cancelled by the client" } else { reason }.to_owned())
+}
+
+/// Whose orders, and which of them. The second is `None` for all.
+pub(crate) fn order_filter(customer: &str, status: i32) -> Result<OrderStatus, Status> {
+    let mut wrong = Violations::default();
+    if !is_text(customer, MAX_NAME_CHARS) {
+        wrong.add("customer", "must be at most 200 characters, none of them a control character");
+    }
+    let Ok(status) = OrderStatus::try_from(status) else {
+        wrong.add("status", "is none that an order can have");
+        return Err(crate::status::invalid(wrong));
+    };
+    wrong.none_or_err().map(|()| status)
+}
+
+/// A definition's name to filter by; `None` for all.
+pub(crate) fn definition(name: String) -> Result<Option<String>, Status> {
+    let sound = name.chars().count() <= MAX_DEFINITION_CHARS
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !sound {
+        return Err(status::invalid_field("definition", "must be a definition's name"));
+    }
+    Ok(Some(name).filter(|name| !name.is_empty()))
+}
+
+/// How many entries a page may have.
+pub(crate) fn page_size(size: i32) -> Result<i32, Status> {
+    match size {
+        0 => Ok(DEFAULT_PAGE),
+        1..=MAX_PAGE => Ok(size),
+        _ => Err(status::invalid_field("page_size", "must be 1 to 500, or 0 for 50")),
+    }
+}
+
+pub(crate) fn is_sku(sku: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
+    (1..=MAX_SKU_CHARS).contains(&sku.len()) && sku.bytes().all(allowed)
+}
+
+fn is_printable(text: &str, most: usize) -> bool {
+    (1..=most).contains(&text.len()) && text.bytes().all(|b| (b' '..=b'~').contains(&b))
+}
+
+/// Any language, any script; but no control characters, NUL among them.
+fn is_text(text: &str, most: usize) -> bool {
+    // Four bytes a character at most: what is longer need not be counted.
+    text.len() <= 4 * most && text.chars().count() <= most && !text.chars().any(char::is_control)
+}
+
+/// Whether a run of 13 to 19 digits, as written or with its spaces and dashes
+/// left out, has the check digit of a card number.
+fn holds_card_number(text: &str) -> bool {
+    let bare: String = text.chars().filter(|c| !matches!(c, ' ' | '-')).collect();
+    [text, bare.as_str()].iter().any(|text| {
+        text.split(|c: char| !c.is_ascii_digit())
+            .any(|run| (13..=19).contains(&run.len()) && has_check_digit(run))
+    })
+}
+
+/// Luhn's formula.
+fn has_check_digit(digits: &str) -> bool {
+    let sum: u32 = digits
+        .bytes()
+        .rev()
+        .enumerate()
+        .map(|(place, digit)| {
+            let digit = u32::from(digit - b'0');
+            match (place % 2, digit) {
+                (0, digit) => digit,
+                (_, digit @ 0..=4) => 2 * digit,
+                (_, digit) => 2 * digit - 9,
+            }
+        })
+        .sum();
+    sum.is_multiple_of(10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn card_numbers_are_found_however_they_are_written() {
+        for number in [
+            "4111111111111111",
+            "4111 1111 1111 1111",
+            "4111-1111-1111-1111",
+            "tok_4111111111111111",
+            "tok-4111-1111-1111-1111-x",
+            "378282246310005",
+            "6304000000000000",
+        ] {
+            assert!(holds_card_number(number), "{number}");
+        }
+    }
+
+    #[test]
+    fn opaque_tokens_are_no_card_numbers() {
+        for token in
+            ["tok_visa", "4111111111111112", "123456789012", "tok_01890a5dac96774bbcceb302"]
+        {
+            assert!(!holds_card_number(token), "{token}");
+        }
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once_and_within_a_bound() {
+        let mut order = PlaceOrderRequest { payment_token: "é".into(), ..Default::default() };
+        let wrong = place_order(&order).expect_err("nothing is right");
+        assert_eq!(wrong.message(), "not valid: idempotency_key, customer, lines, payment_token");
+        order.lines = vec![Line::default(); 100];
+        let wrong = place_order(&order).expect_err("nothing is right");
+        assert!(wrong.details().len() < 4_096, "{} bytes", wrong.details().len());
+    }
+}

@@ -1,0 +1,10 @@
+//! The front door over a real engine, with everything around it in memory.
+
+mod bad_input;
+mod cancelling;
+mod limits;
+mod operating;
+mod placing;
+mod reading;
+mod watching;
+mod world;

@@ -1,0 +1,214 @@
+//! A broker and three participants in one: it answers commands as the test says.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use saga_core::{Command, Refusal, TypeName};
+use saga_messaging::{
+    Ack, Body, Changed, Consumer, Delivery, Envelope, Message, Outcome, PublishError, Queue,
+    ReplyBody, Route, Transport, parcel,
+};
+use saga_proto::{inventory::v1 as inventory, order::v1 as order, payment::v1 as payment};
+use serde_json::value::RawValue;
+use tokio::sync::{broadcast, mpsc};
+
+/// What a participant does with a command.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answer {
+    Done,
+    Refuse(&'static str),
+    /// Nothing, until [`Broker::release`].
+    Hold,
+}
+
+/// What the engines' links share.
+#[derive(Clone)]
+pub(crate) struct Broker {
+    inner: Arc<Mutex<Inner>>,
+    hints: broadcast::Sender<Vec<Changed>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    answers: HashMap<&'static str, Answer>,
+    held: Vec<Envelope>,
+    /// Every command that came, as `reserve-stock/action`.
+    seen: Vec<String>,
+    replies: Option<mpsc::UnboundedSender<Envelope>>,
+    early: Vec<Envelope>,
+}
+
+/// One engine's link to the broker.
+#[derive(Clone)]
+pub(crate) struct Link {
+    broker: Broker,
+    /// Whether it consumes replies and hears hints.
+    hears: bool,
+}
+
+impl Broker {
+    pub(crate) fn new() -> Self {
+        Self { inner: Arc::default(), hints: broadcast::channel(64).0 }
+    }
+
+    pub(crate) fn link(&self) -> Link {
+        Link { broker: self.clone(), hears: true }
+    }
+
+    /// A link that gets neither replies nor hints: others decide, and all hints are lost.
+    pub(crate) fn deaf_link(&self) -> Link {
+        Link { broker: self.clone(), hears: false }
+    }
+
+    /// How to answer a command, such as `reserve-stock/action`, from now on.
+    pub(crate) fn answer(&self, command: &'static str, answer: Answer) {
+        self.inner.lock().expect("sound").answers.insert(command, answer);
+    }
+
+    /// Answers the command from now on, and what was held of it.
+    pub(crate) fn release(&self, command: &'static str, answer: Answer) {
+        self.answer(command, answer);
+        let mut inner = self.inner.lock().expect("sound");
+        let held = std::mem::take(&mut inner.held);
+        for envelope in held {
+            inner.take(envelope);
+        }
+    }
+
+    pub(crate) fn seen(&self, command: &str) -> bool {
+        self.inner.lock().expect("sound").seen.iter().any(|seen| seen == command)
+    }
+}
+
+impl Inner {
+    fn take(&mut self, envelope: Envelope) {
+        let name = format!("{}/{}", envelope.id.step, envelope.id.direction);
+        self.seen.push(name.clone());
+        let reply = match self.answers.get(name.as_str()).copied().unwrap_or(Answer::Done) {
+            Answer::Hold => return self.held.push(envelope),
+            Answer::Done => {
+                let (type_name, data) = done(&envelope.type_name);
+                reply(&envelope, Outcome::Done, type_name.to_owned(), data)
+            }
+            Answer::Refuse(code) => {
+                let (type_name, data) =
+                    Envelope::refusal(&Refusal::new(code, "the test wants it so"));
+                reply(&envelope, Outcome::Refused, type_name, data)
+            }
+        };
+        match &self.replies {
+            Some(replies) => replies.send(reply).expect("the engine lives as long as the test"),
+            None => self.early.push(reply),
+        }
+    }
+}
+
+fn reply(command: &Envelope, outcome: Outcome, type_name: String, data: Box<RawValue>) -> Envelope {
+    let Body::Command(body) = &command.body else { panic!("not a command: {command:?}") };
+    Envelope {
+        id: command.id.clone(),
+        source: "saga/test".to_owned(),
+        type_name,
+        time: None,
+        traceparent: None,
+        data,
+        body: Body::Reply(ReplyBody {
+            outcome,
+            repeat: false,
+            definition: body.definition.clone(),
+            definition_version: body.definition_version,
+        }),
+    }
+}
+
+/// The answer to a command that was done.
+fn done(command: &str) -> (&'static str, Box<RawValue>) {
+    fn of<C: Command>() -> (&'static str, &'static str, &'static str) {
+        (C::TYPE, <C::Reply as TypeName>::TYPE, "{}")
+    }
+    let quote = r#"{"lines":[{"sku":"teapot","quantity":"2","unitPrice":{"minorUnits":"750","currency":"EUR"}}],
+                    "total":{"minorUnits":"1500","currency":"EUR"}}"#;
+    let (stock_command, stock_reply, _) = of::<inventory::ReserveStock>();
+    let all = [
+        of::<order::CreateOrder>(),
+        of::<order::RejectOrder>(),
+        of::<order::ConfirmOrder>(),
+        (stock_command, stock_reply, quote),
+        of::<inventory::ReleaseStock>(),
+        of::<inventory::CommitStock>(),
+        of::<payment::AuthorisePayment>(),
+        of::<payment::VoidAuthorisation>(),
+        of::<payment::CapturePayment>(),
+    ];
+    let (_, reply, data) = all.into_iter().find(|(name, ..)| *name == command).expect("known");
+    (reply, RawValue::from_string(data.to_owned()).expect("JSON"))
+}
+
+impl Transport for Link {
+    async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
+        for message in messages {
+            assert!(matches!(message.route, Route::Command { .. }), "{:?}", message.route);
+            for envelope in parcel::read(&message.body).expect("ours") {
+                let envelope = envelope.expect("ours");
+                self.broker.inner.lock().expect("sound").take(envelope);
+            }
+        }
+        Ok(())
+    }
+
+    fn consume(&self, queue: Queue, _prefetch: u16) -> Consumer {
+        let (deliveries, consumer) = mpsc::channel(64);
+        let (sender, mut replies) = mpsc::unbounded_channel::<Envelope>();
+        if self.hears && queue == Queue::Replies {
+            let mut inner = self.broker.inner.lock().expect("sound");
+            for reply in std::mem::take(&mut inner.early) {
+                sender.send(reply).expect("it is here");
+            }
+            inner.replies = Some(sender);
+        } else {
+            // Kept, so that the queue stays silent instead of being closed.
+            tokio::spawn(async move { sender.closed().await });
+        }
+        let (acks, _) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(reply) = replies.recv().await {
+                let (_, body) = parcel::write(&[reply]).pop().expect("one");
+                let delivery = Delivery {
+                    body: Bytes::from(body),
+                    content_type: Some(parcel::BATCH.to_owned()),
+                    redelivered: false,
+                    reply_to: None,
+                    message_id: None,
+                    death: None,
+                    headers: Default::default(),
+                    ack: Ack::new(0, acks.clone()),
+                };
+                if deliveries.send(delivery).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Consumer::new(consumer)
+    }
+
+    fn announce(&self, changed: Vec<Changed>) {
+        if self.hears {
+            let _ = self.broker.hints.send(changed);
+        }
+    }
+
+    fn changes(&self) -> broadcast::Receiver<Vec<Changed>> {
+        if self.hears {
+            return self.broker.hints.subscribe();
+        }
+        let (silent, changes) = broadcast::channel(1);
+        tokio::spawn(async move {
+            std::future::pending::<()>().await;
+            drop(silent)
+        });
+        changes
+    }
+}

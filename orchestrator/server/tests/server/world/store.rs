@@ -1,0 +1,166 @@
+//! Sagas in memory: both of the engine's ports, one lock a transaction.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp};
+use saga_engine::{
+    Admission, IdempotencyKey, ListFilter, NewQuarantined, SagaReads, SagaStore, Write,
+};
+
+#[derive(Clone, Default)]
+pub(crate) struct Memory {
+    rows: Arc<Mutex<Rows>>,
+    away: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+pub(crate) struct Rows {
+    pub(crate) keys: BTreeMap<(String, String), (Vec<u8>, SagaId)>,
+    pub(crate) sagas: BTreeMap<SagaId, Instance>,
+    pub(crate) history: BTreeMap<(SagaId, u64), HistoryEntry>,
+}
+
+impl Memory {
+    pub(crate) fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().expect("no test panics while holding it")
+    }
+
+    /// From now on nothing answers, or everything does again.
+    pub(crate) fn be_away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, Rows>, Failure> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(Failure::Unavailable("the test wants it so".to_owned()));
+        }
+        Ok(self.rows())
+    }
+}
+
+impl Rows {
+    fn write(&mut self, writes: Vec<Write>) {
+        for Write { before, saga, history } in writes {
+            let stored = self.sagas.get(&saga.id).map_or(0, |saga| saga.version);
+            assert_eq!(stored, before, "a decision rests on the row");
+            for entry in history {
+                assert!(self.history.insert((saga.id, entry.version), entry).is_none());
+            }
+            self.sagas.insert(saga.id, saga);
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    Timestamp(i64::try_from(since.as_micros()).expect("before the year 292277"))
+}
+
+impl SagaStore for Memory {
+    async fn admit<R: Send>(
+        &self,
+        keys: &[IdempotencyKey],
+        decide: impl Fn(Timestamp, &[usize]) -> (Vec<Write>, R) + Send + Sync,
+    ) -> Result<(Vec<Admission>, Option<R>), Failure> {
+        let mut rows = self.open()?;
+        let (mut admissions, mut new) = (Vec::new(), Vec::new());
+        for (index, key) in keys.iter().enumerate() {
+            let name = (key.caller.clone(), key.key.clone());
+            admissions.push(match rows.keys.get(&name) {
+                Some((hash, saga)) if *hash == key.payload_hash => Admission::Repeated(*saga),
+                Some(_) => Admission::Conflict,
+                None => {
+                    rows.keys.insert(name, (key.payload_hash.clone(), key.saga));
+                    new.push(index);
+                    Admission::New
+                }
+            });
+        }
+        let mut decided = None;
+        if !new.is_empty() {
+            let (writes, result) = decide(now(), &new);
+            rows.write(writes);
+            decided = Some(result);
+        }
+        Ok((admissions, decided))
+    }
+
+    async fn turn<R: Send>(
+        &self,
+        ids: &[SagaId],
+        decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
+    ) -> Result<R, Failure> {
+        let mut rows = self.open()?;
+        let sagas = ids.iter().filter_map(|id| rows.sagas.get(id).cloned()).collect();
+        let (writes, result) = decide(now(), sagas);
+        rows.write(writes);
+        Ok(result)
+    }
+
+    async fn claim<R: Send>(
+        &self,
+        definitions: &[(&'static str, u32)],
+        limit: usize,
+        decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
+    ) -> Result<R, Failure> {
+        let mut rows = self.open()?;
+        let now = now();
+        let hosted = |saga: &&Instance| {
+            definitions.contains(&(leak(&saga.definition), saga.definition_version))
+        };
+        let due = |saga: &&Instance| saga.wake_at.is_some_and(|at| at <= now);
+        let sagas = rows.sagas.values().filter(due).filter(hosted).take(limit).cloned().collect();
+        let (writes, result) = decide(now, sagas);
+        rows.write(writes);
+        Ok(result)
+    }
+
+    async fn quarantine(&self, messages: &[NewQuarantined]) -> Result<(), Failure> {
+        assert!(messages.is_empty(), "nothing here is poison");
+        Ok(())
+    }
+}
+
+/// The names of definitions are few, and compared with `&'static str`.
+fn leak(name: &str) -> &'static str {
+    if name == "place-order" { "place-order" } else { "another" }
+}
+
+impl SagaReads for Memory {
+    async fn find(&self, ids: &[SagaId]) -> Result<Vec<Instance>, Failure> {
+        let rows = self.open()?;
+        Ok(ids.iter().filter_map(|id| rows.sagas.get(id).cloned()).collect())
+    }
+
+    async fn versions(&self, ids: &[SagaId]) -> Result<Vec<(SagaId, u64, bool)>, Failure> {
+        let found = self.find(ids).await?;
+        Ok(found.iter().map(|saga| (saga.id, saga.version, saga.ended().is_some())).collect())
+    }
+
+    async fn history(&self, id: SagaId, after: u64) -> Result<Vec<HistoryEntry>, Failure> {
+        let rows = self.open()?;
+        Ok(rows.history.range((id, after + 1)..=(id, u64::MAX)).map(|(_, e)| e.clone()).collect())
+    }
+
+    async fn list(&self, filter: &ListFilter) -> Result<Vec<Instance>, Failure> {
+        let rows = self.open()?;
+        let wanted = |saga: &&Instance| {
+            filter.state.is_none_or(|state| saga.phase.state() == state)
+                && filter.definition.as_ref().is_none_or(|name| saga.definition == *name)
+                && filter.before.is_none_or(|before| saga.id < before)
+        };
+        Ok(rows.sagas.values().rev().filter(wanted).take(filter.limit).cloned().collect())
+    }
+
+    async fn in_flight(&self) -> Result<u64, Failure> {
+        let rows = self.open()?;
+        Ok(rows.sagas.values().filter(|saga| saga.ended().is_none()).count() as u64)
+    }
+}

@@ -1,0 +1,86 @@
+//! Reads of committed state.
+
+use saga_core::{Failure, HistoryEntry, Instance, SagaId};
+use saga_engine::{ListFilter, SagaReads};
+use saga_postgres::failure;
+use uuid::Uuid;
+
+use crate::{
+    SagaTable,
+    row::{self, SagaRow, bigint},
+};
+
+impl SagaReads for SagaTable {
+    async fn find(&self, ids: &[SagaId]) -> Result<Vec<Instance>, Failure> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let rows = sqlx::query_as!(
+            SagaRow,
+            r#"SELECT id, format, definition, definition_version, caller, version, progress,
+                      data, traceparent, started_at, deadline, wake_at, now() AS "now!"
+               FROM sagas WHERE id = ANY($1)"#,
+            &ids,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failure)?;
+        rows.into_iter().map(SagaRow::into_instance).collect()
+    }
+
+    async fn versions(&self, ids: &[SagaId]) -> Result<Vec<(SagaId, u64, bool)>, Failure> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let rows = sqlx::query!(
+            r#"SELECT id, version, state IN (3, 4) AS "ended!" FROM sagas WHERE id = ANY($1)"#,
+            &ids,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failure)?;
+        let version = |version: i64| u64::try_from(version).unwrap_or_default();
+        Ok(rows.into_iter().map(|r| (SagaId(r.id), version(r.version), r.ended)).collect())
+    }
+
+    async fn history(&self, id: SagaId, after: u64) -> Result<Vec<HistoryEntry>, Failure> {
+        let rows = sqlx::query!(
+            "SELECT version, at, state, entry FROM saga_history
+             WHERE saga_id = $1 AND version > $2 ORDER BY version",
+            id.0,
+            bigint(after),
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failure)?;
+        rows.into_iter().map(|r| row::history(r.version, r.at, r.state, &r.entry)).collect()
+    }
+
+    async fn list(&self, filter: &ListFilter) -> Result<Vec<Instance>, Failure> {
+        let rows = sqlx::query_as!(
+            SagaRow,
+            r#"SELECT id, format, definition, definition_version, caller, version, progress,
+                      data, traceparent, started_at, deadline, wake_at, now() AS "now!"
+               FROM sagas
+               WHERE ($1::smallint IS NULL OR state = $1)
+                 AND ($2::text IS NULL OR definition = $2)
+                 AND ($3::uuid IS NULL OR id < $3)
+               ORDER BY id DESC
+               LIMIT $4"#,
+            filter.state.map(saga_core::State::code),
+            filter.definition,
+            filter.before.map(|id| id.0),
+            i64::try_from(filter.limit).unwrap_or(i64::MAX),
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failure)?;
+        rows.into_iter().map(SagaRow::into_instance).collect()
+    }
+
+    async fn in_flight(&self) -> Result<u64, Failure> {
+        let count = sqlx::query_scalar!(
+            r#"SELECT count(*) AS "count!" FROM sagas WHERE wake_at IS NOT NULL"#
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(failure)?;
+        Ok(u64::try_from(count).unwrap_or_default())
+    }
+}

@@ -1,0 +1,137 @@
+//! Which message is a command, who takes it, and what answers it.
+
+use saga_core::{Command, DomainEvent, TypeName};
+
+use crate::{inventory::v1 as inventory, order::v1 as order, payment::v1 as payment};
+
+macro_rules! named {
+    ($($package:literal: { $($message:path = $name:literal),* $(,)? })*) => {
+        $($(
+            impl TypeName for $message {
+                const TYPE: &'static str = concat!($package, ".", $name);
+            }
+        )*)*
+        #[cfg(test)]
+        const ALL_NAMES: &[&str] = &[$($(concat!($package, ".", $name),)*)*];
+    };
+}
+
+macro_rules! commands {
+    ($participant:literal: $($command:path => $reply:path),* $(,)?) => {$(
+        impl Command for $command {
+            const PARTICIPANT: &'static str = $participant;
+            type Reply = $reply;
+        }
+    )*};
+}
+
+macro_rules! events {
+    ($($event:path = $key:literal),* $(,)?) => {$(
+        impl DomainEvent for $event {
+            const KEY: &'static str = $key;
+        }
+    )*};
+}
+
+named! {
+    "saga.order.v1": {
+        order::CreateOrder = "CreateOrder",
+        order::OrderCreated = "OrderCreated",
+        order::RejectOrder = "RejectOrder",
+        order::OrderRejectedReply = "OrderRejectedReply",
+        order::ConfirmOrder = "ConfirmOrder",
+        order::OrderConfirmedReply = "OrderConfirmedReply",
+        order::OrderPlaced = "OrderPlaced",
+        order::OrderConfirmed = "OrderConfirmed",
+        order::OrderRejected = "OrderRejected",
+        order::OrderCancelled = "OrderCancelled",
+    }
+    "saga.inventory.v1": {
+        inventory::ReserveStock = "ReserveStock",
+        inventory::StockReservedReply = "StockReservedReply",
+        inventory::ReleaseStock = "ReleaseStock",
+        inventory::StockReleasedReply = "StockReleasedReply",
+        inventory::CommitStock = "CommitStock",
+        inventory::StockCommittedReply = "StockCommittedReply",
+        inventory::StockReserved = "StockReserved",
+        inventory::StockReleased = "StockReleased",
+        inventory::StockCommitted = "StockCommitted",
+    }
+    "saga.payment.v1": {
+        payment::AuthorisePayment = "AuthorisePayment",
+        payment::PaymentAuthorisedReply = "PaymentAuthorisedReply",
+        payment::VoidAuthorisation = "VoidAuthorisation",
+        payment::PaymentVoidedReply = "PaymentVoidedReply",
+        payment::CapturePayment = "CapturePayment",
+        payment::PaymentCapturedReply = "PaymentCapturedReply",
+        payment::RefundPayment = "RefundPayment",
+        payment::PaymentRefundedReply = "PaymentRefundedReply",
+        payment::PaymentAuthorised = "PaymentAuthorised",
+        payment::PaymentDeclined = "PaymentDeclined",
+        payment::PaymentVoided = "PaymentVoided",
+        payment::PaymentCaptured = "PaymentCaptured",
+        payment::PaymentRefunded = "PaymentRefunded",
+    }
+}
+
+commands! { "order":
+    order::CreateOrder => order::OrderCreated,
+    order::RejectOrder => order::OrderRejectedReply,
+    order::ConfirmOrder => order::OrderConfirmedReply,
+}
+
+commands! { "inventory":
+    inventory::ReserveStock => inventory::StockReservedReply,
+    inventory::ReleaseStock => inventory::StockReleasedReply,
+    inventory::CommitStock => inventory::StockCommittedReply,
+}
+
+commands! { "payment":
+    payment::AuthorisePayment => payment::PaymentAuthorisedReply,
+    payment::VoidAuthorisation => payment::PaymentVoidedReply,
+    payment::CapturePayment => payment::PaymentCapturedReply,
+    payment::RefundPayment => payment::PaymentRefundedReply,
+}
+
+events! {
+    order::OrderPlaced = "order.placed",
+    order::OrderConfirmed = "order.confirmed",
+    order::OrderRejected = "order.rejected",
+    order::OrderCancelled = "order.cancelled",
+    inventory::StockReserved = "stock.reserved",
+    inventory::StockReleased = "stock.released",
+    inventory::StockCommitted = "stock.committed",
+    payment::PaymentAuthorised = "payment.authorised",
+    payment::PaymentDeclined = "payment.declined",
+    payment::PaymentVoided = "payment.voided",
+    payment::PaymentCaptured = "payment.captured",
+    payment::PaymentRefunded = "payment.refunded",
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_contract() {
+        let set = prost_types::FileDescriptorSet::decode(crate::DESCRIPTORS).expect("ours");
+        let names: Vec<String> = set
+            .file
+            .iter()
+            .flat_map(|file| file.message_type.iter().map(|m| format!("{}.{}", file.package(), m.name())))
+            .collect();
+        for name in ALL_NAMES {
+            assert!(names.iter().any(|n| n == name), "{name} is in no .proto file");
+        }
+    }
+
+    #[test]
+    fn amounts_travel_as_text_and_unknown_fields_are_ignored() {
+        let json = r#"{"amount":{"minorUnits":"9007199254740993","currency":"EUR"},"later":1}"#;
+        let command: payment::AuthorisePayment = serde_json::from_str(json).expect("tolerant");
+        let amount = command.amount.expect("set");
+        assert_eq!(amount.minor_units, 9_007_199_254_740_993, "more than a double can hold");
+    }
+}

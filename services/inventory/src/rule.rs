@@ -1,0 +1,203 @@
+//! What may happen to stock. Pure: no database, no clock.
+
+use std::collections::{BTreeMap, HashSet};
+
+use saga_core::Refusal;
+use saga_proto::{
+    Money, MoneyError,
+    inventory::v1::ReserveStock,
+    types::v1::{Line, PricedLine},
+};
+
+/// Most lines of a reservation: those of an order.
+pub const MAX_LINES: usize = 100;
+/// Longest SKU.
+pub const MAX_SKU_BYTES: usize = 64;
+
+/// Products that are locked, by SKU.
+pub type Stock = BTreeMap<String, Product>;
+
+/// A product of the catalogue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Product {
+    /// Stock keeping unit.
+    pub sku: String,
+    /// What people call it.
+    pub name: String,
+    /// Price of one.
+    pub price: Money,
+    /// How much there is of it.
+    pub levels: Levels,
+}
+
+/// How much there is of a product: `received = available + reserved + sold`, and
+/// none of them is negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Levels {
+    /// Ever received.
+    pub received: i64,
+    /// Free to be reserved.
+    pub available: i64,
+    /// In open reservations.
+    pub reserved: i64,
+    /// Sold.
+    pub sold: i64,
+}
+
+/// What a saga was promised.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Promise {
+    /// The lines with the catalogue's prices.
+    pub lines: Vec<PricedLine>,
+    /// Their sum.
+    pub total: Money,
+}
+
+/// The tables contradict each other: more is in a reservation than is reserved.
+/// Nothing may go on with this product before a person has looked at it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stock of {sku} does not balance")]
+pub struct Imbalance {
+    /// The product.
+    pub sku: String,
+}
+
+/// Whether a text has the form of an SKU: 1 to 64 of `a-z 0-9 . _ -`.
+#[must_use]
+pub fn is_sku(text: &str) -> bool {
+    (1..=MAX_SKU_BYTES).contains(&text.len())
+        && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
+}
+
+/// Reserves every line, or none.
+///
+/// # Errors
+/// A refusal: the stock is as before.
+pub fn reserve(stock: &mut Stock, command: &ReserveStock) -> Result<Promise, Refusal> {
+    check_form(&command.lines)?;
+    let promise = quote(stock, &command.lines)?;
+    if let Some(expected) = &command.expected_total
+        && *expected != promise.total
+    {
+        return Err(Refusal::new(
+            "PRICE_CHANGED",
+            format!("the total is {}, not {}", text(&promise.total), text(expected)),
+        ));
+    }
+    for Line { sku, quantity } in &command.lines {
+        let Levels { available, reserved, .. } = &mut known(stock, sku)?.levels;
+        // Neither can overflow: the quote found as much to be available, and
+        // available and reserved are parts of received.
+        *available -= quantity;
+        *reserved += quantity;
+    }
+    Ok(promise)
+}
+
+/// Gives back what a reservation recorded.
+///
+/// # Errors
+/// [`Imbalance`]; the stock must not be saved.
+pub fn release(stock: &mut Stock, lines: &[Line]) -> Result<(), Imbalance> {
+    close(stock, lines, |levels| &mut levels.available)
+}
+
+/// Sells what a reservation recorded.
+///
+/// # Errors
+/// [`Imbalance`]; the stock must not be saved.
+pub fn commit(stock: &mut Stock, lines: &[Line]) -> Result<(), Imbalance> {
+    close(stock, lines, |levels| &mut levels.sold)
+}
+
+/// The refusal of a sale that nothing was reserved for.
+#[must_use]
+pub fn no_reservation() -> Refusal {
+    Refusal::new("NO_RESERVATION", "there is no open reservation to sell")
+}
+
+fn close(
+    stock: &mut Stock,
+    lines: &[Line],
+    to: impl Fn(&mut Levels) -> &mut i64,
+) -> Result<(), Imbalance> {
+    for Line { sku, quantity } in lines {
+        let imbalance = || Imbalance { sku: sku.clone() };
+        let levels = &mut stock.get_mut(sku).ok_or_else(imbalance)?.levels;
+        if *quantity < 1 || levels.reserved < *quantity {
+            return Err(imbalance());
+        }
+        levels.reserved -= quantity;
+        let to = to(levels);
+        *to = to.checked_add(*quantity).ok_or_else(imbalance)?;
+    }
+    Ok(())
+}
+
+fn check_form(lines: &[Line]) -> Result<(), Refusal> {
+    let invalid = |why: String| Err(Refusal::new("INVALID_LINES", why));
+    if lines.is_empty() || lines.len() > MAX_LINES {
+        return invalid(format!("a reservation has 1 to {MAX_LINES} lines, not {}", lines.len()));
+    }
+    let mut skus = HashSet::new();
+    for Line { sku, quantity } in lines {
+        if *quantity < 1 {
+            return invalid(format!("{quantity} of {sku} cannot be reserved"));
+        }
+        if !skus.insert(sku) {
+            return invalid(format!("{sku} stands in more than one line"));
+        }
+    }
+    Ok(())
+}
+
+/// Prices the lines, all of which are in stock.
+fn quote(stock: &mut Stock, lines: &[Line]) -> Result<Promise, Refusal> {
+    let mut total: Option<Money> = None;
+    let mut priced = Vec::with_capacity(lines.len());
+    for Line { sku, quantity } in lines {
+        let Product { price, levels, .. } = known(stock, sku)?;
+        if levels.available < *quantity {
+            return Err(Refusal::new(
+                "OUT_OF_STOCK",
+                format!("{quantity} of {sku} wanted, {} available", levels.available),
+            ));
+        }
+        let amount = price.times(*quantity).map_err(refuse)?;
+        total = Some(match total {
+            None => amount,
+            Some(total) => total.plus(&amount).map_err(refuse)?,
+        });
+        priced.push(PricedLine {
+            sku: sku.clone(),
+            quantity: *quantity,
+            unit_price: Some(price.clone()),
+        });
+    }
+    let total = total.ok_or_else(|| Refusal::new("INVALID_LINES", "there are no lines"))?;
+    Ok(Promise { lines: priced, total })
+}
+
+fn known<'a>(stock: &'a mut Stock, sku: &str) -> Result<&'a mut Product, Refusal> {
+    stock.get_mut(sku).ok_or_else(|| {
+        Refusal::new("UNKNOWN_SKU", format!("there is no product {sku:?} in the catalogue"))
+    })
+}
+
+fn refuse(error: MoneyError) -> Refusal {
+    match error {
+        MoneyError::Overflow => {
+            Refusal::new("AMOUNT_OVERFLOW", "the lines' total is too large an amount")
+        }
+        MoneyError::CurrencyMismatch => {
+            Refusal::new("CURRENCY_MISMATCH", "the lines are priced in different currencies")
+        }
+    }
+}
+
+fn text(money: &Money) -> String {
+    format!("{} {} (minor units)", money.minor_units, money.currency)
+}
+
+#[cfg(test)]
+mod tests;

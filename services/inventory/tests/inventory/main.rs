@@ -1,0 +1,7 @@
+//! The inventory on a real Postgres: its tables, its commands and its catalogue.
+
+mod catalogue;
+mod concurrency;
+mod participant;
+mod stock;
+mod support;

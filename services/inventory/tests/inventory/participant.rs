@@ -1,0 +1,229 @@
+//! The service behind the kit: repeated, late and reordered commands.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use saga_core::{Command, CommandId, Direction, OutgoingCommand, Payload, SagaId, Timestamp};
+use saga_inventory::rule::Levels;
+use saga_kit::Settings;
+use saga_messaging::{
+    Ack, Body, Changed, Consumer, Delivery, Envelope, Message, Outcome, PublishError, Queue, Route,
+    Transport, parcel,
+};
+use saga_proto::inventory::v1::{CommitStock, ReleaseStock};
+use saga_test_support::eventually;
+use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Shop, saga, wish};
+
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+
+/// A transport that remembers what is published, and delivers what it is told to.
+#[derive(Clone)]
+struct Wire {
+    published: Arc<Mutex<Vec<Message>>>,
+    deliveries: Arc<Mutex<Option<mpsc::Receiver<Delivery>>>>,
+}
+
+impl Transport for Wire {
+    async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
+        self.published.lock().expect("nobody panics").extend(messages);
+        Ok(())
+    }
+
+    fn consume(&self, _queue: Queue, _prefetch: u16) -> Consumer {
+        let deliveries = self.deliveries.lock().expect("nobody panics").take();
+        Consumer::new(deliveries.expect("one consumer"))
+    }
+
+    fn announce(&self, _changed: Vec<Changed>) {}
+
+    fn changes(&self) -> broadcast::Receiver<Vec<Changed>> {
+        broadcast::channel(1).1
+    }
+}
+
+/// The running service, as its orchestrator sees it.
+struct Running {
+    wire: Wire,
+    queue: mpsc::Sender<Delivery>,
+    acks: (mpsc::UnboundedSender<u64>, mpsc::UnboundedReceiver<u64>),
+    shutdown: CancellationToken,
+    service: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    fn start(shop: &Shop) -> Self {
+        let (queue, deliveries) = mpsc::channel(16);
+        let wire =
+            Wire { published: Arc::default(), deliveries: Arc::new(Mutex::new(Some(deliveries))) };
+        let shutdown = CancellationToken::new();
+        let participant = saga_inventory::participant(shop.store.clone());
+        let running = participant.run(wire.clone(), Settings::default(), shutdown.clone());
+        let service = tokio::spawn(running);
+        Self { wire, queue, acks: mpsc::unbounded_channel(), shutdown, service }
+    }
+
+    /// Delivers commands as one parcel, and returns what was answered to it.
+    async fn ask(&mut self, commands: &[Envelope]) -> Vec<(String, Outcome, bool)> {
+        let already = self.replies().len();
+        let mut parcels = parcel::write(commands);
+        let (_, body) = parcels.pop().expect("one parcel");
+        let delivery = Delivery {
+            body: Bytes::from(body),
+            content_type: Some(parcel::BATCH.to_owned()),
+            redelivered: false,
+            reply_to: Some("orchestrators".to_owned()),
+            message_id: None,
+            death: None,
+            headers: std::collections::BTreeMap::new(),
+            ack: Ack::new(1, self.acks.0.clone()),
+        };
+        self.queue.send(delivery).await.expect("the service takes commands");
+        let acknowledged = tokio::time::timeout(ANSWERED_WITHIN, self.acks.1.recv()).await;
+        acknowledged.expect("the parcel is acknowledged in time");
+        self.replies().split_off(already)
+    }
+
+    fn replies(&self) -> Vec<(String, Outcome, bool)> {
+        let published = self.wire.published.lock().expect("nobody panics");
+        let to_us = |m: &&Message| matches!(&m.route, Route::Reply { to } if to == "orchestrators");
+        let envelopes = published
+            .iter()
+            .filter(to_us)
+            .flat_map(|message| parcel::read(&message.body).expect("a parcel"));
+        envelopes
+            .map(|envelope| {
+                let envelope = envelope.expect("an envelope");
+                let Body::Reply(reply) = &envelope.body else { panic!("no reply") };
+                (envelope.data.get().to_owned(), reply.outcome, reply.repeat)
+            })
+            .collect()
+    }
+
+    fn events(&self) -> Vec<String> {
+        let published = self.wire.published.lock().expect("nobody panics");
+        published
+            .iter()
+            .filter_map(|message| match &message.route {
+                Route::Event { key } => Some(key.clone()),
+                Route::Command { .. } | Route::Reply { .. } | Route::Quarantine { .. } => None,
+            })
+            .collect()
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        let ended = tokio::time::timeout(ANSWERED_WITHIN, self.service).await;
+        ended.expect("the service ends in time").expect("it did not panic");
+    }
+}
+
+fn envelope<C: Command>(saga: SagaId, step: &str, direction: Direction, command: &C) -> Envelope {
+    let outgoing = OutgoingCommand {
+        id: CommandId { saga, step: step.to_owned(), direction },
+        payload: Payload::of(command),
+        attempt: 1,
+        expiry_millis: 1_000,
+        sequence: 2,
+        definition: "place-order",
+        definition_version: 1,
+        traceparent: None,
+    };
+    Envelope::command(outgoing, "saga/orchestrator", Timestamp(0))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_command_has_one_effect_and_its_first_answer() {
+    let shop = Shop::open("repeated").await;
+    shop.product("cup", 300, 10).await;
+    let mut service = Running::start(&shop);
+    let ours = saga();
+    let reserve = envelope(ours, "reserve-stock", Direction::Action, &wish(&[("cup", 2)]));
+
+    let first = service.ask(std::slice::from_ref(&reserve)).await;
+    let again = service.ask(std::slice::from_ref(&reserve)).await;
+    // Twice in one parcel, beside another saga's.
+    let other = envelope(saga(), "reserve-stock", Direction::Action, &wish(&[("cup", 1)]));
+    let both = service.ask(&[other.clone(), reserve.clone(), other]).await;
+
+    let [(data, Outcome::Done, false)] = &first[..] else { panic!("{first:?}") };
+    assert!(data.contains(r#""total":{"minorUnits":"600","currency":"EUR"}"#), "{data}");
+    assert_eq!(again, [(data.clone(), Outcome::Done, true)]);
+    let mut repeats: Vec<bool> = both.iter().map(|(_, _, repeat)| *repeat).collect();
+    repeats.sort_unstable();
+    assert_eq!(repeats, [false, true, true]);
+    assert_eq!(
+        shop.levels("cup").await,
+        Levels { received: 10, available: 7, reserved: 3, sold: 0 }
+    );
+    assert_eq!(shop.count("SELECT count(*) FROM movements WHERE kind = 'reserved'").await, 2);
+    shop.audit().await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reservation_goes_its_two_ways_through_the_kit() {
+    let shop = Shop::open("ways").await;
+    shop.product("cup", 300, 10).await;
+    let mut service = Running::start(&shop);
+    let (kept, undone) = (saga(), saga());
+    let reserve = |saga| envelope(saga, "reserve-stock", Direction::Action, &wish(&[("cup", 2)]));
+    let commit = envelope(kept, "commit-stock", Direction::Action, &CommitStock {});
+    let release = envelope(undone, "reserve-stock", Direction::Compensation, &ReleaseStock {});
+
+    service.ask(&[reserve(kept), reserve(undone)]).await;
+    let answers = service.ask(&[commit, release]).await;
+    assert!(answers.iter().all(|(_, outcome, repeat)| *outcome == Outcome::Done && !repeat));
+    assert_eq!(
+        shop.levels("cup").await,
+        Levels { received: 10, available: 8, reserved: 0, sold: 2 }
+    );
+    eventually("the events", ANSWERED_WITHIN, async || {
+        let events = service.events();
+        let told = |key: &str| events.iter().any(|event| event == key);
+        (told("stock.reserved") && told("stock.committed") && told("stock.released")).then_some(())
+    })
+    .await;
+    shop.audit().await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reservation_that_comes_after_its_release_is_too_late() {
+    let shop = Shop::open("late").await;
+    shop.product("cup", 300, 10).await;
+    let mut service = Running::start(&shop);
+    let ours = saga();
+    let release = envelope(ours, "reserve-stock", Direction::Compensation, &ReleaseStock {});
+    let reserve = envelope(ours, "reserve-stock", Direction::Action, &wish(&[("cup", 2)]));
+
+    let released = service.ask(&[release]).await;
+    assert!(matches!(released[..], [(_, Outcome::Done, false)]), "{released:?}");
+    let late = service.ask(&[reserve]).await;
+    assert!(matches!(late[..], [(_, Outcome::TooLate, _)]), "{late:?}");
+    assert_eq!(shop.levels("cup").await.available, 10);
+    assert_eq!(service.events(), Vec::<String>::new(), "nothing happened");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_without_a_reservation_is_refused_and_holds_nobody_up() {
+    let shop = Shop::open("nothing").await;
+    shop.product("cup", 300, 10).await;
+    let mut service = Running::start(&shop);
+    let commit = |saga| envelope(saga, "commit-stock", Direction::Action, &CommitStock {});
+    let ours = saga();
+    let reserve = envelope(ours, "reserve-stock", Direction::Action, &wish(&[("cup", 1)]));
+    service.ask(&[reserve]).await;
+
+    let answers = service.ask(&[commit(saga()), commit(ours)]).await;
+    let count = |wanted| answers.iter().filter(|(_, outcome, _)| *outcome == wanted).count();
+    assert_eq!((count(Outcome::Done), count(Outcome::Refused)), (1, 1), "{answers:?}");
+    assert_eq!(shop.levels("cup").await.sold, 1);
+    service.stop().await;
+}

@@ -1,0 +1,241 @@
+//! Handlers with their command's type erased, so that one participant can have
+//! several.
+
+use std::{any::Any, marker::PhantomData, sync::Arc};
+
+use futures::future::BoxFuture;
+use saga_core::{Answer, Command, CommandId, SagaId, Timestamp, TypeName};
+use saga_messaging::Poison;
+use serde_json::value::RawValue;
+
+use crate::{Asked, CallError, Event, Handle, HandleOutside, HandlerError, Intending, Intent, Recorded};
+
+/// A decoded command.
+pub(crate) type AnyCommand = Arc<dyn Any + Send + Sync>;
+/// What the outside world answered, with what was asked.
+pub(crate) type AnyFinding = Arc<dyn Any + Send + Sync>;
+
+/// A command that a handler is to run. Shared, so that a transaction can be
+/// tried again.
+#[derive(Clone)]
+pub(crate) struct Work {
+    pub(crate) id: CommandId,
+    pub(crate) sequence: u32,
+    pub(crate) command: AnyCommand,
+    pub(crate) resumed: bool,
+}
+
+/// What both kinds of handler know of their command.
+pub(crate) trait Typed: Send + Sync {
+    fn decode(&self, data: &RawValue) -> Result<AnyCommand, Poison>;
+    fn reply_type(&self) -> &'static str;
+    /// The answer of a compensation that found nothing to undo.
+    fn nothing(&self) -> Box<RawValue>;
+}
+
+pub(crate) trait Local<Tx>: Typed {
+    fn run<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        work: Vec<Work>,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Vec<Recorded>, HandlerError>>;
+}
+
+pub(crate) trait Outside<Tx>: Typed {
+    fn intend<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        work: Vec<Work>,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Vec<Intended>, HandlerError>>;
+
+    /// Asks, and returns what [`Outside::settle`] takes.
+    fn call<'a>(
+        &'a self,
+        id: &'a CommandId,
+        question: AnyFinding,
+    ) -> BoxFuture<'a, Result<AnyFinding, CallError>>;
+
+    fn settle<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        found: Vec<(u32, AnyFinding)>,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Vec<Recorded>, HandlerError>>;
+
+    fn retract<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<(), CallError>>;
+}
+
+pub(crate) enum Intended {
+    Ask(AnyFinding),
+    Answer(Recorded),
+}
+
+/// Binds a service to one of its commands.
+pub(crate) struct Bound<H, C> {
+    handler: H,
+    command: PhantomData<fn() -> C>,
+}
+
+impl<H, C> Bound<H, C> {
+    pub(crate) fn new(handler: H) -> Self {
+        Self { handler, command: PhantomData }
+    }
+}
+
+impl<H: Send + Sync, C: Command> Typed for Bound<H, C> {
+    fn decode(&self, data: &RawValue) -> Result<AnyCommand, Poison> {
+        let command: C = serde_json::from_str(data.get())
+            .map_err(|error| Poison::new(format!("not a {}: {error}", C::TYPE)))?;
+        Ok(Arc::new(command))
+    }
+
+    fn reply_type(&self) -> &'static str {
+        <C::Reply as TypeName>::TYPE
+    }
+
+    fn nothing(&self) -> Box<RawValue> {
+        encode(&C::Reply::default())
+    }
+}
+
+impl<H, C, Tx> Local<Tx> for Bound<Arc<H>, C>
+where
+    H: Handle<C, Tx>,
+    C: Command,
+    Tx: Send + 'static,
+{
+    fn run<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        work: Vec<Work>,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Vec<Recorded>, HandlerError>> {
+        Box::pin(async move {
+            let sequences: Vec<u32> = work.iter().map(|w| w.sequence).collect();
+            let asked: Vec<Asked<C>> = work.iter().map(|w| asked(w.id.saga, &w.command)).collect();
+            let answers = self.handler.handle(tx, &asked).await?;
+            assert_eq!(answers.len(), asked.len(), "{}: an answer a command", C::TYPE);
+            Ok(asked
+                .iter()
+                .zip(answers)
+                .zip(sequences)
+                .map(|((asked, answer), sequence)| {
+                    let event = self.handler.event(asked, &answer);
+                    recorded::<C>(&answer, event, sequence, now)
+                })
+                .collect())
+        })
+    }
+}
+
+impl<H, C, Tx> Outside<Tx> for Bound<Arc<H>, C>
+where
+    H: HandleOutside<C, Tx>,
+    C: Command,
+    Tx: Send + 'static,
+{
+    fn intend<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        work: Vec<Work>,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Vec<Intended>, HandlerError>> {
+        Box::pin(async move {
+            let sequences: Vec<u32> = work.iter().map(|w| w.sequence).collect();
+            let intending: Vec<Intending<C>> = work
+                .iter()
+                .map(|w| Intending { asked: asked(w.id.saga, &w.command), resumed: w.resumed })
+                .collect();
+            let intents = self.handler.intend(tx, &intending).await?;
+            assert_eq!(intents.len(), intending.len(), "{}: an intent a command", C::TYPE);
+            Ok(intending
+                .into_iter()
+                .zip(intents)
+                .zip(sequences)
+                .map(|((intending, intent), sequence)| match intent {
+                    Intent::Ask(question) => Intended::Ask(Arc::new((intending.asked, question))),
+                    Intent::Answer(answer) => {
+                        let event = self.handler.event(&intending.asked, &answer);
+                        Intended::Answer(recorded::<C>(&answer, event, sequence, now))
+                    }
+                })
+                .collect())
+        })
+    }
+
+    fn call<'a>(
+        &'a self,
+        id: &'a CommandId,
+        question: AnyFinding,
+    ) -> BoxFuture<'a, Result<AnyFinding, CallError>> {
+        Box::pin(async move {
+            let (asked, question) = question
+                .downcast_ref::<(Asked<C>, H::Question)>()
+                .expect("a handler is given the question that it intended");
+            let finding = self.handler.call(id, question).await?;
+            Ok(Arc::new((asked.clone(), finding)) as AnyFinding)
+        })
+    }
+
+    fn settle<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        found: Vec<(u32, AnyFinding)>,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Vec<Recorded>, HandlerError>> {
+        Box::pin(async move {
+            let pairs: Vec<(&Asked<C>, &H::Finding)> = found
+                .iter()
+                .map(|(_, finding)| {
+                    let (asked, finding) = finding
+                        .downcast_ref::<(Asked<C>, H::Finding)>()
+                        .expect("a handler is given the finding that it made");
+                    (asked, finding)
+                })
+                .collect();
+            let answers = self.handler.settle(tx, &pairs).await?;
+            assert_eq!(answers.len(), found.len(), "{}: an answer a command", C::TYPE);
+            Ok(pairs
+                .iter()
+                .zip(answers)
+                .zip(&found)
+                .map(|(((asked, _), answer), (sequence, _))| {
+                    let sequence = *sequence;
+                    let event = self.handler.event(asked, &answer);
+                    recorded::<C>(&answer, event, sequence, now)
+                })
+                .collect())
+        })
+    }
+
+    fn retract<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<(), CallError>> {
+        Box::pin(self.handler.retract(id))
+    }
+}
+
+fn asked<C: Command>(saga: SagaId, command: &AnyCommand) -> Asked<C> {
+    let command: &C =
+        command.downcast_ref().expect("a handler is given the command that it decoded");
+    Asked { saga, command: command.clone() }
+}
+
+fn recorded<C: Command>(
+    answer: &Answer<C::Reply>,
+    event: Option<Event>,
+    sequence: u32,
+    now: Timestamp,
+) -> Recorded {
+    let recorded = match answer {
+        Answer::Done(reply) => {
+            Recorded::done(<C::Reply as TypeName>::TYPE, encode(reply), now)
+        }
+        Answer::Refused(refusal) => Recorded::refused(refusal, now),
+    };
+    recorded.with_event(event, sequence)
+}
+
+fn encode<M: serde::Serialize>(message: &M) -> Box<RawValue> {
+    serde_json::value::to_raw_value(message).expect("a protobuf message is JSON")
+}

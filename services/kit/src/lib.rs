@@ -1,0 +1,28 @@
+//! The participant kit: a service is its business rule, the rest is here.
+//!
+//! The kit consumes a participant's commands, takes whatever has arrived in one
+//! transaction, remembers each answer under the command's id, and answers. A
+//! service hands it handlers: [`Handle`] for effects in its own database,
+//! [`HandleOutside`] for effects in the outside world. The kit knows no
+//! database, no broker, no service and no saga.
+//!
+//! Read first: [`Handle`], [`Participant`] and [`Store`]; then `batch.rs` for
+//! one batch from deliveries to answers.
+
+mod batch;
+mod erased;
+mod handler;
+pub mod limits;
+mod member;
+mod outside;
+mod participant;
+mod recorded;
+mod reply;
+mod store;
+
+pub use handler::{
+    Asked, CallError, Event, Handle, HandleOutside, HandlerError, Intending, Intent,
+};
+pub use participant::{Participant, Settings};
+pub use recorded::{Recorded, RecordedEvent};
+pub use store::{Entry, Key, Locked, Store};

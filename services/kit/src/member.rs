@@ -1,0 +1,186 @@
+//! From deliveries to members: one command each, sound or poison.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::Bytes;
+use saga_core::{CommandId, Direction};
+use saga_messaging::{
+    Ack, Body, CommandBody, Delivery, Envelope, Message, Poison, Queue, Route, parcel,
+};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use crate::Key;
+
+/// One command on its way through the kit.
+#[derive(Clone)]
+pub(crate) struct Member {
+    pub(crate) envelope: Arc<Envelope>,
+    pub(crate) command: CommandBody,
+    pub(crate) reply_to: String,
+    pub(crate) receipt: Receipt,
+}
+
+impl Member {
+    pub(crate) fn id(&self) -> &CommandId {
+        &self.envelope.id
+    }
+
+    pub(crate) fn direction(&self) -> Direction {
+        self.envelope.id.direction
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        Key { saga: self.envelope.id.saga, step: self.envelope.id.step.clone() }
+    }
+
+    /// Hash of type and payload: the same id with another one is no repetition.
+    pub(crate) fn hash(&self) -> Vec<u8> {
+        let mut hash = Sha256::new();
+        hash.update(self.envelope.type_name.as_bytes());
+        hash.update([0]);
+        hash.update(self.envelope.data.get().as_bytes());
+        hash.finalize()[..16].to_vec()
+    }
+}
+
+/// Acknowledges a delivery once every member of it is dealt with. Dropped
+/// without that, the delivery comes again.
+#[derive(Clone)]
+pub(crate) struct Receipt(Arc<Parcel>);
+
+struct Parcel {
+    ack: Mutex<Option<Ack>>,
+    left: AtomicUsize,
+}
+
+impl Receipt {
+    fn new(ack: Ack, members: usize) -> Self {
+        Self(Arc::new(Parcel { ack: Mutex::new(Some(ack)), left: AtomicUsize::new(members) }))
+    }
+
+    /// One member is dealt with.
+    pub(crate) fn done(self) {
+        if self.0.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let ack = self.0.ack.lock().expect("nothing panics while holding it").take();
+            if let Some(ack) = ack {
+                ack.ack();
+            }
+        }
+    }
+}
+
+/// What a delivery turned out to be.
+pub(crate) enum Opened {
+    /// Commands to run, and poison among them.
+    Members(Vec<Member>, Vec<(Message, Receipt)>),
+    /// A parcel that was delivered before: its members go back to the queue one
+    /// by one, so that one that kills us takes no neighbour with it (protocol 13).
+    Apart(Vec<Message>, Receipt),
+}
+
+/// Opens a delivery of a participant's queue.
+pub(crate) fn open(delivery: Delivery, participant: &str) -> Opened {
+    let Delivery { body, redelivered, reply_to, ack, .. } = delivery;
+    let queue = Queue::Commands { participant: participant.to_owned() };
+    let read = match parcel::read(&body) {
+        Ok(read) => read,
+        Err(poison) => {
+            let message = quarantine(&poison, body, reply_to, queue);
+            return Opened::Members(Vec::new(), vec![(message, Receipt::new(ack, 1))]);
+        }
+    };
+    let receipt = Receipt::new(ack, read.len());
+    let mut members = Vec::new();
+    let mut poisoned = Vec::new();
+    for result in read {
+        match result.and_then(|envelope| member(envelope, reply_to.as_deref(), &receipt)) {
+            Ok(member) => members.push(member),
+            Err((poison, json)) => {
+                let body = Bytes::from(format!("[{json}]"));
+                let message = quarantine(&poison, body, reply_to.clone(), queue.clone());
+                poisoned.push((message, receipt.clone()));
+            }
+        }
+    }
+    if redelivered && members.len() + poisoned.len() > 1 {
+        let mut messages: Vec<Message> = members.iter().map(|m| single(m, participant)).collect();
+        messages.extend(poisoned.into_iter().map(|(message, _)| message));
+        let ack = receipt.0.ack.lock().expect("nothing panics while holding it").take();
+        let ack = ack.expect("no member of it has been dealt with");
+        return Opened::Apart(messages, Receipt::new(ack, 1));
+    }
+    Opened::Members(members, poisoned)
+}
+
+fn member(
+    envelope: Envelope,
+    reply_to: Option<&str>,
+    receipt: &Receipt,
+) -> Result<Member, (Poison, String)> {
+    let poison = |envelope: &Envelope, reason: &str| {
+        let poison = Poison { reason: reason.to_owned(), id: Some(envelope.id.clone()) };
+        (poison, envelope.to_json())
+    };
+    let Body::Command(command) = envelope.body.clone() else {
+        return Err(poison(&envelope, "no command"));
+    };
+    let Some(reply_to) = reply_to else {
+        return Err(poison(&envelope, "no reply_to"));
+    };
+    Ok(Member {
+        command,
+        reply_to: reply_to.to_owned(),
+        receipt: receipt.clone(),
+        envelope: Arc::new(envelope),
+    })
+}
+
+/// A message that sends one member back to the queue that it came from.
+fn single(member: &Member, participant: &str) -> Message {
+    Message {
+        route: Route::Command { participant: participant.to_owned() },
+        id: member.id().to_string(),
+        content_type: parcel::BATCH,
+        body: Bytes::from(format!("[{}]", member.envelope.to_json())),
+        expiry: None,
+        reply_to: Some(member.reply_to.clone()),
+        redelivered: true,
+    }
+}
+
+/// A message that puts a body into the quarantine.
+fn quarantine(poison: &Poison, body: Bytes, reply_to: Option<String>, from: Queue) -> Message {
+    Message {
+        route: Route::Quarantine { reason: poison.reason.clone(), from },
+        // Keyed by the command's id, so that a resend adds no copy (protocol 15).
+        id: poison.id.as_ref().map_or_else(|| body_id(&body), ToString::to_string),
+        content_type: parcel::BATCH,
+        body,
+        expiry: None,
+        reply_to,
+        redelivered: false,
+    }
+}
+
+/// A message that puts a sound member, which nobody here can handle, into the quarantine.
+pub(crate) fn quarantine_member(member: &Member, reason: &str, participant: &str) -> Message {
+    let poison = Poison { reason: reason.to_owned(), id: Some(member.id().clone()) };
+    let body = Bytes::from(format!("[{}]", member.envelope.to_json()));
+    let queue = Queue::Commands { participant: participant.to_owned() };
+    quarantine(&poison, body, Some(member.reply_to.clone()), queue)
+}
+
+/// A stand-in for the id of a body that has none.
+fn body_id(body: &[u8]) -> String {
+    let hash = Sha256::digest(body);
+    hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Decodes nothing, borrows the data.
+pub(crate) fn data(member: &Member) -> &RawValue {
+    &member.envelope.data
+}

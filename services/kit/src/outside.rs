@@ -1,0 +1,114 @@
+//! Calls to the outside world: outside any transaction, side by side, each
+//! settling by itself, so that one slow card holds up nobody else's.
+
+use std::sync::Arc;
+
+use metrics::counter;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::warn;
+
+use crate::{
+    erased::{AnyFinding, Outside},
+    limits,
+    member::Member,
+};
+
+/// A call that came back.
+pub(crate) enum Found {
+    /// The outside world answered.
+    Finding {
+        /// Place of the handler.
+        handler: usize,
+        /// The command.
+        member: Member,
+        /// For its handler's `settle`.
+        finding: AnyFinding,
+    },
+    /// The outside world holds nothing of an action that came too late.
+    Retracted(Member),
+    /// No answer: the saga will ask again.
+    Nothing(Member),
+}
+
+/// The calls under way.
+pub(crate) struct Calls {
+    found: mpsc::UnboundedSender<Found>,
+    places: Arc<Semaphore>,
+    running: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Calls {
+    pub(crate) fn new(found: mpsc::UnboundedSender<Found>) -> Self {
+        Self {
+            found,
+            places: Arc::new(Semaphore::new(limits::MAX_CALLS)),
+            running: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Asks. The number of calls is bounded by the prefetch, those that run at
+    /// once by [`limits::MAX_CALLS`].
+    pub(crate) fn ask<Tx: 'static>(
+        &self,
+        handler: &Arc<dyn Outside<Tx>>,
+        place: usize,
+        member: Member,
+        question: AnyFinding,
+    ) {
+        let handler = Arc::clone(handler);
+        self.spawn(async move {
+            match handler.call(member.id(), question).await {
+                Ok(finding) => Found::Finding { handler: place, member, finding },
+                Err(error) => {
+                    nothing(&member, &error.0);
+                    Found::Nothing(member)
+                }
+            }
+        });
+    }
+
+    /// Makes sure that the outside world holds nothing of an action.
+    pub(crate) fn retract<Tx: 'static>(&self, handler: &Arc<dyn Outside<Tx>>, member: Member) {
+        let handler = Arc::clone(handler);
+        self.spawn(async move {
+            match handler.retract(member.id()).await {
+                Ok(()) => Found::Retracted(member),
+                Err(error) => {
+                    nothing(&member, &error.0);
+                    Found::Nothing(member)
+                }
+            }
+        });
+    }
+
+    fn spawn(&self, call: impl Future<Output = Found> + Send + 'static) {
+        let (places, found, stop) =
+            (Arc::clone(&self.places), self.found.clone(), self.stop.clone());
+        self.running.spawn(async move {
+            let asking = async {
+                let _place = places.acquire().await.expect("never closed");
+                call.await
+            };
+            // Stopped in mid-call, the command is not acknowledged: it comes
+            // again, and the intent on record has it looked up.
+            tokio::select! {
+                came = asking => { let _ = found.send(came); }
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
+    /// Ends the calls under way.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+        self.running.close();
+    }
+}
+
+fn nothing(member: &Member, error: &str) {
+    counter!("saga_participant_calls_failed_total").increment(1);
+    warn!(command = %member.id(), error, "no answer from outside: the saga will ask again");
+}

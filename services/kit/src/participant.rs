@@ -1,0 +1,231 @@
+//! A participant: its handlers, and the loop that feeds them.
+
+use std::{collections::HashMap, sync::Arc};
+
+use saga_core::{Command, Direction, TypeName};
+use saga_messaging::{Queue, Transport};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{
+    Handle, HandleOutside, Store,
+    batch::{Batches, Stop},
+    erased::{Bound, Local, Outside, Typed},
+    limits,
+    member::{Opened, open},
+    outside::{self, Found},
+    reply::Outgoing,
+};
+
+/// A service as the kit sees it: a name, a store, and a handler a command.
+pub struct Participant<S: Store> {
+    name: &'static str,
+    store: S,
+    handlers: Handlers<S::Tx>,
+}
+
+/// The handlers by their command's type name. Their place in the list is the
+/// order in which a batch runs them.
+pub(crate) struct Handlers<Tx> {
+    pub(crate) list: Vec<Handler<Tx>>,
+    by_type: HashMap<&'static str, usize>,
+}
+
+/// One handler, and the direction that its command is for.
+pub(crate) struct Handler<Tx> {
+    pub(crate) direction: Direction,
+    pub(crate) kind: Kind<Tx>,
+}
+
+pub(crate) enum Kind<Tx> {
+    Local(Arc<dyn Local<Tx>>),
+    Outside(Arc<dyn Outside<Tx>>),
+}
+
+impl<Tx> Handler<Tx> {
+    pub(crate) fn typed(&self) -> &dyn Typed {
+        match &self.kind {
+            Kind::Local(handler) => &**handler,
+            Kind::Outside(handler) => &**handler,
+        }
+    }
+}
+
+impl<Tx> Handlers<Tx> {
+    pub(crate) fn find(&self, type_name: &str) -> Option<usize> {
+        self.by_type.get(type_name).copied()
+    }
+}
+
+/// What a deployment may want otherwise.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Parcels that may be out without an acknowledgement.
+    pub prefetch: u16,
+    /// Most members of one transaction.
+    pub max_batch: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { prefetch: limits::PREFETCH, max_batch: limits::MAX_BATCH_MEMBERS }
+    }
+}
+
+impl<S: Store> Participant<S> {
+    /// A participant without handlers. Its name is its queue's routing key.
+    #[must_use]
+    pub fn new(name: &'static str, store: S) -> Self {
+        Self { name, store, handlers: Handlers { list: Vec::new(), by_type: HashMap::new() } }
+    }
+
+    /// Handles an action in the service's own database.
+    #[must_use]
+    pub fn action<C: Command, H: Handle<C, S::Tx>>(self, handler: &Arc<H>) -> Self {
+        let bound: Bound<Arc<H>, C> = Bound::new(Arc::clone(handler));
+        self.with::<C>(Direction::Action, Kind::Local(Arc::new(bound)))
+    }
+
+    /// Handles a compensation in the service's own database.
+    #[must_use]
+    pub fn compensation<C: Command, H: Handle<C, S::Tx>>(self, handler: &Arc<H>) -> Self {
+        let bound: Bound<Arc<H>, C> = Bound::new(Arc::clone(handler));
+        self.with::<C>(Direction::Compensation, Kind::Local(Arc::new(bound)))
+    }
+
+    /// Handles an action in the outside world.
+    #[must_use]
+    pub fn outside_action<C: Command, H: HandleOutside<C, S::Tx>>(self, handler: &Arc<H>) -> Self {
+        let bound: Bound<Arc<H>, C> = Bound::new(Arc::clone(handler));
+        self.with::<C>(Direction::Action, Kind::Outside(Arc::new(bound)))
+    }
+
+    /// Handles a compensation in the outside world.
+    #[must_use]
+    pub fn outside_compensation<C: Command, H: HandleOutside<C, S::Tx>>(
+        self,
+        handler: &Arc<H>,
+    ) -> Self {
+        let bound: Bound<Arc<H>, C> = Bound::new(Arc::clone(handler));
+        self.with::<C>(Direction::Compensation, Kind::Outside(Arc::new(bound)))
+    }
+
+    fn with<C: Command>(mut self, direction: Direction, kind: Kind<S::Tx>) -> Self {
+        assert_eq!(C::PARTICIPANT, self.name, "{} is not for this participant", C::TYPE);
+        let place = self.handlers.list.len();
+        let known = self.handlers.by_type.insert(<C as TypeName>::TYPE, place);
+        assert!(known.is_none(), "{} is handled twice", C::TYPE);
+        self.handlers.list.push(Handler { direction, kind });
+        self
+    }
+
+    /// Takes commands until `shutdown`, then finishes what it has begun.
+    ///
+    /// One batch runs while the one before it is being confirmed. Nothing is
+    /// acknowledged before its answer is confirmed, so ending at any moment, by
+    /// whatever means, loses nothing.
+    pub async fn run<T: Transport>(
+        self,
+        transport: T,
+        settings: Settings,
+        shutdown: CancellationToken,
+    ) {
+        let name = self.name;
+        let queue = Queue::Commands { participant: name.to_owned() };
+        let mut consumer = transport.consume(queue, settings.prefetch);
+        let (to_confirm, confirmations) = mpsc::channel(limits::BATCHES_IN_CONFIRMATION);
+        let (found, findings) = mpsc::unbounded_channel();
+        let batches = Arc::new(Batches {
+            name,
+            source: format!("saga/{name}"),
+            store: self.store,
+            handlers: self.handlers,
+            calls: outside::Calls::new(found),
+            shutdown: shutdown.clone(),
+        });
+        let confirming = tokio::spawn(confirm(transport, name, confirmations));
+        let settling = tokio::spawn(settle(Arc::clone(&batches), findings, to_confirm.clone()));
+        info!(participant = name, "takes commands");
+        loop {
+            let deliveries = tokio::select! {
+                () = shutdown.cancelled() => break,
+                deliveries = consumer.next(limits::MAX_DELIVERIES) => deliveries,
+            };
+            if deliveries.is_empty() {
+                break;
+            }
+            let mut outgoing = Outgoing::default();
+            let mut members = Vec::new();
+            for delivery in deliveries {
+                match open(delivery, name) {
+                    Opened::Members(sound, poisoned) => {
+                        members.extend(sound);
+                        for (message, receipt) in poisoned {
+                            outgoing.quarantine(message, receipt);
+                        }
+                    }
+                    Opened::Apart(messages, receipt) => {
+                        outgoing.others.extend(messages);
+                        outgoing.receipts.push(receipt);
+                    }
+                }
+            }
+            while !members.is_empty() {
+                let rest = members.split_off(members.len().min(settings.max_batch));
+                match batches.run(members).await {
+                    Ok(done) => outgoing.append(done),
+                    Err(Stop) => break,
+                }
+                members = rest;
+            }
+            if to_confirm.send(outgoing).await.is_err() {
+                break;
+            }
+        }
+        drop(to_confirm);
+        batches.calls.stop();
+        drop(batches);
+        // The consumer lives until what was answered has been acknowledged.
+        let _ = tokio::time::timeout(limits::DRAIN, async {
+            let _ = settling.await;
+            let _ = confirming.await;
+        })
+        .await;
+        drop(consumer);
+        info!(participant = name, "has stopped taking commands");
+    }
+}
+
+/// Publishes what each batch has to say, in the batches' order.
+async fn confirm<T: Transport>(
+    transport: T,
+    name: &'static str,
+    mut batches: mpsc::Receiver<Outgoing>,
+) {
+    while let Some(outgoing) = batches.recv().await {
+        outgoing.leave(&transport, name).await;
+    }
+}
+
+/// Writes what the outside world answered, as many answers at once as there are.
+async fn settle<S: Store>(
+    batches: Arc<Batches<S>>,
+    mut findings: mpsc::UnboundedReceiver<Found>,
+    to_confirm: mpsc::Sender<Outgoing>,
+) {
+    // Weak, so that the findings end once the calls have.
+    let batches = {
+        let weak = Arc::downgrade(&batches);
+        drop(batches);
+        weak
+    };
+    let mut found = Vec::new();
+    while findings.recv_many(&mut found, limits::MAX_BATCH_MEMBERS).await > 0 {
+        let Some(batches) = batches.upgrade() else { break };
+        let Ok(outgoing) = batches.settle(std::mem::take(&mut found)).await else { break };
+        if to_confirm.send(outgoing).await.is_err() {
+            break;
+        }
+    }
+}

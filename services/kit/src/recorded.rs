@@ -1,0 +1,73 @@
+//! A recorded answer: what a command is told again, however often it comes.
+
+use saga_core::{Refusal, Timestamp};
+use saga_messaging::{Envelope, Outcome};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::Event;
+
+/// An answer as it is stored, with the event that belongs to it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Done or refused.
+    pub outcome: Outcome,
+    /// Full protobuf name of the data.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// The reply message, or the refusal.
+    pub data: Box<RawValue>,
+    /// When its transaction took place.
+    pub at: Timestamp,
+    /// What is told to whoever listens.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub event: Option<RecordedEvent>,
+}
+
+/// A domain event as it is stored. It must be published before its reply, and
+/// once more before the compensation's own (protocol 10).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RecordedEvent {
+    /// Full protobuf name.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Routing key.
+    pub key: String,
+    /// Its place in the order's stream.
+    pub sequence: u32,
+    /// The event, as JSON.
+    pub data: Box<RawValue>,
+}
+
+impl Recorded {
+    /// The effect happened.
+    #[must_use]
+    pub fn done(type_name: &str, data: Box<RawValue>, at: Timestamp) -> Self {
+        Self { outcome: Outcome::Done, type_name: type_name.to_owned(), data, at, event: None }
+    }
+
+    /// The effect did not and will not happen.
+    #[must_use]
+    pub fn refused(refusal: &Refusal, at: Timestamp) -> Self {
+        let (type_name, data) = Envelope::refusal(refusal);
+        Self { outcome: Outcome::Refused, type_name, data, at, event: None }
+    }
+
+    /// With the event that belongs to it.
+    #[must_use]
+    pub fn with_event(mut self, event: Option<Event>, sequence: u32) -> Self {
+        self.event = event.map(|event| RecordedEvent {
+            type_name: event.type_name.to_owned(),
+            key: event.key.to_owned(),
+            sequence,
+            data: event.data,
+        });
+        self
+    }
+
+    /// Whether it is a refusal.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.outcome == Outcome::Refused
+    }
+}

@@ -1,0 +1,152 @@
+//! What leaves after a commit, in its order: events, then replies, then the
+//! acknowledgements (protocol 10).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use metrics::counter;
+use saga_core::{CommandId, Direction};
+use saga_messaging::{
+    Body, Envelope, EventBody, Message, Outcome, ReplyBody, Route, Transport, parcel, publish,
+};
+use serde_json::value::RawValue;
+use tracing::warn;
+
+use crate::{
+    Recorded,
+    member::{Member, Receipt},
+};
+
+/// What leaves after a commit.
+#[derive(Default)]
+pub(crate) struct Outgoing {
+    pub(crate) events: Vec<Message>,
+    pub(crate) replies: Vec<(String, Envelope)>,
+    pub(crate) others: Vec<Message>,
+    pub(crate) receipts: Vec<Receipt>,
+}
+
+impl Outgoing {
+    /// A recorded answer, for the first time or again.
+    pub(crate) fn answer(&mut self, member: &Member, recorded: &Recorded, repeat: bool, us: &str) {
+        self.event(member, member.direction(), recorded, us);
+        let data = recorded.data.clone();
+        self.reply(member, recorded.outcome, &recorded.type_name, data, repeat, us);
+    }
+
+    /// The event of a recorded answer. A compensation publishes its action's
+    /// once more before its own: the replica that answered the action may have
+    /// been stopped before it had published it.
+    pub(crate) fn event(
+        &mut self,
+        member: &Member,
+        direction: Direction,
+        recorded: &Recorded,
+        us: &str,
+    ) {
+        let Some(event) = &recorded.event else { return };
+        let id = CommandId { direction, ..member.id().clone() };
+        let envelope = Envelope {
+            source: us.to_owned(),
+            type_name: event.type_name.clone(),
+            time: Some(recorded.at),
+            traceparent: member.envelope.traceparent.clone(),
+            data: event.data.clone(),
+            body: Body::Event(EventBody { sequence: event.sequence }),
+            id,
+        };
+        self.events.push(Message {
+            route: Route::Event { key: event.key.clone() },
+            id: envelope.id.to_string(),
+            content_type: parcel::SINGLE,
+            body: Bytes::from(envelope.to_json()),
+            expiry: None,
+            reply_to: None,
+            redelivered: false,
+        });
+    }
+
+    /// The answer to an action that came after its compensation.
+    pub(crate) fn too_late(&mut self, member: &Member, us: &str) {
+        let (type_name, data) = Envelope::too_late();
+        self.reply(member, Outcome::TooLate, &type_name, data, false, us);
+    }
+
+    fn reply(
+        &mut self,
+        member: &Member,
+        outcome: Outcome,
+        type_name: &str,
+        data: Box<RawValue>,
+        repeat: bool,
+        us: &str,
+    ) {
+        let envelope = Envelope {
+            id: member.id().clone(),
+            source: us.to_owned(),
+            type_name: type_name.to_owned(),
+            time: None,
+            traceparent: member.envelope.traceparent.clone(),
+            data,
+            body: Body::Reply(ReplyBody {
+                outcome,
+                repeat,
+                definition: member.command.definition.clone(),
+                definition_version: member.command.definition_version,
+            }),
+        };
+        self.replies.push((member.reply_to.clone(), envelope));
+        self.receipts.push(member.receipt.clone());
+    }
+
+    /// To the quarantine; the member is dealt with then.
+    pub(crate) fn quarantine(&mut self, message: Message, receipt: Receipt) {
+        self.others.push(message);
+        self.receipts.push(receipt);
+    }
+
+    /// Dealt with without an answer: the saga will ask again.
+    pub(crate) fn drop_member(&mut self, member: Member) {
+        self.receipts.push(member.receipt);
+    }
+
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.events.append(&mut other.events);
+        self.replies.append(&mut other.replies);
+        self.others.append(&mut other.others);
+        self.receipts.append(&mut other.receipts);
+    }
+
+    /// Publishes everything in its order and acknowledges what it answered.
+    pub(crate) async fn leave<T: Transport>(self, transport: &T, participant: &str) {
+        publish(transport, self.events).await;
+        let mut by_address: BTreeMap<String, Vec<Envelope>> = BTreeMap::new();
+        for (reply_to, envelope) in self.replies {
+            by_address.entry(reply_to).or_default().push(envelope);
+        }
+        let mut messages = self.others;
+        for (to, envelopes) in by_address {
+            for (range, body) in parcel::write(&envelopes) {
+                messages.push(Message {
+                    route: Route::Reply { to: to.clone() },
+                    id: envelopes[range.start].id.to_string(),
+                    content_type: parcel::BATCH,
+                    body: Bytes::from(body),
+                    expiry: None,
+                    reply_to: None,
+                    redelivered: false,
+                });
+            }
+        }
+        for refused in publish(transport, messages).await {
+            // The saga asks again when its `wake_at` passes; a hostile reply_to
+            // never gets an answer.
+            counter!("saga_participant_unsent_total", "participant" => participant.to_owned())
+                .increment(1);
+            warn!(participant, id = refused.id, route = ?refused.route, "message given up: the broker has no queue for it");
+        }
+        for receipt in self.receipts {
+            receipt.done();
+        }
+    }
+}

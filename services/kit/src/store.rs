@@ -1,0 +1,67 @@
+//! The port that remembers answers.
+
+use std::future::Future;
+
+use saga_core::{Direction, Failure, Record, SagaId, Timestamp};
+
+use crate::Recorded;
+
+/// A participant's database: one transaction holds the recorded answers and the
+/// business effect.
+pub trait Store: Clone + Send + Sync + 'static {
+    /// An open transaction. Dropped, it is undone.
+    type Tx: Send + 'static;
+
+    /// Begins a transaction.
+    fn begin(&self) -> impl Future<Output = Result<Self::Tx, Failure>> + Send;
+
+    /// Locks the rows of these keys, which are sorted and distinct, and creates
+    /// those that are missing. Until the transaction ends no other one gets past
+    /// this with any of the keys.
+    fn lock(
+        &self,
+        tx: &mut Self::Tx,
+        keys: &[Key],
+    ) -> impl Future<Output = Result<Locked, Failure>> + Send;
+
+    /// Writes what is now known of commands whose rows are locked.
+    fn record(
+        &self,
+        tx: &mut Self::Tx,
+        entries: &[Entry],
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Commits. [`Failure::UnknownCommit`] when the answer is lost.
+    fn commit(&self, tx: Self::Tx) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// The row that a step's action and compensation contend for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// The saga.
+    pub saga: SagaId,
+    /// Its step.
+    pub step: String,
+}
+
+/// Rows that are locked.
+#[derive(Clone, Debug)]
+pub struct Locked {
+    /// The database's clock.
+    pub now: Timestamp,
+    /// A record a key, in the keys' order.
+    pub records: Vec<Record<Recorded>>,
+}
+
+/// What is now known of a command.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its row.
+    pub key: Key,
+    /// Its direction.
+    pub direction: Direction,
+    /// Hash of its type and payload.
+    pub hash: Vec<u8>,
+    /// The answer. `None`: the intent to ask the outside world.
+    pub answer: Option<Recorded>,
+}

@@ -1,0 +1,150 @@
+//! The service's commands: load, decide, save, a batch at a time.
+
+use std::collections::HashSet;
+
+use saga_core::{Answer, Refusal};
+use saga_kit::{Asked, Event, Handle, HandlerError};
+use saga_proto::order::v1::{
+    ConfirmOrder, CreateOrder, OrderCancelled, OrderConfirmed, OrderConfirmedReply, OrderCreated,
+    OrderPlaced, OrderRejected, OrderRejectedReply, RejectOrder,
+};
+
+use crate::{
+    rule::{self, End, Known},
+    table::{NewOrder, Orders},
+};
+
+/// Handles the order service's commands over any [`Orders`].
+#[derive(Clone, Copy, Debug)]
+pub struct OrderBook;
+
+impl<T: Orders> Handle<CreateOrder, T> for OrderBook {
+    /// Creates each order as PENDING.
+    async fn handle(
+        &self,
+        orders: &mut T,
+        commands: &[Asked<CreateOrder>],
+    ) -> Result<Vec<Answer<OrderCreated>>, HandlerError> {
+        let mut ids = HashSet::new();
+        let verdicts: Vec<Result<(), Refusal>> = commands
+            .iter()
+            .map(|asked| {
+                rule::create(&asked.command)?;
+                if ids.insert(asked.saga) { Ok(()) } else { Err(exists()) }
+            })
+            .collect();
+        let wanted: Vec<NewOrder<'_>> = commands
+            .iter()
+            .zip(&verdicts)
+            .filter(|(_, verdict)| verdict.is_ok())
+            .map(|(asked, _)| NewOrder {
+                id: asked.saga,
+                customer: &asked.command.customer,
+                lines: &asked.command.lines,
+            })
+            .collect();
+        let created =
+            if wanted.is_empty() { HashSet::new() } else { orders.insert(&wanted).await? };
+        Ok(commands
+            .iter()
+            .zip(verdicts)
+            .map(|(asked, verdict)| match verdict {
+                Ok(()) if created.contains(&asked.saga) => Answer::Done(OrderCreated {}),
+                Ok(()) => Answer::Refused(exists()),
+                Err(refusal) => Answer::Refused(refusal),
+            })
+            .collect())
+    }
+
+    fn event(&self, asked: &Asked<CreateOrder>, answer: &Answer<OrderCreated>) -> Option<Event> {
+        let CreateOrder { customer, lines } = asked.command.clone();
+        let order_id = asked.saga.to_string();
+        done(answer, || Event::of(&OrderPlaced { order_id, customer, lines }))
+    }
+}
+
+impl<T: Orders> Handle<RejectOrder, T> for OrderBook {
+    /// Ends each order as REJECTED, or as CANCELLED.
+    async fn handle(
+        &self,
+        orders: &mut T,
+        commands: &[Asked<RejectOrder>],
+    ) -> Result<Vec<Answer<OrderRejectedReply>>, HandlerError> {
+        end(orders, commands, rule::reject, || OrderRejectedReply {}).await
+    }
+
+    fn event(
+        &self,
+        asked: &Asked<RejectOrder>,
+        answer: &Answer<OrderRejectedReply>,
+    ) -> Option<Event> {
+        let RejectOrder { reason_code, reason, cancelled } = asked.command.clone();
+        let order_id = asked.saga.to_string();
+        done(answer, || {
+            if cancelled {
+                Event::of(&OrderCancelled { order_id, reason })
+            } else {
+                Event::of(&OrderRejected { order_id, reason_code, reason })
+            }
+        })
+    }
+}
+
+impl<T: Orders> Handle<ConfirmOrder, T> for OrderBook {
+    /// Ends each order as CONFIRMED, with its prices.
+    async fn handle(
+        &self,
+        orders: &mut T,
+        commands: &[Asked<ConfirmOrder>],
+    ) -> Result<Vec<Answer<OrderConfirmedReply>>, HandlerError> {
+        end(orders, commands, rule::confirm, || OrderConfirmedReply {}).await
+    }
+
+    fn event(
+        &self,
+        asked: &Asked<ConfirmOrder>,
+        answer: &Answer<OrderConfirmedReply>,
+    ) -> Option<Event> {
+        let ConfirmOrder { lines, total } = asked.command.clone();
+        let order_id = asked.saga.to_string();
+        done(answer, || Event::of(&OrderConfirmed { order_id, lines, total }))
+    }
+}
+
+/// Locks the orders, lets a rule end them one after the other, writes the ends.
+async fn end<T: Orders, C: Sync, R>(
+    orders: &mut T,
+    commands: &[Asked<C>],
+    rule: impl Fn(Option<&mut Known>, &C) -> Result<End, Refusal>,
+    reply: impl Fn() -> R,
+) -> Result<Vec<Answer<R>>, HandlerError> {
+    let ids: Vec<_> = commands.iter().map(|asked| asked.saga).collect();
+    let mut known = orders.lock(&ids).await?;
+    let mut ends = Vec::with_capacity(commands.len());
+    let mut answers = Vec::with_capacity(commands.len());
+    for asked in commands {
+        answers.push(match rule(known.get_mut(&asked.saga), &asked.command) {
+            Ok(end) => {
+                ends.push((asked.saga, end));
+                Answer::Done(reply())
+            }
+            Err(refusal) => Answer::Refused(refusal),
+        });
+    }
+    if !ends.is_empty() {
+        orders.end(&ends).await?;
+    }
+    Ok(answers)
+}
+
+/// A refusal is no event.
+fn done<R>(answer: &Answer<R>, event: impl FnOnce() -> Event) -> Option<Event> {
+    match answer {
+        Answer::Done(_) => Some(event()),
+        Answer::Refused(_) => None,
+    }
+}
+
+fn exists() -> Refusal {
+    Refusal::new("ORDER_EXISTS", "there is an order with this id")
+}

@@ -1,0 +1,5 @@
+//! The order service on a real Postgres: its tables, its commands and its reads.
+
+mod orders;
+mod reads;
+mod support;

@@ -1,0 +1,47 @@
+//! The service's own surface: whether a payment can be tried at all. The
+//! orchestrator asks before it takes on an order that could only wait.
+
+use std::sync::Arc;
+
+use saga_proto::payment::v1::{
+    Availability as Reply, ReadAvailabilityRequest,
+    payments_server::{Payments, PaymentsServer},
+};
+use tonic::{Request, Response, Status};
+
+use crate::{Availability, Provider};
+
+/// Answers from the circuit breaker's state.
+pub struct Surface {
+    provider: Arc<Provider>,
+}
+
+impl Surface {
+    /// Over a provider's breaker.
+    #[must_use]
+    pub fn new(provider: Arc<Provider>) -> Self {
+        Self { provider }
+    }
+}
+
+/// The gRPC service over a provider's breaker.
+pub fn service(provider: Arc<Provider>) -> PaymentsServer<Surface> {
+    PaymentsServer::new(Surface::new(provider))
+}
+
+#[tonic::async_trait]
+impl Payments for Surface {
+    async fn read_availability(
+        &self,
+        _request: Request<ReadAvailabilityRequest>,
+    ) -> Result<Response<Reply>, Status> {
+        let availability = self.provider.availability();
+        let retry_after_millis = match availability {
+            // Rounded up: asked after that time, it is no longer open.
+            Availability::Open { remaining } => remaining.as_millis() as i64 + 1,
+            Availability::Closed | Availability::HalfOpen => 0,
+        };
+        let breaker = availability.as_str().to_owned();
+        Ok(Response::new(Reply { breaker, retry_after_millis }))
+    }
+}

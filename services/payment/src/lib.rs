@@ -1,0 +1,44 @@
+//! The payment service: holds, takes and gives back an order's money, by asking
+//! a payment provider over HTTP.
+//!
+//! It moves no money itself and keeps no card: a card's token goes from the
+//! command to the provider and is stored nowhere. It knows no saga, only its
+//! four commands; batches, recorded answers and replies are the kit's.
+//!
+//! Read first: `rule.rs` (what may happen to a payment), [`Cashier`] (the
+//! handlers), and [`Provider`] (the client, behind its circuit breaker).
+
+mod breaker;
+pub mod grpc;
+mod handlers;
+mod provider;
+mod rule;
+pub mod table;
+
+use std::sync::Arc;
+
+use saga_kit::{Participant, Store};
+use saga_proto::payment::v1::{AuthorisePayment, CapturePayment, RefundPayment, VoidAuthorisation};
+
+pub use breaker::{Availability, BreakerSettings};
+pub use handlers::Cashier;
+pub use provider::{AskError, Provider, ProviderSettings, SettingsError};
+pub use rule::{Entry, Kind, Payment, Refund, RefundState, State};
+pub use table::postgres::MIGRATIONS;
+
+/// The participant's name, which is its queue's routing key.
+pub const NAME: &str = "payment";
+
+/// The payment service over a store whose transactions reach its tables.
+pub fn participant<S>(store: S, provider: Arc<Provider>) -> Participant<S>
+where
+    S: Store,
+    S::Tx: table::Payments,
+{
+    let cashier = Arc::new(Cashier::new(provider));
+    Participant::new(NAME, store)
+        .outside_action::<AuthorisePayment, _>(&cashier)
+        .outside_compensation::<VoidAuthorisation, _>(&cashier)
+        .outside_action::<CapturePayment, _>(&cashier)
+        .outside_action::<RefundPayment, _>(&cashier)
+}

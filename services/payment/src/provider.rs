@@ -1,0 +1,388 @@
+//! The provider's HTTP client. Every call is bounded in time, has its key, and
+//! goes through the circuit breaker; no error and no log holds a card's token.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use metrics::counter;
+use reqwest::{Method, Request, Url, header::CONTENT_TYPE, redirect};
+use saga_core::SagaId;
+use saga_proto::Money;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    breaker::{Availability, Breaker, BreakerSettings},
+    rule::answer::{
+        self, Authorisation, Cancellation, Capture, Refunding, RemoteStatus, Said, Unclear,
+    },
+};
+
+/// Names no payment: what is asked of it is refused, and its key is taken.
+const NO_PAYMENT: &str = "pay_none";
+/// Longest answer that is read: a payment has some hundred bytes.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// How long an unused connection is kept: shorter than servers keep theirs.
+const IDLE_CONNECTION: Duration = Duration::from_secs(30);
+
+/// What the client needs.
+#[derive(Clone, Debug)]
+pub struct ProviderSettings {
+    /// Where the provider listens: `http://host:port`.
+    pub url: String,
+    /// How long a request may take, its repetitions included.
+    pub timeout: Duration,
+    /// How often a request is repeated at once, under the same key, when its
+    /// connection failed. Time-outs and answers are not repeated.
+    pub retries: u32,
+    /// Most connections that are kept open without a request.
+    pub idle_connections: usize,
+    /// The circuit breaker.
+    pub breaker: BreakerSettings,
+}
+
+impl ProviderSettings {
+    /// The usual settings.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            timeout: Duration::from_secs(2),
+            retries: 2,
+            idle_connections: 64,
+            breaker: BreakerSettings::default(),
+        }
+    }
+}
+
+/// The client cannot be made from its settings: change them.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The URL cannot be used.
+    #[error("the payment provider's URL is not of the form http://host:port")]
+    Url,
+    /// The HTTP client could not be set up.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Client(reqwest::Error),
+}
+
+/// The outcome of a request is not known: look it up, and ask again later.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// No answer came in time.
+    #[error("the payment provider did not answer: {0}")]
+    NoAnswer(String),
+    /// It answered that it is not well.
+    #[error("the payment provider answered with status {0}")]
+    Unwell(u16),
+    /// It was not asked.
+    #[error("the payment provider failed too often: not asked for another {0:?}")]
+    BreakerOpen(Duration),
+    /// Its answer proves nothing.
+    #[error("the payment provider's answer proves nothing: {0}")]
+    Unclear(String),
+}
+
+impl From<Unclear> for AskError {
+    fn from(unclear: Unclear) -> Self {
+        Self::Unclear(unclear.0)
+    }
+}
+
+/// The payment provider.
+pub struct Provider {
+    http: reqwest::Client,
+    base: String,
+    timeout: Duration,
+    retries: u32,
+    breaker: Breaker,
+}
+
+/// A hold to ask for. Without `Debug`: it has the card's token.
+pub(crate) struct Charge<'a> {
+    pub(crate) order: SagaId,
+    pub(crate) amount: &'a Money,
+    pub(crate) token: &'a str,
+}
+
+#[derive(Serialize)]
+struct Create<'a> {
+    amount: i64,
+    currency: &'a str,
+    token: &'a str,
+    reference: String,
+}
+
+#[derive(Serialize)]
+struct AmountOnly {
+    amount: i64,
+}
+
+#[derive(Serialize)]
+struct Nothing {}
+
+#[derive(Deserialize)]
+struct PaymentsFound {
+    payments: Vec<answer::Remote>,
+}
+
+#[derive(Deserialize)]
+struct OperationFound {
+    found: bool,
+    #[serde(default)]
+    status: u16,
+    body: Option<Box<RawValue>>,
+}
+
+impl Provider {
+    /// A client; it connects when it is first asked.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub fn new(settings: ProviderSettings) -> Result<Self, SettingsError> {
+        let url = Url::parse(&settings.url).map_err(|_| SettingsError::Url)?;
+        if url.scheme() != "http" || !url.has_host() || url.query().is_some() {
+            return Err(SettingsError::Url);
+        }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .connect_timeout(settings.timeout)
+            .pool_max_idle_per_host(settings.idle_connections)
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .build()
+            .map_err(SettingsError::Client)?;
+        Ok(Self {
+            http,
+            base: url.as_str().trim_end_matches('/').to_owned(),
+            timeout: settings.timeout,
+            retries: settings.retries,
+            breaker: Breaker::new(&settings.breaker),
+        })
+    }
+
+    /// Whether the provider can be tried.
+    #[must_use]
+    pub fn availability(&self) -> Availability {
+        self.breaker.availability()
+    }
+
+    /// Asks for a hold.
+    pub(crate) async fn authorise(
+        &self,
+        key: &str,
+        charge: &Charge<'_>,
+        look_up_first: bool,
+    ) -> Result<Authorisation, AskError> {
+        if look_up_first && let Some(payment) = self.payment_under(key).await? {
+            return Ok(answer::authorisation(Said::Payment(payment))?);
+        }
+        let body = Create {
+            amount: charge.amount.minor_units,
+            currency: &charge.amount.currency,
+            token: charge.token,
+            reference: charge.order.to_string(),
+        };
+        Ok(answer::authorisation(self.post("/v1/payments", key, &body).await?)?)
+    }
+
+    /// Takes held money.
+    pub(crate) async fn capture(
+        &self,
+        key: &str,
+        provider_id: &str,
+        amount: &Money,
+        look_up_first: bool,
+    ) -> Result<Capture, AskError> {
+        let path = format!("/v1/payments/{provider_id}/capture");
+        let body = AmountOnly { amount: amount.minor_units };
+        Ok(answer::capture(self.once(&path, key, &body, look_up_first).await?)?)
+    }
+
+    /// Gives money back.
+    pub(crate) async fn refund(
+        &self,
+        key: &str,
+        provider_id: &str,
+        amount: &Money,
+        look_up_first: bool,
+    ) -> Result<Refunding, AskError> {
+        let path = format!("/v1/payments/{provider_id}/refunds");
+        let body = AmountOnly { amount: amount.minor_units };
+        Ok(answer::refunding(self.once(&path, key, &body, look_up_first).await?)?)
+    }
+
+    /// Lets a hold go.
+    pub(crate) async fn cancel(
+        &self,
+        key: &str,
+        provider_id: &str,
+        amount: &Money,
+    ) -> Result<Cancellation, AskError> {
+        let path = format!("/v1/payments/{provider_id}/cancel");
+        let said = self.post(&path, key, &Nothing {}).await?;
+        Ok(answer::cancellation(said, provider_id, amount)?)
+    }
+
+    /// Makes sure that nothing is held under an action's key, now or later. An
+    /// action's request may still be on its way, so where there is none yet its
+    /// key is used up: whatever comes under it then is refused as another request.
+    pub(crate) async fn release(
+        &self,
+        action_key: &str,
+        key: &str,
+    ) -> Result<Cancellation, AskError> {
+        if let Some(found) = self.release_found(action_key, key).await? {
+            return Ok(found);
+        }
+        let path = format!("/v1/payments/{NO_PAYMENT}/cancel");
+        match self.post(&path, action_key, &Nothing {}).await? {
+            Said::No { status: 404, .. } if self.operation(action_key).await?.is_some() => {
+                Ok(Cancellation::NothingHeld)
+            }
+            // It came between the look-up and the request.
+            Said::No { status: 422, .. } => self
+                .release_found(action_key, key)
+                .await?
+                .ok_or_else(|| AskError::Unclear("the action's key is taken".to_owned())),
+            Said::Payment(_) | Said::Refund | Said::No { .. } => {
+                Err(AskError::Unclear("the action's key could not be used up".to_owned()))
+            }
+        }
+    }
+
+    async fn release_found(
+        &self,
+        action_key: &str,
+        key: &str,
+    ) -> Result<Option<Cancellation>, AskError> {
+        let Some(payment) = self.payment_under(action_key).await? else { return Ok(None) };
+        let amount = Money::new(payment.amount, payment.currency);
+        Ok(Some(match payment.status {
+            RemoteStatus::Authorised => self.cancel(key, &payment.id, &amount).await?,
+            RemoteStatus::Cancelled => Cancellation::Cancelled { provider_id: payment.id, amount },
+            RemoteStatus::Declined => Cancellation::NothingHeld,
+            RemoteStatus::Captured => Cancellation::AlreadyCaptured,
+        }))
+    }
+
+    /// The payment that was created under a key.
+    async fn payment_under(&self, key: &str) -> Result<Option<answer::Remote>, AskError> {
+        let body = self.get(&format!("/v1/payments?idempotency_key={key}")).await?;
+        let found: PaymentsFound = understood(&body)?;
+        Ok(found.payments.into_iter().next())
+    }
+
+    /// What was answered under a key.
+    async fn operation(&self, key: &str) -> Result<Option<Said>, AskError> {
+        let body = self.get(&format!("/v1/operations?idempotency_key={key}")).await?;
+        let found: OperationFound = understood(&body)?;
+        match (found.found, found.body) {
+            (true, Some(body)) => Ok(Some(Said::read(found.status, body.get())?)),
+            (true, None) => Err(AskError::Unclear("an operation without its answer".to_owned())),
+            (false, _) => Ok(None),
+        }
+    }
+
+    async fn once(
+        &self,
+        path: &str,
+        key: &str,
+        body: &impl Serialize,
+        look_up_first: bool,
+    ) -> Result<Said, AskError> {
+        if look_up_first && let Some(said) = self.operation(key).await? {
+            return Ok(said);
+        }
+        self.post(path, key, body).await
+    }
+
+    async fn post(&self, path: &str, key: &str, body: &impl Serialize) -> Result<Said, AskError> {
+        let json = serde_json::to_vec(body).expect("texts and numbers are JSON");
+        let request = self
+            .http
+            .request(Method::POST, format!("{}{path}", self.base))
+            .header("Idempotency-Key", key)
+            .header(CONTENT_TYPE, "application/json")
+            .body(json);
+        let (status, body) = self.exchange(built(request)?).await?;
+        Ok(Said::read(status, &body)?)
+    }
+
+    async fn get(&self, path_and_query: &str) -> Result<String, AskError> {
+        let request = self.http.request(Method::GET, format!("{}{path_and_query}", self.base));
+        match self.exchange(built(request)?).await? {
+            (200, body) => Ok(body),
+            (status, _) => Err(AskError::Unclear(format!("a look-up's status is {status}"))),
+        }
+    }
+
+    /// One request, with its repetitions, through the breaker. What counts there
+    /// is whether the provider is well, not whether it says yes.
+    async fn exchange(&self, request: Request) -> Result<(u16, String), AskError> {
+        let permit = self.breaker.permit().map_err(AskError::BreakerOpen)?;
+        let answered = tokio::time::timeout(self.timeout, self.attempts(request)).await;
+        let answered = answered
+            .unwrap_or_else(|_| Err(AskError::NoAnswer(format!("not within {:?}", self.timeout))));
+        let outcome = match &answered {
+            Ok(_) | Err(AskError::Unclear(_) | AskError::BreakerOpen(_)) => {
+                permit.answered();
+                "answered"
+            }
+            Err(AskError::NoAnswer(_)) => {
+                permit.failed();
+                "no answer"
+            }
+            Err(AskError::Unwell(_)) => {
+                permit.failed();
+                "unwell"
+            }
+        };
+        counter!("saga_payment_provider_requests_total", "outcome" => outcome).increment(1);
+        answered
+    }
+
+    async fn attempts(&self, request: Request) -> Result<(u16, String), AskError> {
+        let mut left = self.retries;
+        loop {
+            let attempt = request.try_clone().expect("a body of bytes can be sent again");
+            match self.attempt(attempt).await {
+                Err(AskError::NoAnswer(_)) if left > 0 => left -= 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn attempt(&self, request: Request) -> Result<(u16, String), AskError> {
+        let mut response = self.http.execute(request).await.map_err(no_answer)?;
+        let status = response.status().as_u16();
+        if status >= 500 {
+            return Err(AskError::Unwell(status));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(AskError::Unclear("an answer without an end".to_owned()));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let body = String::from_utf8(body)
+            .map_err(|_| AskError::Unclear("an answer that is not UTF-8".to_owned()))?;
+        Ok((status, body))
+    }
+}
+
+fn built(request: reqwest::RequestBuilder) -> Result<Request, AskError> {
+    // For example an id with a character that no URL has.
+    request.build().map_err(|error| AskError::Unclear(error.without_url().to_string()))
+}
+
+fn no_answer(error: reqwest::Error) -> AskError {
+    AskError::NoAnswer(error.without_url().to_string())
+}
+
+fn understood<'a, T: Deserialize<'a>>(body: &'a str) -> Result<T, AskError> {
+    serde_json::from_str(body)
+        .map_err(|_| AskError::Unclear("a look-up's answer is not understood".to_owned()))
+}

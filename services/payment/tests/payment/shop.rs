@@ -1,0 +1,168 @@
+//! The payment service, with a database and a provider of its own.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use saga_core::{Command, CommandId, Direction, SagaId, TypeName};
+use saga_payment::{MIGRATIONS, Provider, ProviderSettings, participant};
+use saga_postgres::{INBOX, Inbox, PoolSettings, connect, migrate};
+use saga_proto::{
+    Money,
+    payment::v1::{AuthorisePayment, CapturePayment, RefundPayment, VoidAuthorisation},
+};
+use saga_test_support::Servers;
+use serde_json::Value;
+use sqlx::PgPool;
+use tempfile::TempDir;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::wire::{Became, Wire};
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How late the answer to a `tok_slow` is.
+const SLOW: Duration = Duration::from_secs(3);
+/// What an order costs in these tests, in cents.
+pub(crate) const PRICE: i64 = 1_000;
+
+pub(crate) struct Shop {
+    pub(crate) wire: Wire,
+    pub(crate) pool: PgPool,
+    pub(crate) client: Arc<Provider>,
+    remote: SocketAddr,
+    shutdown: CancellationToken,
+    running: Vec<JoinHandle<()>>,
+    _ledger: TempDir,
+}
+
+impl Shop {
+    /// Opens. Lost connections are not tried again at once, so that a lost
+    /// answer stays lost until the command comes again.
+    pub(crate) async fn open(test: &str) -> Self {
+        let url = Servers::shared().fresh_database(test);
+        let settings = PoolSettings { application: "test".to_owned(), max_connections: 4 };
+        let pool = connect(&url, &settings).await.expect("a database");
+        migrate(&pool, &[&INBOX, &MIGRATIONS]).await.expect("a schema");
+
+        let ledger = tempfile::tempdir().expect("a folder");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let remote = listener.local_addr().expect("bound");
+        let shutdown = CancellationToken::new();
+        let theirs = saga_provider::Settings {
+            slow_after: SLOW,
+            ..saga_provider::Settings::new(ledger.path())
+        };
+        let provider = saga_provider::run(theirs, listener, shutdown.clone());
+        let ours = ProviderSettings {
+            retries: 0,
+            timeout: PATIENCE,
+            ..ProviderSettings::new(format!("http://{remote}"))
+        };
+        let client = Arc::new(Provider::new(ours).expect("sound settings"));
+        let wire = Wire::new();
+        let payment = participant(Inbox::new(pool.clone()), Arc::clone(&client));
+        let payment = payment.run(wire.clone(), Default::default(), shutdown.clone());
+        let running = vec![
+            tokio::spawn(async move { provider.await.expect("it ends well") }),
+            tokio::spawn(payment),
+        ];
+        Self { wire, pool, client, remote, shutdown, running, _ledger: ledger }
+    }
+
+    pub(crate) async fn close(self) {
+        self.shutdown.cancel();
+        for running in self.running {
+            tokio::time::timeout(PATIENCE, running).await.expect("in time").expect("no panic");
+        }
+        self.pool.close().await;
+    }
+
+    pub(crate) async fn authorise(&self, order: SagaId, token: &str) -> Became {
+        self.one(authorise(order, token)).await
+    }
+
+    pub(crate) async fn void(&self, order: SagaId) -> Became {
+        let id = id(order, "authorise-payment", Direction::Compensation);
+        self.one(sendable(id, &VoidAuthorisation {})).await
+    }
+
+    pub(crate) async fn capture(&self, order: SagaId) -> Became {
+        let id = id(order, "capture-payment", Direction::Action);
+        self.one(sendable(id, &CapturePayment {})).await
+    }
+
+    pub(crate) async fn refund(&self, saga: SagaId, order: SagaId, amount: i64) -> Became {
+        self.one(refund(saga, order, amount)).await
+    }
+
+    async fn one(&self, command: (CommandId, &'static str, String)) -> Became {
+        self.wire.send(&[command]).await.remove(0)
+    }
+
+    /// The status of an order's payment here.
+    pub(crate) async fn status(&self, order: SagaId) -> Option<String> {
+        sqlx::query_scalar("SELECT status FROM payments WHERE order_id = $1")
+            .bind(order.0)
+            .fetch_optional(&self.pool)
+            .await
+            .expect("a row")
+    }
+
+    /// The lines of an order in our ledger.
+    pub(crate) async fn ledger(&self, order: SagaId) -> Vec<String> {
+        sqlx::query_scalar("SELECT kind FROM payment_ledger WHERE order_id = $1 ORDER BY at, kind")
+            .bind(order.0)
+            .fetch_all(&self.pool)
+            .await
+            .expect("rows")
+    }
+
+    /// The payment of an order at the provider.
+    pub(crate) async fn theirs(&self, order: SagaId) -> Option<Value> {
+        let key = id(order, "authorise-payment", Direction::Action);
+        let url = format!("http://{}/v1/payments?idempotency_key={key}", self.remote);
+        let body = reqwest::get(url).await.expect("an answer").text().await.expect("a body");
+        let mut body: Value = serde_json::from_str(&body).expect("JSON");
+        body["payments"].as_array_mut().expect("a list").pop()
+    }
+
+    /// Its status there.
+    pub(crate) async fn their_status(&self, order: SagaId) -> Option<String> {
+        let payment = self.theirs(order).await?;
+        payment["status"].as_str().map(ToOwned::to_owned)
+    }
+}
+
+pub(crate) fn order() -> SagaId {
+    SagaId(Uuid::now_v7())
+}
+
+pub(crate) fn authorise(order: SagaId, token: &str) -> (CommandId, &'static str, String) {
+    let command = AuthorisePayment {
+        amount: Some(Money::new(PRICE, "EUR")),
+        payment_token: token.to_owned(),
+    };
+    sendable(id(order, "authorise-payment", Direction::Action), &command)
+}
+
+pub(crate) fn refund(
+    saga: SagaId,
+    order: SagaId,
+    amount: i64,
+) -> (CommandId, &'static str, String) {
+    let command =
+        RefundPayment { order_id: order.to_string(), amount: Some(Money::new(amount, "EUR")) };
+    sendable(id(saga, "refund-payment", Direction::Action), &command)
+}
+
+pub(crate) fn id(saga: SagaId, step: &str, direction: Direction) -> CommandId {
+    CommandId { saga, step: step.to_owned(), direction }
+}
+
+pub(crate) fn sendable<C: Command>(
+    id: CommandId,
+    command: &C,
+) -> (CommandId, &'static str, String) {
+    (id, <C as TypeName>::TYPE, serde_json::to_string(command).expect("JSON"))
+}

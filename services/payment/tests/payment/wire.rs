@@ -1,0 +1,145 @@
+//! A broker for one participant: hands it deliveries one by one, and keeps what
+//! it publishes.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use saga_core::CommandId;
+use saga_messaging::{
+    Ack, Body, Changed, CommandBody, Consumer, Delivery, Envelope, Message, Outcome, PublishError,
+    Queue, Route, Transport, parcel,
+};
+use serde_json::Value;
+use tokio::sync::{broadcast, mpsc};
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Clone)]
+pub(crate) struct Wire(Arc<Inner>);
+
+struct Inner {
+    deliver: mpsc::Sender<Delivery>,
+    deliveries: Mutex<Option<mpsc::Receiver<Delivery>>>,
+    published: Mutex<Vec<Message>>,
+}
+
+/// What became of one sending of a command.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Became {
+    Done(Value),
+    Refused(String),
+    TooLate,
+    /// Acknowledged without an answer: the saga would ask again.
+    Dropped,
+}
+
+impl Wire {
+    pub(crate) fn new() -> Self {
+        let (deliver, deliveries) = mpsc::channel(1_000);
+        let deliveries = Mutex::new(Some(deliveries));
+        Self(Arc::new(Inner { deliver, deliveries, published: Mutex::default() }))
+    }
+
+    /// Sends commands as one parcel and waits until it is acknowledged.
+    pub(crate) async fn send(&self, commands: &[(CommandId, &'static str, String)]) -> Vec<Became> {
+        let before = self.0.published.lock().expect("whole").len();
+        let members: Vec<String> = commands.iter().map(command).collect();
+        let (ack, mut acked) = mpsc::unbounded_channel();
+        let delivery = Delivery {
+            body: Bytes::from(format!("[{}]", members.join(","))),
+            content_type: Some(parcel::BATCH.to_owned()),
+            redelivered: false,
+            reply_to: Some("replies".to_owned()),
+            message_id: None,
+            death: None,
+            headers: Default::default(),
+            ack: Ack::new(1, ack),
+        };
+        self.0.deliver.send(delivery).await.expect("the participant runs");
+        tokio::time::timeout(PATIENCE, acked.recv()).await.expect("in time").expect("acknowledged");
+        let replies = self.replies(before);
+        commands
+            .iter()
+            .map(|(id, ..)| {
+                let reply = replies.iter().find(|(replied, _)| replied == id);
+                reply.map_or(Became::Dropped, |(_, became)| became.clone())
+            })
+            .collect()
+    }
+
+    /// The keys of all events so far, each as often as it was published, in order.
+    pub(crate) fn events(&self) -> Vec<String> {
+        let published = self.0.published.lock().expect("whole");
+        let key = |message: &Message| match &message.route {
+            Route::Event { key } => Some(key.clone()),
+            Route::Command { .. } | Route::Reply { .. } | Route::Quarantine { .. } => None,
+        };
+        published.iter().filter_map(key).collect()
+    }
+
+    /// Everything that was published, as text.
+    pub(crate) fn everything(&self) -> String {
+        format!("{:?}", self.0.published.lock().expect("whole"))
+    }
+
+    fn replies(&self, from: usize) -> Vec<(CommandId, Became)> {
+        let published = self.0.published.lock().expect("whole");
+        let replies = published[from..].iter().filter(|m| matches!(m.route, Route::Reply { .. }));
+        replies
+            .flat_map(|message| parcel::read(&message.body).expect("a parcel"))
+            .map(|envelope| {
+                let envelope = envelope.expect("a sound reply");
+                let Body::Reply(reply) = envelope.body else { panic!("a reply") };
+                let data: Value = serde_json::from_str(envelope.data.get()).expect("JSON");
+                let became = match reply.outcome {
+                    Outcome::Done => Became::Done(data),
+                    Outcome::Refused => {
+                        Became::Refused(data["code"].as_str().expect("a code").to_owned())
+                    }
+                    Outcome::TooLate => Became::TooLate,
+                };
+                (envelope.id, became)
+            })
+            .collect()
+    }
+}
+
+fn command((id, type_name, data): &(CommandId, &'static str, String)) -> String {
+    Envelope {
+        id: id.clone(),
+        source: "saga/orchestrator".to_owned(),
+        type_name: (*type_name).to_owned(),
+        time: None,
+        traceparent: None,
+        data: serde_json::value::RawValue::from_string(data.clone()).expect("JSON"),
+        body: Body::Command(CommandBody {
+            attempt: 1,
+            sequence: 1,
+            definition: "test".to_owned(),
+            definition_version: 1,
+        }),
+    }
+    .to_json()
+}
+
+impl Transport for Wire {
+    async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
+        self.0.published.lock().expect("whole").extend(messages);
+        Ok(())
+    }
+
+    fn consume(&self, _queue: Queue, _prefetch: u16) -> Consumer {
+        let deliveries = self.0.deliveries.lock().expect("whole").take();
+        Consumer::new(deliveries.expect("one participant"))
+    }
+
+    fn announce(&self, _changed: Vec<Changed>) {}
+
+    fn changes(&self) -> broadcast::Receiver<Vec<Changed>> {
+        broadcast::channel(1).1
+    }
+}

@@ -1,0 +1,351 @@
+//! HTTP over the ledger: which call means what, and what surrounds every call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::control::Faults;
+use crate::ledger::Outcome;
+use crate::reader::Reader;
+use crate::records::{self, Answer};
+use crate::request::{self, Malformed, Request as Asked, Submission};
+use crate::respond::{
+    answered, down, error, json, json_of, lost, not_written, refused, unavailable,
+};
+use crate::tokens::Behaviour;
+use crate::writer::{NotWritten, Writer};
+
+/// The largest body; our largest legal one has about 2 KiB.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+/// The most calls that are being answered, slow ones included. With full bodies they hold half a GiB.
+const MAX_IN_FLIGHT: usize = 8_192;
+/// How long a caller may take to send its body.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+/// What every call needs.
+pub(crate) struct App {
+    pub(crate) writer: Writer,
+    pub(crate) reader: Reader,
+    pub(crate) stopping: CancellationToken,
+    pub(crate) slow_after: Duration,
+    pub(crate) very_slow_after: Duration,
+    faults: Faults,
+    in_flight: Arc<Semaphore>,
+}
+
+#[derive(Deserialize)]
+struct ByKey {
+    idempotency_key: String,
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    #[serde(flatten)]
+    ledger: crate::writer::LedgerStats,
+}
+
+#[derive(Serialize)]
+struct PaymentsFound {
+    payments: Vec<Box<RawValue>>,
+}
+
+#[derive(Serialize)]
+struct OperationFound {
+    found: bool,
+    status: u16,
+    body: Box<RawValue>,
+}
+
+impl App {
+    pub(crate) fn new(
+        writer: Writer,
+        reader: Reader,
+        settings: &crate::Settings,
+        stopping: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            writer,
+            reader,
+            stopping,
+            slow_after: settings.slow_after,
+            very_slow_after: settings.very_slow_after,
+            faults: Faults::default(),
+            in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+        })
+    }
+
+    /// Waits on purpose; false if the provider stops before that.
+    async fn rest(&self, length: Duration) -> bool {
+        if length.is_zero() {
+            return true;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(length) => true,
+            () = self.stopping.cancelled() => false,
+        }
+    }
+}
+
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let payments = Router::new()
+        .route("/v1/payments", post(create).get(find_payment))
+        .route("/v1/payments/{id}", get(payment))
+        .route("/v1/payments/{id}/capture", post(capture))
+        .route("/v1/payments/{id}/cancel", post(cancel))
+        .route("/v1/payments/{id}/refunds", post(refund))
+        .route("/v1/operations", get(find_operation))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&app),
+            in_its_own_time,
+        ));
+    Router::new()
+        .merge(payments)
+        .route("/health", get(health))
+        .route("/control/outage", post(outage))
+        .route("/control/delay", post(delay))
+        .fallback(async || error(StatusCode::NOT_FOUND, "not_found", "there is nothing here"))
+        .method_not_allowed_fallback(async || {
+            error(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this method is not answered here",
+            )
+        })
+        .with_state(app)
+}
+
+/// Around every `/v1` call: the outage, the bounds, the delay. Once its body has arrived the call goes on by itself, so that
+/// a caller that hangs up does not undo what it asked for.
+async fn in_its_own_time(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if app.faults.in_outage() {
+        return down();
+    }
+    let Ok(permit) = Arc::clone(&app.in_flight).try_acquire_owned() else {
+        return unavailable(
+            "overloaded",
+            "too many calls are being answered; try again later",
+        );
+    };
+    let (parts, body) = request.into_parts();
+    let body = match tokio::time::timeout(BODY_WITHIN, to_bytes(body, MAX_BODY_BYTES)).await {
+        Ok(Ok(body)) => body,
+        // The other reason for this error is a caller that is gone, and that one does not mind.
+        Ok(Err(_)) => {
+            return error(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                "a body has at most 64 KiB",
+            );
+        }
+        Err(_) => {
+            return error(
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                "the body did not arrive in time",
+            );
+        }
+    };
+    let answering = tokio::spawn(async move {
+        let _permit = permit;
+        app.rest(app.faults.delay()).await;
+        next.run(Request::from_parts(parts, Body::from(body))).await
+    });
+    answering.await.unwrap_or_else(|_| {
+        error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "this call failed",
+        )
+    })
+}
+
+async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
+    submit(&app, request::create(&headers, &body)).await
+}
+
+type Id = Result<Path<String>, PathRejection>;
+
+async fn capture(State(app): State<Arc<App>>, id: Id, headers: HeaderMap, body: Bytes) -> Response {
+    submit(
+        &app,
+        read_id(id).and_then(|id| request::capture(&headers, id, &body)),
+    )
+    .await
+}
+
+async fn cancel(State(app): State<Arc<App>>, id: Id, headers: HeaderMap, body: Bytes) -> Response {
+    submit(
+        &app,
+        read_id(id).and_then(|id| request::cancel(&headers, id, &body)),
+    )
+    .await
+}
+
+async fn refund(State(app): State<Arc<App>>, id: Id, headers: HeaderMap, body: Bytes) -> Response {
+    submit(
+        &app,
+        read_id(id).and_then(|id| request::refund(&headers, id, &body)),
+    )
+    .await
+}
+
+async fn submit(app: &App, submission: Result<Submission, Malformed>) -> Response {
+    let submission = match submission {
+        Ok(submission) => submission,
+        Err(malformed) => return refused(malformed),
+    };
+    let behaviour = match &submission.request {
+        Asked::Create { behaviour, .. } => Some(*behaviour),
+        Asked::Capture { .. } | Asked::Cancel { .. } | Asked::Refund { .. } => None,
+    };
+    if behaviour == Some(Behaviour::VerySlow) {
+        let key = submission.key.clone();
+        match app
+            .reader
+            .read(move |ledger| records::recorded(ledger, &key))
+            .await
+        {
+            Some(Some(_)) => {}
+            Some(None) if app.rest(app.very_slow_after).await => {}
+            Some(None) => return not_written(NotWritten::Closed),
+            None => return not_written(NotWritten::Storage),
+        }
+    }
+    match app.writer.submit(submission).await {
+        Ok(Outcome::Answered(answer)) => {
+            if behaviour == Some(Behaviour::Slow) {
+                app.rest(app.slow_after).await;
+            }
+            answered(answer)
+        }
+        Ok(Outcome::Replayed(answer)) => {
+            let mut response = answered(answer);
+            response
+                .headers_mut()
+                .insert("idempotent-replayed", HeaderValue::from_static("true"));
+            response
+        }
+        Ok(Outcome::AnswerLost) => lost(),
+        Ok(Outcome::KeyReused) => error(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency_key_reused",
+            "this idempotency key belongs to another request",
+        ),
+        Ok(Outcome::Down) => down(),
+        Err(reason) => not_written(reason),
+    }
+}
+
+async fn payment(State(app): State<Arc<App>>, id: Id) -> Response {
+    let id = match read_id(id).and_then(request::checked_id) {
+        Ok(id) => id,
+        Err(malformed) => return refused(malformed),
+    };
+    let found = app.reader.read(move |ledger| {
+        records::payment(ledger, &id)?
+            .as_ref()
+            .map(records::payment_body)
+            .transpose()
+    });
+    match found.await {
+        Some(Some(body)) => json(StatusCode::OK, body),
+        Some(None) => refused(Malformed::PaymentId),
+        None => not_written(NotWritten::Storage),
+    }
+}
+
+type KeyQuery = Result<Query<ByKey>, QueryRejection>;
+
+async fn find_payment(State(app): State<Arc<App>>, query: KeyQuery) -> Response {
+    let key = match read_key(query) {
+        Ok(key) => key,
+        Err(malformed) => return refused(malformed),
+    };
+    let found = app
+        .reader
+        .read(move |ledger| {
+            records::payment_by_key(ledger, &key)?
+                .as_ref()
+                .map(records::payment_body)
+                .transpose()
+        })
+        .await;
+    match found.map(|body| body.map(RawValue::from_string).transpose()) {
+        Some(Ok(payment)) => json_of(&PaymentsFound {
+            payments: payment.into_iter().collect(),
+        }),
+        Some(Err(_)) | None => not_written(NotWritten::Storage),
+    }
+}
+
+async fn find_operation(State(app): State<Arc<App>>, query: KeyQuery) -> Response {
+    let key = match read_key(query) {
+        Ok(key) => key,
+        Err(malformed) => return refused(malformed),
+    };
+    match app
+        .reader
+        .read(move |ledger| records::recorded(ledger, &key))
+        .await
+    {
+        Some(None) => json(StatusCode::OK, r#"{"found":false}"#.to_owned()),
+        Some(Some((_, Answer { status, body }))) => match RawValue::from_string(body) {
+            Ok(body) => json_of(&OperationFound {
+                found: true,
+                status,
+                body,
+            }),
+            Err(_) => not_written(NotWritten::Storage),
+        },
+        None => not_written(NotWritten::Storage),
+    }
+}
+
+async fn health(State(app): State<Arc<App>>) -> Response {
+    let status = if app.faults.in_outage() {
+        "outage"
+    } else {
+        "ok"
+    };
+    json_of(&Health {
+        status,
+        ledger: app.writer.stats(),
+    })
+}
+
+async fn outage(State(app): State<Arc<App>>, body: Bytes) -> Response {
+    ordered(app.faults.order_outage(&body))
+}
+
+async fn delay(State(app): State<Arc<App>>, body: Bytes) -> Response {
+    ordered(app.faults.order_delay(&body))
+}
+
+fn ordered(result: Result<(), Malformed>) -> Response {
+    match result {
+        Ok(()) => json(StatusCode::OK, "{}".to_owned()),
+        Err(malformed) => refused(malformed),
+    }
+}
+
+fn read_id(id: Id) -> Result<String, Malformed> {
+    id.map(|Path(id)| id).map_err(|_| Malformed::PaymentId)
+}
+
+fn read_key(query: KeyQuery) -> Result<String, Malformed> {
+    let Query(ByKey { idempotency_key }) = query.map_err(|_| Malformed::Key)?;
+    request::checked_key(&idempotency_key)
+}

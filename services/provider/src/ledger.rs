@@ -1,0 +1,271 @@
+//! The ledger in SQLite: loads a payment, asks the rule, writes the effect and the recorded answer. One caller at a time
+//! (`writer`); everything of one call to [`Ledger::apply`] commits together or not at all.
+
+use std::path::Path;
+
+use rusqlite::{CachedStatement, Connection, TransactionBehavior, params};
+use uuid::Uuid;
+
+use crate::error::RunError;
+use crate::records::{Answer, payment, payment_body, recorded, refund_body};
+use crate::request::{Request, Submission};
+use crate::rule::{self, Effect, Entry, OnCapture, Payment, Refusal, State};
+use crate::schema;
+use crate::tokens::Behaviour;
+
+/// The one connection that writes.
+pub(crate) struct Ledger {
+    connection: Connection,
+    down_attempts: u32,
+}
+
+/// How a submission ended; what it wrote is committed by the time anybody sees this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Decided now.
+    Answered(Answer),
+    /// Decided earlier under this key.
+    Replayed(Answer),
+    /// Decided and recorded now, but the caller must not hear of it.
+    AnswerLost,
+    /// The key belongs to another request.
+    KeyReused,
+    /// The token says that we are down; only the attempt was counted.
+    Down,
+}
+
+/// The body of every error, recorded or not.
+pub(crate) fn error_body(code: &str, message: &str) -> String {
+    serde_json::json!({ "error": { "code": code, "message": message } }).to_string()
+}
+
+impl Ledger {
+    pub(crate) fn open(data_dir: &Path, down_attempts: u32) -> Result<Self, RunError> {
+        let connection = schema::open(data_dir)?;
+        Ok(Self {
+            connection,
+            down_attempts,
+        })
+    }
+
+    /// Applies the submissions in their order, in one transaction. `now_ms` is in Unix milliseconds.
+    pub(crate) fn apply(
+        &mut self,
+        submissions: &[&Submission],
+        now_ms: i64,
+    ) -> rusqlite::Result<Vec<Outcome>> {
+        let down_attempts = self.down_attempts;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let turn = Turn {
+            connection: &transaction,
+            now_ms,
+            down_attempts,
+        };
+        let outcomes = submissions
+            .iter()
+            .map(|submission| turn.apply(submission))
+            .collect::<rusqlite::Result<Vec<_>>>()?;
+        transaction.commit()?;
+        Ok(outcomes)
+    }
+
+    /// Folds the write-ahead log back into the file and closes it.
+    pub(crate) fn close(self) -> rusqlite::Result<()> {
+        self.connection.close().map_err(|(_, error)| error)
+    }
+}
+
+/// One transaction at one moment.
+struct Turn<'a> {
+    connection: &'a Connection,
+    now_ms: i64,
+    down_attempts: u32,
+}
+
+impl Turn<'_> {
+    fn apply(&self, submission: &Submission) -> rusqlite::Result<Outcome> {
+        if let Some((hash, answer)) = recorded(self.connection, &submission.key)? {
+            return Ok(if hash == submission.hash {
+                Outcome::Replayed(answer)
+            } else {
+                Outcome::KeyReused
+            });
+        }
+        let key = &submission.key;
+        let (answer, lost) = match &submission.request {
+            Request::Create {
+                amount,
+                currency,
+                reference,
+                behaviour,
+            } => {
+                if *behaviour == Behaviour::Down
+                    && self.count_attempt(key)? <= i64::from(self.down_attempts)
+                {
+                    return Ok(Outcome::Down);
+                }
+                let (effect, on_capture) = rule::authorise(*amount, *behaviour);
+                let payment = Payment {
+                    id: format!("pay_{}", Uuid::now_v7().simple()),
+                    reference: reference.clone(),
+                    amount: *amount,
+                    currency: currency.clone(),
+                    state: effect.after,
+                    on_capture,
+                };
+                self.insert_payment(key, &payment)?;
+                self.insert_entry(key, &payment, effect.entry)?;
+                (
+                    Answer {
+                        status: 201,
+                        body: payment_body(&payment)?,
+                    },
+                    *behaviour == Behaviour::AnswerLost,
+                )
+            }
+            Request::Capture { payment, amount } => self.change(
+                key,
+                payment,
+                |payment| rule::capture(payment, *amount),
+                |payment| {
+                    Ok((
+                        Answer {
+                            status: 200,
+                            body: payment_body(payment)?,
+                        },
+                        payment.on_capture == OnCapture::LoseAnswer,
+                    ))
+                },
+            )?,
+            Request::Cancel { payment } => self.change(key, payment, rule::cancel, |payment| {
+                Ok((
+                    Answer {
+                        status: 200,
+                        body: payment_body(payment)?,
+                    },
+                    false,
+                ))
+            })?,
+            Request::Refund { payment, amount } => self.change(
+                key,
+                payment,
+                |payment| rule::refund(payment, *amount),
+                |payment| {
+                    Ok((
+                        Answer {
+                            status: 201,
+                            body: refund_body(payment, *amount)?,
+                        },
+                        false,
+                    ))
+                },
+            )?,
+        };
+        self.record(submission, &answer)?;
+        Ok(if lost {
+            Outcome::AnswerLost
+        } else {
+            Outcome::Answered(answer)
+        })
+    }
+
+    /// Loads, decides, saves. Gives the answer, and whether it is to be lost; a refusal is never lost.
+    fn change(
+        &self,
+        key: &str,
+        id: &str,
+        decide: impl FnOnce(&Payment) -> Result<Effect, Refusal>,
+        answer: impl FnOnce(&Payment) -> rusqlite::Result<(Answer, bool)>,
+    ) -> rusqlite::Result<(Answer, bool)> {
+        let Some(mut payment) = payment(self.connection, id)? else {
+            return Ok((
+                Answer {
+                    status: 404,
+                    body: error_body("payment_not_found", "there is no such payment"),
+                },
+                false,
+            ));
+        };
+        match decide(&payment) {
+            Ok(effect) => {
+                self.save_state(&payment, effect.after)?;
+                self.insert_entry(key, &payment, effect.entry)?;
+                payment.state = effect.after;
+                answer(&payment)
+            }
+            Err(refusal) => Ok((
+                Answer {
+                    status: 409,
+                    body: error_body(refusal.code(), &refusal.to_string()),
+                },
+                false,
+            )),
+        }
+    }
+
+    fn insert_payment(&self, key: &str, payment: &Payment) -> rusqlite::Result<()> {
+        self.statement(
+            "INSERT INTO payments (id, reference, amount, currency, status, decline_code, on_capture, idempotency_key, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![
+            payment.id,
+            payment.reference,
+            payment.amount,
+            payment.currency,
+            payment.state.name(),
+            payment.state.decline_code(),
+            payment.on_capture.name(),
+            key,
+            self.now_ms,
+        ])?;
+        Ok(())
+    }
+
+    fn save_state(&self, payment: &Payment, after: State) -> rusqlite::Result<()> {
+        if payment.state.name() != after.name() {
+            self.statement("UPDATE payments SET status = ?2 WHERE id = ?1")?
+                .execute(params![payment.id, after.name()])?;
+        }
+        Ok(())
+    }
+
+    fn insert_entry(
+        &self,
+        key: &str,
+        payment: &Payment,
+        entry: Option<Entry>,
+    ) -> rusqlite::Result<()> {
+        if let Some(Entry { kind, amount }) = entry {
+            self.statement(
+                "INSERT INTO ledger (payment_id, kind, amount, currency, idempotency_key, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![payment.id, kind.name(), amount, payment.currency, key, self.now_ms])?;
+        }
+        Ok(())
+    }
+
+    fn record(&self, submission: &Submission, answer: &Answer) -> rusqlite::Result<()> {
+        self.statement("INSERT INTO operations (idempotency_key, request_hash, status, body, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![submission.key, submission.hash, answer.status, answer.body, self.now_ms])?;
+        Ok(())
+    }
+
+    fn count_attempt(&self, key: &str) -> rusqlite::Result<i64> {
+        self.statement(
+            "INSERT INTO attempts (idempotency_key, count) VALUES (?1, 1)
+             ON CONFLICT (idempotency_key) DO UPDATE SET count = count + 1 RETURNING count",
+        )?
+        .query_row([key], |row| row.get(0))
+    }
+
+    fn statement(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
+        self.connection.prepare_cached(sql)
+    }
+}
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

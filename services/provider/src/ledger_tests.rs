@@ -1,0 +1,261 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use sha2::{Digest, Sha256};
+
+use super::*;
+use crate::writer::{MAX_BATCH, Writer};
+
+/// As many attempts as `tok_down` refuses in these tests.
+const DOWN_ATTEMPTS: u32 = 2;
+
+fn submission(key: &str, request: Request) -> Submission {
+    let hash = Sha256::digest(format!("{request:?}")).into();
+    Submission {
+        key: key.to_owned(),
+        hash,
+        request,
+    }
+}
+
+fn create(key: &str, amount: i64, behaviour: Behaviour) -> Submission {
+    let request = Request::Create {
+        amount,
+        currency: "EUR".to_owned(),
+        reference: "order".to_owned(),
+        behaviour,
+    };
+    submission(key, request)
+}
+
+fn open(dir: &Path) -> Ledger {
+    Ledger::open(dir, DOWN_ATTEMPTS).expect("a ledger")
+}
+
+fn apply_one(ledger: &mut Ledger, submission: &Submission) -> Outcome {
+    ledger.apply(&[submission], 1).expect("written").remove(0)
+}
+
+fn count(ledger: &Ledger, sql: &str) -> i64 {
+    ledger
+        .connection
+        .query_row(sql, [], |row| row.get(0))
+        .expect("a count")
+}
+
+#[test]
+fn the_same_key_twice_in_one_batch_has_one_effect_and_one_replay() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut ledger = open(dir.path());
+    let same = create("key", 5, Behaviour::Approve);
+    let other = create("key", 6, Behaviour::Approve);
+    let outcomes = ledger.apply(&[&same, &same, &other], 1).expect("written");
+    let [
+        Outcome::Answered(first),
+        Outcome::Replayed(second),
+        Outcome::KeyReused,
+    ] = &outcomes[..]
+    else {
+        panic!("unexpected: {outcomes:?}");
+    };
+    assert_eq!(first, second);
+    assert_eq!(count(&ledger, "SELECT count(*) FROM ledger"), 1);
+}
+
+#[test]
+fn attempts_while_down_are_counted_across_restarts_and_leave_nothing_else() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let down = create("key", 5, Behaviour::Down);
+    for _attempt in 0..DOWN_ATTEMPTS {
+        let mut ledger = open(dir.path());
+        assert_eq!(apply_one(&mut ledger, &down), Outcome::Down);
+        assert_eq!(count(&ledger, "SELECT count(*) FROM payments"), 0);
+        assert_eq!(count(&ledger, "SELECT count(*) FROM operations"), 0);
+    }
+    let mut ledger = open(dir.path());
+    assert!(matches!(
+        apply_one(&mut ledger, &down),
+        Outcome::Answered(Answer { status: 201, .. })
+    ));
+    assert!(matches!(
+        apply_one(&mut ledger, &down),
+        Outcome::Replayed(_)
+    ));
+}
+
+#[test]
+fn a_lost_answer_is_recorded_and_told_to_the_second_attempt_after_a_restart() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let lost = create("key", 5, Behaviour::AnswerLost);
+    assert_eq!(apply_one(&mut open(dir.path()), &lost), Outcome::AnswerLost);
+    assert!(matches!(
+        apply_one(&mut open(dir.path()), &lost),
+        Outcome::Replayed(Answer { status: 201, .. })
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_has_queued_up_shares_a_transaction_and_a_lone_write_has_its_own() {
+    const WRITES: u64 = 2_000;
+    let dir = tempfile::tempdir().expect("a directory");
+    let (writer, thread) = Writer::start(open(dir.path())).expect("a thread");
+    let writer = Arc::new(writer);
+    writer
+        .submit(create("alone", 5, Behaviour::Approve))
+        .await
+        .expect("written");
+    assert_eq!(
+        (writer.stats().transactions, writer.stats().largest_batch),
+        (1, 1)
+    );
+
+    let mut submitted = tokio::task::JoinSet::new();
+    for n in 0..WRITES {
+        let writer = Arc::clone(&writer);
+        submitted.spawn(async move {
+            writer
+                .submit(create(&format!("key-{n}"), 5, Behaviour::Approve))
+                .await
+        });
+    }
+    while let Some(outcome) = submitted.join_next().await {
+        assert!(matches!(
+            outcome.expect("no panic"),
+            Ok(Outcome::Answered(_))
+        ));
+    }
+    let stats = writer.stats();
+    assert_eq!(stats.writes, WRITES + 1);
+    assert!(stats.transactions < WRITES / 10, "{stats:?}");
+    assert!(stats.largest_batch <= MAX_BATCH as u64, "{stats:?}");
+
+    thread.close().await.expect("a clean end");
+    assert_eq!(
+        writer.submit(create("late", 5, Behaviour::Approve)).await,
+        Err(crate::writer::NotWritten::Closed)
+    );
+    assert_eq!(
+        count(&open(dir.path()), "SELECT count(*) FROM ledger"),
+        WRITES as i64 + 1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_cannot_be_written_fails_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let ledger = open(dir.path());
+    ledger
+        .connection
+        .execute_batch(
+            "CREATE TRIGGER poison BEFORE INSERT ON payments WHEN new.amount = 666
+             BEGIN SELECT raise(ABORT, 'cannot be written'); END",
+        )
+        .expect("a trigger");
+    let (writer, thread) = Writer::start(ledger).expect("a thread");
+    let writer = Arc::new(writer);
+    let mut submitted = tokio::task::JoinSet::new();
+    for n in 0..100 {
+        let (writer, amount) = (Arc::clone(&writer), if n % 10 == 0 { 666 } else { 5 });
+        submitted.spawn(async move {
+            let outcome = writer
+                .submit(create(&format!("key-{n}"), amount, Behaviour::Approve))
+                .await;
+            (amount, outcome)
+        });
+    }
+    while let Some(ended) = submitted.join_next().await {
+        let (amount, outcome) = ended.expect("no panic");
+        assert_eq!(outcome.is_err(), amount == 666, "{outcome:?}");
+    }
+    thread.close().await.expect("a clean end");
+    assert_eq!(count(&open(dir.path()), "SELECT count(*) FROM ledger"), 90);
+}
+
+/// One random operation on one of a few payments; small numbers, so that they often meet the bounds.
+#[derive(Debug, Clone)]
+enum Step {
+    Create { amount: i64, behaviour: Behaviour },
+    Capture { payment: usize, amount: i64 },
+    Cancel { payment: usize },
+    Refund { payment: usize, amount: i64 },
+    RepeatEarlier { step: usize },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let behaviour = prop_oneof![
+        4 => Just(Behaviour::Approve),
+        1 => Just(Behaviour::Decline),
+        1 => Just(Behaviour::AnswerLost),
+        1 => Just(Behaviour::CaptureAnswerLost),
+        1 => Just(Behaviour::CaptureDeclined),
+        1 => Just(Behaviour::Down),
+    ];
+    prop_oneof![
+        2 => (1..4_i64, behaviour).prop_map(|(amount, behaviour)| Step::Create { amount, behaviour }),
+        4 => (0..4_usize, 1..4_i64).prop_map(|(payment, amount)| Step::Capture { payment, amount }),
+        1 => (0..4_usize).prop_map(|payment| Step::Cancel { payment }),
+        4 => (0..4_usize, 1..4_i64).prop_map(|(payment, amount)| Step::Refund { payment, amount }),
+        2 => (0..40_usize).prop_map(|step| Step::RepeatEarlier { step }),
+    ]
+}
+
+/// Payments whose totals break 0 ≤ refunded ≤ captured ≤ authorised, or whose status disagrees with their lines.
+const BROKEN: &str = "
+    SELECT count(*) FROM (
+        SELECT p.status AS status, p.amount AS amount,
+               coalesce(sum(l.amount) FILTER (WHERE l.kind = 'authorised'), 0) AS authorised,
+               coalesce(sum(l.amount) FILTER (WHERE l.kind = 'captured'), 0) AS captured,
+               coalesce(sum(l.amount) FILTER (WHERE l.kind = 'cancelled'), 0) AS cancelled,
+               coalesce(sum(l.amount) FILTER (WHERE l.kind = 'refunded'), 0) AS refunded
+        FROM payments p LEFT JOIN ledger l ON l.payment_id = p.id GROUP BY p.id)
+    WHERE NOT (0 <= refunded AND refunded <= captured AND captured <= authorised AND authorised <= amount)
+       OR (captured > 0 AND cancelled > 0)
+       OR (status = 'captured') <> (captured = amount)
+       OR (status = 'cancelled') <> (cancelled = amount)
+       OR (status = 'declined') <> (authorised = 0)";
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn refunded_never_exceeds_captured_nor_captured_what_was_authorised(
+        steps in prop::collection::vec(step(), 1..60),
+        batch in 1..8_usize,
+    ) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut ledger = open(dir.path());
+        let mut sent: Vec<Submission> = Vec::new();
+        for (turn, steps) in steps.chunks(batch).enumerate() {
+            let ids: Vec<String> = {
+                let mut select = ledger.connection.prepare("SELECT id FROM payments ORDER BY id").expect("valid SQL");
+                let rows = select.query_map([], |row| row.get(0)).expect("rows");
+                rows.collect::<rusqlite::Result<_>>().expect("ids")
+            };
+            let id = |payment: usize| ids.get(payment).cloned().unwrap_or_else(|| "pay_unknown".to_owned());
+            let before = sent.len();
+            for (n, step) in steps.iter().enumerate() {
+                let key = format!("key-{turn}-{n}");
+                sent.push(match step {
+                    Step::Create { amount, behaviour } => create(&key, *amount, *behaviour),
+                    Step::Capture { payment, amount } => {
+                        submission(&key, Request::Capture { payment: id(*payment), amount: *amount })
+                    }
+                    Step::Cancel { payment } => submission(&key, Request::Cancel { payment: id(*payment) }),
+                    Step::Refund { payment, amount } => {
+                        submission(&key, Request::Refund { payment: id(*payment), amount: *amount })
+                    }
+                    Step::RepeatEarlier { step } => match sent.get(*step) {
+                        Some(earlier) => earlier.clone(),
+                        None => create(&key, 1, Behaviour::Approve),
+                    },
+                });
+            }
+            let now: Vec<&Submission> = sent[before..].iter().collect();
+            let outcomes = ledger.apply(&now, 1).expect("written");
+            prop_assert_eq!(outcomes.len(), now.len());
+            prop_assert!(!outcomes.contains(&Outcome::KeyReused), "every repeat here is a true one");
+            prop_assert_eq!(count(&ledger, BROKEN), 0);
+        }
+    }
+}

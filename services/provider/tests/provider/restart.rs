@@ -1,0 +1,171 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use saga_provider::{RunError, Settings};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Provider, client, dir, id, number, payment, reply};
+
+/// Tells the child of `everything_that_was_answered_survives_kill_9` where to work.
+const CHILD_DIR: &str = "SAGA_PROVIDER_TEST_CHILD_DIR";
+
+/// Enough to have filled many batches, with all callers waiting when it dies.
+const ANSWERS_BEFORE_KILL: usize = 300;
+
+#[tokio::test]
+async fn a_restart_keeps_payments_answers_and_totals() {
+    let dir = dir();
+    let provider = Provider::start(dir.path()).await;
+    let created = provider.create("create", "tok_approved").await;
+    let id = id(&created);
+    let captured = provider.capture(&id, "capture").await;
+    assert_eq!(provider.refund(&id, "refund", 400).await.status, 201);
+    provider.stop().await;
+
+    let provider = Provider::start(dir.path()).await;
+    let again = provider.create("create", "tok_approved").await;
+    assert!(again.replayed);
+    assert_eq!(again.body, created.body);
+    assert_eq!(provider.capture(&id, "capture").await.body, captured.body);
+    let now = provider.get(&format!("/v1/payments/{id}")).await;
+    assert_eq!(
+        (&now.body["captured"], &now.body["refunded"]),
+        (&json!(1_000), &json!(400))
+    );
+    assert_eq!(
+        provider.refund(&id, "refund-2", 601).await.code(),
+        "refund_exceeds_captured"
+    );
+    provider.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_was_answered_survives_kill_9() {
+    let dir = dir();
+    let mut child = Command::new(std::env::current_exe().expect("this test"))
+        .args([
+            "--exact",
+            "restart::a_provider_in_a_process_of_its_own",
+            "--ignored",
+            "--nocapture",
+        ])
+        .env(CHILD_DIR, dir.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a child");
+    let url = format!("http://{}/v1/payments", child_address(dir.path()).await);
+    let client = client(Duration::from_secs(10));
+    let answers = Arc::new(AtomicUsize::new(0));
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..32 {
+        let (client, url, answers) = (client.clone(), url.clone(), Arc::clone(&answers));
+        callers.spawn(async move {
+            let mut answered = BTreeMap::new();
+            for n in 0.. {
+                let key = format!("{caller}-{n}");
+                let request = client
+                    .post(&url)
+                    .header("Idempotency-Key", &key)
+                    .json(&payment("tok_approved"));
+                let Ok(response) = request.send().await else {
+                    break;
+                };
+                let Ok(created) = reply(response).await else {
+                    break;
+                };
+                answered.insert(key, id(&created));
+                answers.fetch_add(1, Ordering::Relaxed);
+            }
+            answered
+        });
+    }
+    let under_load = async {
+        while answers.load(Ordering::Relaxed) < ANSWERS_BEFORE_KILL {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let loaded = tokio::time::timeout(Duration::from_secs(20), under_load).await;
+    child.kill().expect("SIGKILL");
+    child.wait().expect("it is dead");
+    let mut answered = BTreeMap::new();
+    while let Some(caller) = callers.join_next().await {
+        answered.extend(caller.expect("no panic"));
+    }
+    assert!(
+        loaded.is_ok(),
+        "it was to be killed under load, but answered only {}",
+        answered.len()
+    );
+
+    let provider = Provider::start(dir.path()).await;
+    for (key, id) in answered {
+        let found = provider
+            .get(&format!("/v1/payments?idempotency_key={key}"))
+            .await;
+        assert_eq!(found.body["payments"][0]["id"], json!(id), "{key}");
+    }
+    provider.stop().await;
+    let orphans = "SELECT (SELECT count(*) FROM payments) - (SELECT count(*) FROM ledger)
+                        + (SELECT count(*) FROM payments) - (SELECT count(*) FROM operations)";
+    assert_eq!(
+        number(dir.path(), orphans),
+        0,
+        "effect and recorded answer are there together or not at all"
+    );
+}
+
+/// Waits for the child to say where it listens.
+async fn child_address(dir: &Path) -> String {
+    let told = async {
+        loop {
+            if let Ok(address) = std::fs::read_to_string(dir.join("address")) {
+                return address;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), told)
+        .await
+        .expect("the child starts")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the child of another test"]
+async fn a_provider_in_a_process_of_its_own() {
+    let Some(dir) = std::env::var_os(CHILD_DIR) else {
+        return;
+    };
+    let dir = Path::new(&dir);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    std::fs::write(dir.join("address.new"), address).expect("written");
+    std::fs::rename(dir.join("address.new"), dir.join("address")).expect("renamed");
+    // Should its parent die first, the child still ends.
+    let run = saga_provider::run(Settings::new(dir), listener, CancellationToken::new());
+    let _timed_out = tokio::time::timeout(Duration::from_secs(60), run).await;
+}
+
+#[tokio::test]
+async fn a_provider_that_cannot_open_its_ledger_says_what_to_do() {
+    let dir = dir();
+    std::fs::write(dir.path().join("provider.sqlite"), "garbage ".repeat(1_000)).expect("written");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let ended = saga_provider::run(
+        Settings::new(dir.path()),
+        listener,
+        CancellationToken::new(),
+    )
+    .await;
+    let error = ended.expect_err("garbage is no ledger");
+    assert!(
+        matches!(error, RunError::Corrupt { .. }) && error.to_string().contains("move it away"),
+        "{error}"
+    );
+}

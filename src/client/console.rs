@@ -1,0 +1,126 @@
+//! Where output goes: sentences and tables for people, or JSON for programs.
+
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+};
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+
+/// A command's output. Answers go to `out`, everything else to `err`.
+pub(super) struct Console<'a> {
+    /// Whether programs read it.
+    pub(super) json: bool,
+    /// What a program needs to know of a call beside its failure, such as the key under which it may be repeated.
+    about: Option<(&'static str, String)>,
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+}
+
+impl<'a> Console<'a> {
+    pub(super) fn new(json: bool, out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
+        Self { json, about: None, out, err }
+    }
+
+    /// From here on, a failure names this too.
+    pub(super) fn remember(&mut self, name: &'static str, value: &str) {
+        self.about = Some((name, value.to_owned()));
+    }
+
+    /// A line or more of the answer, for people.
+    pub(super) fn say(&mut self, text: &str) -> Result<(), Failure> {
+        writeln!(self.out, "{text}")?;
+        Ok(self.out.flush()?)
+    }
+
+    /// A line beside the answer: how far it is, what else there is.
+    pub(super) fn note(&mut self, text: &str) -> Result<(), Failure> {
+        Ok(writeln!(self.err, "{text}")?)
+    }
+
+    /// Text beside the answer without an end of line, at once.
+    pub(super) fn sketch(&mut self, text: &str) -> Result<(), Failure> {
+        write!(self.err, "{text}")?;
+        Ok(self.err.flush()?)
+    }
+
+    /// The answer, for programs: one line.
+    pub(super) fn object(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let line = serde_json::to_string(value).map_err(io::Error::from)?;
+        self.say(&line)
+    }
+
+    /// Why there is no answer.
+    pub(super) fn failure(&mut self, failure: &Failure) -> io::Result<()> {
+        if let Failure::Output(e) = failure
+            && e.kind() == io::ErrorKind::BrokenPipe
+        {
+            return Ok(());
+        }
+        if self.json {
+            let mut error = failure.json();
+            if let Some((name, value)) = &self.about {
+                error[*name] = Value::from(value.as_str());
+            }
+            writeln!(self.err, "{}", json!({ "error": error }))
+        } else {
+            writeln!(self.err, "saga: {}", failure.text())
+        }
+    }
+}
+
+/// Columns under a heading, aligned, without lines: easy on the eye, and on `awk`.
+pub(super) fn table<const N: usize>(
+    heading: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(heading);
+    for row in rows {
+        table.add_row(row.map(|cell| clean(&cell).into_owned()));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
+}
+
+/// Text from elsewhere, safe to show: what would move a terminal's cursor or turn the direction of reading is escaped.
+pub(super) fn clean(text: &str) -> Cow<'_, str> {
+    let hostile = |c: char| {
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(hostile) {
+        return Cow::Borrowed(text);
+    }
+    let mut clean = String::with_capacity(text.len());
+    for c in text.chars() {
+        if hostile(c) { clean.extend(c.escape_unicode()) } else { clean.push(c) }
+    }
+    Cow::Owned(clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_also_where_letters_are_wide() {
+        let rows = [
+            ["1".to_owned(), "茶壺".to_owned(), "x".to_owned()],
+            ["22".to_owned(), "cup".to_owned(), String::new()],
+        ];
+        assert_eq!(table(["N", "NAME", "WHY"], rows), "N   NAME  WHY\n1   茶壺  x\n22  cup");
+    }
+
+    #[test]
+    fn text_from_elsewhere_cannot_drive_the_terminal() {
+        assert_eq!(clean("plain · žluť 茶"), "plain · žluť 茶");
+        assert_eq!(clean("a\u{1b}[2Jb\u{202e}c\r"), "a\\u{1b}[2Jb\\u{202e}c\\u{d}");
+    }
+}

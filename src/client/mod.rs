@@ -1,0 +1,106 @@
+//! The client's and the operator's commands: what a shell, a script or a person calls a running system with.
+//!
+//! It speaks only the published gRPC contract (`proto/saga/shop` and `proto/saga/operations`): no database, no broker, no
+//! type of any role. It keeps nothing between two calls, and it never tries a write again by itself: it says that one may,
+//! and with which key.
+//!
+//! Read first: [`Command`], [`run`], and `console::Console`, through which all output goes.
+
+mod bench;
+mod catalogue;
+mod connection;
+mod console;
+mod failure;
+mod items;
+mod money;
+mod orders;
+mod place;
+mod sagas;
+#[cfg(test)]
+mod tests;
+mod times;
+mod watch;
+
+use std::{io, process::ExitCode};
+
+use console::Console;
+use failure::{Failure, Verdict};
+
+/// The exit code of a command line that cannot be understood (`EX_USAGE`).
+pub(crate) const USAGE: u8 = 64;
+
+/// What a client or an operator can ask of a running system.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Place an order, and wait until it has ended
+    Place(place::Place),
+    /// List orders, newest first
+    Orders(orders::Orders),
+    /// Show one order
+    Order(orders::Order),
+    /// Watch what happens to an order, live, until it has ended
+    Watch(watch::Watch),
+    /// Take an order back, while its payment has not been captured
+    Cancel(orders::Cancel),
+    /// List the products and their stock
+    Products(catalogue::Products),
+    /// Receive goods; adds the product if it is new
+    Restock(catalogue::Restock),
+    /// List sagas, newest first
+    Sagas(sagas::Sagas),
+    /// Show one saga: its steps and its history
+    Saga(sagas::Saga),
+    /// Measure a running system: completed sagas per second, and how long each took
+    Bench(bench::Bench),
+}
+
+/// Runs one command on the process's own output, and says how it went in the exit code: 0 it did what was asked, 1 it was
+/// refused or failed, 2 the system cannot be reached or is too busy (calling again may help), 64 wrong usage.
+pub(crate) async fn run(command: Command) -> ExitCode {
+    ExitCode::from(run_on(command, &mut io::stdout(), &mut io::stderr()).await)
+}
+
+async fn run_on(command: Command, out: &mut dyn io::Write, err: &mut dyn io::Write) -> u8 {
+    let mut console = Console::new(command.json(), out, err);
+    match Box::pin(command.ask(&mut console)).await {
+        Ok(Verdict::Done) => 0,
+        Ok(Verdict::Refused) => 1,
+        Err(failure) => {
+            // If even this cannot be written, nobody is there to read it.
+            let _ = console.failure(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+impl Command {
+    fn json(&self) -> bool {
+        match self {
+            Self::Place(c) => c.connection.json,
+            Self::Orders(c) => c.connection.json,
+            Self::Order(c) => c.connection.json,
+            Self::Watch(c) => c.connection.json,
+            Self::Cancel(c) => c.connection.json,
+            Self::Products(c) => c.connection.json,
+            Self::Restock(c) => c.connection.json,
+            Self::Sagas(c) => c.connection.json,
+            Self::Saga(c) => c.connection.json,
+            Self::Bench(c) => c.connection.json,
+        }
+    }
+
+    async fn ask(self, console: &mut Console<'_>) -> Result<Verdict, Failure> {
+        match self {
+            Self::Place(c) => c.ask(console).await,
+            Self::Orders(c) => c.ask(console).await,
+            Self::Order(c) => c.ask(console).await,
+            Self::Watch(c) => c.ask(console).await,
+            Self::Cancel(c) => c.ask(console).await,
+            Self::Products(c) => c.ask(console).await,
+            Self::Restock(c) => c.ask(console).await,
+            Self::Sagas(c) => c.ask(console).await,
+            Self::Saga(c) => c.ask(console).await,
+            Self::Bench(c) => c.ask(console).await,
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! Settings, read once from the environment. All mistakes are listed at once.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+
+use saga_telemetry::Format;
+
+/// What is wrong with the environment: one sentence a variable.
+#[derive(Debug)]
+pub(crate) struct Mistakes(Vec<String>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "the settings are not right (`saga settings` lists them all):")?;
+        for mistake in &self.0 {
+            writeln!(f, "  - {mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// A text that is never printed.
+#[derive(Clone)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// A message broker.
+#[derive(Clone, Debug)]
+pub(crate) struct Broker {
+    pub(crate) url: Secret,
+    pub(crate) prefix: String,
+}
+
+/// What `saga orchestrator` needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Orchestrator {
+    pub(crate) database: Secret,
+    pub(crate) connections: u32,
+    pub(crate) listen: SocketAddr,
+    pub(crate) broker: Broker,
+    pub(crate) order_url: String,
+    pub(crate) inventory_url: String,
+    pub(crate) payment_url: String,
+    pub(crate) step_timeout_millis: Option<u64>,
+    pub(crate) order_deadline: Duration,
+    pub(crate) max_in_flight: u64,
+}
+
+/// What a participant needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    pub(crate) database: Secret,
+    pub(crate) connections: u32,
+    pub(crate) listen: SocketAddr,
+    pub(crate) broker: Broker,
+}
+
+/// What `saga payment` needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Payment {
+    pub(crate) service: Service,
+    pub(crate) provider_url: String,
+    pub(crate) provider_timeout: Duration,
+}
+
+/// What `saga provider` needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Provider {
+    pub(crate) listen: SocketAddr,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) slow_after: Duration,
+    pub(crate) very_slow_after: Duration,
+}
+
+/// What `saga setup` needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) admin: Option<Secret>,
+    pub(crate) orchestrator: Secret,
+    pub(crate) order: Secret,
+    pub(crate) inventory: Secret,
+    pub(crate) payment: Secret,
+    pub(crate) broker: Broker,
+}
+
+/// What `saga all` needs.
+#[derive(Clone, Debug)]
+pub(crate) struct All {
+    pub(crate) setup: Setup,
+    pub(crate) orchestrator: Orchestrator,
+    pub(crate) order: Service,
+    pub(crate) inventory: Service,
+    pub(crate) payment: Payment,
+    pub(crate) provider: Provider,
+}
+
+/// Shown by `saga settings`.
+pub(crate) const HELP: &str = "\
+Settings come from the environment. Times carry their unit in the name.
+
+every role
+  SAGA_LOG                          log filter [info]
+  SAGA_LOG_FORMAT                   human or json [human]
+  SAGA_METRICS_LISTEN               address of /metrics for Prometheus [none]
+  SAGA_ALLOW_UNAUTHENTICATED        yes: listen off loopback, although there is no authentication yet
+every role but the provider
+  SAGA_AMQP_URL                     amqp://user:password@host:5672/%2f (required)
+  SAGA_PREFIX                       comes before each exchange and queue [empty]
+  SAGA_DATABASE_CONNECTIONS         most connections of a role's pool, 2 to 200 [16]
+orchestrator
+  SAGA_ORCHESTRATOR_DATABASE_URL    postgres://user:password@host:5432/name (required)
+  SAGA_ORCHESTRATOR_LISTEN          gRPC for clients and operators [127.0.0.1:7400]
+  SAGA_ORDER_URL                    the order service's gRPC [http://127.0.0.1:7401]
+  SAGA_INVENTORY_URL                the inventory service's gRPC [http://127.0.0.1:7402]
+  SAGA_PAYMENT_URL                  the payment service's gRPC [http://127.0.0.1:7403]
+  SAGA_STEP_TIMEOUT_MILLIS          wait for a step's first answer [3000]
+  SAGA_ORDER_DEADLINE_SECONDS       how long an order may take before its payment is captured [60]
+  SAGA_MAX_IN_FLIGHT                orders in progress before new ones are told to come again [20000]
+order, inventory, payment
+  SAGA_ORDER_DATABASE_URL, SAGA_INVENTORY_DATABASE_URL, SAGA_PAYMENT_DATABASE_URL (required)
+  SAGA_ORDER_LISTEN                 [127.0.0.1:7401]
+  SAGA_INVENTORY_LISTEN             [127.0.0.1:7402]
+  SAGA_PAYMENT_LISTEN               [127.0.0.1:7403]
+payment
+  SAGA_PROVIDER_URL                 the payment provider's HTTP [http://127.0.0.1:7404]
+  SAGA_PROVIDER_TIMEOUT_MILLIS      longest wait for one answer of the provider [2000]
+provider
+  SAGA_PROVIDER_LISTEN              [127.0.0.1:7404]
+  SAGA_PROVIDER_DATA_DIR            where its ledger is [saga-data/provider]
+  SAGA_PROVIDER_SLOW_MILLIS         how slow tok_slow is [1500]
+  SAGA_PROVIDER_VERY_SLOW_MILLIS    how slow tok_very_slow is [20000]
+setup
+  SAGA_ADMIN_DATABASE_URL           an administrator's, to make databases and roles [none: they exist]
+clients
+  SAGA_SERVER                       the orchestrator's address [http://127.0.0.1:7400]
+";
+
+/// The environment while it is being read.
+pub(crate) struct Environment<'a> {
+    get: &'a dyn Fn(&str) -> Option<String>,
+    mistakes: Vec<String>,
+}
+
+/// Reads one role's settings, or says everything that is wrong with them.
+pub(crate) fn read<T>(
+    get: &dyn Fn(&str) -> Option<String>,
+    role: impl FnOnce(&mut Environment<'_>) -> T,
+) -> Result<T, Mistakes> {
+    let mut environment = Environment { get, mistakes: Vec::new() };
+    let settings = role(&mut environment);
+    if environment.mistakes.is_empty() { Ok(settings) } else { Err(Mistakes(environment.mistakes)) }
+}
+
+/// The process's own environment.
+pub(crate) fn process(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+impl Environment<'_> {
+    pub(crate) fn telemetry(&mut self) -> saga_telemetry::Settings {
+        saga_telemetry::Settings {
+            filter: self.text("SAGA_LOG", "info"),
+            format: self.parsed("SAGA_LOG_FORMAT").unwrap_or(Format::Human),
+            metrics_listen: self.parsed_with("SAGA_METRICS_LISTEN", "is no address like 127.0.0.1:9400"),
+        }
+    }
+
+    pub(crate) fn orchestrator(&mut self) -> Orchestrator {
+        Orchestrator {
+            database: self.database("SAGA_ORCHESTRATOR_DATABASE_URL"),
+            connections: self.connections(),
+            listen: self.listen("SAGA_ORCHESTRATOR_LISTEN", 7400),
+            broker: self.broker(),
+            order_url: self.http("SAGA_ORDER_URL", "http://127.0.0.1:7401"),
+            inventory_url: self.http("SAGA_INVENTORY_URL", "http://127.0.0.1:7402"),
+            payment_url: self.http("SAGA_PAYMENT_URL", "http://127.0.0.1:7403"),
+            step_timeout_millis: self.number("SAGA_STEP_TIMEOUT_MILLIS", 50, 600_000),
+            order_deadline: Duration::from_secs(
+                self.number("SAGA_ORDER_DEADLINE_SECONDS", 1, 86_400).unwrap_or(60),
+            ),
+            max_in_flight: self.number("SAGA_MAX_IN_FLIGHT", 1, 10_000_000).unwrap_or(20_000),
+        }
+    }
+
+    pub(crate) fn order(&mut self) -> Service {
+        self.service("SAGA_ORDER_DATABASE_URL", "SAGA_ORDER_LISTEN", 7401)
+    }
+
+    pub(crate) fn inventory(&mut self) -> Service {
+        self.service("SAGA_INVENTORY_DATABASE_URL", "SAGA_INVENTORY_LISTEN", 7402)
+    }
+
+    pub(crate) fn payment(&mut self) -> Payment {
+        Payment {
+            service: self.service("SAGA_PAYMENT_DATABASE_URL", "SAGA_PAYMENT_LISTEN", 7403),
+            provider_url: self.http("SAGA_PROVIDER_URL", "http://127.0.0.1:7404"),
+            provider_timeout: self.millis("SAGA_PROVIDER_TIMEOUT_MILLIS", 2_000),
+        }
+    }
+
+    pub(crate) fn provider(&mut self) -> Provider {
+        Provider {
+            listen: self.listen("SAGA_PROVIDER_LISTEN", 7404),
+            data_dir: self.text("SAGA_PROVIDER_DATA_DIR", "saga-data/provider").into(),
+            slow_after: self.millis("SAGA_PROVIDER_SLOW_MILLIS", 1_500),
+            very_slow_after: self.millis("SAGA_PROVIDER_VERY_SLOW_MILLIS", 20_000),
+        }
+    }
+
+    pub(crate) fn setup(&mut self) -> Setup {
+        Setup {
+            admin: (self.get)("SAGA_ADMIN_DATABASE_URL").map(Secret),
+            orchestrator: self.database("SAGA_ORCHESTRATOR_DATABASE_URL"),
+            order: self.database("SAGA_ORDER_DATABASE_URL"),
+            inventory: self.database("SAGA_INVENTORY_DATABASE_URL"),
+            payment: self.database("SAGA_PAYMENT_DATABASE_URL"),
+            broker: self.broker(),
+        }
+    }
+
+    pub(crate) fn all(&mut self) -> All {
+        let all = All {
+            setup: self.setup(),
+            orchestrator: self.orchestrator(),
+            order: self.order(),
+            inventory: self.inventory(),
+            payment: self.payment(),
+            provider: self.provider(),
+        };
+        // Several roles read some variables: one mistake is told once.
+        self.mistakes.sort();
+        self.mistakes.dedup();
+        all
+    }
+
+    fn service(&mut self, database: &str, listen: &str, port: u16) -> Service {
+        Service {
+            database: self.database(database),
+            connections: self.connections(),
+            listen: self.listen(listen, port),
+            broker: self.broker(),
+        }
+    }
+
+    fn broker(&mut self) -> Broker {
+        let prefix = self.text("SAGA_PREFIX", "");
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-_".contains(&b);
+        if prefix.len() > 60 || !prefix.bytes().all(allowed) {
+            self.wrong("SAGA_PREFIX", "may hold up to 60 of a-z, 0-9, '.', '-' and '_'");
+        }
+        Broker { url: self.url("SAGA_AMQP_URL", &["amqp://", "amqps://"]), prefix }
+    }
+
+    fn database(&mut self, name: &str) -> Secret {
+        self.url(name, &["postgres://", "postgresql://"])
+    }
+
+    fn connections(&mut self) -> u32 {
+        self.number("SAGA_DATABASE_CONNECTIONS", 2, 200).map_or(16, |n| n as u32)
+    }
+
+    /// A required URL, which may hold a password and is never shown.
+    fn url(&mut self, name: &str, schemes: &[&str]) -> Secret {
+        match (self.get)(name) {
+            None => self.wrong(name, "is not set"),
+            Some(url) if !schemes.iter().any(|scheme| url.starts_with(scheme)) => {
+                self.wrong(name, &format!("does not begin with {}", schemes[0]));
+            }
+            Some(url) => return Secret(url),
+        }
+        Secret(String::new())
+    }
+
+    fn http(&mut self, name: &str, default: &str) -> String {
+        let url = self.text(name, default);
+        if !url.starts_with("http://") {
+            self.wrong(name, "does not begin with http:// (TLS is not built in yet)");
+        }
+        url
+    }
+
+    fn listen(&mut self, name: &str, port: u16) -> SocketAddr {
+        let default = SocketAddr::from(([127, 0, 0, 1], port));
+        let address = self.parsed_with(name, "is no address like 127.0.0.1:7400").unwrap_or(default);
+        let allowed = (self.get)("SAGA_ALLOW_UNAUTHENTICATED").as_deref() == Some("yes");
+        if !address.ip().is_loopback() && !allowed {
+            self.wrong(
+                name,
+                "is not a loopback address; there is no authentication yet \
+                 (SAGA_ALLOW_UNAUTHENTICATED=yes if the network itself keeps strangers out)",
+            );
+        }
+        address
+    }
+
+    fn millis(&mut self, name: &str, default: u64) -> Duration {
+        Duration::from_millis(self.number(name, 1, 600_000).unwrap_or(default))
+    }
+
+    fn number(&mut self, name: &str, least: u64, most: u64) -> Option<u64> {
+        let text = (self.get)(name)?;
+        match text.parse::<u64>() {
+            Ok(number) if (least..=most).contains(&number) => Some(number),
+            Ok(_) | Err(_) => {
+                self.wrong(name, &format!("is {text:?}, not a number from {least} to {most}"));
+                None
+            }
+        }
+    }
+
+    fn text(&self, name: &str, default: &str) -> String {
+        (self.get)(name).unwrap_or_else(|| default.to_owned())
+    }
+
+    fn parsed<T: FromStr<Err = String>>(&mut self, name: &str) -> Option<T> {
+        let text = (self.get)(name)?;
+        text.parse().map_err(|why: String| self.wrong(name, &why)).ok()
+    }
+
+    fn parsed_with<T: FromStr>(&mut self, name: &str, why: &str) -> Option<T> {
+        let text = (self.get)(name)?;
+        text.parse().map_err(|_| self.wrong(name, why)).ok()
+    }
+
+    fn wrong(&mut self, name: &str, why: &str) {
+        self.mistakes.push(format!("{name} {why}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of<'a>(pairs: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
+        |name| pairs.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
+    }
+
+    #[test]
+    fn defaults_are_safe() {
+        let get = of(&[
+            ("SAGA_ORDER_DATABASE_URL", "postgres://o:secret@127.0.0.1/o"),
+            ("SAGA_AMQP_URL", "amqp://a:secret@127.0.0.1"),
+        ]);
+        let order = read(&get, |env| env.order()).expect("complete");
+        assert!(order.listen.ip().is_loopback());
+        assert!(!format!("{order:?}").contains("secret"));
+    }
+
+    #[test]
+    fn all_mistakes_are_listed_at_once_and_no_secret_is_shown() {
+        let get = of(&[
+            ("SAGA_ORCHESTRATOR_DATABASE_URL", "mysql://root:secret@127.0.0.1"),
+            ("SAGA_ORCHESTRATOR_LISTEN", "0.0.0.0:7400"),
+            ("SAGA_DATABASE_CONNECTIONS", "0"),
+            ("SAGA_STEP_TIMEOUT_MILLIS", "-5s"),
+            ("SAGA_PAYMENT_URL", "https://127.0.0.1"),
+        ]);
+        let mistakes = read(&get, |env| env.orchestrator()).expect_err("six mistakes");
+        let text = mistakes.to_string();
+        for name in [
+            "SAGA_ORCHESTRATOR_DATABASE_URL",
+            "SAGA_ORCHESTRATOR_LISTEN",
+            "SAGA_AMQP_URL",
+            "SAGA_DATABASE_CONNECTIONS",
+            "SAGA_STEP_TIMEOUT_MILLIS",
+            "SAGA_PAYMENT_URL",
+        ] {
+            assert!(text.contains(name), "{name} in {text}");
+        }
+        assert!(!text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn every_variable_is_in_the_help() {
+        let source = include_str!("config.rs");
+        let (code, _) = source.split_once("#[cfg(test)]").expect("this module");
+        let words = code.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
+        for name in words.filter(|word| word.starts_with("SAGA_")) {
+            assert!(HELP.contains(name), "{name}");
+        }
+    }
+}

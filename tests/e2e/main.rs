@@ -1,0 +1,12 @@
+//! The whole path on the real parts: each role its own process, real Postgres,
+//! real RabbitMQ, clients over gRPC. The audit looks from outside, with SQL and
+//! the clients' own log only.
+
+mod audit;
+mod commands;
+mod hostile;
+mod kill;
+mod load;
+mod orders;
+mod python;
+mod system;

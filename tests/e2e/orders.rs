@@ -1,0 +1,226 @@
+//! Orders end to end, without faults.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::future::join_all;
+use saga_proto::{
+    order::v1::OrderStatus,
+    shop::v1::{
+        CancelOrderRequest, GetOrderRequest, PlaceOrderRequest, WatchOrderRequest,
+        orders_client::OrdersClient,
+    },
+    types::v1::Line,
+};
+use tonic::Code;
+
+use crate::{
+    audit::Audit,
+    load::Load,
+    system::{Replicas, System},
+};
+
+/// How long everything may take to come to rest.
+const REST: Duration = Duration::from_secs(120);
+
+/// About one in ten declined, one in forty out of stock, and some of each oddity.
+pub(crate) fn mixed_token(n: usize) -> &'static str {
+    match n % 40 {
+        3 | 13 | 23 => "tok_declined",
+        33 => "tok_insufficient_funds",
+        7 => "tok_capture_declined",
+        17 => "tok_answer_lost",
+        27 => "tok_capture_answer_lost",
+        37 => "tok_down",
+        19 => "tok_slow",
+        _ => "tok_approved",
+    }
+}
+
+pub(crate) fn mixed_sku(n: usize) -> &'static str {
+    match n % 40 {
+        11 => "rare",
+        31 => "unknown",
+        n if n % 2 == 0 => "teapot",
+        _ => "cup",
+    }
+}
+
+fn order(key: &str, sku: &str, token: &str) -> PlaceOrderRequest {
+    PlaceOrderRequest {
+        idempotency_key: key.to_owned(),
+        customer: "alice".to_owned(),
+        lines: vec![Line { sku: sku.to_owned(), quantity: 2 }],
+        payment_token: token.to_owned(),
+        wait: true,
+        ..PlaceOrderRequest::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_orders_end_as_they_must() -> anyhow::Result<()> {
+    let system = System::start(Replicas { orchestrators: 1, services: 1 }).await?;
+    let result = thousand(&system).await;
+    if result.is_err() {
+        eprintln!("{}", system.logs());
+    }
+    result
+}
+
+async fn thousand(system: &System) -> anyhow::Result<()> {
+    system.stock("teapot", 100_000).await?;
+    system.stock("cup", 100_000).await?;
+    system.stock("rare", 0 + 1).await?;
+    take_the_only_rare_one(system).await?;
+    let consumer = crate::python::EventConsumer::start(system)?;
+    let load = Load {
+        orders: 1_000,
+        clients: 64,
+        name: "thousand".to_owned(),
+        token: mixed_token,
+        sku: mixed_sku,
+        pace: Duration::ZERO,
+    };
+    let log = load.run(vec![system.channel("orchestrator-1")?]).await?;
+    let audit = Audit::open(system).await?;
+    audit.wait_until_quiet(REST).await?;
+    let mut all = log.clone();
+    all.push(crate::load::Logged {
+        key: "the-only-one".into(),
+        order_id: rare_order(system).await?,
+        token: "tok_approved".into(),
+        sku: "taken".into(),
+    });
+    audit.at_rest(system, &all).await?;
+    let compensated = audit.compensations_ran_in_reverse().await?;
+    anyhow::ensure!(compensated >= 100, "only {compensated} sagas were compensated");
+    consumer.every_order_is_complete(&all).await
+}
+
+/// Sells the only rare one there is, so that all others are out of stock.
+async fn take_the_only_rare_one(system: &System) -> anyhow::Result<()> {
+    let mut request = order("the-only-one", "rare", "tok_approved");
+    request.lines[0].quantity = 1;
+    let placed = system.orders()?.place_order(request).await?.into_inner();
+    anyhow::ensure!(placed.status() == OrderStatus::Confirmed, "{placed:?}");
+    Ok(())
+}
+
+async fn rare_order(system: &System) -> anyhow::Result<String> {
+    let mut request = order("the-only-one", "rare", "tok_approved");
+    request.lines[0].quantity = 1;
+    let placed = system.orders()?.place_order(request).await?.into_inner();
+    anyhow::ensure!(placed.repeated, "{placed:?}");
+    Ok(placed.order_id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_see_one_truth_whichever_orchestrator_they_ask() -> anyhow::Result<()> {
+    let system = System::start(Replicas { orchestrators: 2, services: 1 }).await?;
+    let result = async {
+        system.stock("teapot", 1_000).await?;
+        one_key_is_one_order_also_under_concurrency(&system).await?;
+        watching_tells_everything_from_the_beginning(&system).await?;
+        a_cancel_undoes_what_is_not_captured(&system).await
+    }
+    .await;
+    if result.is_err() {
+        eprintln!("{}", system.logs());
+    }
+    result
+}
+
+async fn one_key_is_one_order_also_under_concurrency(system: &System) -> anyhow::Result<()> {
+    let channels = [system.channel("orchestrator-1")?, system.channel("orchestrator-2")?];
+    let place = |n: usize, request: PlaceOrderRequest| {
+        let mut client = OrdersClient::new(channels[n % 2].clone());
+        async move { client.place_order(request).await }
+    };
+    let same = (0..20).map(|n| place(n, order("one-key", "teapot", "tok_approved")));
+    let mut ids = BTreeMap::new();
+    for answer in join_all(same).await {
+        let answer = answer?.into_inner();
+        *ids.entry(answer.order_id).or_insert(0) += i32::from(!answer.repeated);
+    }
+    anyhow::ensure!(ids.len() == 1 && ids.values().all(|new| *new == 1), "{ids:?}");
+
+    let mixed = (0..20).map(|n| {
+        let mut request = order("other-key", "teapot", "tok_approved");
+        request.lines[0].quantity = 1 + (n % 2) as i64;
+        place(n, request)
+    });
+    let (mut ids, mut refused) = (BTreeMap::new(), 0);
+    for answer in join_all(mixed).await {
+        match answer {
+            Ok(answer) => *ids.entry(answer.into_inner().order_id).or_insert(0) += 1,
+            Err(status) => {
+                anyhow::ensure!(status.code() == Code::AlreadyExists, "{status}");
+                refused += 1;
+            }
+        }
+    }
+    anyhow::ensure!(ids.len() == 1 && refused == 10, "{ids:?}, {refused} refused");
+    Ok(())
+}
+
+async fn watching_tells_everything_from_the_beginning(system: &System) -> anyhow::Result<()> {
+    let placed = system
+        .orders()?
+        .place_order(order("watched", "teapot", "tok_declined"))
+        .await?
+        .into_inner();
+    anyhow::ensure!(placed.status() == OrderStatus::Rejected, "{placed:?}");
+    anyhow::ensure!(placed.reason_code == "CARD_DECLINED", "{placed:?}");
+    // At the other orchestrator, after the fact.
+    let mut other = OrdersClient::new(system.channel("orchestrator-2")?);
+    let request = WatchOrderRequest { order_id: placed.order_id.clone() };
+    let mut updates = other.watch_order(request).await?.into_inner();
+    let mut versions = Vec::new();
+    let mut last = None;
+    while let Some(update) = updates.message().await? {
+        versions.push(update.version);
+        last = Some(update);
+    }
+    let expected: Vec<i64> = (1..=versions.len() as i64).collect();
+    anyhow::ensure!(versions == expected && versions.len() >= 6, "{versions:?}");
+    let last = last.ok_or_else(|| anyhow::anyhow!("no update at all"))?;
+    anyhow::ensure!(last.ended && last.status() == OrderStatus::Rejected, "{last:?}");
+
+    // Live, decided by whoever gets the reply, seen by the other one.
+    let mut request = order("watched-live", "teapot", "tok_slow");
+    request.wait = false;
+    let placed = system.orders()?.place_order(request).await?.into_inner();
+    anyhow::ensure!(placed.status() == OrderStatus::Pending, "{placed:?}");
+    let request = WatchOrderRequest { order_id: placed.order_id.clone() };
+    let mut updates = other.watch_order(request).await?.into_inner();
+    let mut ended = false;
+    while let Some(update) = tokio::time::timeout(Duration::from_secs(30), updates.message()).await?? {
+        ended = update.ended;
+    }
+    anyhow::ensure!(ended, "the stream ended before the order");
+    let request = GetOrderRequest { order_id: placed.order_id };
+    let order = other.get_order(request).await?.into_inner();
+    anyhow::ensure!(order.status() == OrderStatus::Confirmed, "{order:?}");
+    Ok(())
+}
+
+async fn a_cancel_undoes_what_is_not_captured(system: &System) -> anyhow::Result<()> {
+    let mut request = order("to-cancel", "teapot", "tok_slow");
+    request.wait = false;
+    let mut orders = system.orders()?;
+    let placed = orders.place_order(request).await?.into_inner();
+    let cancel = CancelOrderRequest { order_id: placed.order_id.clone(), reason: "changed".into() };
+    let mut other = OrdersClient::new(system.channel("orchestrator-2")?);
+    let cancelled = other.cancel_order(cancel.clone()).await?.into_inner();
+    anyhow::ensure!(cancelled.status() == OrderStatus::Cancelled, "{cancelled:?}");
+    // Once more is the same.
+    let again = orders.cancel_order(cancel).await?.into_inner();
+    anyhow::ensure!(again.status() == OrderStatus::Cancelled, "{again:?}");
+
+    let placed = orders.place_order(order("kept", "teapot", "tok_approved")).await?.into_inner();
+    anyhow::ensure!(placed.status() == OrderStatus::Confirmed, "{placed:?}");
+    let cancel = CancelOrderRequest { order_id: placed.order_id, reason: String::new() };
+    let refused = orders.cancel_order(cancel).await.expect_err("captured");
+    anyhow::ensure!(refused.code() == Code::FailedPrecondition, "{refused}");
+    let audit = Audit::open(system).await?;
+    audit.wait_until_quiet(REST).await
+}

@@ -1,0 +1,313 @@
+//! A private PostgreSQL.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::child::{OwnedChild, send};
+use crate::installed;
+use crate::ports::free_port;
+use crate::process::{append_to, end_of};
+use crate::reaper::{self, LastSignal};
+use crate::wait::poll;
+
+/// Every test's pools on one server, and room for the tests' own connections.
+const MAX_CONNECTIONS: u32 = 300;
+/// Recovery after a kill under load takes seconds; a machine that builds at the same time, longer.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// A fast shutdown ends the sessions and writes a checkpoint.
+const STOPPED_WITHIN: Duration = Duration::from_secs(20);
+/// The children of a killed server, each of which has been killed as well.
+const CHILDREN_GONE_WITHIN: Duration = Duration::from_secs(10);
+/// Starts of one server before the failure is believed.
+const MOST_STARTS: u32 = 3;
+
+/// A throw-away PostgreSQL on a port of its own, with its data in a temporary folder. `fsync` is on:
+/// what survives a kill is what would survive it in production. Stopped and removed when dropped.
+#[derive(Debug)]
+pub struct Postgres {
+    /// `None` between a kill or a stop and the next start. Before `folder`: dropped first.
+    server: Mutex<Option<OwnedChild>>,
+    programs: PathBuf,
+    account: Account,
+    port: u16,
+    folder: TempDir,
+}
+
+impl Postgres {
+    /// Makes a new cluster, starts it, and waits until it accepts connections.
+    pub fn start() -> anyhow::Result<Self> {
+        let programs = installed::postgres_programs()?;
+        let account = Account::for_postgres()?;
+        let folder = tempfile::Builder::new()
+            .prefix("saga-test-postgres-")
+            .tempdir()?;
+        reaper::remove(folder.path())?;
+        account.own(folder.path())?;
+        let server = Mutex::new(None);
+        let postgres = Self {
+            server,
+            programs,
+            account,
+            port: free_port(),
+            folder,
+        };
+        postgres.make_cluster()?;
+        postgres.restart()?;
+        Ok(postgres)
+    }
+
+    /// The URL of a database, for the superuser.
+    pub fn url(&self, database: &str) -> String {
+        format!(
+            "postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable",
+            self.port
+        )
+    }
+
+    /// The port, which stays the same over restarts.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The process number of the server (its postmaster), unless it is down.
+    pub fn pid(&self) -> Option<u32> {
+        self.server().as_ref().map(OwnedChild::pid)
+    }
+
+    /// Kills the server and each of its processes with SIGKILL, and waits until all are gone.
+    pub fn kill9(&self) -> anyhow::Result<()> {
+        match self.server().take() {
+            Some(server) => kill_with_children(server),
+            None => Ok(()),
+        }
+    }
+
+    /// Stops it as an administrator would (SIGINT); if that takes too long it is killed.
+    pub fn stop(&self) -> anyhow::Result<()> {
+        let Some(mut server) = self.server().take() else {
+            return Ok(());
+        };
+        // One that is paused would not see it.
+        server.signal(Signal::INT)?;
+        server.signal(Signal::CONT)?;
+        match server.wait(STOPPED_WITHIN)? {
+            Some(_) => Ok(()),
+            None => kill_with_children(server),
+        }
+    }
+
+    /// Starts it again on the same port and data, and waits until it accepts connections. A server
+    /// that still runs is stopped first.
+    pub fn restart(&self) -> anyhow::Result<()> {
+        self.stop()?;
+        let mut failure = anyhow::anyhow!("never started");
+        for _ in 0..MOST_STARTS {
+            // The processes of the last start are known to be gone, so its lock file is stale. Left
+            // there, it would keep the server from starting when its number belongs to a stranger.
+            let _ = fs::remove_file(self.data().join("postmaster.pid"));
+            match self.start_once() {
+                Ok(server) => {
+                    *self.server() = Some(server);
+                    return Ok(());
+                }
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure.context(format!("PostgreSQL did not start, in {MOST_STARTS} tries")))
+    }
+
+    fn start_once(&self) -> anyhow::Result<OwnedChild> {
+        let log_file = self.folder.path().join("postgres.log");
+        let log = append_to(&log_file)?;
+        let mut command = self.command("postgres");
+        command.arg("-D").arg(self.data());
+        for setting in [
+            format!("port={}", self.port),
+            format!("max_connections={MAX_CONNECTIONS}"),
+            "listen_addresses=127.0.0.1".to_owned(),
+            "unix_socket_directories=".to_owned(),
+            "fsync=on".to_owned(),
+            "synchronous_commit=on".to_owned(),
+            // In the data folder rather than /dev/shm, where a killed server leaves it behind.
+            "dynamic_shared_memory_type=mmap".to_owned(),
+        ] {
+            command.args(["-c", &setting]);
+        }
+        command.stdout(log.try_clone()?).stderr(log);
+        // A group of its own: an interrupt from the terminal is for the tests, not for their server.
+        command.process_group(0);
+        let mut server = OwnedChild::spawn(&mut command, LastSignal::Quit)?;
+        match self.wait_until_ready(&mut server) {
+            Ok(()) => Ok(server),
+            Err(error) => {
+                kill_with_children(server)?;
+                Err(error.context(format!("its log ends so:\n{}", end_of(&log_file))))
+            }
+        }
+    }
+
+    fn wait_until_ready(&self, server: &mut OwnedChild) -> anyhow::Result<()> {
+        let ready = poll(READY_WITHIN, || match server.ended() {
+            Ok(Some(status)) => Some(Err(anyhow::anyhow!("it ended at once: {status}"))),
+            Err(error) => Some(Err(error)),
+            Ok(None) => self.accepts().then_some(Ok(())),
+        });
+        ready.unwrap_or_else(|| bail!("it accepts no connection after {READY_WITHIN:?}"))
+    }
+
+    fn accepts(&self) -> bool {
+        let mut command = self.command("pg_isready");
+        command.args([
+            "-q",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &self.port.to_string(),
+            "-t",
+            "2",
+        ]);
+        command.status().is_ok_and(|status| status.success())
+    }
+
+    fn make_cluster(&self) -> anyhow::Result<()> {
+        let mut command = self.command("initdb");
+        // `--no-sync` is for making the cluster only; the server itself syncs.
+        command.args([
+            "--username=postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+        ]);
+        command.args(["--no-sync", "--pgdata"]).arg(self.data());
+        let output = command.output().context("cannot run initdb")?;
+        if !output.status.success() {
+            bail!("initdb failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
+    /// A program of the server, under the server's account, untouched by our environment.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.programs.join(program));
+        command
+            .env_clear()
+            .env("LANG", "C.UTF-8")
+            .env("PATH", "/usr/bin:/bin");
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
+        self.account.run(&mut command);
+        command
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<OwnedChild>> {
+        self.server.lock().expect("nobody panics while holding it")
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // A failure here has nobody to go to, and the reaper tries again.
+        let _ = self.stop();
+    }
+}
+
+/// Who the server runs as: it refuses to run as root.
+#[derive(Clone, Copy, Debug)]
+enum Account {
+    /// We are not root: it runs as we do.
+    Ours,
+    /// We are root: it runs as the user `postgres`, whom the Debian package makes.
+    Postgres { uid: u32, gid: u32 },
+}
+
+impl Account {
+    fn for_postgres() -> anyhow::Result<Self> {
+        if !rustix::process::getuid().is_root() {
+            return Ok(Self::Ours);
+        }
+        let users = fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
+        let ids = users.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split(':').collect();
+            match fields.as_slice() {
+                ["postgres", _, uid, gid, ..] => Some((uid.parse().ok()?, gid.parse().ok()?)),
+                _ => None,
+            }
+        });
+        let (uid, gid) = ids.context(
+            "PostgreSQL refuses to run as root, and there is no user `postgres` to run it as: \
+             apt-get install postgresql",
+        )?;
+        Ok(Self::Postgres { uid, gid })
+    }
+
+    fn own(self, folder: &Path) -> anyhow::Result<()> {
+        match self {
+            Self::Ours => Ok(()),
+            Self::Postgres { uid, gid } => Ok(chown(folder, Some(uid), Some(gid))?),
+        }
+    }
+
+    fn run(self, command: &mut Command) {
+        match self {
+            Self::Ours => {}
+            Self::Postgres { uid, gid } => {
+                command.uid(uid).gid(gid);
+            }
+        }
+    }
+}
+
+/// Kills a server with its children. Left alone, they would notice by themselves, but some of them
+/// late: and the next start refuses as long as one of them holds the shared memory.
+fn kill_with_children(mut server: OwnedChild) -> anyhow::Result<()> {
+    // While it is paused it has no new children.
+    server.signal(Signal::STOP)?;
+    let children = children_of(server.pid())?;
+    server.kill9()?;
+    for child in &children {
+        // One that has ended by itself meanwhile is what we want.
+        let _ = send(*child, Signal::KILL);
+    }
+    let gone = poll(CHILDREN_GONE_WITHIN, || {
+        children
+            .iter()
+            .all(|child| parent_of_living(*child).is_none())
+            .then_some(())
+    });
+    gone.with_context(|| format!("PostgreSQL's processes {children:?} outlive SIGKILL"))
+}
+
+fn children_of(parent: u32) -> anyhow::Result<Vec<u32>> {
+    let mut children = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        if parent_of_living(pid) == Some(parent) {
+            children.push(pid);
+        }
+    }
+    Ok(children)
+}
+
+/// The parent of a process, or `None` if the process is gone or is a zombie, which holds nothing.
+fn parent_of_living(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    (state != "Z").then_some(parent)
+}

@@ -1,0 +1,162 @@
+//! Our own programs as real processes: started, paused, killed, and started again.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use anyhow::Context;
+use rustix::process::Signal;
+
+use crate::child::OwnedChild;
+use crate::reaper::LastSignal;
+use crate::wait::poll;
+
+pub use crate::ports::free_port;
+pub use crate::wait::{eventually, wait_until};
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// What the log file is called (`<name>.log`); launches of one name append to one file.
+    pub name: String,
+    /// The program, usually `env!("CARGO_BIN_EXE_…")`.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Set on top of the environment of this process.
+    pub env: BTreeMap<String, String>,
+    /// The folder for the log file; made if it is missing.
+    pub log_dir: PathBuf,
+}
+
+/// A process that was started. It is killed when dropped, or when this process ends.
+#[derive(Debug)]
+pub struct Spawned {
+    child: Mutex<OwnedChild>,
+    pid: u32,
+    log_file: PathBuf,
+}
+
+/// How a process ended that was asked to.
+#[derive(Clone, Copy, Debug)]
+pub enum Terminated {
+    /// By itself within the limit, or before it was asked.
+    InTime(ExitStatus),
+    /// It did not end in time and was killed.
+    Killed,
+}
+
+impl Spawned {
+    /// Starts it; standard output and standard error go to the log file.
+    pub fn start(launch: &Launch) -> anyhow::Result<Self> {
+        fs::create_dir_all(&launch.log_dir)
+            .with_context(|| format!("cannot make {}", launch.log_dir.display()))?;
+        let log_file = launch.log_dir.join(format!("{}.log", launch.name));
+        let log = append_to(&log_file)?;
+        let mut command = Command::new(&launch.program);
+        command
+            .args(&launch.args)
+            .envs(&launch.env)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let child = OwnedChild::spawn(&mut command, LastSignal::Kill)?;
+        let pid = child.pid();
+        Ok(Self {
+            child: Mutex::new(child),
+            pid,
+            log_file,
+        })
+    }
+
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Whether it still runs (a paused process does).
+    pub fn is_running(&self) -> anyhow::Result<bool> {
+        Ok(self.child().ended()?.is_none())
+    }
+
+    /// Ends it with SIGKILL and waits until it is gone; no error if it had ended already.
+    pub fn kill9(&self) -> anyhow::Result<ExitStatus> {
+        self.child().kill9()
+    }
+
+    /// Asks it to end (SIGTERM) and waits; after `limit` it is killed.
+    pub fn terminate(&self, limit: Duration) -> anyhow::Result<Terminated> {
+        self.child().signal(Signal::TERM)?;
+        // A paused process sees SIGTERM only when it goes on.
+        self.child().signal(Signal::CONT)?;
+        match self.wait(limit)? {
+            Some(status) => Ok(Terminated::InTime(status)),
+            None => {
+                self.kill9()?;
+                Ok(Terminated::Killed)
+            }
+        }
+    }
+
+    /// Waits for its own end; `None` when it still runs after `limit`.
+    pub fn wait(&self, limit: Duration) -> anyhow::Result<Option<ExitStatus>> {
+        // Locked for each look only, so that another thread can kill it meanwhile.
+        poll(limit, || self.child().ended().transpose()).transpose()
+    }
+
+    /// Pauses it (SIGSTOP).
+    pub fn sigstop(&self) -> anyhow::Result<()> {
+        self.child().signal(Signal::STOP)
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn sigcont(&self) -> anyhow::Result<()> {
+        self.child().signal(Signal::CONT)
+    }
+
+    /// The file with its standard output and standard error.
+    pub fn log_file(&self) -> &Path {
+        &self.log_file
+    }
+
+    /// What it (and earlier launches of its name) wrote so far.
+    pub fn log(&self) -> anyhow::Result<String> {
+        let bytes = fs::read(&self.log_file)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn child(&self) -> MutexGuard<'_, OwnedChild> {
+        self.child.lock().expect("nobody panics while holding it")
+    }
+}
+
+impl Terminated {
+    /// Whether it ended in time, with exit code 0.
+    pub fn was_clean(&self) -> bool {
+        match self {
+            Self::InTime(status) => status.success(),
+            Self::Killed => false,
+        }
+    }
+}
+
+/// Opens a log file so that what is there stays there.
+pub(crate) fn append_to(file: &Path) -> anyhow::Result<File> {
+    let mut options = File::options();
+    options.create(true).append(true);
+    options
+        .open(file)
+        .with_context(|| format!("cannot write to {}", file.display()))
+}
+
+/// The end of a log file, for an error message.
+pub(crate) fn end_of(file: &Path) -> String {
+    const LINES: usize = 20;
+    let text = fs::read(file).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
+}

@@ -1,0 +1,208 @@
+//! The servers that an ordinary test uses.
+
+use std::fmt::Display;
+use std::process::Command;
+use std::sync::{Mutex, OnceLock};
+
+use anyhow::{Context, bail};
+
+use crate::ports::random;
+use crate::{Postgres, RabbitMq, installed};
+
+/// The URL of the database `postgres` of a running server, for a superuser.
+pub const POSTGRES_URL_VARIABLE: &str = "SAGA_TEST_POSTGRES_URL";
+/// The URL of a virtual host of a running broker, for a user who may do everything there.
+pub const AMQP_URL_VARIABLE: &str = "SAGA_TEST_AMQP_URL";
+
+/// PostgreSQL cuts off longer names, without an error.
+const LONGEST_HINT: usize = 30;
+
+/// One PostgreSQL and one RabbitMQ for all tests: those of the environment (`with-servers` sets it,
+/// and `scripts/test` runs all tests under that), or else own ones, each started when a test of this
+/// process first needs it.
+///
+/// A test that stops or kills a server starts its own [`Postgres`] or [`RabbitMq`] instead.
+///
+/// The methods (but for those named `try_…`) panic when a server cannot be had: a test without its
+/// server is a failed test.
+#[derive(Debug, Default)]
+pub struct Servers {
+    postgres: Mutex<Option<Source<Postgres>>>,
+    rabbitmq: Mutex<Option<Source<RabbitMq>>>,
+}
+
+/// Where a server comes from.
+#[derive(Debug)]
+enum Source<T> {
+    /// Somebody else started it; this is its URL.
+    Environment(String),
+    /// We did. Never dropped: the reaper ends it with this process.
+    Own(T),
+}
+
+impl Servers {
+    /// The servers of this process.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Servers> = OnceLock::new();
+        SHARED.get_or_init(Servers::default)
+    }
+
+    /// The URL of the database `postgres`, for the superuser. Tests take a [`Self::fresh_database`].
+    pub fn postgres_url(&self) -> String {
+        self.try_postgres_url()
+            .unwrap_or_else(|error| give_up(&error))
+    }
+
+    /// The URL of the broker. Tests keep apart by a [`Self::fresh_prefix`].
+    pub fn amqp_url(&self) -> String {
+        self.try_amqp_url().unwrap_or_else(|error| give_up(&error))
+    }
+
+    /// Makes an empty database that nobody else has, and returns its URL. The hint becomes part of
+    /// its name.
+    pub fn fresh_database(&self, hint: &str) -> String {
+        let name = format!("t{}_{}", unique(), plain(hint, '_'));
+        let postgres = self.postgres_url();
+        create_database(&postgres, &name).unwrap_or_else(|error| give_up(&error));
+        with_database(&postgres, &name)
+    }
+
+    /// A prefix for exchanges and queues that nobody else has, such as `t3f9a1c27.stock.`.
+    pub fn fresh_prefix(&self, hint: &str) -> String {
+        format!("t{}.{}.", unique(), plain(hint, '-'))
+    }
+
+    /// [`Self::postgres_url`], for programs that report the failure themselves.
+    pub fn try_postgres_url(&self) -> anyhow::Result<String> {
+        let start = Postgres::start;
+        url_of(&self.postgres, POSTGRES_URL_VARIABLE, start, |own| {
+            own.url("postgres")
+        })
+    }
+
+    /// [`Self::amqp_url`], for programs that report the failure themselves.
+    pub fn try_amqp_url(&self) -> anyhow::Result<String> {
+        let start = RabbitMq::start;
+        url_of(&self.rabbitmq, AMQP_URL_VARIABLE, start, RabbitMq::url)
+    }
+}
+
+/// Finds or starts the server when it is first asked for; others wait meanwhile.
+fn url_of<T>(
+    place: &Mutex<Option<Source<T>>>,
+    variable: &str,
+    start: impl FnOnce() -> anyhow::Result<T>,
+    url: impl FnOnce(&T) -> String,
+) -> anyhow::Result<String> {
+    let mut place = place.lock().expect("nobody panics while holding it");
+    let source = match place.take() {
+        Some(source) => source,
+        None => match std::env::var(variable) {
+            Ok(url) if !url.is_empty() => Source::Environment(url),
+            Ok(_) | Err(_) => Source::Own(start()?),
+        },
+    };
+    Ok(match place.insert(source) {
+        Source::Environment(url) => url.clone(),
+        Source::Own(server) => url(server),
+    })
+}
+
+fn create_database(postgres: &str, name: &str) -> anyhow::Result<()> {
+    let psql = installed::postgres_programs()?.join("psql");
+    let output = Command::new(psql)
+        .args([
+            "--no-psqlrc",
+            "--quiet",
+            "--set=ON_ERROR_STOP=1",
+            "--dbname",
+            postgres,
+        ])
+        .args(["--command", &format!("CREATE DATABASE \"{name}\"")])
+        .env("PGCONNECT_TIMEOUT", "20")
+        .output()
+        .context("cannot run psql: apt-get install postgresql")?;
+    if !output.status.success() {
+        bail!(
+            "cannot make the database {name}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
+}
+
+/// The same URL with another database.
+fn with_database(url: &str, database: &str) -> String {
+    let (address, options) = match url.split_once('?') {
+        Some((address, options)) => (address, format!("?{options}")),
+        None => (url, String::new()),
+    };
+    let after_scheme = address.find("://").map_or(0, |at| at + 3);
+    let end_of_host = address[after_scheme..]
+        .find('/')
+        .map_or(address.len(), |at| after_scheme + at);
+    format!("{}/{database}{options}", &address[..end_of_host])
+}
+
+fn unique() -> String {
+    format!("{:08x}", random() >> 32)
+}
+
+/// Lower-case letters, digits and `gap` only, and not too long.
+fn plain(hint: &str, gap: char) -> String {
+    let lower = hint
+        .chars()
+        .take(LONGEST_HINT)
+        .map(|letter| letter.to_ascii_lowercase());
+    lower
+        .map(|letter| {
+            if letter.is_ascii_alphanumeric() {
+                letter
+            } else {
+                gap
+            }
+        })
+        .collect()
+}
+
+fn give_up<T>(error: &(impl Display + ?Sized)) -> T {
+    panic!("a test needs its servers: {error:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_database_keeps_the_rest_of_the_url() {
+        for (url, expected) in [
+            (
+                "postgres://u@h:5/postgres?sslmode=disable",
+                "postgres://u@h:5/new?sslmode=disable",
+            ),
+            ("postgres://u:p@h:5/postgres", "postgres://u:p@h:5/new"),
+            ("postgres://u@h", "postgres://u@h/new"),
+            (
+                "postgres://u@h:5?application_name=a/b",
+                "postgres://u@h:5/new?application_name=a/b",
+            ),
+        ] {
+            assert_eq!(with_database(url, "new"), expected);
+        }
+    }
+
+    #[test]
+    fn a_hint_becomes_a_plain_name() {
+        assert_eq!(
+            plain("Late Action; is refused", '_'),
+            "late_action__is_refused"
+        );
+        assert_eq!(plain(&"x".repeat(100), '_').len(), LONGEST_HINT);
+    }
+
+    #[test]
+    fn two_prefixes_of_one_hint_differ() {
+        let servers = Servers::default();
+        assert_ne!(servers.fresh_prefix("stock"), servers.fresh_prefix("stock"));
+    }
+}
