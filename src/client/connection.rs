@@ -21,7 +21,7 @@ const LARGEST_PAGE: i32 = 500;
 pub(super) struct Connection {
     /// Where the orchestrator listens
     #[arg(long, env = "SAGA_SERVER", default_value = "http://127.0.0.1:7400", value_name = "URL", value_parser = server)]
-    pub(super) server: Endpoint,
+    pub(super) server: Box<Endpoint>,
     /// Print JSON for programs: one object, or one per line for a stream. Messages are in protobuf's
     /// JSON (a field at its default is left out); errors are JSON too, on stderr
     #[arg(long)]
@@ -77,14 +77,17 @@ impl Page {
     }
 }
 
-fn server(text: &str) -> Result<Endpoint, String> {
+/// Boxed: a command is moved about, and an endpoint is large.
+fn server(text: &str) -> Result<Box<Endpoint>, String> {
     let uri: Uri = text.parse().map_err(|e| format!("not a URL: {e}"))?;
     match (uri.scheme_str(), uri.host()) {
-        (Some("http"), Some(_)) => Ok(Endpoint::from(uri)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)),
+        (Some("http"), Some(_)) => Ok(Box::new(
+            Endpoint::from(uri)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .http2_keep_alive_interval(KEEP_ALIVE)
+                .keep_alive_timeout(CONNECT_TIMEOUT)
+                .tcp_nodelay(true),
+        )),
         _ => Err("it begins with http:// and names a host, like http://127.0.0.1:7400".to_owned()),
     }
 }

@@ -133,40 +133,36 @@ pub(super) fn retry_delay(details: &ErrorDetails) -> Option<Duration> {
     details.retry_info().and_then(|info| info.retry_delay)
 }
 
-/// tonic calls its own time-out CANCELLED and a connection that broke in mid-call UNKNOWN; a server can mean either. The
-/// two that the transport made say what they are: DEADLINE_EXCEEDED and UNAVAILABLE.
+/// Gives failures that the transport made their proper code: tonic calls a time-out of its own CANCELLED or UNKNOWN, and a
+/// connection that broke in mid-call UNKNOWN or INTERNAL. What a server says has no source error, so it is left as it is.
 pub(super) fn told_apart(status: Status) -> Status {
     let Some(source) = status.source() else { return status };
-    if source.is::<TimeoutExpired>() {
+    if causes(source).any(|cause| cause.is::<TimeoutExpired>()) {
         return Status::deadline_exceeded("no answer in time; it may still be carried out");
     }
     match status.code() {
-        Code::Unknown | Code::Internal | Code::Cancelled
-            if source.is::<tonic::transport::Error>() || is_http(source) =>
-        {
-            Status::unavailable(format!("the connection broke: {}", causes(source)))
+        Code::Unknown | Code::Internal | Code::Cancelled | Code::Unavailable => {
+            Status::unavailable(format!("no connection: {}", chain(source)))
         }
-        Code::Unavailable => Status::unavailable(causes(source)),
         _ => status,
     }
 }
 
-/// Whether an error is one of the HTTP connection's own, which tonic hands on without saying so in its type.
-fn is_http(error: &(dyn std::error::Error + 'static)) -> bool {
-    let text = format!("{error:?}");
-    text.starts_with("hyper::Error") || text.contains("h2") || text.contains("Io(")
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
 }
 
 /// An error and what caused it, each said once.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = String::new();
+    for said in causes(error).map(ToString::to_string) {
+        if text.is_empty() {
+            text = said;
+        } else if !text.contains(&said) {
             let _ = write!(text, ": {said}");
         }
-        cause = error.source();
     }
     text
 }

@@ -1,4 +1,4 @@
-//! `saga orders`, `saga order` and `saga cancel`.
+//! `saga orders`, `saga show` and `saga cancel`.
 
 use saga_proto::{
     order::v1::{self as order, OrderStatus},
@@ -38,8 +38,8 @@ pub(crate) struct Orders {
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
-  saga order 01936e6a-7c1d-7000-8000-000000000000")]
-pub(crate) struct Order {
+  saga show 01936e6a-7c1d-7000-8000-000000000000")]
+pub(crate) struct Show {
     /// Its id
     #[arg(value_name = "ID")]
     order: String,
@@ -112,7 +112,7 @@ impl Orders {
     }
 }
 
-impl Order {
+impl Show {
     pub(super) async fn ask(self, console: &mut Console<'_>) -> Result<Verdict, Failure> {
         let mut client = OrdersClient::new(self.connection.channel());
         let request = self.connection.request(GetOrderRequest { order_id: self.order });

@@ -9,11 +9,14 @@ pub const BATCH: &str = "application/cloudevents-batch+json";
 /// Content type of a single domain event.
 pub const SINGLE: &str = "application/cloudevents+json";
 
+/// A member of a parcel: sound, or poison with the text that it came as.
+pub type Member = Result<Envelope, (Poison, String)>;
+
 /// Reads a parcel. Each member is sound or poison on its own.
 ///
 /// # Errors
 /// If the body is no JSON array at all: the whole of it is poison.
-pub fn read(body: &[u8]) -> Result<Vec<Result<Envelope, (Poison, String)>>, Poison> {
+pub fn read(body: &[u8]) -> Result<Vec<Member>, Poison> {
     if body.len() > limits::MAX_BODY_BYTES {
         return Err(Poison::new(format!("a body of {} bytes", body.len())));
     }

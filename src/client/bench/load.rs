@@ -66,7 +66,7 @@ pub(super) struct Bounds {
 
 /// So many callers, each of whom waits for its order's end before it places the next.
 pub(super) struct Level {
-    pub(super) endpoint: Endpoint,
+    pub(super) endpoint: Box<Endpoint>,
     pub(super) run: Uuid,
     pub(super) skus: u64,
     pub(super) decline_percent: u64,

@@ -4,10 +4,10 @@ use saga_core::{Command, Definition, Saga, Steps, TypeName, step};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Default, Serialize, Deserialize)]
-pub struct Ask {}
+pub(crate) struct Ask {}
 
 #[derive(Clone, Default, Serialize, Deserialize)]
-pub struct Told {}
+pub(crate) struct Told {}
 
 impl TypeName for Ask {
     const TYPE: &'static str = "Ask";
@@ -23,7 +23,7 @@ impl Command for Ask {
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Order {}
+pub(crate) struct Order {}
 
 impl Saga for Order {
     const NAME: &'static str = "order";
@@ -34,6 +34,6 @@ impl Saga for Order {
     }
 }
 
-pub fn ask(_: &Order) -> Ask {
+pub(crate) fn ask(_: &Order) -> Ask {
     Ask {}
 }

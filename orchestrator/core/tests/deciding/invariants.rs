@@ -35,6 +35,11 @@ pub(crate) fn row(shape: &Shape, definition: &Definition<Memory>, saga: &Instanc
             }
         };
         assert!(!undo || shape.kind(step) == Kind::Compensatable, "{step} cannot be undone");
+        if let StepState::Open(sending) = state
+            && shape.kind(step) == Kind::Compensatable
+        {
+            assert!(sending.attempts <= shape.attempts, "asked beyond its bound: {saga:?}");
+        }
         if matches!(state, StepState::Halted { .. }) {
             assert!(matches!(saga.phase, Phase::Stuck(_)), "halted, but not stuck: {saga:?}");
         }

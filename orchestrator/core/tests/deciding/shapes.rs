@@ -24,7 +24,7 @@ pub(crate) struct Shape {
     before: Vec<usize>,
     pivot: bool,
     after: Vec<usize>,
-    attempts: u32,
+    pub(crate) attempts: u32,
     pub(crate) deadline_millis: u64,
 }
 
