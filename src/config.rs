@@ -167,7 +167,8 @@ impl Environment<'_> {
         saga_telemetry::Settings {
             filter: self.text("SAGA_LOG", "info"),
             format: self.parsed("SAGA_LOG_FORMAT").unwrap_or(Format::Human),
-            metrics_listen: self.parsed_with("SAGA_METRICS_LISTEN", "is no address like 127.0.0.1:9400"),
+            metrics_listen: self
+                .parsed_with("SAGA_METRICS_LISTEN", "is no address like 127.0.0.1:9400"),
         }
     }
 
@@ -287,7 +288,8 @@ impl Environment<'_> {
 
     fn listen(&mut self, name: &str, port: u16) -> SocketAddr {
         let default = SocketAddr::from(([127, 0, 0, 1], port));
-        let address = self.parsed_with(name, "is no address like 127.0.0.1:7400").unwrap_or(default);
+        let address =
+            self.parsed_with(name, "is no address like 127.0.0.1:7400").unwrap_or(default);
         let allowed = (self.get)("SAGA_ALLOW_UNAUTHENTICATED").as_deref() == Some("yes");
         if !address.ip().is_loopback() && !allowed {
             self.wrong(

@@ -35,8 +35,6 @@ enum Command {
     Setup,
     /// Run the orchestrator: the engine, and gRPC for clients and operators
     Orchestrator,
-    /// Run the order service
-    Order,
     /// Run the inventory service
     Inventory,
     /// Run the payment service
@@ -61,18 +59,19 @@ fn main() -> ExitCode {
         Err(error) => return failed(&anyhow::Error::from(error)),
     };
     let status = match arguments.command {
+        Command::Client(client::Command::Order(order)) if order.is_role() => {
+            runtime.block_on(role(|env| env.order(), roles::order))
+        }
         Command::Client(command) => runtime.block_on(client::run(command)),
         Command::Settings => {
             let _ = io::stdout().lock().write_all(config::HELP.as_bytes());
             ExitCode::SUCCESS
         }
-        Command::Setup => runtime.block_on(role(|env| env.setup(), async |settings, _| {
-            setup::setup(&settings).await
-        })),
+        Command::Setup => runtime
+            .block_on(role(|env| env.setup(), async |settings, _| setup::setup(&settings).await)),
         Command::Orchestrator => {
             runtime.block_on(role(|env| env.orchestrator(), roles::orchestrator))
         }
-        Command::Order => runtime.block_on(role(|env| env.order(), roles::order)),
         Command::Inventory => runtime.block_on(role(|env| env.inventory(), roles::inventory)),
         Command::Payment => runtime.block_on(role(|env| env.payment(), roles::payment)),
         Command::Provider => runtime.block_on(role(|env| env.provider(), roles::provider)),

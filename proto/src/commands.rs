@@ -120,7 +120,9 @@ mod tests {
         let names: Vec<String> = set
             .file
             .iter()
-            .flat_map(|file| file.message_type.iter().map(|m| format!("{}.{}", file.package(), m.name())))
+            .flat_map(|file| {
+                file.message_type.iter().map(|m| format!("{}.{}", file.package(), m.name()))
+            })
             .collect();
         for name in ALL_NAMES {
             assert!(names.iter().any(|n| n == name), "{name} is in no .proto file");

@@ -19,7 +19,7 @@ macro_rules! package {
     ($($name:ident)*) => {$(
         #[expect(missing_docs, reason = "generated; the .proto file is the documentation")]
         pub mod $name {
-            #[expect(clippy::all, reason = "generated")]
+            #[expect(clippy::allow_attributes, reason = "generated")]
             pub mod v1 {
                 include!(concat!(env!("OUT_DIR"), "/saga.", stringify!($name), ".v1.rs"));
                 include!(concat!(env!("OUT_DIR"), "/saga.", stringify!($name), ".v1.serde.rs"));

@@ -50,7 +50,11 @@ impl Failure {
         let mut text = clean(&self.to_string()).into_owned();
         if let Self::Call(status) = self {
             let details = status.get_error_details();
-            for (what, description) in complaints(&details) {
+            // Some servers say a detail's sentence as the message too: once is enough.
+            let said = status.message();
+            for (what, description) in
+                complaints(&details).into_iter().filter(|(_, sentence)| sentence != said)
+            {
                 let _ = write!(text, "\n  {}: {}", clean(&what), clean(&description));
             }
             match retry_delay(&details) {

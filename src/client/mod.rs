@@ -36,8 +36,8 @@ pub(crate) enum Command {
     Place(place::Place),
     /// List orders, newest first
     Orders(orders::Orders),
-    /// Show one order
-    Show(orders::Show),
+    /// Show one order; without its ID, run the order service
+    Order(orders::Order),
     /// Watch what happens to an order, live, until it has ended
     Watch(watch::Watch),
     /// Take an order back, while its payment has not been captured
@@ -78,7 +78,7 @@ impl Command {
         match self {
             Self::Place(c) => c.connection.json,
             Self::Orders(c) => c.connection.json,
-            Self::Show(c) => c.connection.json,
+            Self::Order(c) => c.connection.json,
             Self::Watch(c) => c.connection.json,
             Self::Cancel(c) => c.connection.json,
             Self::Products(c) => c.connection.json,
@@ -93,7 +93,7 @@ impl Command {
         match self {
             Self::Place(c) => c.ask(console).await,
             Self::Orders(c) => c.ask(console).await,
-            Self::Show(c) => c.ask(console).await,
+            Self::Order(c) => c.ask(console).await,
             Self::Watch(c) => c.ask(console).await,
             Self::Cancel(c) => c.ask(console).await,
             Self::Products(c) => c.ask(console).await,

@@ -1,4 +1,4 @@
-//! `saga orders`, `saga show` and `saga cancel`.
+//! `saga orders`, `saga order` and `saga cancel`.
 
 use saga_proto::{
     order::v1::{self as order, OrderStatus},
@@ -38,11 +38,11 @@ pub(crate) struct Orders {
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
-  saga show 01936e6a-7c1d-7000-8000-000000000000")]
-pub(crate) struct Show {
-    /// Its id
+  saga order 01936e6a-7c1d-7000-8000-000000000000")]
+pub(crate) struct Order {
+    /// Its id. Without one, this process becomes the order service
     #[arg(value_name = "ID")]
-    order: String,
+    order: Option<String>,
     #[command(flatten)]
     pub(super) connection: Connection,
 }
@@ -112,10 +112,16 @@ impl Orders {
     }
 }
 
-impl Show {
+impl Order {
+    /// `saga order` names a role too: it is one where no order is asked for.
+    pub(crate) fn is_role(&self) -> bool {
+        self.order.is_none()
+    }
+
     pub(super) async fn ask(self, console: &mut Console<'_>) -> Result<Verdict, Failure> {
         let mut client = OrdersClient::new(self.connection.channel());
-        let request = self.connection.request(GetOrderRequest { order_id: self.order });
+        let request =
+            self.connection.request(GetOrderRequest { order_id: self.order.unwrap_or_default() });
         let order = client.get_order(request).await?.into_inner();
         if console.json {
             console.object(&order)?

@@ -386,11 +386,11 @@ async fn a_server_that_is_not_there_hangs_up_or_is_silent_may_be_tried_again() {
             drop(listener.accept().await);
         }
     });
-    let ran = saga(&server, &["show", "o-1"]).await;
+    let ran = saga(&server, &["order", "o-1"]).await;
     assert_eq!((ran.code, ran.err.starts_with("saga: UNAVAILABLE: ")), (2, true), "{}", ran.err);
     hangs_up.abort();
     let _ = hangs_up.await;
-    let ran = saga(&server, &["show", "o-1"]).await;
+    let ran = saga(&server, &["order", "o-1"]).await;
     assert_eq!((ran.code, ran.err.starts_with("saga: UNAVAILABLE: ")), (2, true), "{}", ran.err);
 }
 

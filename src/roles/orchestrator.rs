@@ -20,8 +20,7 @@ pub(crate) async fn orchestrator(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let parts = [&saga_store::MIGRATIONS];
-    let pool =
-        database(&settings.database, "orchestrator", settings.connections, &parts).await?;
+    let pool = database(&settings.database, "orchestrator", settings.connections, &parts).await?;
     let listener = listen(settings.listen, "orchestrator").await?;
     let transport = broker(&settings.broker, "orchestrator").await?;
     let store = SagaTable::new(pool);
@@ -66,6 +65,7 @@ pub(crate) async fn orchestrator(
 
 /// A neighbour that need not be there yet.
 fn neighbour(url: &str) -> anyhow::Result<Channel> {
-    let endpoint = Endpoint::from_shared(url.to_owned()).with_context(|| format!("the URL {url}"))?;
+    let endpoint =
+        Endpoint::from_shared(url.to_owned()).with_context(|| format!("the URL {url}"))?;
     Ok(endpoint.tcp_nodelay(true).connect_timeout(std::time::Duration::from_secs(2)).connect_lazy())
 }

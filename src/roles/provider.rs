@@ -6,7 +6,10 @@ use super::listen;
 use crate::config::Provider;
 
 /// `saga provider`
-pub(crate) async fn provider(settings: Provider, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn provider(
+    settings: Provider,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let listener = listen(settings.listen, "provider").await?;
     let settings = saga_provider::Settings {
         slow_after: settings.slow_after,

@@ -28,12 +28,7 @@ impl Audit {
         }
         let mut pools = pools.into_iter();
         let mut next = || pools.next().context("four databases");
-        Ok(Self {
-            orchestrator: next()?,
-            order: next()?,
-            inventory: next()?,
-            payment: next()?,
-        })
+        Ok(Self { orchestrator: next()?, order: next()?, inventory: next()?, payment: next()? })
     }
 
     /// Waits until no saga is in progress. Safety is checked all the while.
@@ -41,11 +36,9 @@ impl Audit {
         let deadline = tokio::time::Instant::now() + limit;
         loop {
             self.safety().await?;
-            let open = number(
-                &self.orchestrator,
-                "SELECT count(*) FROM sagas WHERE state NOT IN (3, 4)",
-            )
-            .await?;
+            let open =
+                number(&self.orchestrator, "SELECT count(*) FROM sagas WHERE state NOT IN (3, 4)")
+                    .await?;
             if open == 0 {
                 return Ok(());
             }
@@ -154,9 +147,10 @@ impl Audit {
     }
 
     async fn every_order_ended_as_it_must(&self, log: &[Logged]) -> anyhow::Result<()> {
-        let rows = sqlx::query("SELECT order_id::text, status, coalesce(reason_code, '') FROM orders")
-            .fetch_all(&self.order)
-            .await?;
+        let rows =
+            sqlx::query("SELECT order_id::text, status, coalesce(reason_code, '') FROM orders")
+                .fetch_all(&self.order)
+                .await?;
         let orders: BTreeMap<String, (i16, String)> =
             rows.iter().map(|r| (r.get(0), (r.get(1), r.get(2)))).collect();
         for logged in log {
@@ -167,6 +161,17 @@ impl Audit {
             ensure!(
                 i32::from(*status) == expected as i32 && reason == why,
                 "{logged:?} ended as {status} {reason:?}, not {expected:?} {why:?}"
+            );
+        }
+        let rows = sqlx::query("SELECT key, saga_id::text FROM idempotency_keys")
+            .fetch_all(&self.orchestrator)
+            .await?;
+        let bound: BTreeMap<String, String> = rows.iter().map(|r| (r.get(0), r.get(1))).collect();
+        for logged in log {
+            ensure!(
+                bound.get(&logged.key) == Some(&logged.order_id),
+                "{logged:?} is bound to {:?}",
+                bound.get(&logged.key)
             );
         }
         let sagas = number(&self.orchestrator, "SELECT count(*) FROM sagas").await?;
@@ -184,16 +189,12 @@ impl Audit {
     /// Our payments, our orders and the provider's own ledger tell one story.
     async fn ledgers_agree(&self, system: &System) -> anyhow::Result<()> {
         let confirmed = sum(&self.order, "SELECT sum(total) FROM orders WHERE status = 2").await?;
-        let captured = sum(
-            &self.payment,
-            "SELECT sum(amount) FROM payment_ledger WHERE kind = 'captured'",
-        )
-        .await?;
-        let refunded = sum(
-            &self.payment,
-            "SELECT sum(amount) FROM payment_ledger WHERE kind = 'refunded'",
-        )
-        .await?;
+        let captured =
+            sum(&self.payment, "SELECT sum(amount) FROM payment_ledger WHERE kind = 'captured'")
+                .await?;
+        let refunded =
+            sum(&self.payment, "SELECT sum(amount) FROM payment_ledger WHERE kind = 'refunded'")
+                .await?;
         ensure!(
             captured - refunded == confirmed,
             "captured {captured} less refunded {refunded} is not the confirmed {confirmed}"
@@ -243,8 +244,8 @@ impl Audit {
             undone.reverse();
             let acted = done("action");
             // A step whose outcome stayed unknown is undone although it is not done.
-            let reversed = acted.iter().all(|step| undone.contains(step))
-                && is_subsequence(&acted, &undone);
+            let reversed =
+                acted.iter().all(|step| undone.contains(step)) && is_subsequence(&acted, &undone);
             ensure!(reversed, "saga {id} did {acted:?} and undid, in reverse, {undone:?}");
         }
         Ok(sagas.len())

@@ -1,0 +1,65 @@
+//! The command line, as a person and as a program would use it.
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+use crate::system::{Replicas, System};
+
+/// What a command printed as JSON.
+async fn json(system: &System, arguments: &[&str]) -> anyhow::Result<Value> {
+    let printed = system.run(&[arguments, &["--json"]].concat()).await?;
+    serde_json::from_str(printed.trim()).with_context(|| format!("{arguments:?}: {printed}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_places_shows_and_cancels_orders() -> anyhow::Result<()> {
+    let system = System::start(Replicas { orchestrators: 1, services: 1 }).await?;
+    let result = commands(&system).await;
+    if result.is_err() {
+        eprintln!("{}", system.logs());
+    }
+    result
+}
+
+async fn commands(system: &System) -> anyhow::Result<()> {
+    // Setting up what is set up already changes nothing.
+    system.run(&["setup"]).await?;
+    system.run(&["restock", "teapot", "100", "--name", "Teapot", "--price", "12.50EUR"]).await?;
+    let products = system.run(&["products"]).await?;
+    ensure!(products.contains("teapot") && products.contains("12.50"), "{products}");
+
+    let place = ["place", "--customer", "alice", "--item", "teapot=2", "--key", "one"];
+    let placed = json(system, &place).await?;
+    ensure!(placed["status"] == "ORDER_STATUS_CONFIRMED", "{placed}");
+    let order = placed["orderId"].as_str().context("no id")?.to_owned();
+    let again = json(system, &place).await?;
+    ensure!(again["orderId"] == order.as_str() && again["repeated"] == true, "{again}");
+
+    let declined = ["place", "--customer", "bob", "--item", "teapot=1", "--token", "tok_declined"];
+    let output = system.output(&declined).await?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+
+    let shown = json(system, &["order", &order]).await?;
+    ensure!(shown["total"]["minorUnits"] == "2500", "{shown}");
+    let orders = system.run(&["orders", "--customer", "alice"]).await?;
+    ensure!(orders.contains(&order), "{orders}");
+    let watched = system.run(&["watch", &order]).await?;
+    ensure!(watched.lines().count() >= 7, "{watched}");
+    let saga = system.run(&["saga", &order]).await?;
+    ensure!(saga.contains("reserve-stock") && saga.contains("completed"), "{saga}");
+    let sagas = system.run(&["sagas"]).await?;
+    ensure!(sagas.contains(&order), "{sagas}");
+
+    let cancel = system.output(&["cancel", &order]).await?;
+    ensure!(cancel.status.code() == Some(1), "captured: {cancel:?}");
+    let nonsense = system.output(&["order", "nonsense"]).await?;
+    let told = String::from_utf8_lossy(&nonsense.stderr).into_owned();
+    ensure!(nonsense.status.code() == Some(1) && told.contains("INVALID_ARGUMENT"), "{told}");
+    let usage = system.output(&["place", "--nonsense"]).await?;
+    ensure!(usage.status.code() == Some(64), "{usage:?}");
+
+    let bench = ["bench", "--in-flight", "1,32", "--orders", "60", "--skus", "10"];
+    let bench = json(system, &bench).await?;
+    ensure!(bench.to_string().contains("p99"), "{bench}");
+    Ok(())
+}

@@ -90,7 +90,11 @@ async fn poison(system: &System) -> anyhow::Result<()> {
     )
     .await?;
 
-    for (what, id) in [("unknown type", &unknown_type), ("wrong data", &no_command), ("direction", &wrong_direction)] {
+    for (what, id) in [
+        ("unknown type", &unknown_type),
+        ("wrong data", &no_command),
+        ("direction", &wrong_direction),
+    ] {
         eventually(&format!("{what} in the quarantine"), LIMIT, async || {
             let found: Option<String> =
                 sqlx::query_scalar("SELECT reason FROM quarantine WHERE id = $1")

@@ -65,10 +65,7 @@ async fn kill_everything(system: &mut System) -> anyhow::Result<()> {
         wait_for_in_flight(&audit).await.with_context(|| format!("before killing {victim}"))?;
         kill(system, &victim).await.with_context(|| format!("killing {victim}"))?;
         placing.await?.with_context(|| format!("while {victim} was killed"))?;
-        audit
-            .wait_until_quiet(REST)
-            .await
-            .with_context(|| format!("after {victim} was killed"))?;
+        audit.wait_until_quiet(REST).await.with_context(|| format!("after {victim} was killed"))?;
         accepted.extend(log.lock().await.iter().cloned());
         audit
             .at_rest(system, &accepted)
@@ -78,9 +75,12 @@ async fn kill_everything(system: &mut System) -> anyhow::Result<()> {
         resent += system.metric("saga_resends_total", "").await?;
     }
     audit.compensations_ran_in_reverse().await?;
+    for role in system.names() {
+        ensure!(system.terminate(&role)?, "{role} did not drain and end well");
+    }
     ensure!(repeated >= 1.0, "no recorded answer was repeated: the kills proved nothing");
     ensure!(resent >= 1.0, "nothing was sent again when its saga woke: the kills proved nothing");
-    println!(
+    eprintln!(
         "{} orders accepted, none lost or doubled; recorded answers repeated {repeated}, commands sent again {resent}",
         accepted.len()
     );
@@ -102,10 +102,9 @@ fn orchestrators(system: &System) -> anyhow::Result<Vec<tonic::transport::Channe
 
 async fn wait_for_in_flight(audit: &Audit) -> anyhow::Result<()> {
     for _ in 0..2_000 {
-        let open: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM sagas WHERE state NOT IN (3, 4)")
-                .fetch_one(&audit.orchestrator)
-                .await?;
+        let open: i64 = sqlx::query_scalar("SELECT count(*) FROM sagas WHERE state NOT IN (3, 4)")
+            .fetch_one(&audit.orchestrator)
+            .await?;
         if open >= IN_FLIGHT {
             return Ok(());
         }

@@ -69,7 +69,7 @@ async fn a_thousand_orders_end_as_they_must() -> anyhow::Result<()> {
 async fn thousand(system: &System) -> anyhow::Result<()> {
     system.stock("teapot", 100_000).await?;
     system.stock("cup", 100_000).await?;
-    system.stock("rare", 0 + 1).await?;
+    system.stock("rare", 1).await?;
     take_the_only_rare_one(system).await?;
     let consumer = crate::python::EventConsumer::start(system)?;
     let load = Load {
@@ -193,7 +193,9 @@ async fn watching_tells_everything_from_the_beginning(system: &System) -> anyhow
     let request = WatchOrderRequest { order_id: placed.order_id.clone() };
     let mut updates = other.watch_order(request).await?.into_inner();
     let mut ended = false;
-    while let Some(update) = tokio::time::timeout(Duration::from_secs(30), updates.message()).await?? {
+    while let Some(update) =
+        tokio::time::timeout(Duration::from_secs(30), updates.message()).await??
+    {
         ended = update.ended;
     }
     anyhow::ensure!(ended, "the stream ended before the order");

@@ -32,7 +32,10 @@ impl EventConsumer {
         .map(str::to_owned)
         .to_vec();
         let consumer = Self { arguments, orders: system.dir().join("orders.txt") };
-        python("consume_events.py", &[&consumer.arguments[..], &["--until-idle".into(), "1".into()]].concat())?;
+        python(
+            "consume_events.py",
+            &[&consumer.arguments[..], &["--until-idle".into(), "1".into()]].concat(),
+        )?;
         Ok(consumer)
     }
 
@@ -77,14 +80,21 @@ async fn python_clients_place_watch_and_follow_orders() -> anyhow::Result<()> {
         tokio::task::block_in_place(|| python("place_order.py", &arguments.map(str::to_owned)))
     };
     let mut all = Vec::new();
-    for (token, status) in [("tok_approved", "ORDER_STATUS_CONFIRMED"), ("tok_declined", "ORDER_STATUS_REJECTED")] {
+    for (token, status) in
+        [("tok_approved", "ORDER_STATUS_CONFIRMED"), ("tok_declined", "ORDER_STATUS_REJECTED")]
+    {
         let placed = place(token, "5")?;
         let orders = placed["orders"].as_array().context("no orders")?;
         ensure!(orders.len() == 5, "{placed}");
         for order in orders {
             ensure!(order["status"] == status, "{order}");
             let order_id = order["orderId"].as_str().context("no id")?.to_owned();
-            all.push(Logged { key: String::new(), order_id, token: token.into(), sku: String::new() });
+            all.push(Logged {
+                key: String::new(),
+                order_id,
+                token: token.into(),
+                sku: String::new(),
+            });
         }
     }
     let audit = Audit::open(&system).await?;

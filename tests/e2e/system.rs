@@ -13,7 +13,7 @@ use saga_proto::{
     types::v1::Money,
 };
 use saga_test_support::{
-    Postgres, RabbitMq, eventually, free_port,
+    Postgres, RabbitMq, free_port,
     process::{Launch, Spawned},
 };
 use tonic::transport::{Channel, Endpoint};
@@ -41,7 +41,7 @@ pub(crate) struct System {
 struct Role {
     launch: Launch,
     process: Option<Spawned>,
-    grpc: Option<u16>,
+    grpc: u16,
     metrics: u16,
 }
 
@@ -69,7 +69,10 @@ impl System {
         system.define(replicas);
         let names: Vec<String> = system.roles.keys().cloned().collect();
         for name in &names {
-            system.start_role(name).await?;
+            if let Err(error) = system.start_role(name).await {
+                eprintln!("{}", system.logs());
+                return Err(error);
+            }
         }
         Ok(system)
     }
@@ -85,7 +88,7 @@ impl System {
         ] {
             for replica in 1..=replicas.services {
                 let role = self.role(service, &format!("{service}-{replica}"), listen);
-                first.entry(service).or_insert(role.1.grpc.unwrap_or_default());
+                first.entry(service).or_insert(role.1.grpc);
                 roles.push(role);
             }
         }
@@ -94,7 +97,7 @@ impl System {
             roles.push(self.role("orchestrator", &name, "SAGA_ORCHESTRATOR_LISTEN"));
         }
         let url = |port: u16| format!("http://127.0.0.1:{port}");
-        let provider = roles[0].1.grpc.unwrap_or_default();
+        let provider = roles[0].1.grpc;
         for (_, role) in &mut roles {
             let env = &mut role.launch.env;
             env.insert("SAGA_PROVIDER_URL".into(), url(provider));
@@ -117,7 +120,7 @@ impl System {
             env,
             log_dir: self.dir.path().join("logs"),
         };
-        (name.to_owned(), Role { launch, process: None, grpc: Some(grpc), metrics })
+        (name.to_owned(), Role { launch, process: None, grpc, metrics })
     }
 
     /// What every role is told. The time-outs are shorter than a deployment's, so
@@ -173,11 +176,12 @@ impl System {
     pub(crate) async fn start_role(&mut self, name: &str) -> anyhow::Result<()> {
         let role = self.roles.get_mut(name).with_context(|| format!("no role {name}"))?;
         role.process = Some(Spawned::start(&role.launch)?);
-        if let Some(port) = role.grpc {
-            eventually(&format!("{name} listens"), START_LIMIT, async || {
-                tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()
-            })
-            .await;
+        let deadline = tokio::time::Instant::now() + START_LIMIT;
+        while tokio::net::TcpStream::connect(("127.0.0.1", role.grpc)).await.is_err() {
+            let running = role.process.as_ref().is_some_and(|p| p.is_running().unwrap_or(false));
+            anyhow::ensure!(running, "{name} ended while it was starting");
+            anyhow::ensure!(tokio::time::Instant::now() < deadline, "{name} never listened");
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(())
     }
@@ -203,7 +207,7 @@ impl System {
     }
 
     pub(crate) fn address(&self, name: &str) -> String {
-        format!("http://127.0.0.1:{}", self.roles[name].grpc.unwrap_or_default())
+        format!("http://127.0.0.1:{}", self.roles[name].grpc)
     }
 
     pub(crate) fn prefix(&self) -> &str {
@@ -278,9 +282,7 @@ impl System {
 async fn scrape(port: u16, name: &str, label: &str) -> anyhow::Result<f64> {
     let text = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await?.text().await?;
     let matches = |line: &&str| {
-        line.starts_with(name)
-            && line[name.len()..].starts_with(['{', ' '])
-            && line.contains(label)
+        line.starts_with(name) && line[name.len()..].starts_with(['{', ' ']) && line.contains(label)
     };
     text.lines()
         .filter(matches)

@@ -72,7 +72,8 @@ impl Store for Inbox {
         let mut records = Vec::with_capacity(keys.len());
         let mut rows = rows.into_iter();
         for key in keys {
-            let row = rows.next().filter(|row| SagaId(row.saga_id) == key.saga && row.step == key.step);
+            let row =
+                rows.next().filter(|row| SagaId(row.saga_id) == key.saga && row.step == key.step);
             let row = row.ok_or_else(|| Failure::Conflict("an inbox row was pruned".to_owned()))?;
             now = Some(timestamp(row.now));
             records.push(Record {
@@ -130,9 +131,8 @@ fn timestamp(at: DateTime<Utc>) -> Timestamp {
 
 fn part(hash: Option<Vec<u8>>, answer: Option<String>) -> Result<Option<Part<Recorded>>, Failure> {
     let Some(hash) = hash else { return Ok(None) };
-    let answer = answer
-        .map(|json| serde_json::from_str(&json))
-        .transpose()
-        .map_err(|error| Failure::Permanent(format!("a recorded answer does not decode: {error}")))?;
+    let answer = answer.map(|json| serde_json::from_str(&json)).transpose().map_err(|error| {
+        Failure::Permanent(format!("a recorded answer does not decode: {error}"))
+    })?;
     Ok(Some(Part { hash, answer }))
 }

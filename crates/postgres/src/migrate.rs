@@ -9,7 +9,9 @@ use sqlx::{
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// A newer binary has migrated it.
-    #[error("the database's schema is newer than this binary: it has migration {0}, which this binary does not know; run the newer binary")]
+    #[error(
+        "the database's schema is newer than this binary: it has migration {0}, which this binary does not know; run the newer binary"
+    )]
     Newer(i64),
     /// `saga setup` has not been run since this binary was installed.
     #[error("the database's schema is older than this binary: run `saga setup`")]

@@ -35,11 +35,8 @@ pub async fn provision(admin_url: &str, url: &str) -> Result<(), ProvisionError>
     let database = owner.get_database().ok_or(ProvisionError::Url)?.to_owned();
     let role = owner.get_username().to_owned();
     let password = password(url).ok_or(ProvisionError::Url)?;
-    let failed = |source| ProvisionError::Failed {
-        database: database.clone(),
-        role: role.clone(),
-        source,
-    };
+    let failed =
+        |source| ProvisionError::Failed { database: database.clone(), role: role.clone(), source };
     let mut admin = PgConnection::connect_with(&admin).await.map_err(failed)?;
     let result = async {
         let known = exists(&mut admin, "SELECT 1 FROM pg_roles WHERE rolname = $1", &role).await?;
@@ -54,11 +51,12 @@ pub async fn provision(admin_url: &str, url: &str) -> Result<(), ProvisionError>
                 .await?;
         sqlx::query(AssertSqlSafe(create)).execute(&mut admin).await?;
         if !exists(&mut admin, "SELECT 1 FROM pg_database WHERE datname = $1", &database).await? {
-            let create: String = sqlx::query_scalar("SELECT format('CREATE DATABASE %I OWNER %I', $1, $2)")
-                .bind(&database)
-                .bind(&role)
-                .fetch_one(&mut admin)
-                .await?;
+            let create: String =
+                sqlx::query_scalar("SELECT format('CREATE DATABASE %I OWNER %I', $1, $2)")
+                    .bind(&database)
+                    .bind(&role)
+                    .fetch_one(&mut admin)
+                    .await?;
             sqlx::query(AssertSqlSafe(create)).execute(&mut admin).await?;
         }
         let close: String =

@@ -16,7 +16,8 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::Subscr
 const QUIET: [&str; 2] = ["lapin=off", "sqlx::query=off"];
 
 /// Upper bounds of the buckets of durations, in seconds.
-const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+const SECONDS: [f64; 12] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
 /// Upper bounds of the buckets of sizes.
 const SIZES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
@@ -90,9 +91,9 @@ pub fn start(settings: &Settings) -> Result<(), StartError> {
     let registry = tracing_subscriber::registry().with(filter);
     match settings.format {
         Format::Human => registry.with(fmt::layer().with_writer(io::stderr)).init(),
-        Format::Json => registry
-            .with(fmt::layer().json().flatten_event(true).with_writer(io::stderr))
-            .init(),
+        Format::Json => {
+            registry.with(fmt::layer().json().flatten_event(true).with_writer(io::stderr)).init()
+        }
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use metrics::counter;
 use saga_core::{
-    HostedDefinition, Hosted, Input, Instance, OutgoingCommand, StateError, Timestamp, Verdict,
+    Hosted, HostedDefinition, Input, Instance, OutgoingCommand, StateError, Timestamp, Verdict,
 };
 use tracing::error;
 
@@ -51,7 +51,9 @@ pub(crate) fn fold<'a>(
     if fates.len() > 1 {
         // A later input may have closed what an earlier one opened.
         let open = definition.open_commands(&saga).unwrap_or_default();
-        send.retain(|command| open.iter().any(|o| o.id == command.id && o.attempt == command.attempt));
+        send.retain(|command| {
+            open.iter().any(|o| o.id == command.id && o.attempt == command.attempt)
+        });
     }
     Folded { write: changed.then_some(Write { before, saga, history }), send, fates }
 }

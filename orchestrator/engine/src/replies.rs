@@ -4,9 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use metrics::{counter, histogram};
-use saga_core::{
-    Failure, Input, Instance, Reply, ReplyOutcome, SagaId, Timestamp, Verdict,
-};
+use saga_core::{Failure, Input, Instance, Reply, ReplyOutcome, SagaId, Timestamp, Verdict};
 use saga_messaging::{
     Ack, Body, Delivery, Envelope, Message, Outcome, Poison, Queue, Route, Transport, parcel,
 };

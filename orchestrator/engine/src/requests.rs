@@ -140,7 +140,8 @@ pub(crate) async fn carry_out<S: SagaStore>(
         // While the broker is away orders are still accepted: what cannot be
         // published now is derived again when its saga wakes.
         if let Err(mpsc::error::TrySendError::Full(outgoing)) = to_confirm.try_send(outgoing) {
-            counter!("saga_publishing_left_to_wake_total").increment(outgoing.commands.len() as u64);
+            counter!("saga_publishing_left_to_wake_total")
+                .increment(outgoing.commands.len() as u64);
         }
         if stopping {
             return;
@@ -158,7 +159,11 @@ async fn place<S: SagaStore>(shared: &Shared<S>, places: Places, outgoing: &mut 
         for index in new {
             let decision = (places[*index].0.begin)(now);
             if let Some(saga) = decision.saga {
-                writes.push(Write { before: 0, saga, history: decision.history.into_iter().collect() });
+                writes.push(Write {
+                    before: 0,
+                    saga,
+                    history: decision.history.into_iter().collect(),
+                });
             }
             commands.extend(decision.send);
         }

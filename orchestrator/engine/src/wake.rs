@@ -17,7 +17,10 @@ use crate::{
 
 /// Claims due sagas until shutdown. While its last batch waits for confirms it
 /// claims nothing: an outage of the broker spends no attempts.
-pub(crate) async fn claim<S: SagaStore>(shared: Arc<Shared<S>>, to_confirm: mpsc::Sender<Outgoing>) {
+pub(crate) async fn claim<S: SagaStore>(
+    shared: Arc<Shared<S>>,
+    to_confirm: mpsc::Sender<Outgoing>,
+) {
     let definitions: Vec<(&'static str, u32)> = shared.hosted.names().collect();
     loop {
         let Ok(place) = to_confirm.reserve().await else { return };

@@ -102,7 +102,8 @@ impl Watches {
     /// Those of the changed sagas that somebody waits for and that are news.
     fn news(&self, changed: &[Changed]) -> Vec<SagaId> {
         let sagas = self.lock();
-        let news = |c: &&Changed| sagas.get(&c.saga).is_some_and(|s| s.borrow().version < c.version);
+        let news =
+            |c: &&Changed| sagas.get(&c.saga).is_some_and(|s| s.borrow().version < c.version);
         changed.iter().filter(news).map(|c| c.saga).collect()
     }
 

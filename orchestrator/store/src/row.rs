@@ -94,10 +94,8 @@ struct Entry<'a> {
 }
 
 pub(crate) fn entry(history: &HistoryEntry) -> Result<String, Failure> {
-    let entry = Entry {
-        happening: Cow::Borrowed(&history.happening),
-        sent: Cow::Borrowed(&history.sent),
-    };
+    let entry =
+        Entry { happening: Cow::Borrowed(&history.happening), sent: Cow::Borrowed(&history.sent) };
     serde_json::to_string(&entry).map_err(|error| Failure::Permanent(error.to_string()))
 }
 
@@ -108,7 +106,8 @@ pub(crate) fn history(
     entry: &str,
 ) -> Result<HistoryEntry, Failure> {
     let broken = |what: String| Failure::Permanent(format!("a transition does not decode: {what}"));
-    let entry: Entry<'_> = serde_json::from_str(entry).map_err(|error| broken(error.to_string()))?;
+    let entry: Entry<'_> =
+        serde_json::from_str(entry).map_err(|error| broken(error.to_string()))?;
     Ok(HistoryEntry {
         version: u64::try_from(version).map_err(|error| broken(error.to_string()))?,
         at: timestamp(at),

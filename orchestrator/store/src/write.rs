@@ -280,8 +280,10 @@ impl Columns {
 async fn insert(tx: &mut Transaction<'static, Postgres>, writes: &[Write]) -> Result<(), Failure> {
     let c = Columns::of(writes)?;
     let definitions: Vec<String> = writes.iter().map(|w| w.saga.definition.clone()).collect();
-    let versions: Vec<i32> =
-        writes.iter().map(|w| i32::try_from(w.saga.definition_version).unwrap_or(i32::MAX)).collect();
+    let versions: Vec<i32> = writes
+        .iter()
+        .map(|w| i32::try_from(w.saga.definition_version).unwrap_or(i32::MAX))
+        .collect();
     let callers: Vec<String> = writes.iter().map(|w| w.saga.caller.clone()).collect();
     let traces: Vec<Option<String>> = writes.iter().map(|w| w.saga.traceparent.clone()).collect();
     let started: Vec<_> = writes.iter().map(|w| datetime(w.saga.started_at)).collect();

@@ -111,10 +111,7 @@ impl<S: Store> Batches<S> {
 
     /// Tries a transaction until it is through, or until it is clear that its
     /// members are the reason why it is not.
-    async fn persist<R, F>(
-        &self,
-        transact: impl Fn() -> F,
-    ) -> Result<Result<R, HandlerError>, Stop>
+    async fn persist<R, F>(&self, transact: impl Fn() -> F) -> Result<Result<R, HandlerError>, Stop>
     where
         F: Future<Output = Result<R, HandlerError>>,
     {
@@ -166,10 +163,7 @@ impl<S: Store> Batches<S> {
     fn quarantine(&self, member: &Member, reason: &str, outgoing: &mut Outgoing) {
         self.count("quarantined");
         error!(participant = self.name, command = %member.id(), reason, "command quarantined");
-        outgoing.quarantine(
-            quarantine_member(member, reason, self.name),
-            member.receipt.clone(),
-        );
+        outgoing.quarantine(quarantine_member(member, reason, self.name), member.receipt.clone());
     }
 
     fn count(&self, outcome: &'static str) {
@@ -180,7 +174,8 @@ impl<S: Store> Batches<S> {
     /// One transaction: lock the records, run what is new, record its answers.
     async fn transact(&self, place: usize, group: &[Ready]) -> Result<Outgoing, HandlerError> {
         let mut tx = self.store.begin().await?;
-        let (group, locked) = self.lock(&mut tx, group.iter().collect(), |r| r.member.key()).await?;
+        let (group, locked) =
+            self.lock(&mut tx, group.iter().collect(), |r| r.member.key()).await?;
         let handler = &self.handlers.list[place];
         let mut round = Round::new(self, locked.now);
         for (ready, record) in group.iter().zip(&locked.records) {
@@ -330,8 +325,10 @@ impl<S: Store> Batches<S> {
                 }
             }
         }
-        let found =
-            settling.iter().map(|(m, f, _)| (m.command.sequence, Arc::clone(f))).collect::<Vec<_>>();
+        let found = settling
+            .iter()
+            .map(|(m, f, _)| (m.command.sequence, Arc::clone(f)))
+            .collect::<Vec<_>>();
         let mut entries = Vec::new();
         if !found.is_empty() {
             let answers = outside.settle(&mut tx, found, locked.now).await?;

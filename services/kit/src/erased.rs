@@ -8,7 +8,9 @@ use saga_core::{Answer, Command, CommandId, SagaId, Timestamp, TypeName};
 use saga_messaging::Poison;
 use serde_json::value::RawValue;
 
-use crate::{Asked, CallError, Event, Handle, HandleOutside, HandlerError, Intending, Intent, Recorded};
+use crate::{
+    Asked, CallError, Event, Handle, HandleOutside, HandlerError, Intending, Intent, Recorded,
+};
 
 /// A decoded command.
 pub(crate) type AnyCommand = Arc<dyn Any + Send + Sync>;
@@ -228,9 +230,7 @@ fn recorded<C: Command>(
     now: Timestamp,
 ) -> Recorded {
     let recorded = match answer {
-        Answer::Done(reply) => {
-            Recorded::done(<C::Reply as TypeName>::TYPE, encode(reply), now)
-        }
+        Answer::Done(reply) => Recorded::done(<C::Reply as TypeName>::TYPE, encode(reply), now),
         Answer::Refused(refusal) => Recorded::refused(refusal, now),
     };
     recorded.with_event(event, sequence)

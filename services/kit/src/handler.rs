@@ -14,6 +14,9 @@ pub struct Asked<C> {
     pub command: C,
 }
 
+/// One a command, in the commands' order; or a failure, which undoes the transaction.
+pub type PerCommand<T> = Result<Vec<T>, HandlerError>;
+
 /// Handles a command whose effect is in the service's own database.
 pub trait Handle<C: Command, Tx>: Send + Sync + 'static {
     /// Runs the commands, each of which is new, in one transaction with the
@@ -25,7 +28,7 @@ pub trait Handle<C: Command, Tx>: Send + Sync + 'static {
         &self,
         tx: &mut Tx,
         commands: &[Asked<C>],
-    ) -> impl Future<Output = Result<Vec<Answer<C::Reply>>, HandlerError>> + Send;
+    ) -> impl Future<Output = PerCommand<Answer<C::Reply>>> + Send;
 
     /// The event that an answer means for whoever listens: a pure function of
     /// the command and its answer.
@@ -50,7 +53,7 @@ pub trait HandleOutside<C: Command, Tx>: Send + Sync + 'static {
         &self,
         tx: &mut Tx,
         commands: &[Intending<C>],
-    ) -> impl Future<Output = Result<Vec<Intent<Self::Question, C::Reply>>, HandlerError>> + Send;
+    ) -> impl Future<Output = PerCommand<Intent<Self::Question, C::Reply>>> + Send;
 
     /// Asks, under the command's id as the key. Bounded in time.
     ///
@@ -72,7 +75,7 @@ pub trait HandleOutside<C: Command, Tx>: Send + Sync + 'static {
         &self,
         tx: &mut Tx,
         found: &[(&Asked<C>, &Self::Finding)],
-    ) -> impl Future<Output = Result<Vec<Answer<C::Reply>>, HandlerError>> + Send;
+    ) -> impl Future<Output = PerCommand<Answer<C::Reply>>> + Send;
 
     /// The action's intent is on record, but its compensation came before its
     /// answer: makes sure, by the action's key, that the outside world holds

@@ -21,7 +21,7 @@ mod reply;
 mod store;
 
 pub use handler::{
-    Asked, CallError, Event, Handle, HandleOutside, HandlerError, Intending, Intent,
+    Asked, CallError, Event, Handle, HandleOutside, HandlerError, Intending, Intent, PerCommand,
 };
 pub use participant::{Participant, Settings};
 pub use recorded::{Recorded, RecordedEvent};

@@ -54,9 +54,7 @@ impl Faults {
     }
 
     pub(crate) fn in_outage(&self) -> bool {
-        self.now()
-            .outage_until
-            .is_some_and(|until| Instant::now() < until)
+        self.now().outage_until.is_some_and(|until| Instant::now() < until)
     }
 
     pub(crate) fn delay(&self) -> Duration {
@@ -73,9 +71,5 @@ impl Faults {
 }
 
 fn bounded(asked: Duration, most: Duration) -> Result<Duration, Malformed> {
-    if asked <= most {
-        Ok(asked)
-    } else {
-        Err(Malformed::Duration)
-    }
+    if asked <= most { Ok(asked) } else { Err(Malformed::Duration) }
 }

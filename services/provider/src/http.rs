@@ -107,10 +107,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/payments/{id}/cancel", post(cancel))
         .route("/v1/payments/{id}/refunds", post(refund))
         .route("/v1/operations", get(find_operation))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&app),
-            in_its_own_time,
-        ));
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), in_its_own_time));
     Router::new()
         .merge(payments)
         .route("/health", get(health))
@@ -134,10 +131,7 @@ async fn in_its_own_time(State(app): State<Arc<App>>, request: Request, next: Ne
         return down();
     }
     let Ok(permit) = Arc::clone(&app.in_flight).try_acquire_owned() else {
-        return unavailable(
-            "overloaded",
-            "too many calls are being answered; try again later",
-        );
+        return unavailable("overloaded", "too many calls are being answered; try again later");
     };
     let (parts, body) = request.into_parts();
     let body = match tokio::time::timeout(BODY_WITHIN, to_bytes(body, MAX_BODY_BYTES)).await {
@@ -164,11 +158,7 @@ async fn in_its_own_time(State(app): State<Arc<App>>, request: Request, next: Ne
         next.run(Request::from_parts(parts, Body::from(body))).await
     });
     answering.await.unwrap_or_else(|_| {
-        error(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "this call failed",
-        )
+        error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this call failed")
     })
 }
 
@@ -179,27 +169,15 @@ async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) ->
 type Id = Result<Path<String>, PathRejection>;
 
 async fn capture(State(app): State<Arc<App>>, id: Id, headers: HeaderMap, body: Bytes) -> Response {
-    submit(
-        &app,
-        read_id(id).and_then(|id| request::capture(&headers, id, &body)),
-    )
-    .await
+    submit(&app, read_id(id).and_then(|id| request::capture(&headers, id, &body))).await
 }
 
 async fn cancel(State(app): State<Arc<App>>, id: Id, headers: HeaderMap, body: Bytes) -> Response {
-    submit(
-        &app,
-        read_id(id).and_then(|id| request::cancel(&headers, id, &body)),
-    )
-    .await
+    submit(&app, read_id(id).and_then(|id| request::cancel(&headers, id, &body))).await
 }
 
 async fn refund(State(app): State<Arc<App>>, id: Id, headers: HeaderMap, body: Bytes) -> Response {
-    submit(
-        &app,
-        read_id(id).and_then(|id| request::refund(&headers, id, &body)),
-    )
-    .await
+    submit(&app, read_id(id).and_then(|id| request::refund(&headers, id, &body))).await
 }
 
 async fn submit(app: &App, submission: Result<Submission, Malformed>) -> Response {
@@ -213,11 +191,7 @@ async fn submit(app: &App, submission: Result<Submission, Malformed>) -> Respons
     };
     if behaviour == Some(Behaviour::VerySlow) {
         let key = submission.key.clone();
-        match app
-            .reader
-            .read(move |ledger| records::recorded(ledger, &key))
-            .await
-        {
+        match app.reader.read(move |ledger| records::recorded(ledger, &key)).await {
             Some(Some(_)) => {}
             Some(None) if app.rest(app.very_slow_after).await => {}
             Some(None) => return not_written(NotWritten::Closed),
@@ -233,9 +207,7 @@ async fn submit(app: &App, submission: Result<Submission, Malformed>) -> Respons
         }
         Ok(Outcome::Replayed(answer)) => {
             let mut response = answered(answer);
-            response
-                .headers_mut()
-                .insert("idempotent-replayed", HeaderValue::from_static("true"));
+            response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
             response
         }
         Ok(Outcome::AnswerLost) => lost(),
@@ -255,10 +227,7 @@ async fn payment(State(app): State<Arc<App>>, id: Id) -> Response {
         Err(malformed) => return refused(malformed),
     };
     let found = app.reader.read(move |ledger| {
-        records::payment(ledger, &id)?
-            .as_ref()
-            .map(records::payment_body)
-            .transpose()
+        records::payment(ledger, &id)?.as_ref().map(records::payment_body).transpose()
     });
     match found.await {
         Some(Some(body)) => json(StatusCode::OK, body),
@@ -277,16 +246,11 @@ async fn find_payment(State(app): State<Arc<App>>, query: KeyQuery) -> Response 
     let found = app
         .reader
         .read(move |ledger| {
-            records::payment_by_key(ledger, &key)?
-                .as_ref()
-                .map(records::payment_body)
-                .transpose()
+            records::payment_by_key(ledger, &key)?.as_ref().map(records::payment_body).transpose()
         })
         .await;
     match found.map(|body| body.map(RawValue::from_string).transpose()) {
-        Some(Ok(payment)) => json_of(&PaymentsFound {
-            payments: payment.into_iter().collect(),
-        }),
+        Some(Ok(payment)) => json_of(&PaymentsFound { payments: payment.into_iter().collect() }),
         Some(Err(_)) | None => not_written(NotWritten::Storage),
     }
 }
@@ -296,18 +260,10 @@ async fn find_operation(State(app): State<Arc<App>>, query: KeyQuery) -> Respons
         Ok(key) => key,
         Err(malformed) => return refused(malformed),
     };
-    match app
-        .reader
-        .read(move |ledger| records::recorded(ledger, &key))
-        .await
-    {
+    match app.reader.read(move |ledger| records::recorded(ledger, &key)).await {
         Some(None) => json(StatusCode::OK, r#"{"found":false}"#.to_owned()),
         Some(Some((_, Answer { status, body }))) => match RawValue::from_string(body) {
-            Ok(body) => json_of(&OperationFound {
-                found: true,
-                status,
-                body,
-            }),
+            Ok(body) => json_of(&OperationFound { found: true, status, body }),
             Err(_) => not_written(NotWritten::Storage),
         },
         None => not_written(NotWritten::Storage),
@@ -315,15 +271,8 @@ async fn find_operation(State(app): State<Arc<App>>, query: KeyQuery) -> Respons
 }
 
 async fn health(State(app): State<Arc<App>>) -> Response {
-    let status = if app.faults.in_outage() {
-        "outage"
-    } else {
-        "ok"
-    };
-    json_of(&Health {
-        status,
-        ledger: app.writer.stats(),
-    })
+    let status = if app.faults.in_outage() { "outage" } else { "ok" };
+    json_of(&Health { status, ledger: app.writer.stats() })
 }
 
 async fn outage(State(app): State<Arc<App>>, body: Bytes) -> Response {

@@ -42,10 +42,7 @@ pub(crate) fn error_body(code: &str, message: &str) -> String {
 impl Ledger {
     pub(crate) fn open(data_dir: &Path, down_attempts: u32) -> Result<Self, RunError> {
         let connection = schema::open(data_dir)?;
-        Ok(Self {
-            connection,
-            down_attempts,
-        })
+        Ok(Self { connection, down_attempts })
     }
 
     /// Applies the submissions in their order, in one transaction. `now_ms` is in Unix milliseconds.
@@ -55,14 +52,9 @@ impl Ledger {
         now_ms: i64,
     ) -> rusqlite::Result<Vec<Outcome>> {
         let down_attempts = self.down_attempts;
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let turn = Turn {
-            connection: &transaction,
-            now_ms,
-            down_attempts,
-        };
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let turn = Turn { connection: &transaction, now_ms, down_attempts };
         let outcomes = submissions
             .iter()
             .map(|submission| turn.apply(submission))
@@ -95,12 +87,7 @@ impl Turn<'_> {
         }
         let key = &submission.key;
         let (answer, lost) = match &submission.request {
-            Request::Create {
-                amount,
-                currency,
-                reference,
-                behaviour,
-            } => {
+            Request::Create { amount, currency, reference, behaviour } => {
                 if *behaviour == Behaviour::Down
                     && self.count_attempt(key)? <= i64::from(self.down_attempts)
                 {
@@ -118,10 +105,7 @@ impl Turn<'_> {
                 self.insert_payment(key, &payment)?;
                 self.insert_entry(key, &payment, effect.entry)?;
                 (
-                    Answer {
-                        status: 201,
-                        body: payment_body(&payment)?,
-                    },
+                    Answer { status: 201, body: payment_body(&payment)? },
                     *behaviour == Behaviour::AnswerLost,
                 )
             }
@@ -131,44 +115,23 @@ impl Turn<'_> {
                 |payment| rule::capture(payment, *amount),
                 |payment| {
                     Ok((
-                        Answer {
-                            status: 200,
-                            body: payment_body(payment)?,
-                        },
+                        Answer { status: 200, body: payment_body(payment)? },
                         payment.on_capture == OnCapture::LoseAnswer,
                     ))
                 },
             )?,
             Request::Cancel { payment } => self.change(key, payment, rule::cancel, |payment| {
-                Ok((
-                    Answer {
-                        status: 200,
-                        body: payment_body(payment)?,
-                    },
-                    false,
-                ))
+                Ok((Answer { status: 200, body: payment_body(payment)? }, false))
             })?,
             Request::Refund { payment, amount } => self.change(
                 key,
                 payment,
                 |payment| rule::refund(payment, *amount),
-                |payment| {
-                    Ok((
-                        Answer {
-                            status: 201,
-                            body: refund_body(payment, *amount)?,
-                        },
-                        false,
-                    ))
-                },
+                |payment| Ok((Answer { status: 201, body: refund_body(payment, *amount)? }, false)),
             )?,
         };
         self.record(submission, &answer)?;
-        Ok(if lost {
-            Outcome::AnswerLost
-        } else {
-            Outcome::Answered(answer)
-        })
+        Ok(if lost { Outcome::AnswerLost } else { Outcome::Answered(answer) })
     }
 
     /// Loads, decides, saves. Gives the answer, and whether it is to be lost; a refusal is never lost.
@@ -196,10 +159,7 @@ impl Turn<'_> {
                 answer(&payment)
             }
             Err(refusal) => Ok((
-                Answer {
-                    status: 409,
-                    body: error_body(refusal.code(), &refusal.to_string()),
-                },
+                Answer { status: 409, body: error_body(refusal.code(), &refusal.to_string()) },
                 false,
             )),
         }

@@ -12,11 +12,7 @@ const DOWN_ATTEMPTS: u32 = 2;
 
 fn submission(key: &str, request: Request) -> Submission {
     let hash = Sha256::digest(format!("{request:?}")).into();
-    Submission {
-        key: key.to_owned(),
-        hash,
-        request,
-    }
+    Submission { key: key.to_owned(), hash, request }
 }
 
 fn create(key: &str, amount: i64, behaviour: Behaviour) -> Submission {
@@ -38,10 +34,7 @@ fn apply_one(ledger: &mut Ledger, submission: &Submission) -> Outcome {
 }
 
 fn count(ledger: &Ledger, sql: &str) -> i64 {
-    ledger
-        .connection
-        .query_row(sql, [], |row| row.get(0))
-        .expect("a count")
+    ledger.connection.query_row(sql, [], |row| row.get(0)).expect("a count")
 }
 
 #[test]
@@ -51,11 +44,7 @@ fn the_same_key_twice_in_one_batch_has_one_effect_and_one_replay() {
     let same = create("key", 5, Behaviour::Approve);
     let other = create("key", 6, Behaviour::Approve);
     let outcomes = ledger.apply(&[&same, &same, &other], 1).expect("written");
-    let [
-        Outcome::Answered(first),
-        Outcome::Replayed(second),
-        Outcome::KeyReused,
-    ] = &outcomes[..]
+    let [Outcome::Answered(first), Outcome::Replayed(second), Outcome::KeyReused] = &outcomes[..]
     else {
         panic!("unexpected: {outcomes:?}");
     };
@@ -74,14 +63,8 @@ fn attempts_while_down_are_counted_across_restarts_and_leave_nothing_else() {
         assert_eq!(count(&ledger, "SELECT count(*) FROM operations"), 0);
     }
     let mut ledger = open(dir.path());
-    assert!(matches!(
-        apply_one(&mut ledger, &down),
-        Outcome::Answered(Answer { status: 201, .. })
-    ));
-    assert!(matches!(
-        apply_one(&mut ledger, &down),
-        Outcome::Replayed(_)
-    ));
+    assert!(matches!(apply_one(&mut ledger, &down), Outcome::Answered(Answer { status: 201, .. })));
+    assert!(matches!(apply_one(&mut ledger, &down), Outcome::Replayed(_)));
 }
 
 #[test]
@@ -101,29 +84,18 @@ async fn whatever_has_queued_up_shares_a_transaction_and_a_lone_write_has_its_ow
     let dir = tempfile::tempdir().expect("a directory");
     let (writer, thread) = Writer::start(open(dir.path())).expect("a thread");
     let writer = Arc::new(writer);
-    writer
-        .submit(create("alone", 5, Behaviour::Approve))
-        .await
-        .expect("written");
-    assert_eq!(
-        (writer.stats().transactions, writer.stats().largest_batch),
-        (1, 1)
-    );
+    writer.submit(create("alone", 5, Behaviour::Approve)).await.expect("written");
+    assert_eq!((writer.stats().transactions, writer.stats().largest_batch), (1, 1));
 
     let mut submitted = tokio::task::JoinSet::new();
     for n in 0..WRITES {
         let writer = Arc::clone(&writer);
         submitted.spawn(async move {
-            writer
-                .submit(create(&format!("key-{n}"), 5, Behaviour::Approve))
-                .await
+            writer.submit(create(&format!("key-{n}"), 5, Behaviour::Approve)).await
         });
     }
     while let Some(outcome) = submitted.join_next().await {
-        assert!(matches!(
-            outcome.expect("no panic"),
-            Ok(Outcome::Answered(_))
-        ));
+        assert!(matches!(outcome.expect("no panic"), Ok(Outcome::Answered(_))));
     }
     let stats = writer.stats();
     assert_eq!(stats.writes, WRITES + 1);
@@ -135,10 +107,7 @@ async fn whatever_has_queued_up_shares_a_transaction_and_a_lone_write_has_its_ow
         writer.submit(create("late", 5, Behaviour::Approve)).await,
         Err(crate::writer::NotWritten::Closed)
     );
-    assert_eq!(
-        count(&open(dir.path()), "SELECT count(*) FROM ledger"),
-        WRITES as i64 + 1
-    );
+    assert_eq!(count(&open(dir.path()), "SELECT count(*) FROM ledger"), WRITES as i64 + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,9 +127,8 @@ async fn a_member_that_cannot_be_written_fails_alone() {
     for n in 0..100 {
         let (writer, amount) = (Arc::clone(&writer), if n % 10 == 0 { 666 } else { 5 });
         submitted.spawn(async move {
-            let outcome = writer
-                .submit(create(&format!("key-{n}"), amount, Behaviour::Approve))
-                .await;
+            let outcome =
+                writer.submit(create(&format!("key-{n}"), amount, Behaviour::Approve)).await;
             (amount, outcome)
         });
     }

@@ -18,9 +18,7 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn open(data_dir: &Path) -> Result<Self, RunError> {
         let connection = schema::open_to_read(data_dir)?;
-        Ok(Self {
-            connection: Arc::new(Mutex::new(Some(connection))),
-        })
+        Ok(Self { connection: Arc::new(Mutex::new(Some(connection))) })
     }
 
     /// Reads away from the threads that serve sockets. `None` if the ledger is closed or cannot be read.
@@ -45,11 +43,6 @@ impl Reader {
 
     /// Closes the connection, whoever else still holds this reader.
     pub(crate) fn close(&self) {
-        drop(
-            self.connection
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
+        drop(self.connection.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }

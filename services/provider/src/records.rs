@@ -25,23 +25,14 @@ pub(crate) fn recorded(
             "SELECT request_hash, status, body FROM operations WHERE idempotency_key = ?1",
         )?
         .query_row([key], |row| {
-            Ok((
-                row.get(0)?,
-                Answer {
-                    status: row.get(1)?,
-                    body: row.get(2)?,
-                },
-            ))
+            Ok((row.get(0)?, Answer { status: row.get(1)?, body: row.get(2)? }))
         })
         .optional()
 }
 
 /// A payment by its id.
 pub(crate) fn payment(connection: &Connection, id: &str) -> rusqlite::Result<Option<Payment>> {
-    connection
-        .prepare_cached(PAYMENT_BY_ID)?
-        .query_row([id], read_payment)
-        .optional()
+    connection.prepare_cached(PAYMENT_BY_ID)?.query_row([id], read_payment).optional()
 }
 
 /// A payment by the key that created it.
@@ -49,10 +40,7 @@ pub(crate) fn payment_by_key(
     connection: &Connection,
     key: &str,
 ) -> rusqlite::Result<Option<Payment>> {
-    connection
-        .prepare_cached(PAYMENT_BY_KEY)?
-        .query_row([key], read_payment)
-        .optional()
+    connection.prepare_cached(PAYMENT_BY_KEY)?.query_row([key], read_payment).optional()
 }
 
 /// A payment as callers see it, in JSON.
@@ -74,13 +62,7 @@ pub(crate) fn payment_body(payment: &Payment) -> rusqlite::Result<String> {
 pub(crate) fn refund_body(payment: &Payment, amount: i64) -> rusqlite::Result<String> {
     let (_, refunded) = payment.state.totals();
     let id = format!("ref_{}", Uuid::now_v7().simple());
-    json(&RefundBody {
-        id,
-        payment_id: &payment.id,
-        amount,
-        currency: &payment.currency,
-        refunded,
-    })
+    json(&RefundBody { id, payment_id: &payment.id, amount, currency: &payment.currency, refunded })
 }
 
 fn json(value: &impl Serialize) -> rusqlite::Result<String> {
@@ -114,16 +96,8 @@ fn read_payment(row: &Row<'_>) -> rusqlite::Result<Payment> {
 fn read_state(row: &Row<'_>) -> rusqlite::Result<State> {
     let status: String = row.get(4)?;
     match status.as_str() {
-        "captured" => Ok(State::Captured {
-            captured: row.get(7)?,
-            refunded: row.get(8)?,
-        }),
-        "declined" => Ok(State::Declined(read_name(
-            row,
-            5,
-            &DeclineCode::ALL,
-            DeclineCode::name,
-        )?)),
+        "captured" => Ok(State::Captured { captured: row.get(7)?, refunded: row.get(8)? }),
+        "declined" => Ok(State::Declined(read_name(row, 5, &DeclineCode::ALL, DeclineCode::name)?)),
         _ => read_name(row, 4, &[State::Authorised, State::Cancelled], State::name),
     }
 }
@@ -136,16 +110,13 @@ fn read_name<T: Copy>(
     name: fn(T) -> &'static str,
 ) -> rusqlite::Result<T> {
     let found: String = row.get(column)?;
-    all.iter()
-        .copied()
-        .find(|one| name(*one) == found)
-        .ok_or_else(|| {
-            rusqlite::Error::FromSqlConversionFailure(
-                column,
-                Type::Text,
-                "an unknown name in the ledger".into(),
-            )
-        })
+    all.iter().copied().find(|one| name(*one) == found).ok_or_else(|| {
+        rusqlite::Error::FromSqlConversionFailure(
+            column,
+            Type::Text,
+            "an unknown name in the ledger".into(),
+        )
+    })
 }
 
 /// A payment as callers see it.

@@ -27,23 +27,10 @@ pub(crate) struct Submission {
 /// What a `POST` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Request {
-    Create {
-        amount: i64,
-        currency: String,
-        reference: String,
-        behaviour: Behaviour,
-    },
-    Capture {
-        payment: String,
-        amount: i64,
-    },
-    Cancel {
-        payment: String,
-    },
-    Refund {
-        payment: String,
-        amount: i64,
-    },
+    Create { amount: i64, currency: String, reference: String, behaviour: Behaviour },
+    Capture { payment: String, amount: i64 },
+    Cancel { payment: String },
+    Refund { payment: String, amount: i64 },
 }
 
 /// Why a request is malformed. No message repeats what the caller sent: it may hold a card token.
@@ -54,11 +41,7 @@ pub(crate) enum Malformed {
     #[error(
         "the body must be a JSON object with exactly the fields: {fields} (see line {line}, column {column})"
     )]
-    Body {
-        fields: &'static str,
-        line: usize,
-        column: usize,
-    },
+    Body { fields: &'static str, line: usize, column: usize },
     #[error("the amount must be an integer of minor units from 1 to 1000000000000")]
     Amount,
     #[error("the currency must be three upper-case letters")]
@@ -110,12 +93,8 @@ struct EmptyBody {}
 /// `POST /v1/payments`
 pub(crate) fn create(headers: &HeaderMap, body: &[u8]) -> Result<Submission, Malformed> {
     let key = key(headers)?;
-    let CreateBody {
-        amount,
-        currency,
-        token,
-        reference,
-    } = parse(body, "amount, currency, token, reference")?;
+    let CreateBody { amount, currency, token, reference } =
+        parse(body, "amount, currency, token, reference")?;
     let amount = checked_amount(amount)?;
     if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
         return Err(Malformed::Currency);
@@ -137,12 +116,7 @@ pub(crate) fn create(headers: &HeaderMap, body: &[u8]) -> Result<Submission, Mal
     Ok(Submission {
         key,
         hash,
-        request: Request::Create {
-            amount,
-            currency,
-            reference,
-            behaviour,
-        },
+        request: Request::Create { amount, currency, reference, behaviour },
     })
 }
 
@@ -155,11 +129,7 @@ pub(crate) fn capture(
     let (key, payment) = (key(headers)?, checked_id(payment)?);
     let amount = checked_amount(parse::<AmountBody>(body, "amount")?.amount)?;
     let hash = hash(&[b"capture", payment.as_bytes(), &amount.to_be_bytes()]);
-    Ok(Submission {
-        key,
-        hash,
-        request: Request::Capture { payment, amount },
-    })
+    Ok(Submission { key, hash, request: Request::Capture { payment, amount } })
 }
 
 /// `POST /v1/payments/{id}/cancel`, with `{}` or nothing as its body.
@@ -173,11 +143,7 @@ pub(crate) fn cancel(
         let EmptyBody {} = parse(body, "none")?;
     }
     let hash = hash(&[b"cancel", payment.as_bytes()]);
-    Ok(Submission {
-        key,
-        hash,
-        request: Request::Cancel { payment },
-    })
+    Ok(Submission { key, hash, request: Request::Cancel { payment } })
 }
 
 /// `POST /v1/payments/{id}/refunds`
@@ -189,11 +155,7 @@ pub(crate) fn refund(
     let (key, payment) = (key(headers)?, checked_id(payment)?);
     let amount = checked_amount(parse::<AmountBody>(body, "amount")?.amount)?;
     let hash = hash(&[b"refund", payment.as_bytes(), &amount.to_be_bytes()]);
-    Ok(Submission {
-        key,
-        hash,
-        request: Request::Refund { payment, amount },
-    })
+    Ok(Submission { key, hash, request: Request::Refund { payment, amount } })
 }
 
 /// A body as JSON, or where it stops being what is expected. Serde's own message would repeat values: a token, perhaps.
@@ -222,11 +184,7 @@ pub(crate) fn checked_id(id: String) -> Result<String, Malformed> {
     let plausible = id.len() <= MAX_PAYMENT_ID_CHARS
         && id.starts_with("pay_")
         && id.bytes().all(|b| b.is_ascii_graphic());
-    if plausible {
-        Ok(id)
-    } else {
-        Err(Malformed::PaymentId)
-    }
+    if plausible { Ok(id) } else { Err(Malformed::PaymentId) }
 }
 
 fn key(headers: &HeaderMap) -> Result<String, Malformed> {
@@ -238,11 +196,7 @@ fn key(headers: &HeaderMap) -> Result<String, Malformed> {
 }
 
 fn checked_amount(amount: i64) -> Result<i64, Malformed> {
-    if (1..=MAX_AMOUNT).contains(&amount) {
-        Ok(amount)
-    } else {
-        Err(Malformed::Amount)
-    }
+    if (1..=MAX_AMOUNT).contains(&amount) { Ok(amount) } else { Err(Malformed::Amount) }
 }
 
 /// Each part with its length before it, so that no two requests run into the same bytes.
@@ -282,11 +236,7 @@ mod tests {
             &headers(),
             br#"{"amount":5,"currency":"EUR","token":"tok_slow-2","reference":"a"}"#,
         );
-        let (one, same, other) = (
-            one.expect("valid"),
-            same.expect("valid"),
-            other.expect("valid"),
-        );
+        let (one, same, other) = (one.expect("valid"), same.expect("valid"), other.expect("valid"));
         assert_eq!(one.hash, same.hash);
         assert_ne!(one.hash, other.hash);
     }
@@ -305,9 +255,6 @@ mod tests {
     fn two_keys_are_no_key() {
         let mut twice = headers();
         twice.append("idempotency-key", HeaderValue::from_static("key-2"));
-        assert_eq!(
-            cancel(&twice, "pay_1".to_owned(), b"").expect_err("two keys"),
-            Malformed::Key
-        );
+        assert_eq!(cancel(&twice, "pay_1".to_owned(), b"").expect_err("two keys"), Malformed::Key);
     }
 }

@@ -35,11 +35,9 @@ pub(crate) fn refused(malformed: Malformed) -> Response {
 
 pub(crate) fn not_written(reason: NotWritten) -> Response {
     match reason {
-        NotWritten::Storage => error(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "storage_failed",
-            &reason.to_string(),
-        ),
+        NotWritten::Storage => {
+            error(StatusCode::INTERNAL_SERVER_ERROR, "storage_failed", &reason.to_string())
+        }
         NotWritten::Closed => unavailable("shutting_down", &reason.to_string()),
     }
 }
@@ -50,9 +48,7 @@ pub(crate) fn down() -> Response {
 
 pub(crate) fn unavailable(code: &str, message: &str) -> Response {
     let mut response = error(StatusCode::SERVICE_UNAVAILABLE, code, message);
-    response
-        .headers_mut()
-        .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
@@ -70,10 +66,9 @@ pub(crate) fn json_of(value: &impl Serialize) -> Response {
 pub(crate) fn json(status: StatusCode, body: String) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 

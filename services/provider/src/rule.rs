@@ -80,17 +80,9 @@ pub(crate) enum Refusal {
 
 /// What a new payment becomes, by its token. `tok_down` and the slow ones are approved once they get here.
 pub(crate) fn authorise(amount: i64, behaviour: Behaviour) -> (Effect, OnCapture) {
-    let declined = |code| Effect {
-        after: State::Declined(code),
-        entry: None,
-    };
-    let approved = Effect {
-        after: State::Authorised,
-        entry: Some(Entry {
-            kind: Kind::Authorised,
-            amount,
-        }),
-    };
+    let declined = |code| Effect { after: State::Declined(code), entry: None };
+    let approved =
+        Effect { after: State::Authorised, entry: Some(Entry { kind: Kind::Authorised, amount }) };
     match behaviour {
         Behaviour::Decline => (declined(DeclineCode::CardDeclined), OnCapture::Capture),
         Behaviour::InsufficientFunds => {
@@ -112,21 +104,15 @@ pub(crate) fn capture(payment: &Payment, amount: i64) -> Result<Effect, Refusal>
         State::Captured { .. } => Err(Refusal::Captured),
         State::Cancelled => Err(Refusal::Cancelled),
         State::Declined(_) => Err(Refusal::Declined),
-        State::Authorised if amount != payment.amount => Err(Refusal::AmountMismatch {
-            authorised: payment.amount,
-        }),
+        State::Authorised if amount != payment.amount => {
+            Err(Refusal::AmountMismatch { authorised: payment.amount })
+        }
         State::Authorised if payment.on_capture == OnCapture::Decline => {
             Err(Refusal::CaptureDeclined)
         }
         State::Authorised => Ok(Effect {
-            after: State::Captured {
-                captured: amount,
-                refunded: 0,
-            },
-            entry: Some(Entry {
-                kind: Kind::Captured,
-                amount,
-            }),
+            after: State::Captured { captured: amount, refunded: 0 },
+            entry: Some(Entry { kind: Kind::Captured, amount }),
         }),
     }
 }
@@ -136,16 +122,10 @@ pub(crate) fn cancel(payment: &Payment) -> Result<Effect, Refusal> {
     match payment.state {
         State::Captured { .. } => Err(Refusal::Captured),
         State::Declined(_) => Err(Refusal::Declined),
-        State::Cancelled => Ok(Effect {
-            after: State::Cancelled,
-            entry: None,
-        }),
+        State::Cancelled => Ok(Effect { after: State::Cancelled, entry: None }),
         State::Authorised => Ok(Effect {
             after: State::Cancelled,
-            entry: Some(Entry {
-                kind: Kind::Cancelled,
-                amount: payment.amount,
-            }),
+            entry: Some(Entry { kind: Kind::Cancelled, amount: payment.amount }),
         }),
     }
 }
@@ -159,14 +139,11 @@ pub(crate) fn refund(payment: &Payment, amount: i64) -> Result<Effect, Refusal> 
         State::Captured { captured, refunded } => match refunded.checked_add(amount) {
             Some(refunded) if refunded <= captured => Ok(Effect {
                 after: State::Captured { captured, refunded },
-                entry: Some(Entry {
-                    kind: Kind::Refunded,
-                    amount,
-                }),
+                entry: Some(Entry { kind: Kind::Refunded, amount }),
             }),
-            Some(_) | None => Err(Refusal::RefundExceedsCaptured {
-                refundable: captured - refunded,
-            }),
+            Some(_) | None => {
+                Err(Refusal::RefundExceedsCaptured { refundable: captured - refunded })
+            }
         },
     }
 }
@@ -267,36 +244,18 @@ mod tests {
     #[test]
     fn only_the_whole_amount_is_captured_and_only_once() {
         let authorised = payment(State::Authorised);
-        assert_eq!(
-            capture(&authorised, 99),
-            Err(Refusal::AmountMismatch { authorised: 100 })
-        );
-        assert_eq!(
-            capture(&authorised, 101),
-            Err(Refusal::AmountMismatch { authorised: 100 })
-        );
+        assert_eq!(capture(&authorised, 99), Err(Refusal::AmountMismatch { authorised: 100 }));
+        assert_eq!(capture(&authorised, 101), Err(Refusal::AmountMismatch { authorised: 100 }));
         let effect = capture(&authorised, 100).expect("the whole amount");
-        assert_eq!(
-            effect.after,
-            State::Captured {
-                captured: 100,
-                refunded: 0
-            }
-        );
+        assert_eq!(effect.after, State::Captured { captured: 100, refunded: 0 });
         assert_eq!(capture(&payment(effect.after), 100), Err(Refusal::Captured));
     }
 
     #[test]
     fn a_cancelled_payment_is_never_captured_and_a_captured_one_never_cancelled() {
+        assert_eq!(capture(&payment(State::Cancelled), 100), Err(Refusal::Cancelled));
         assert_eq!(
-            capture(&payment(State::Cancelled), 100),
-            Err(Refusal::Cancelled)
-        );
-        assert_eq!(
-            cancel(&payment(State::Captured {
-                captured: 100,
-                refunded: 100
-            })),
+            cancel(&payment(State::Captured { captured: 100, refunded: 100 })),
             Err(Refusal::Captured)
         );
     }
@@ -305,48 +264,24 @@ mod tests {
     fn cancelling_twice_writes_one_line() {
         let first =
             cancel(&payment(State::Authorised)).expect("an authorised payment can be cancelled");
-        assert_eq!(
-            first.entry,
-            Some(Entry {
-                kind: Kind::Cancelled,
-                amount: 100
-            })
-        );
+        assert_eq!(first.entry, Some(Entry { kind: Kind::Cancelled, amount: 100 }));
         let second = cancel(&payment(first.after)).expect("twice is fine");
-        assert_eq!(
-            second,
-            Effect {
-                after: State::Cancelled,
-                entry: None
-            }
-        );
+        assert_eq!(second, Effect { after: State::Cancelled, entry: None });
     }
 
     #[test]
     fn refunds_add_up_to_what_was_captured_and_no_further() {
-        let captured = payment(State::Captured {
-            captured: 100,
-            refunded: 70,
-        });
+        let captured = payment(State::Captured { captured: 100, refunded: 70 });
         assert_eq!(
             refund(&captured, 30).map(|effect| effect.after),
-            Ok(State::Captured {
-                captured: 100,
-                refunded: 100
-            })
+            Ok(State::Captured { captured: 100, refunded: 100 })
         );
-        assert_eq!(
-            refund(&captured, 31),
-            Err(Refusal::RefundExceedsCaptured { refundable: 30 })
-        );
+        assert_eq!(refund(&captured, 31), Err(Refusal::RefundExceedsCaptured { refundable: 30 }));
         assert_eq!(
             refund(&captured, i64::MAX),
             Err(Refusal::RefundExceedsCaptured { refundable: 30 })
         );
-        assert_eq!(
-            refund(&payment(State::Authorised), 1),
-            Err(Refusal::NotCaptured)
-        );
+        assert_eq!(refund(&payment(State::Authorised), 1), Err(Refusal::NotCaptured));
     }
 
     #[test]

@@ -123,9 +123,7 @@ fn check(connection: &Connection, path: &Path) -> rusqlite::Result<Result<(), Ru
     let tables: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables > 0 && pragma(connection, "application_id")? != APPLICATION_ID {
-        return Ok(Err(RunError::Foreign {
-            path: path.to_owned(),
-        }));
+        return Ok(Err(RunError::Foreign { path: path.to_owned() }));
     }
     let found = pragma(connection, "user_version")?;
     if found > SCHEMA_VERSION {
@@ -151,14 +149,10 @@ fn refused(path: &Path, error: rusqlite::Error) -> RunError {
                 reason: error.to_string(),
             }
         }
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => RunError::Corrupt {
-            path,
-            reason: error.to_string(),
-        },
-        _ => RunError::Database {
-            path,
-            source: Box::new(error),
-        },
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            RunError::Corrupt { path, reason: error.to_string() }
+        }
+        _ => RunError::Database { path, source: Box::new(error) },
     }
 }
 
@@ -197,31 +191,16 @@ mod tests {
             .expect("a newer version");
         drop(connection);
         let error = open(dir.path()).expect_err("too new");
-        assert!(
-            matches!(
-                error,
-                RunError::SchemaTooNew {
-                    found: 2,
-                    supported: 1,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, RunError::SchemaTooNew { found: 2, supported: 1, .. }), "{error}");
     }
 
     #[test]
     fn another_programs_database_is_refused() {
         let dir = tempfile::tempdir().expect("a directory");
         let other = Connection::open(dir.path().join(FILE_NAME)).expect("a database");
-        other
-            .execute_batch("CREATE TABLE notes (text TEXT)")
-            .expect("a table");
+        other.execute_batch("CREATE TABLE notes (text TEXT)").expect("a table");
         drop(other);
-        assert!(matches!(
-            open(dir.path()).expect_err("not ours"),
-            RunError::Foreign { .. }
-        ));
+        assert!(matches!(open(dir.path()).expect_err("not ours"), RunError::Foreign { .. }));
     }
 
     #[test]
@@ -229,11 +208,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         drop(open(dir.path()).expect("a new ledger"));
         let connection = open(dir.path()).expect("the same ledger");
-        assert_eq!(
-            pragma(&connection, "synchronous").expect("a pragma"),
-            2,
-            "FULL"
-        );
+        assert_eq!(pragma(&connection, "synchronous").expect("a pragma"), 2, "FULL");
         let mode: String = connection
             .pragma_query_value(None, "journal_mode", |row| row.get(0))
             .expect("a pragma");

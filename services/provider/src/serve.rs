@@ -46,9 +46,7 @@ async fn open(settings: &Settings) -> Result<(Writer, WriterThread, Reader), Run
         let (writer, thread) = Writer::start(ledger)?;
         Ok((writer, thread, reader))
     });
-    opening
-        .await
-        .map_err(|_| RunError::Writer("could not be started"))?
+    opening.await.map_err(|_| RunError::Writer("could not be started"))?
 }
 
 /// Serves until the shutdown, and then until the last call is answered or time is up.

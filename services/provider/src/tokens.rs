@@ -82,17 +82,8 @@ mod tests {
 
     #[test]
     fn a_suffix_after_a_dot_or_a_dash_makes_a_token_unique_and_changes_nothing() {
-        for token in [
-            "tok_approved",
-            "tok_approved-17",
-            "tok_approved.a.b",
-            "tok_approved-",
-        ] {
-            assert_eq!(
-                CardToken::from(token).behaviour(),
-                Some(Behaviour::Approve),
-                "{token}"
-            );
+        for token in ["tok_approved", "tok_approved-17", "tok_approved.a.b", "tok_approved-"] {
+            assert_eq!(CardToken::from(token).behaviour(), Some(Behaviour::Approve), "{token}");
         }
         assert_eq!(
             CardToken::from("tok_capture_declined-1").behaviour(),
@@ -119,9 +110,6 @@ mod tests {
 
     #[test]
     fn debug_does_not_show_the_token() {
-        assert_eq!(
-            format!("{:?}", CardToken::from("tok_approved-secret")),
-            "CardToken(redacted)"
-        );
+        assert_eq!(format!("{:?}", CardToken::from("tok_approved-secret")), "CardToken(redacted)");
     }
 }

@@ -80,32 +80,15 @@ impl Writer {
             .name("provider-ledger".to_owned())
             .spawn(move || write_until_closed(ledger, messages, &counted, guard))
             .map_err(|_| RunError::Writer("could not be started"))?;
-        let owner = WriterThread {
-            queue: queue.clone(),
-            ended: ended.clone(),
-            thread,
-        };
-        Ok((
-            Self {
-                queue,
-                stats,
-                ended,
-            },
-            owner,
-        ))
+        let owner = WriterThread { queue: queue.clone(), ended: ended.clone(), thread };
+        Ok((Self { queue, stats, ended }, owner))
     }
 
     /// Queues a submission and waits until it is committed. It is committed even if nobody waits any more.
     pub(crate) async fn submit(&self, submission: Submission) -> Result<Outcome, NotWritten> {
         let (outcome, answered) = oneshot::channel();
-        let message = Message::Apply(Write {
-            submission,
-            outcome,
-        });
-        self.queue
-            .send(message)
-            .await
-            .map_err(|_| NotWritten::Closed)?;
+        let message = Message::Apply(Write { submission, outcome });
+        self.queue.send(message).await.map_err(|_| NotWritten::Closed)?;
         answered.await.unwrap_or(Err(NotWritten::Closed))
     }
 
@@ -176,15 +159,11 @@ fn commit(ledger: &mut Ledger, batch: Vec<Write>, stats: &Stats) {
         }
         Err(error) if batch.len() == 1 => {
             tracing::error!(%error, "the ledger could not be written");
-            batch
-                .into_iter()
-                .for_each(|write| write.answer(Err(NotWritten::Storage)));
+            batch.into_iter().for_each(|write| write.answer(Err(NotWritten::Storage)));
         }
         Err(error) => {
             tracing::warn!(%error, members = batch.len(), "a batch could not be written; taking its members one by one");
-            batch
-                .into_iter()
-                .for_each(|write| commit(ledger, vec![write], stats));
+            batch.into_iter().for_each(|write| commit(ledger, vec![write], stats));
         }
     }
 }
@@ -210,8 +189,6 @@ impl Write {
 }
 
 fn now_ms() -> i64 {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }

@@ -62,10 +62,8 @@ pub async fn waiting(url: &str, queue: &str) -> anyhow::Result<u32> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let count = channel
-        .queue_declare(queue.into(), passive, FieldTable::default())
-        .await?
-        .message_count();
+    let count =
+        channel.queue_declare(queue.into(), passive, FieldTable::default()).await?.message_count();
     connection.close(200, "done".into()).await?;
     Ok(count)
 }

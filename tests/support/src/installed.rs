@@ -6,9 +6,7 @@ use anyhow::Context;
 
 /// The folder with the programs of the newest PostgreSQL that is installed.
 pub(crate) fn postgres_programs() -> anyhow::Result<PathBuf> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten();
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let newest = versions
         .filter_map(|entry| {
             let path = entry.ok()?.path();
@@ -25,10 +23,7 @@ pub(crate) fn postgres_programs() -> anyhow::Result<PathBuf> {
          and in PATH): apt-get install postgresql",
     )?;
     let real = initdb.canonicalize()?;
-    Ok(real
-        .parent()
-        .context("a program lies in a folder")?
-        .to_owned())
+    Ok(real.parent().context("a program lies in a folder")?.to_owned())
 }
 
 /// The script that starts RabbitMQ as whoever calls it. The one in /usr/sbin changes the user.
@@ -54,7 +49,5 @@ pub(crate) fn epmd() -> anyhow::Result<PathBuf> {
 
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }

@@ -23,19 +23,15 @@ static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
 /// # Panics
 /// When no port can be had, which means a broken machine.
 pub fn free_port() -> u16 {
-    let folder = std::env::temp_dir().join(format!(
-        "saga-test-ports-{}",
-        rustix::process::getuid().as_raw()
-    ));
+    let folder = std::env::temp_dir()
+        .join(format!("saga-test-ports-{}", rustix::process::getuid().as_raw()));
     fs::create_dir_all(&folder).expect("the temporary folder can be written to");
     for _ in 0..MOST_TRIES {
         let port = PORTS.start + random_below(PORTS.end - PORTS.start);
         let lock = File::create(folder.join(port.to_string()))
             .expect("the folder with the locks of ports can be written to");
         if lock.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            HELD.lock()
-                .expect("nobody panics while holding it")
-                .push(lock);
+            HELD.lock().expect("nobody panics while holding it").push(lock);
             return port;
         }
     }

@@ -47,19 +47,11 @@ impl Postgres {
     pub fn start() -> anyhow::Result<Self> {
         let programs = installed::postgres_programs()?;
         let account = Account::for_postgres()?;
-        let folder = tempfile::Builder::new()
-            .prefix("saga-test-postgres-")
-            .tempdir()?;
+        let folder = tempfile::Builder::new().prefix("saga-test-postgres-").tempdir()?;
         reaper::remove(folder.path())?;
         account.own(folder.path())?;
         let server = Mutex::new(None);
-        let postgres = Self {
-            server,
-            programs,
-            account,
-            port: free_port(),
-            folder,
-        };
+        let postgres = Self { server, programs, account, port: free_port(), folder };
         postgres.make_cluster()?;
         postgres.restart()?;
         Ok(postgres)
@@ -67,10 +59,7 @@ impl Postgres {
 
     /// The URL of a database, for the superuser.
     pub fn url(&self, database: &str) -> String {
-        format!(
-            "postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable",
-            self.port
-        )
+        format!("postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable", self.port)
     }
 
     /// The port, which stays the same over restarts.
@@ -166,27 +155,14 @@ impl Postgres {
 
     fn accepts(&self) -> bool {
         let mut command = self.command("pg_isready");
-        command.args([
-            "-q",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &self.port.to_string(),
-            "-t",
-            "2",
-        ]);
+        command.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-t", "2"]);
         command.status().is_ok_and(|status| status.success())
     }
 
     fn make_cluster(&self) -> anyhow::Result<()> {
         let mut command = self.command("initdb");
         // `--no-sync` is for making the cluster only; the server itself syncs.
-        command.args([
-            "--username=postgres",
-            "--auth=trust",
-            "--encoding=UTF8",
-            "--locale=C",
-        ]);
+        command.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
         command.args(["--no-sync", "--pgdata"]).arg(self.data());
         let output = command.output().context("cannot run initdb")?;
         if !output.status.success() {
@@ -198,10 +174,7 @@ impl Postgres {
     /// A program of the server, under the server's account, untouched by our environment.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
-        command
-            .env_clear()
-            .env("LANG", "C.UTF-8")
-            .env("PATH", "/usr/bin:/bin");
+        command.env_clear().env("LANG", "C.UTF-8").env("PATH", "/usr/bin:/bin");
         command.current_dir(self.folder.path()).stdin(Stdio::null());
         self.account.run(&mut command);
         command
@@ -281,10 +254,7 @@ fn kill_with_children(mut server: OwnedChild) -> anyhow::Result<()> {
         let _ = send(*child, Signal::KILL);
     }
     let gone = poll(CHILDREN_GONE_WITHIN, || {
-        children
-            .iter()
-            .all(|child| parent_of_living(*child).is_none())
-            .then_some(())
+        children.iter().all(|child| parent_of_living(*child).is_none()).then_some(())
     });
     gone.with_context(|| format!("PostgreSQL's processes {children:?} outlive SIGKILL"))
 }

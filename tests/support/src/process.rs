@@ -65,11 +65,7 @@ impl Spawned {
             .stderr(log);
         let child = OwnedChild::spawn(&mut command, LastSignal::Kill)?;
         let pid = child.pid();
-        Ok(Self {
-            child: Mutex::new(child),
-            pid,
-            log_file,
-        })
+        Ok(Self { child: Mutex::new(child), pid, log_file })
     }
 
     /// Its process number.
@@ -147,9 +143,7 @@ impl Terminated {
 pub(crate) fn append_to(file: &Path) -> anyhow::Result<File> {
     let mut options = File::options();
     options.create(true).append(true);
-    options
-        .open(file)
-        .with_context(|| format!("cannot write to {}", file.display()))
+    options.open(file).with_context(|| format!("cannot write to {}", file.display()))
 }
 
 /// The end of a log file, for an error message.

@@ -55,15 +55,9 @@ impl RabbitMq {
     /// Starts a new, empty node and waits until it takes AMQP connections.
     pub fn start() -> anyhow::Result<Self> {
         let script = installed::rabbitmq_server()?;
-        let folder = tempfile::Builder::new()
-            .prefix("saga-test-rabbitmq-")
-            .tempdir()?;
+        let folder = tempfile::Builder::new().prefix("saga-test-rabbitmq-").tempdir()?;
         reaper::remove(folder.path())?;
-        let ports = Ports {
-            amqp: free_port(),
-            distribution: free_port(),
-            epmd: free_port(),
-        };
+        let ports = Ports { amqp: free_port(), distribution: free_port(), epmd: free_port() };
         // The node would start one by itself, which would outlive it and which nobody would own.
         let mut epmd = Command::new(installed::epmd()?);
         epmd.args(["-port", &ports.epmd.to_string(), "-address", "127.0.0.1"])
@@ -72,13 +66,7 @@ impl RabbitMq {
             .stderr(Stdio::null())
             .process_group(0);
         let epmd = OwnedChild::spawn(&mut epmd, LastSignal::Kill)?;
-        let rabbitmq = Self {
-            broker: Mutex::new(None),
-            _epmd: epmd,
-            script,
-            ports,
-            folder,
-        };
+        let rabbitmq = Self { broker: Mutex::new(None), _epmd: epmd, script, ports, folder };
         rabbitmq.write_settings()?;
         rabbitmq.restart()?;
         Ok(rabbitmq)
@@ -194,10 +182,7 @@ impl RabbitMq {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("LANG", "C.UTF-8")
             .env("HOME", folder)
-            .env(
-                "RABBITMQ_NODENAME",
-                format!("saga-test-{}@localhost", self.ports.amqp),
-            )
+            .env("RABBITMQ_NODENAME", format!("saga-test-{}@localhost", self.ports.amqp))
             .env("RABBITMQ_USE_LONGNAME", "false")
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_NODE_PORT", self.ports.amqp.to_string())
@@ -208,10 +193,7 @@ impl RabbitMq {
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", "/dev/null")
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
             .env("RABBITMQ_CONFIG_FILE", self.settings_file())
-            .env(
-                "RABBITMQ_ADVANCED_CONFIG_FILE",
-                folder.join("advanced.config"),
-            )
+            .env("RABBITMQ_ADVANCED_CONFIG_FILE", folder.join("advanced.config"))
             .env("RABBITMQ_GENERATED_CONFIG_DIR", folder.join("generated"))
             .env("ERL_EPMD_PORT", self.ports.epmd.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
@@ -253,17 +235,13 @@ fn handshake(url: &str) -> anyhow::Result<()> {
         connection.close(200, "ready".into()).await
     };
     let on_its_own_thread = || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let bounded = async { tokio::time::timeout(HANDSHAKE_WITHIN, connecting).await };
         Ok(runtime.block_on(bounded)??)
     };
     std::thread::scope(|scope| {
         let thread = scope.spawn(on_its_own_thread);
-        thread
-            .join()
-            .unwrap_or_else(|_| bail!("the thread of the handshake panicked"))
+        thread.join().unwrap_or_else(|_| bail!("the thread of the handshake panicked"))
     })
 }
 

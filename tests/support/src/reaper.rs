@@ -72,8 +72,5 @@ fn start() -> anyhow::Result<ChildStdin> {
         .process_group(0)
         .spawn()
         .context("cannot start /bin/sh")?;
-    child
-        .stdin
-        .take()
-        .context("the reaper has no standard input")
+    child.stdin.take().context("the reaper has no standard input")
 }

@@ -49,8 +49,7 @@ impl Servers {
 
     /// The URL of the database `postgres`, for the superuser. Tests take a [`Self::fresh_database`].
     pub fn postgres_url(&self) -> String {
-        self.try_postgres_url()
-            .unwrap_or_else(|error| give_up(&error))
+        self.try_postgres_url().unwrap_or_else(|error| give_up(&error))
     }
 
     /// The URL of the broker. Tests keep apart by a [`Self::fresh_prefix`].
@@ -75,9 +74,7 @@ impl Servers {
     /// [`Self::postgres_url`], for programs that report the failure themselves.
     pub fn try_postgres_url(&self) -> anyhow::Result<String> {
         let start = Postgres::start;
-        url_of(&self.postgres, POSTGRES_URL_VARIABLE, start, |own| {
-            own.url("postgres")
-        })
+        url_of(&self.postgres, POSTGRES_URL_VARIABLE, start, |own| own.url("postgres"))
     }
 
     /// [`Self::amqp_url`], for programs that report the failure themselves.
@@ -111,22 +108,13 @@ fn url_of<T>(
 fn create_database(postgres: &str, name: &str) -> anyhow::Result<()> {
     let psql = installed::postgres_programs()?.join("psql");
     let output = Command::new(psql)
-        .args([
-            "--no-psqlrc",
-            "--quiet",
-            "--set=ON_ERROR_STOP=1",
-            "--dbname",
-            postgres,
-        ])
+        .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", postgres])
         .args(["--command", &format!("CREATE DATABASE \"{name}\"")])
         .env("PGCONNECT_TIMEOUT", "20")
         .output()
         .context("cannot run psql: apt-get install postgresql")?;
     if !output.status.success() {
-        bail!(
-            "cannot make the database {name}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        bail!("cannot make the database {name}: {}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(())
 }
@@ -138,9 +126,8 @@ fn with_database(url: &str, database: &str) -> String {
         None => (url, String::new()),
     };
     let after_scheme = address.find("://").map_or(0, |at| at + 3);
-    let end_of_host = address[after_scheme..]
-        .find('/')
-        .map_or(address.len(), |at| after_scheme + at);
+    let end_of_host =
+        address[after_scheme..].find('/').map_or(address.len(), |at| after_scheme + at);
     format!("{}/{database}{options}", &address[..end_of_host])
 }
 
@@ -150,19 +137,8 @@ fn unique() -> String {
 
 /// Lower-case letters, digits and `gap` only, and not too long.
 fn plain(hint: &str, gap: char) -> String {
-    let lower = hint
-        .chars()
-        .take(LONGEST_HINT)
-        .map(|letter| letter.to_ascii_lowercase());
-    lower
-        .map(|letter| {
-            if letter.is_ascii_alphanumeric() {
-                letter
-            } else {
-                gap
-            }
-        })
-        .collect()
+    let lower = hint.chars().take(LONGEST_HINT).map(|letter| letter.to_ascii_lowercase());
+    lower.map(|letter| if letter.is_ascii_alphanumeric() { letter } else { gap }).collect()
 }
 
 fn give_up<T>(error: &(impl Display + ?Sized)) -> T {
@@ -176,16 +152,10 @@ mod tests {
     #[test]
     fn another_database_keeps_the_rest_of_the_url() {
         for (url, expected) in [
-            (
-                "postgres://u@h:5/postgres?sslmode=disable",
-                "postgres://u@h:5/new?sslmode=disable",
-            ),
+            ("postgres://u@h:5/postgres?sslmode=disable", "postgres://u@h:5/new?sslmode=disable"),
             ("postgres://u:p@h:5/postgres", "postgres://u:p@h:5/new"),
             ("postgres://u@h", "postgres://u@h/new"),
-            (
-                "postgres://u@h:5?application_name=a/b",
-                "postgres://u@h:5/new?application_name=a/b",
-            ),
+            ("postgres://u@h:5?application_name=a/b", "postgres://u@h:5/new?application_name=a/b"),
         ] {
             assert_eq!(with_database(url, "new"), expected);
         }
@@ -193,10 +163,7 @@ mod tests {
 
     #[test]
     fn a_hint_becomes_a_plain_name() {
-        assert_eq!(
-            plain("Late Action; is refused", '_'),
-            "late_action__is_refused"
-        );
+        assert_eq!(plain("Late Action; is refused", '_'), "late_action__is_refused");
         assert_eq!(plain(&"x".repeat(100), '_').len(), LONGEST_HINT);
     }
 

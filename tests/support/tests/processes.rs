@@ -15,11 +15,7 @@ const SIGKILL: i32 = 9;
 #[test]
 fn output_goes_to_one_log_file_over_restarts() {
     let folder = tempfile::tempdir().expect("a folder");
-    let launch = shell(
-        "greeter",
-        "echo \"out $GREETING\"; echo err >&2",
-        folder.path(),
-    );
+    let launch = shell("greeter", "echo \"out $GREETING\"; echo err >&2", folder.path());
     for _ in 0..2 {
         let spawned = Spawned::start(&launch).expect("it starts");
         let status = spawned.wait(SOON).expect("it can be waited for");
@@ -39,45 +35,27 @@ fn a_process_that_listens_to_sigterm_ends_in_time() {
         folder.path(),
     );
     let spawned = Spawned::start(&launch).expect("it starts");
-    wait_until("the trap", SOON, || {
-        spawned.log().is_ok_and(|log| log.contains("ready"))
-    });
+    wait_until("the trap", SOON, || spawned.log().is_ok_and(|log| log.contains("ready")));
     assert!(spawned.is_running().expect("it can be asked"));
-    assert!(
-        spawned
-            .terminate(SOON)
-            .expect("it is asked to end")
-            .was_clean()
-    );
+    assert!(spawned.terminate(SOON).expect("it is asked to end").was_clean());
     assert!(!spawned.is_running().expect("it can be asked"));
 }
 
 #[test]
 fn a_process_that_ignores_sigterm_is_killed() {
     let folder = tempfile::tempdir().expect("a folder");
-    let launch = shell(
-        "stubborn",
-        "trap '' TERM; echo ready; while :; do sleep 0.05; done",
-        folder.path(),
-    );
+    let launch =
+        shell("stubborn", "trap '' TERM; echo ready; while :; do sleep 0.05; done", folder.path());
     let spawned = Spawned::start(&launch).expect("it starts");
-    wait_until("the trap", SOON, || {
-        spawned.log().is_ok_and(|log| log.contains("ready"))
-    });
-    let ended = spawned
-        .terminate(Duration::from_millis(200))
-        .expect("it is asked to end");
+    wait_until("the trap", SOON, || spawned.log().is_ok_and(|log| log.contains("ready")));
+    let ended = spawned.terminate(Duration::from_millis(200)).expect("it is asked to end");
     assert!(matches!(ended, Terminated::Killed), "{ended:?}");
 }
 
 #[test]
 fn a_paused_process_writes_nothing_until_it_goes_on() {
     let folder = tempfile::tempdir().expect("a folder");
-    let launch = shell(
-        "clock",
-        "while :; do echo tick; sleep 0.01; done",
-        folder.path(),
-    );
+    let launch = shell("clock", "while :; do echo tick; sleep 0.01; done", folder.path());
     let spawned = Spawned::start(&launch).expect("it starts");
     let ticks = || spawned.log().map_or(0, |log| log.lines().count());
     wait_until("a first tick", SOON, || ticks() > 0);
@@ -97,14 +75,8 @@ fn a_paused_process_writes_nothing_until_it_goes_on() {
 fn a_killed_process_is_gone_and_killing_it_again_does_no_harm() {
     let folder = tempfile::tempdir().expect("a folder");
     let spawned = Spawned::start(&shell("victim", "sleep 60", folder.path())).expect("it starts");
-    assert_eq!(
-        spawned.kill9().expect("it is killed").signal(),
-        Some(SIGKILL)
-    );
-    assert_eq!(
-        spawned.kill9().expect("nothing happens").signal(),
-        Some(SIGKILL)
-    );
+    assert_eq!(spawned.kill9().expect("it is killed").signal(), Some(SIGKILL));
+    assert_eq!(spawned.kill9().expect("nothing happens").signal(), Some(SIGKILL));
     assert!(!is_there(spawned.pid()));
 }
 
@@ -135,18 +107,14 @@ fn servers_end_with_a_test_run_that_is_killed() {
     let mut run = command.spawn().expect("it starts");
     let output = run.stdout.take().expect("it is piped");
     let mut line = String::new();
-    BufReader::new(output)
-        .read_line(&mut line)
-        .expect("it prints");
+    BufReader::new(output).read_line(&mut line).expect("it prints");
     let ports: Vec<u16> = line.split_whitespace().map(port_of).collect();
     assert_eq!(ports.len(), 2, "{line}");
     assert!(ports.iter().all(|port| accepts(*port)), "{line}");
 
     run.kill().expect("it is killed");
     run.wait().expect("it is gone");
-    wait_until("its servers to end", SOON, || {
-        ports.iter().all(|port| !accepts(*port))
-    });
+    wait_until("its servers to end", SOON, || ports.iter().all(|port| !accepts(*port)));
 }
 
 #[test]
@@ -165,9 +133,7 @@ fn the_exit_code_of_the_command_is_passed_on() {
 fn with_servers(script: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_with-servers"));
     command.args(["sh", "-c", script]);
-    command
-        .env_remove("SAGA_TEST_POSTGRES_URL")
-        .env_remove("SAGA_TEST_AMQP_URL");
+    command.env_remove("SAGA_TEST_POSTGRES_URL").env_remove("SAGA_TEST_AMQP_URL");
     command
 }
 

@@ -22,19 +22,13 @@ const PERSISTENT: u8 = 2;
 fn postgres_keeps_what_was_committed_before_a_kill() {
     let postgres = Postgres::start().expect("PostgreSQL starts");
     let url = postgres.url("postgres");
-    sql(
-        &url,
-        "CREATE TABLE kept (n int); INSERT INTO kept SELECT generate_series(1, 1000)",
-    );
+    sql(&url, "CREATE TABLE kept (n int); INSERT INTO kept SELECT generate_series(1, 1000)");
     let first = postgres.pid().expect("it runs");
 
     for _ in 0..3 {
         postgres.kill9().expect("it can be killed");
         assert_eq!(postgres.pid(), None);
-        assert!(
-            !psql(&url, "SELECT 1").status.success(),
-            "a killed server answers nobody"
-        );
+        assert!(!psql(&url, "SELECT 1").status.success(), "a killed server answers nobody");
         postgres.restart().expect("it starts again");
         assert_eq!(postgres.url("postgres"), url);
         assert_eq!(sql(&url, "SELECT count(*) FROM kept"), "1000");
@@ -59,10 +53,7 @@ fn postgres_can_be_killed_while_sessions_are_busy() {
     postgres.kill9().expect("it can be killed");
     for session in sessions {
         let output = session.join().expect("the thread ran psql");
-        assert!(
-            !output.status.success(),
-            "a session of a killed server fails"
-        );
+        assert!(!output.status.success(), "a session of a killed server fails");
     }
 
     postgres.restart().expect("it starts again");
@@ -94,10 +85,7 @@ async fn rabbitmq_keeps_a_confirmed_message_over_a_kill_and_over_a_stop() {
 
     rabbitmq.kill9().expect("it can be killed");
     assert_eq!(rabbitmq.pid(), None);
-    assert!(
-        !Path::new(&format!("/proc/{first}")).exists(),
-        "the broker itself was killed"
-    );
+    assert!(!Path::new(&format!("/proc/{first}")).exists(), "the broker itself was killed");
     rabbitmq.restart().expect("it starts again");
     assert_ne!(rabbitmq.pid().expect("it runs"), first);
     assert_eq!(take(&url, "kept").await, b"before the kill");
@@ -134,22 +122,13 @@ fn fresh_databases_are_empty_and_apart() {
 async fn publish(url: &str, queue: &str, payload: &[u8]) {
     let connection = connect(url).await;
     let channel = connection.create_channel().await.expect("a channel opens");
-    channel
-        .confirm_select(ConfirmSelectOptions::default())
-        .await
-        .expect("confirms are on");
-    let durable = QueueDeclareOptions {
-        durable: true,
-        ..QueueDeclareOptions::default()
-    };
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms are on");
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     channel
         .queue_declare(queue.into(), durable, FieldTable::default())
         .await
         .expect("the queue is declared");
-    let mandatory = BasicPublishOptions {
-        mandatory: true,
-        ..BasicPublishOptions::default()
-    };
+    let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
     let confirmation = channel
         .basic_publish("".into(), queue.into(), mandatory, payload, properties)
@@ -157,14 +136,8 @@ async fn publish(url: &str, queue: &str, payload: &[u8]) {
         .expect("it is sent")
         .await
         .expect("it is answered");
-    assert!(
-        matches!(confirmation, lapin::Confirmation::Ack(None)),
-        "{confirmation:?}"
-    );
-    connection
-        .close(200, "done".into())
-        .await
-        .expect("it closes");
+    assert!(matches!(confirmation, lapin::Confirmation::Ack(None)), "{confirmation:?}");
+    connection.close(200, "done".into()).await.expect("it closes");
 }
 
 /// Takes one message off a queue.
@@ -185,46 +158,24 @@ async fn take(url: &str, queue: &str) -> Vec<u8> {
         .expect("a message arrives in time")
         .expect("the consumer lives")
         .expect("the delivery is whole");
-    delivery
-        .ack(BasicAckOptions::default())
-        .await
-        .expect("it is acknowledged");
-    connection
-        .close(200, "done".into())
-        .await
-        .expect("it closes");
+    delivery.ack(BasicAckOptions::default()).await.expect("it is acknowledged");
+    connection.close(200, "done".into()).await.expect("it closes");
     delivery.data
 }
 
 async fn connect(url: &str) -> Connection {
-    Connection::connect(url, ConnectionProperties::default())
-        .await
-        .expect("the broker accepts")
+    Connection::connect(url, ConnectionProperties::default()).await.expect("the broker accepts")
 }
 
 fn sql(url: &str, statement: &str) -> String {
     let output = psql(url, statement);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 fn psql(url: &str, statement: &str) -> Output {
     Command::new("psql")
-        .args([
-            "-X",
-            "-q",
-            "-At",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-d",
-            url,
-            "-c",
-            statement,
-        ])
+        .args(["-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", statement])
         .env("PGCONNECT_TIMEOUT", "10")
         .output()
         .expect("psql is installed")

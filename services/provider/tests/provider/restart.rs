@@ -34,14 +34,8 @@ async fn a_restart_keeps_payments_answers_and_totals() {
     assert_eq!(again.body, created.body);
     assert_eq!(provider.capture(&id, "capture").await.body, captured.body);
     let now = provider.get(&format!("/v1/payments/{id}")).await;
-    assert_eq!(
-        (&now.body["captured"], &now.body["refunded"]),
-        (&json!(1_000), &json!(400))
-    );
-    assert_eq!(
-        provider.refund(&id, "refund-2", 601).await.code(),
-        "refund_exceeds_captured"
-    );
+    assert_eq!((&now.body["captured"], &now.body["refunded"]), (&json!(1_000), &json!(400)));
+    assert_eq!(provider.refund(&id, "refund-2", 601).await.code(), "refund_exceeds_captured");
     provider.stop().await;
 }
 
@@ -98,17 +92,11 @@ async fn everything_that_was_answered_survives_kill_9() {
     while let Some(caller) = callers.join_next().await {
         answered.extend(caller.expect("no panic"));
     }
-    assert!(
-        loaded.is_ok(),
-        "it was to be killed under load, but answered only {}",
-        answered.len()
-    );
+    assert!(loaded.is_ok(), "it was to be killed under load, but answered only {}", answered.len());
 
     let provider = Provider::start(dir.path()).await;
     for (key, id) in answered {
-        let found = provider
-            .get(&format!("/v1/payments?idempotency_key={key}"))
-            .await;
+        let found = provider.get(&format!("/v1/payments?idempotency_key={key}")).await;
         assert_eq!(found.body["payments"][0]["id"], json!(id), "{key}");
     }
     provider.stop().await;
@@ -131,9 +119,7 @@ async fn child_address(dir: &Path) -> String {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), told)
-        .await
-        .expect("the child starts")
+    tokio::time::timeout(Duration::from_secs(20), told).await.expect("the child starts")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,12 +143,8 @@ async fn a_provider_that_cannot_open_its_ledger_says_what_to_do() {
     let dir = dir();
     std::fs::write(dir.path().join("provider.sqlite"), "garbage ".repeat(1_000)).expect("written");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let ended = saga_provider::run(
-        Settings::new(dir.path()),
-        listener,
-        CancellationToken::new(),
-    )
-    .await;
+    let ended =
+        saga_provider::run(Settings::new(dir.path()), listener, CancellationToken::new()).await;
     let error = ended.expect_err("garbage is no ledger");
     assert!(
         matches!(error, RunError::Corrupt { .. }) && error.to_string().contains("move it away"),

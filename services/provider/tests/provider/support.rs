@@ -40,20 +40,13 @@ impl Provider {
         let address = listener.local_addr().expect("an address");
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(saga_provider::run(settings, listener, shutdown.clone()));
-        Self {
-            address,
-            client: client(PATIENCE),
-            shutdown,
-            running,
-        }
+        Self { address, client: client(PATIENCE), shutdown, running }
     }
 
     /// Ends the provider and waits until its file is closed.
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
-        let ended = tokio::time::timeout(PATIENCE, self.running)
-            .await
-            .expect("it ends in time");
+        let ended = tokio::time::timeout(PATIENCE, self.running).await.expect("it ends in time");
         ended.expect("no panic").expect("a clean end");
     }
 
@@ -67,11 +60,7 @@ impl Provider {
         key: &str,
         body: &Value,
     ) -> Result<Reply, reqwest::Error> {
-        let request = self
-            .client
-            .post(self.url(path))
-            .header("Idempotency-Key", key)
-            .json(body);
+        let request = self.client.post(self.url(path)).header("Idempotency-Key", key).json(body);
         reply(request.send().await?).await
     }
 
@@ -80,15 +69,9 @@ impl Provider {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
-        reply(
-            self.client
-                .get(self.url(path))
-                .send()
-                .await
-                .expect("an answer"),
-        )
-        .await
-        .expect("a whole answer")
+        reply(self.client.get(self.url(path)).send().await.expect("an answer"))
+            .await
+            .expect("a whole answer")
     }
 
     /// Creates a payment of 1,000 EUR cents.
@@ -102,34 +85,21 @@ impl Provider {
     }
 
     pub(crate) async fn capture(&self, id: &str, key: &str) -> Reply {
-        self.post(
-            &format!("/v1/payments/{id}/capture"),
-            key,
-            json!({ "amount": 1_000 }),
-        )
-        .await
+        self.post(&format!("/v1/payments/{id}/capture"), key, json!({ "amount": 1_000 })).await
     }
 
     pub(crate) async fn cancel(&self, id: &str, key: &str) -> Reply {
-        self.post(&format!("/v1/payments/{id}/cancel"), key, json!({}))
-            .await
+        self.post(&format!("/v1/payments/{id}/cancel"), key, json!({})).await
     }
 
     pub(crate) async fn refund(&self, id: &str, key: &str, amount: i64) -> Reply {
-        self.post(
-            &format!("/v1/payments/{id}/refunds"),
-            key,
-            json!({ "amount": amount }),
-        )
-        .await
+        self.post(&format!("/v1/payments/{id}/refunds"), key, json!({ "amount": amount })).await
     }
 }
 
 impl Reply {
     pub(crate) fn code(&self) -> &str {
-        self.body["error"]["code"]
-            .as_str()
-            .unwrap_or("no error code")
+        self.body["error"]["code"].as_str().unwrap_or("no error code")
     }
 }
 
@@ -138,10 +108,7 @@ pub(crate) fn dir() -> TempDir {
 }
 
 pub(crate) fn client(timeout: Duration) -> Client {
-    Client::builder()
-        .timeout(timeout)
-        .build()
-        .expect("a client")
+    Client::builder().timeout(timeout).build().expect("a client")
 }
 
 pub(crate) fn payment(token: &str) -> Value {
@@ -154,22 +121,14 @@ pub(crate) fn id(reply: &Reply) -> String {
 
 pub(crate) async fn reply(response: reqwest::Response) -> Result<Reply, reqwest::Error> {
     let status = response.status();
-    let replayed = response
-        .headers()
-        .get("idempotent-replayed")
-        .is_some_and(|value| value == "true");
-    Ok(Reply {
-        status,
-        replayed,
-        body: response.json().await?,
-    })
+    let replayed =
+        response.headers().get("idempotent-replayed").is_some_and(|value| value == "true");
+    Ok(Reply { status, replayed, body: response.json().await? })
 }
 
 /// One number out of the ledger, as an auditor would ask for it.
 pub(crate) fn number(dir: &Path, sql: &str) -> i64 {
     let connection =
         rusqlite::Connection::open(dir.join("provider.sqlite")).expect("the ledger's file");
-    connection
-        .query_row(sql, [], |row| row.get(0))
-        .expect("a number")
+    connection.query_row(sql, [], |row| row.get(0)).expect("a number")
 }

@@ -27,18 +27,14 @@ fn main() {
         say("usage: with-servers COMMAND ARGUMENT…");
         exit(EXIT_USAGE);
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build();
-    let outcome = runtime
-        .context("cannot start the runtime")
-        .and_then(|runtime| {
-            let outcome = runtime.block_on(run(program, arguments.collect()));
-            // Not waiting for servers that are still starting when a signal came.
-            runtime.shutdown_background();
-            outcome
-        });
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let outcome = runtime.context("cannot start the runtime").and_then(|runtime| {
+        let outcome = runtime.block_on(run(program, arguments.collect()));
+        // Not waiting for servers that are still starting when a signal came.
+        runtime.shutdown_background();
+        outcome
+    });
     // The servers live in a static: the reaper ends them when this process does.
     match outcome {
         Ok(code) => exit(code),
@@ -94,10 +90,7 @@ async fn end(child: &mut Child, first: Option<Signal>) -> anyhow::Result<ExitSta
 
 fn tell(child: &Child, signal: Signal) -> anyhow::Result<()> {
     // Without a number it has ended already.
-    let Some(pid) = child
-        .id()
-        .and_then(|pid| i32::try_from(pid).ok())
-        .and_then(Pid::from_raw)
+    let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw)
     else {
         return Ok(());
     };
