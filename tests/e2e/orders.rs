@@ -67,11 +67,11 @@ async fn a_thousand_orders_end_as_they_must() -> anyhow::Result<()> {
 }
 
 async fn thousand(system: &System) -> anyhow::Result<()> {
+    let consumer = crate::python::EventConsumer::start(system)?;
     system.stock("teapot", 100_000).await?;
     system.stock("cup", 100_000).await?;
     system.stock("rare", 1).await?;
     take_the_only_rare_one(system).await?;
-    let consumer = crate::python::EventConsumer::start(system)?;
     let load = Load {
         orders: 1_000,
         clients: 64,
