@@ -46,7 +46,7 @@ async fn commands(system: &System) -> anyhow::Result<()> {
     let watched = system.run(&["watch", &order]).await?;
     ensure!(watched.lines().count() >= 7, "{watched}");
     let saga = system.run(&["saga", &order]).await?;
-    ensure!(saga.contains("reserve-stock") && saga.contains("completed"), "{saga}");
+    ensure!(saga.contains("reserve-stock") && saga.to_lowercase().contains("completed"), "{saga}");
     let sagas = system.run(&["sagas"]).await?;
     ensure!(sagas.contains(&order), "{sagas}");
 

@@ -80,9 +80,7 @@ async fn python_clients_place_watch_and_follow_orders() -> anyhow::Result<()> {
         tokio::task::block_in_place(|| python("place_order.py", &arguments.map(str::to_owned)))
     };
     let mut all = Vec::new();
-    for (token, status) in
-        [("tok_approved", "ORDER_STATUS_CONFIRMED"), ("tok_declined", "ORDER_STATUS_REJECTED")]
-    {
+    for (token, status) in [("tok_approved", "CONFIRMED"), ("tok_declined", "REJECTED")] {
         let placed = place(token, "5")?;
         let orders = placed["orders"].as_array().context("no orders")?;
         ensure!(orders.len() == 5, "{placed}");

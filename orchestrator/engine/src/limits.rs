@@ -45,3 +45,7 @@ pub const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long stopping waits for what has been begun.
 pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// Commands of new sagas that may wait for the broker. Beyond this they are left
+/// to their sagas' `wake_at`, so that memory stays bounded while it is away.
+pub const MAX_WAITING_COMMANDS: usize = 4_096;

@@ -24,6 +24,13 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+            && self.others.is_empty()
+            && self.changed.is_empty()
+            && self.acks.is_empty()
+    }
+
     /// The messages: one parcel, or few, a participant.
     fn messages(&mut self) -> Vec<Message> {
         let now = self.now.unwrap_or(Timestamp(0));

@@ -110,9 +110,16 @@ pub(crate) async fn carry_out<S: SagaStore>(
     to_confirm: mpsc::Sender<Outgoing>,
 ) {
     let mut batch = Vec::new();
+    let mut waiting = Outgoing::default();
     loop {
         let stopping = tokio::select! {
             () = shared.shutdown.cancelled() => true,
+            place = to_confirm.reserve(), if !waiting.is_empty() => {
+                if let Ok(place) = place {
+                    place.send(std::mem::take(&mut waiting));
+                }
+                continue;
+            }
             count = requests.recv_many(&mut batch, limits::MAX_BATCH) => count == 0,
         };
         if stopping {
@@ -129,19 +136,20 @@ pub(crate) async fn carry_out<S: SagaStore>(
                 Request::Input(id, input, answer) => inputs.push((id, input, answer)),
             }
         }
-        let mut outgoing = Outgoing::default();
         if !places.is_empty() {
             histogram!("saga_admission_batch").record(places.len() as f64);
-            place(&shared, places, &mut outgoing).await;
+            place(&shared, places, &mut waiting).await;
         }
         if !inputs.is_empty() {
-            answer_inputs(&shared, inputs, &mut outgoing).await;
+            answer_inputs(&shared, inputs, &mut waiting).await;
         }
-        // While the broker is away orders are still accepted: what cannot be
-        // published now is derived again when its saga wakes.
-        if let Err(mpsc::error::TrySendError::Full(outgoing)) = to_confirm.try_send(outgoing) {
-            counter!("saga_publishing_left_to_wake_total")
-                .increment(outgoing.commands.len() as u64);
+        if let Ok(place) = to_confirm.try_reserve() {
+            place.send(std::mem::take(&mut waiting));
+        } else if waiting.commands.len() > limits::MAX_WAITING_COMMANDS {
+            // While the broker is away orders are still accepted: what cannot be
+            // published now is derived again when its saga wakes.
+            counter!("saga_publishing_left_to_wake_total").increment(waiting.commands.len() as u64);
+            waiting = Outgoing::default();
         }
         if stopping {
             return;
