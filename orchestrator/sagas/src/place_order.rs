@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 /// What an order's saga remembers. The saga's id is the order's id.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct PlaceOrder {
+    /// Whose request it was.
+    pub caller: String,
     /// Who orders.
     pub customer: String,
     /// What is ordered.
@@ -47,6 +49,7 @@ impl Saga for PlaceOrder {
                 step("create-order", |s: &Self| CreateOrder {
                     customer: s.customer.clone(),
                     lines: s.lines.clone(),
+                    caller: s.caller.clone(),
                 })
                 .compensate(|_, cause| reject(cause)),
             )

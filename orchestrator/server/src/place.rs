@@ -89,6 +89,7 @@ impl<R: SagaReads> Front<R> {
             saga: id,
         };
         let data = PlaceOrder {
+            caller: caller.as_str().to_owned(),
             customer: order.customer,
             lines: order.lines,
             payment_token: order.payment_token,

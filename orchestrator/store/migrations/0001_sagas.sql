@@ -32,6 +32,8 @@ CREATE INDEX sagas_stuck ON sagas (id) WHERE state = 5;
 CREATE TABLE saga_history (
     saga_id uuid NOT NULL,
     version bigint NOT NULL,
+    -- Whose saga it is.
+    caller  text NOT NULL,
     at      timestamptz NOT NULL,
     -- The state that it led to, as in sagas.
     state   smallint NOT NULL,

@@ -247,6 +247,7 @@ struct Columns {
 struct HistoryColumns {
     ids: Vec<Uuid>,
     versions: Vec<i64>,
+    callers: Vec<String>,
     at: Vec<chrono::DateTime<chrono::Utc>>,
     states: Vec<i16>,
     entries: Vec<String>,
@@ -267,6 +268,7 @@ impl Columns {
             for transition in history {
                 columns.history.ids.push(saga.id.0);
                 columns.history.versions.push(bigint(transition.version));
+                columns.history.callers.push(saga.caller.clone());
                 columns.history.at.push(datetime(transition.at));
                 columns.history.states.push(transition.state.code());
                 columns.history.entries.push(row::entry(transition)?);
@@ -300,9 +302,9 @@ async fn insert(tx: &mut Transaction<'static, Postgres>, writes: &[Write]) -> Re
                    AS u (id, definition, definition_version, caller, state, version, progress,
                          data, traceparent, started_at, deadline, wake_at)
            )
-           INSERT INTO saga_history (saga_id, version, at, state, entry)
-           SELECT * FROM UNNEST($14::uuid[], $15::bigint[], $16::timestamptz[], $17::smallint[],
-               $18::text[])"#,
+           INSERT INTO saga_history (saga_id, version, caller, at, state, entry)
+           SELECT * FROM UNNEST($14::uuid[], $15::bigint[], $16::text[], $17::timestamptz[],
+               $18::smallint[], $19::text[])"#,
         FORMAT,
         &c.ids,
         &definitions,
@@ -318,6 +320,7 @@ async fn insert(tx: &mut Transaction<'static, Postgres>, writes: &[Write]) -> Re
         &c.wake_at as &[Option<chrono::DateTime<chrono::Utc>>],
         &c.history.ids,
         &c.history.versions,
+        &c.history.callers,
         &c.history.at,
         &c.history.states,
         &c.history.entries,
@@ -346,9 +349,9 @@ async fn update(tx: &mut Transaction<'static, Postgres>, writes: &[Write]) -> Re
                WHERE sagas.id = u.id AND sagas.version = u.before
                RETURNING sagas.id
            ), told AS (
-               INSERT INTO saga_history (saga_id, version, at, state, entry)
-               SELECT * FROM UNNEST($9::uuid[], $10::bigint[], $11::timestamptz[],
-                   $12::smallint[], $13::text[])
+               INSERT INTO saga_history (saga_id, version, caller, at, state, entry)
+               SELECT * FROM UNNEST($9::uuid[], $10::bigint[], $11::text[], $12::timestamptz[],
+                   $13::smallint[], $14::text[])
            )
            SELECT count(*) AS "count!" FROM changed"#,
         &c.ids,
@@ -361,6 +364,7 @@ async fn update(tx: &mut Transaction<'static, Postgres>, writes: &[Write]) -> Re
         &c.ended,
         &c.history.ids,
         &c.history.versions,
+        &c.history.callers,
         &c.history.at,
         &c.history.states,
         &c.history.entries,

@@ -3,8 +3,8 @@
 CREATE TABLE orders (
     order_id    uuid PRIMARY KEY,
     customer    text NOT NULL,
-    -- Whose request it was. Commands do not say so yet.
-    caller      text NOT NULL DEFAULT 'anonymous',
+    -- Whose request it was.
+    caller      text NOT NULL,
     -- As in the contract: 1 pending, 2 confirmed, 3 rejected, 4 cancelled.
     status      smallint NOT NULL DEFAULT 1 CHECK (status BETWEEN 1 AND 4),
     -- Why it was rejected or cancelled.

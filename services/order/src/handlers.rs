@@ -39,6 +39,7 @@ impl<T: Orders> Handle<CreateOrder, T> for OrderBook {
             .filter(|(_, verdict)| verdict.is_ok())
             .map(|(asked, _)| NewOrder {
                 id: asked.saga,
+                caller: &asked.command.caller,
                 customer: &asked.command.customer,
                 lines: &asked.command.lines,
             })
@@ -57,7 +58,7 @@ impl<T: Orders> Handle<CreateOrder, T> for OrderBook {
     }
 
     fn event(&self, asked: &Asked<CreateOrder>, answer: &Answer<OrderCreated>) -> Option<Event> {
-        let CreateOrder { customer, lines } = asked.command.clone();
+        let CreateOrder { customer, lines, .. } = asked.command.clone();
         let order_id = asked.saga.to_string();
         done(answer, || Event::of(&OrderPlaced { order_id, customer, lines }))
     }

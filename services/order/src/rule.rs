@@ -71,7 +71,10 @@ pub struct Reason {
 /// # Errors
 /// A refusal: there will be no such order.
 pub fn create(command: &CreateOrder) -> Result<(), Refusal> {
-    let CreateOrder { customer, lines } = command;
+    let CreateOrder { customer, lines, caller } = command;
+    if caller.is_empty() || caller.contains('\0') {
+        return Err(Refusal::new("INVALID_CALLER", "the order does not say whose request it was"));
+    }
     if customer.is_empty()
         || customer.chars().count() > MAX_CUSTOMER_CHARS
         || customer.contains('\0')

@@ -36,6 +36,8 @@ pub trait Orders: Send {
 pub struct NewOrder<'a> {
     /// Its saga's id.
     pub id: SagaId,
+    /// Whose request it was.
+    pub caller: &'a str,
     /// Who ordered.
     pub customer: &'a str,
     /// What was ordered.

@@ -100,6 +100,7 @@ impl Saga for Forgetful {
                 step("create-order", |s: &Self| CreateOrder {
                     customer: s.customer.clone(),
                     lines: Vec::new(),
+                    caller: String::new(),
                 })
                 .compensate(|_, _| RejectOrder::default()),
             )

@@ -72,6 +72,7 @@ impl Run {
 /// What Ann orders.
 pub(crate) fn order() -> PlaceOrder {
     PlaceOrder {
+        caller: "ann".into(),
         customer: "ann".into(),
         lines: vec![Line { sku: "teapot".into(), quantity: 2 }],
         payment_token: "tok_visa".into(),

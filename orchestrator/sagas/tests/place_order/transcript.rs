@@ -19,20 +19,20 @@ fn an_order_that_goes_well() {
     check(
         &run,
         expect![[r#"
-        1 create-order/action -> order
-           saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}]}
-        2 reserve-stock/action -> inventory
-           saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
-        3 authorise-payment/action -> payment
-           saga.payment.v1.AuthorisePayment {"amount":{"minorUnits":"2500","currency":"EUR"},"paymentToken":"tok_visa"}
-        4 capture-payment/action -> payment
-           saga.payment.v1.CapturePayment {}
-        5 commit-stock/action -> inventory
-           saga.inventory.v1.CommitStock {}
-        6 confirm-order/action -> order
-           saga.order.v1.ConfirmOrder {"lines":[{"sku":"teapot","quantity":"2","unitPrice":{"minorUnits":"1250","currency":"EUR"}}],"total":{"minorUnits":"2500","currency":"EUR"}}
-        completed
-    "#]],
+            1 create-order/action -> order
+               saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}
+            2 reserve-stock/action -> inventory
+               saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
+            3 authorise-payment/action -> payment
+               saga.payment.v1.AuthorisePayment {"amount":{"minorUnits":"2500","currency":"EUR"},"paymentToken":"tok_visa"}
+            4 capture-payment/action -> payment
+               saga.payment.v1.CapturePayment {}
+            5 commit-stock/action -> inventory
+               saga.inventory.v1.CommitStock {}
+            6 confirm-order/action -> order
+               saga.order.v1.ConfirmOrder {"lines":[{"sku":"teapot","quantity":"2","unitPrice":{"minorUnits":"1250","currency":"EUR"}}],"total":{"minorUnits":"2500","currency":"EUR"}}
+            completed
+        "#]],
     );
 }
 
@@ -45,18 +45,18 @@ fn a_declined_card_releases_the_stock_and_rejects_the_order() {
     check(
         &run,
         expect![[r#"
-        1 create-order/action -> order
-           saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}]}
-        2 reserve-stock/action -> inventory
-           saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
-        3 authorise-payment/action -> payment
-           saga.payment.v1.AuthorisePayment {"amount":{"minorUnits":"2500","currency":"EUR"},"paymentToken":"tok_visa"}
-        11 reserve-stock/compensation -> inventory
-           saga.inventory.v1.ReleaseStock {}
-        12 create-order/compensation -> order
-           saga.order.v1.RejectOrder {"reasonCode":"CARD_DECLINED","reason":"the card was declined"}
-        compensated
-    "#]],
+            1 create-order/action -> order
+               saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}
+            2 reserve-stock/action -> inventory
+               saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
+            3 authorise-payment/action -> payment
+               saga.payment.v1.AuthorisePayment {"amount":{"minorUnits":"2500","currency":"EUR"},"paymentToken":"tok_visa"}
+            11 reserve-stock/compensation -> inventory
+               saga.inventory.v1.ReleaseStock {}
+            12 create-order/compensation -> order
+               saga.order.v1.RejectOrder {"reasonCode":"CARD_DECLINED","reason":"the card was declined"}
+            compensated
+        "#]],
     );
 }
 
@@ -68,14 +68,14 @@ fn out_of_stock_rejects_the_order() {
     check(
         &run,
         expect![[r#"
-        1 create-order/action -> order
-           saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}]}
-        2 reserve-stock/action -> inventory
-           saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
-        12 create-order/compensation -> order
-           saga.order.v1.RejectOrder {"reasonCode":"OUT_OF_STOCK","reason":"1 of 2 teapot"}
-        compensated
-    "#]],
+            1 create-order/action -> order
+               saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}
+            2 reserve-stock/action -> inventory
+               saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
+            12 create-order/compensation -> order
+               saga.order.v1.RejectOrder {"reasonCode":"OUT_OF_STOCK","reason":"1 of 2 teapot"}
+            compensated
+        "#]],
     );
 }
 
@@ -89,20 +89,20 @@ fn a_cancelled_order_is_told_as_cancelled_in_the_clients_words() {
     check(
         &run,
         expect![[r#"
-        1 create-order/action -> order
-           saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}]}
-        2 reserve-stock/action -> inventory
-           saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
-        3 authorise-payment/action -> payment
-           saga.payment.v1.AuthorisePayment {"amount":{"minorUnits":"2500","currency":"EUR"},"paymentToken":"tok_visa"}
-        10 authorise-payment/compensation -> payment
-           saga.payment.v1.VoidAuthorisation {}
-        11 reserve-stock/compensation -> inventory
-           saga.inventory.v1.ReleaseStock {}
-        12 create-order/compensation -> order
-           saga.order.v1.RejectOrder {"reasonCode":"CANCELLED","reason":"found it cheaper","cancelled":true}
-        compensated
-    "#]],
+            1 create-order/action -> order
+               saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}
+            2 reserve-stock/action -> inventory
+               saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
+            3 authorise-payment/action -> payment
+               saga.payment.v1.AuthorisePayment {"amount":{"minorUnits":"2500","currency":"EUR"},"paymentToken":"tok_visa"}
+            10 authorise-payment/compensation -> payment
+               saga.payment.v1.VoidAuthorisation {}
+            11 reserve-stock/compensation -> inventory
+               saga.inventory.v1.ReleaseStock {}
+            12 create-order/compensation -> order
+               saga.order.v1.RejectOrder {"reasonCode":"CANCELLED","reason":"found it cheaper","cancelled":true}
+            compensated
+        "#]],
     );
 }
 
@@ -117,22 +117,22 @@ fn a_cancel_during_the_capture_counts_when_the_capture_is_refused() {
     check(
         &run,
         expect![[r#"
-        1 create-order/action -> order
-           saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}]}
-        2 reserve-stock/action -> inventory
-           saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
-        3 authorise-payment/action -> payment
-           saga.payment.v1.AuthorisePayment {"amount":{"minorUnits":"2500","currency":"EUR"},"paymentToken":"tok_visa"}
-        4 capture-payment/action -> payment
-           saga.payment.v1.CapturePayment {}
-        10 authorise-payment/compensation -> payment
-           saga.payment.v1.VoidAuthorisation {}
-        11 reserve-stock/compensation -> inventory
-           saga.inventory.v1.ReleaseStock {}
-        12 create-order/compensation -> order
-           saga.order.v1.RejectOrder {"reasonCode":"CANCELLED","reason":"found it cheaper","cancelled":true}
-        compensated
-    "#]],
+            1 create-order/action -> order
+               saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}
+            2 reserve-stock/action -> inventory
+               saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
+            3 authorise-payment/action -> payment
+               saga.payment.v1.AuthorisePayment {"amount":{"minorUnits":"2500","currency":"EUR"},"paymentToken":"tok_visa"}
+            4 capture-payment/action -> payment
+               saga.payment.v1.CapturePayment {}
+            10 authorise-payment/compensation -> payment
+               saga.payment.v1.VoidAuthorisation {}
+            11 reserve-stock/compensation -> inventory
+               saga.inventory.v1.ReleaseStock {}
+            12 create-order/compensation -> order
+               saga.order.v1.RejectOrder {"reasonCode":"CANCELLED","reason":"found it cheaper","cancelled":true}
+            compensated
+        "#]],
     );
 }
 
@@ -145,16 +145,16 @@ fn a_deadline_rejects_the_order() {
     check(
         &run,
         expect![[r#"
-        1 create-order/action -> order
-           saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}]}
-        2 reserve-stock/action -> inventory
-           saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
-        11 reserve-stock/compensation -> inventory
-           saga.inventory.v1.ReleaseStock {}
-        12 create-order/compensation -> order
-           saga.order.v1.RejectOrder {"reasonCode":"DEADLINE","reason":"the order could not be completed in time"}
-        compensated
-    "#]],
+            1 create-order/action -> order
+               saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}
+            2 reserve-stock/action -> inventory
+               saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
+            11 reserve-stock/compensation -> inventory
+               saga.inventory.v1.ReleaseStock {}
+            12 create-order/compensation -> order
+               saga.order.v1.RejectOrder {"reasonCode":"DEADLINE","reason":"the order could not be completed in time"}
+            compensated
+        "#]],
     );
 }
 

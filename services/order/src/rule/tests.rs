@@ -13,7 +13,7 @@ fn priced(sku: &str, quantity: i64, cents: i64) -> PricedLine {
 }
 
 fn order(customer: &str, lines: Vec<Line>) -> CreateOrder {
-    CreateOrder { customer: customer.to_owned(), lines }
+    CreateOrder { customer: customer.to_owned(), lines, caller: "anonymous".to_owned() }
 }
 
 fn pending() -> Known {

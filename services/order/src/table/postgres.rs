@@ -20,6 +20,7 @@ impl Orders for Transaction<'_, Postgres> {
     async fn insert(&mut self, orders: &[NewOrder<'_>]) -> Result<HashSet<SagaId>, Failure> {
         let ids: Vec<Uuid> = orders.iter().map(|order| order.id.0).collect();
         let customers: Vec<String> = orders.iter().map(|order| order.customer.to_owned()).collect();
+        let callers: Vec<String> = orders.iter().map(|order| order.caller.to_owned()).collect();
         let mut lines = Lines::default();
         for order in orders {
             for (line, number) in order.lines.iter().zip(1..) {
@@ -31,8 +32,8 @@ impl Orders for Transaction<'_, Postgres> {
         }
         let rows = sqlx::query!(
             r#"WITH created AS (
-                   INSERT INTO orders (order_id, customer)
-                   SELECT * FROM UNNEST($1::uuid[], $2::text[])
+                   INSERT INTO orders (order_id, customer, caller)
+                   SELECT * FROM UNNEST($1::uuid[], $2::text[], $7::text[])
                    ON CONFLICT DO NOTHING
                    RETURNING order_id
                ), lines AS (
@@ -49,6 +50,7 @@ impl Orders for Transaction<'_, Postgres> {
             &lines.numbers,
             &lines.skus,
             &lines.quantities,
+            &callers,
         )
         .fetch_all(&mut **self)
         .await

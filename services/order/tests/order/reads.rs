@@ -116,8 +116,8 @@ async fn a_database_that_is_away_is_told_without_its_secrets() {
 async fn a_page_is_read_through_an_index_however_many_orders_there_are() {
     let shop = Shop::open("index").await;
     for statement in [
-        "INSERT INTO orders (order_id, customer)
-         SELECT gen_random_uuid(), 'customer ' || n % 100 FROM generate_series(1, 20000) n",
+        "INSERT INTO orders (order_id, customer, caller)
+         SELECT gen_random_uuid(), 'customer ' || n % 100, 'anonymous' FROM generate_series(1, 20000) n",
         "INSERT INTO order_lines (order_id, line_no, sku, quantity)
          SELECT order_id, n, 'sku' || n, 1 FROM orders, generate_series(1, 2) n",
         "ANALYZE",

@@ -95,7 +95,11 @@ pub(crate) fn saga() -> SagaId {
 /// Two teapots and four cups.
 pub(crate) fn order(customer: &str) -> CreateOrder {
     let line = |sku: &str, quantity| Line { sku: sku.to_owned(), quantity };
-    CreateOrder { customer: customer.to_owned(), lines: vec![line("teapot", 2), line("cup", 4)] }
+    CreateOrder {
+        customer: customer.to_owned(),
+        lines: vec![line("teapot", 2), line("cup", 4)],
+        caller: "anonymous".to_owned(),
+    }
 }
 
 pub(crate) fn priced(sku: &str, quantity: i64, cents: Option<i64>) -> PricedLine {
