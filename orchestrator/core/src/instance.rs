@@ -380,3 +380,11 @@ pub enum StateError {
         source: serde_json::Error,
     },
 }
+
+impl Instance {
+    /// The end, if it has come.
+    #[must_use]
+    pub fn ended(&self) -> Option<Ended> {
+        self.phase.ended()
+    }
+}

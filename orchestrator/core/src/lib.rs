@@ -11,6 +11,7 @@
 
 mod admission;
 mod command;
+mod decision;
 mod definition;
 mod failure;
 mod id;
@@ -22,6 +23,7 @@ mod turn;
 
 pub use admission::{Admission, Part, Record, admit};
 pub use command::{Answer, Command, DomainEvent, Payload, Refusal, TypeName};
+pub use decision::{Admitted, Cancelled, Decision, Input, Reply, ReplyOutcome, Verdict};
 pub use definition::{Definition, Hosted, HostedDefinition, OutgoingCommand};
 pub use failure::Failure;
 pub use id::{CommandId, Direction, InvalidId, SagaId, Timestamp};
@@ -33,4 +35,4 @@ pub use retry::RetryPolicy;
 pub use steps::{
     AfterPivot, BeforePivot, Compensated, Kind, Saga, Step, Steps, Together, step, together,
 };
-pub use turn::{Admitted, Cancelled, Decision, Input, Reply, ReplyOutcome, Verdict, start, turn};
+pub use turn::{start, turn};

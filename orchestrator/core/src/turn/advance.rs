@@ -1,0 +1,131 @@
+//! What is opened next, forward and backward, and when to look again.
+
+use super::Turn;
+use crate::{Cause, Direction, Kind, Phase, Saga, Sending, StepState, Timestamp};
+
+impl<S: Saga> Turn<'_, S> {
+    /// Opens what is next, or ends the saga.
+    pub(super) fn advance(&mut self) {
+        match &self.next.phase {
+            Phase::Running => self.forward(),
+            Phase::Compensating(cause) => {
+                let cause = cause.clone();
+                self.backward(cause);
+            }
+            Phase::Completed | Phase::Compensated(_) | Phase::Stuck(_) => {}
+        }
+    }
+
+    pub(super) fn forward(&mut self) {
+        let undone = |state: &StepState| *state != StepState::Done;
+        let unfinished =
+            |range: &&std::ops::Range<usize>| self.next.steps[(*range).clone()].iter().any(undone);
+        let Some(stage) = self.definition.stages.iter().find(unfinished).cloned() else {
+            self.next.phase = Phase::Completed;
+            return;
+        };
+        let untouched = self.next.steps[stage.clone()].iter().all(|s| *s == StepState::Pending);
+        if !untouched || self.next.paused.is_some() {
+            return;
+        }
+        // The deadline is bounded by the very turn that opens the pivot (protocol 9).
+        if self.definition.steps[stage.start].kind != Kind::Retriable
+            && self.next.deadline <= self.now
+        {
+            self.unwind(Cause::Deadline);
+            self.backward(Cause::Deadline);
+            return;
+        }
+        for step in stage {
+            self.open(step, Direction::Action);
+        }
+    }
+
+    /// Undoes in reverse order of the stages. Steps side by side are all settled
+    /// before unwinding starts (semantics 15).
+    pub(super) fn backward(&mut self, cause: Cause) {
+        if self.next.steps.iter().any(|s| matches!(s, StepState::Open(_))) {
+            return;
+        }
+        for stage in self.definition.stages.iter().rev() {
+            let mut waiting = false;
+            for step in stage.clone() {
+                match &self.next.steps[step] {
+                    StepState::Done | StepState::Unknown => {
+                        waiting = true;
+                        if self.next.paused.is_none() {
+                            self.open(step, Direction::Compensation);
+                        }
+                    }
+                    StepState::Undoing(_) | StepState::Halted { .. } => waiting = true,
+                    StepState::Pending
+                    | StepState::Refused(_)
+                    | StepState::Undone
+                    | StepState::Open(_) => {}
+                }
+            }
+            if waiting {
+                return;
+            }
+        }
+        self.next.phase = Phase::Compensated(cause);
+    }
+
+    pub(super) fn open(&mut self, step: usize, direction: Direction) {
+        let id = self.definition.command_id(self.next.id, step, direction);
+        let wait = self.definition.policy(step, direction).interval_millis(&id, 1);
+        let sending = Sending {
+            attempts: 1,
+            due_at: self.now.plus_millis(wait),
+            opened_by: self.opener.clone(),
+        };
+        self.next.steps[step] = match direction {
+            Direction::Action => StepState::Open(sending),
+            Direction::Compensation => StepState::Undoing(sending),
+        };
+        self.send.push((step, direction));
+    }
+
+    pub(super) fn give_up_open_actions(&mut self) {
+        for state in &mut self.next.steps {
+            if matches!(state, StepState::Open(_)) {
+                *state = StepState::Unknown;
+            }
+        }
+    }
+
+    pub(super) fn pivot(&self) -> Option<&StepState> {
+        let pivot = self.definition.steps.iter().position(|s| s.kind == Kind::Pivot)?;
+        Some(&self.next.steps[pivot])
+    }
+
+    pub(super) fn deadline_counts(&self) -> bool {
+        let before_pivot = self.pivot().is_none_or(|state| *state == StepState::Pending);
+        self.next.phase == Phase::Running && before_pivot
+    }
+
+    /// When the saga needs to be looked at next: the earliest of its open steps'
+    /// due times, the deadline and the reminder (protocol 5).
+    pub(super) fn need(&self) -> Option<Timestamp> {
+        if self.next.paused.is_some() || self.next.phase.ended().is_some() {
+            return None;
+        }
+        let due = self.next.steps.iter().filter_map(|state| match state {
+            StepState::Open(sending) | StepState::Undoing(sending) => Some(sending.due_at),
+            StepState::Pending
+            | StepState::Done
+            | StepState::Refused(_)
+            | StepState::Unknown
+            | StepState::Undone
+            | StepState::Halted { .. } => None,
+        });
+        let deadline = self.deadline_counts().then_some(self.next.deadline);
+        let reminder = match &self.next.phase {
+            Phase::Stuck(stuck) => Some(stuck.remind_at),
+            Phase::Running | Phase::Compensating(_) | Phase::Completed | Phase::Compensated(_) => {
+                None
+            }
+        };
+        due.chain(deadline).chain(reminder).min()
+    }
+}
