@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use saga_core::Saga as _;
-use saga_definitions::PlaceOrder;
 use saga_engine::Engine;
 use saga_server::{Neighbours, Server};
 use saga_store::SagaTable;
@@ -26,15 +24,11 @@ pub(crate) async fn orchestrator(
     let store = SagaTable::new(pool);
     let hosted = saga_definitions::hosted(settings.step_timeout_millis);
     let (engine, handle) = Engine::new(store.clone(), transport.clone(), hosted.clone());
-    let place_order = match settings.step_timeout_millis {
-        Some(millis) => PlaceOrder::steps().with_step_timeout(millis),
-        None => PlaceOrder::steps(),
-    };
     let server = Server {
         handle,
         reads: store,
         hosted,
-        place_order: Arc::new(place_order),
+        place_order: Arc::new(saga_definitions::place_order(settings.step_timeout_millis)),
         neighbours: Neighbours {
             order: neighbour(&settings.order_url)?,
             inventory: neighbour(&settings.inventory_url)?,

@@ -11,9 +11,9 @@ use std::{
 use metrics::gauge;
 use saga_core::{Failure, Hosted};
 use saga_messaging::Transport;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     Requests, SagaReads, SagaStore, Watches, limits,
@@ -64,7 +64,8 @@ impl<S: SagaStore + SagaReads, T: Transport> Engine<S, T> {
 
     /// Runs until `shutdown`, then finishes what it has begun. Ending at any
     /// moment, by whatever means, loses nothing: what was not acknowledged comes
-    /// again, and what was not published is derived again.
+    /// again, and what was not published is derived again. If one of its loops ends
+    /// by itself, it stops as a whole, and cancels `shutdown` to say so.
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { store, transport, hosted, requests, watches, in_flight } = self;
         let shared = Arc::new(Shared {
@@ -77,32 +78,30 @@ impl<S: SagaStore + SagaReads, T: Transport> Engine<S, T> {
         let (requested, requests_confirmed) = stage(&transport);
         let (woken, wakes_confirmed) = stage(&transport);
         let (replied, replies_confirmed) = stage(&transport);
+        // The way out of replies ends before their consumer does.
+        let replies_confirmed = tokio::spawn(replies_confirmed);
         info!(definitions = ?shared.hosted, "drives sagas");
-        let loops = [
-            tokio::spawn(carry_out(Arc::clone(&shared), requests, requested)),
-            tokio::spawn(wake::claim(Arc::clone(&shared), woken)),
-            tokio::spawn(replies::take(
-                Arc::clone(&shared),
-                transport.clone(),
-                replied,
-                replies_confirmed,
-            )),
-            tokio::spawn(quarantine::keep(Arc::clone(&shared), transport.clone())),
-            tokio::spawn(watches.follow(store.clone(), transport, shutdown.clone())),
-            tokio::spawn(count(store, in_flight, shutdown.clone())),
-            requests_confirmed,
-            wakes_confirmed,
-        ];
-        let aborts: Vec<_> = loops.iter().map(tokio::task::JoinHandle::abort_handle).collect();
+        let mut loops = JoinSet::new();
+        loops.spawn(requests_confirmed);
+        loops.spawn(wakes_confirmed);
+        loops.spawn(carry_out(Arc::clone(&shared), requests, requested));
+        loops.spawn(wake::claim(Arc::clone(&shared), woken));
+        loops.spawn(replies::take(
+            Arc::clone(&shared),
+            transport.clone(),
+            replied,
+            replies_confirmed,
+        ));
+        loops.spawn(quarantine::keep(Arc::clone(&shared), transport.clone()));
+        loops.spawn(watches.follow(store.clone(), transport, shutdown.clone()));
+        loops.spawn(count(store, in_flight, shutdown.clone()));
         let all = async {
-            for one in loops {
-                if let Err(error) = one.await
-                    && error.is_panic()
-                {
-                    // A loop that is gone would be the silent death of its half of
+            while let Some(ended) = loops.join_next().await {
+                if !shutdown.is_cancelled() {
+                    // A loop that is gone would be the silent death of its share of
                     // the work: better to stop as a whole and be started again.
+                    error!(?ended, "a loop of the engine has ended by itself: the engine stops");
                     shutdown.cancel();
-                    warn!(%error, "a loop of the engine has panicked");
                 }
             }
         };
@@ -110,18 +109,21 @@ impl<S: SagaStore + SagaReads, T: Transport> Engine<S, T> {
             shutdown.cancelled().await;
             tokio::time::sleep(limits::DRAIN).await;
         };
+        // What is not done by the deadline is aborted with the set.
         tokio::select! {
             () = all => {}
-            () = deadline => aborts.iter().for_each(tokio::task::AbortHandle::abort),
+            () = deadline => {}
         }
         info!("has stopped driving sagas");
     }
 }
 
 /// A way out: what goes in is published and acknowledged in its order.
-fn stage<T: Transport>(transport: &T) -> (mpsc::Sender<Outgoing>, tokio::task::JoinHandle<()>) {
+fn stage<T: Transport>(
+    transport: &T,
+) -> (mpsc::Sender<Outgoing>, impl Future<Output = ()> + Send + use<T>) {
     let (sender, receiver) = mpsc::channel(limits::BATCHES_IN_CONFIRMATION);
-    (sender, tokio::spawn(confirm(transport.clone(), receiver)))
+    (sender, confirm(transport.clone(), receiver))
 }
 
 /// Keeps the number of sagas in flight, for admission and for metrics.

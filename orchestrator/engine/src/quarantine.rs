@@ -24,10 +24,12 @@ pub(crate) async fn keep<S: SagaStore, T: Transport>(shared: Arc<Shared<S>>, tra
             counter!("saga_quarantined_total").increment(1);
             error!(id = message.id, reason = message.reason, from = message.from, "quarantined");
         }
-        let kept = messages.is_empty()
-            || shared.persist(|| shared.store.quarantine(&messages), None).await.is_ok();
-        if !kept {
-            return;
+        if !messages.is_empty()
+            && let Err(failure) = shared.persist(|| shared.store.quarantine(&messages), None).await
+        {
+            // Not acknowledged, they come again with the next connection.
+            error!(%failure, messages = messages.len(), "cannot be kept in the quarantine");
+            continue;
         }
         for delivery in deliveries {
             delivery.ack.ack();
@@ -38,7 +40,9 @@ pub(crate) async fn keep<S: SagaStore, T: Transport>(shared: Arc<Shared<S>>, tra
 /// What a delivery of the quarantine's queue holds. A command that outlived its
 /// expiry holds nothing: it is counted, its saga sends it again (protocol 16).
 fn read(delivery: &Delivery) -> Vec<NewQuarantined> {
-    let header = |name: &str| delivery.headers.get(name).cloned();
+    // A stranger's text may hold what no database stores.
+    let storable = |text: &str| text.replace('\0', "\u{fffd}");
+    let header = |name: &str| delivery.headers.get(name).map(|text| storable(text));
     let (reason, from) = match (&delivery.death, header("saga-reason")) {
         (_, Some(reason)) => (reason, header("saga-from").unwrap_or_default()),
         (Some(death), None) if death.reason == "expired" => {
@@ -52,11 +56,11 @@ fn read(delivery: &Delivery) -> Vec<NewQuarantined> {
         id,
         reason: reason.clone(),
         from: from.clone(),
-        reply_to: delivery.reply_to.clone(),
+        reply_to: delivery.reply_to.as_deref().map(storable),
         body,
     };
     let whole = || {
-        let id = delivery.message_id.clone().unwrap_or_else(|| "unnamed".to_owned());
+        let id = delivery.message_id.as_deref().map_or_else(|| "unnamed".to_owned(), storable);
         vec![quarantined(id, delivery.body.to_vec())]
     };
     // A parcel that the broker gave up is kept member by member: the quarantine
@@ -68,5 +72,42 @@ fn read(delivery: &Delivery) -> Vec<NewQuarantined> {
             .map(|e: Envelope| quarantined(e.id.to_string(), format!("[{}]", e.to_json()).into()))
             .collect(),
         Ok(_) | Err(_) => whole(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use saga_messaging::{Ack, Death};
+
+    use super::*;
+
+    fn delivery(body: &str) -> Delivery {
+        let (acks, _) = tokio::sync::mpsc::unbounded_channel();
+        Delivery {
+            body: Bytes::from(body.to_owned()),
+            content_type: None,
+            redelivered: false,
+            reply_to: Some("a\0b".to_owned()),
+            message_id: Some("c\0d".to_owned()),
+            death: None,
+            headers: [("saga-reason".to_owned(), "e\0f".to_owned())].into(),
+            ack: Ack::new(1, acks),
+        }
+    }
+
+    #[test]
+    fn a_strangers_text_can_always_be_stored() {
+        let [kept] = &read(&delivery("nonsense"))[..] else { panic!("one message") };
+        let texts = [&kept.id, &kept.reason, &kept.from, kept.reply_to.as_ref().expect("set")];
+        assert!(texts.iter().all(|text| !text.contains('\0')), "{kept:?}");
+        assert_eq!(kept.body, b"nonsense");
+    }
+
+    #[test]
+    fn an_expired_command_is_not_kept() {
+        let death = Some(Death { queue: "q".to_owned(), reason: "expired".to_owned() });
+        let expired = Delivery { death, headers: [].into(), ..delivery("[]") };
+        assert!(read(&expired).is_empty());
     }
 }

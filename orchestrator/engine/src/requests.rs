@@ -103,7 +103,7 @@ impl Requests {
     }
 }
 
-/// Carries out requests, as many at once as have come, until all senders are gone.
+/// Carries out requests, as many at once as have come, until shutdown.
 pub(crate) async fn carry_out<S: SagaStore>(
     shared: Arc<Shared<S>>,
     mut requests: mpsc::Receiver<Request>,
@@ -111,16 +111,21 @@ pub(crate) async fn carry_out<S: SagaStore>(
 ) {
     let mut batch = Vec::new();
     let mut waiting = Outgoing::default();
+    // An engine whose handles are all gone still drives what others begin.
+    let mut open = true;
     loop {
         let stopping = tokio::select! {
             () = shared.shutdown.cancelled() => true,
             place = to_confirm.reserve(), if !waiting.is_empty() => {
-                if let Ok(place) = place {
-                    place.send(std::mem::take(&mut waiting));
-                }
+                // Without a way out the engine is stopping.
+                let Ok(place) = place else { return };
+                place.send(std::mem::take(&mut waiting));
                 continue;
             }
-            count = requests.recv_many(&mut batch, limits::MAX_BATCH) => count == 0,
+            count = requests.recv_many(&mut batch, limits::MAX_BATCH), if open => {
+                open = count > 0;
+                false
+            }
         };
         if stopping {
             // What has been accepted is carried out; what comes now is refused.

@@ -15,8 +15,9 @@ use crate::{
     outgoing::Outgoing,
 };
 
-/// Claims due sagas until shutdown. While its last batch waits for confirms it
-/// claims nothing: an outage of the broker spends no attempts.
+/// Claims due sagas until shutdown. Once its way out is full of batches that wait
+/// for confirms it claims nothing: an outage of the broker, however long, spends
+/// the attempts of those few batches only.
 pub(crate) async fn claim<S: SagaStore>(
     shared: Arc<Shared<S>>,
     to_confirm: mpsc::Sender<Outgoing>,

@@ -8,15 +8,20 @@
 mod place_order;
 
 pub use place_order::{PlaceOrder, Quote, reason};
-use saga_core::{Hosted, Saga};
+use saga_core::{Definition, Hosted, Saga};
 
 /// Every definition that this binary hosts. `step_timeout_millis` overrides how
 /// long the first answer is waited for.
 #[must_use]
 pub fn hosted(step_timeout_millis: Option<u64>) -> Hosted {
-    let place_order = match step_timeout_millis {
+    Hosted::default().with(place_order(step_timeout_millis))
+}
+
+/// The definition that new orders begin under, as [`hosted`] hosts it.
+#[must_use]
+pub fn place_order(step_timeout_millis: Option<u64>) -> Definition<PlaceOrder> {
+    match step_timeout_millis {
         Some(millis) => PlaceOrder::steps().with_step_timeout(millis),
         None => PlaceOrder::steps(),
-    };
-    Hosted::default().with(place_order)
+    }
 }

@@ -36,7 +36,6 @@ pub(crate) struct Stop;
 struct Ready {
     member: Member,
     command: crate::erased::AnyCommand,
-    hash: Vec<u8>,
 }
 
 impl<S: Store> Batches<S> {
@@ -84,8 +83,7 @@ impl<S: Store> Batches<S> {
             return Err(format!("{type_name} is no {}", member.direction()));
         }
         let command = handler.typed().decode(data(member)).map_err(|poison| poison.reason)?;
-        let hash = member.hash();
-        Ok((place, Ready { member: member.clone(), command, hash }))
+        Ok((place, Ready { member: member.clone(), command }))
     }
 
     /// Runs members of one type in one transaction; if that fails because of one
@@ -212,7 +210,7 @@ impl<S: Store> Batches<S> {
                         None
                     }
                 };
-                entries.push(entry(&ready.member, ready.hash.clone(), answer));
+                entries.push(entry(&ready.member, answer));
             }
         }
         self.write(tx, entries).await?;
@@ -310,7 +308,7 @@ impl<S: Store> Batches<S> {
         let mut outgoing = Outgoing::default();
         let (mut settling, mut retract) = (Vec::new(), Vec::new());
         for ((member, finding), record) in group.into_iter().zip(&locked.records) {
-            match admit(record, member.direction(), &member.hash(), Recorded::is_refusal) {
+            match admit(record, member.direction(), &member.hash, Recorded::is_refusal) {
                 // Another replica settled it meanwhile.
                 Admission::Repeat(recorded) => {
                     outgoing.answer_again(member, record, &recorded, &self.source);
@@ -335,7 +333,7 @@ impl<S: Store> Batches<S> {
             for ((member, _, record), recorded) in settling.into_iter().zip(answers) {
                 self.count("run");
                 outgoing.answer_new(member, record, &recorded, &self.source);
-                entries.push(entry(member, member.hash(), Some(recorded)));
+                entries.push(entry(member, Some(recorded)));
             }
         }
         self.write(tx, entries).await?;
@@ -377,7 +375,7 @@ impl<'a, S: Store> Round<'a, S> {
         typed: &dyn crate::erased::Typed,
     ) {
         let (batches, member) = (self.batches, &ready.member);
-        match admit(record, member.direction(), &ready.hash, Recorded::is_refusal) {
+        match admit(record, member.direction(), &member.hash, Recorded::is_refusal) {
             Admission::Run { resumed } => self.run.push((ready, record, resumed)),
             Admission::Repeat(recorded) => {
                 batches.count("repeated");
@@ -391,7 +389,7 @@ impl<'a, S: Store> Round<'a, S> {
                 batches.count("nothing to undo");
                 let recorded = Recorded::done(typed.reply_type(), typed.nothing(), self.now);
                 self.outgoing.answer_new(member, record, &recorded, &batches.source);
-                self.entries.push(entry(member, ready.hash.clone(), Some(recorded)));
+                self.entries.push(entry(member, Some(recorded)));
             }
             Admission::TooLate { intended: true } if outside => {
                 batches.count("too late");
@@ -444,6 +442,7 @@ impl Outgoing {
     }
 }
 
-fn entry(member: &Member, hash: Vec<u8>, answer: Option<Recorded>) -> Entry {
+fn entry(member: &Member, answer: Option<Recorded>) -> Entry {
+    let hash = member.hash.to_vec();
     Entry { key: member.key(), direction: member.direction(), hash, answer }
 }

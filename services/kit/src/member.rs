@@ -22,6 +22,8 @@ pub(crate) struct Member {
     pub(crate) command: CommandBody,
     pub(crate) reply_to: String,
     pub(crate) receipt: Receipt,
+    /// Of type and payload: the same id with another one is no repetition.
+    pub(crate) hash: [u8; 16],
 }
 
 impl Member {
@@ -35,15 +37,6 @@ impl Member {
 
     pub(crate) fn key(&self) -> Key {
         Key { saga: self.envelope.id.saga, step: self.envelope.id.step.clone() }
-    }
-
-    /// Hash of type and payload: the same id with another one is no repetition.
-    pub(crate) fn hash(&self) -> Vec<u8> {
-        let mut hash = Sha256::new();
-        hash.update(self.envelope.type_name.as_bytes());
-        hash.update([0]);
-        hash.update(self.envelope.data.get().as_bytes());
-        hash.finalize()[..16].to_vec()
     }
 }
 
@@ -135,8 +128,19 @@ fn member(
         command,
         reply_to: reply_to.to_owned(),
         receipt: receipt.clone(),
+        hash: hash(&envelope),
         envelope: Arc::new(envelope),
     })
+}
+
+fn hash(envelope: &Envelope) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    hash.update(envelope.type_name.as_bytes());
+    hash.update([0]);
+    hash.update(envelope.data.get().as_bytes());
+    let mut short = [0; 16];
+    short.copy_from_slice(&hash.finalize()[..16]);
+    short
 }
 
 /// A message that sends one member back to the queue that it came from.

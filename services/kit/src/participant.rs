@@ -6,7 +6,7 @@ use saga_core::{Command, Direction, TypeName};
 use saga_messaging::{Queue, Transport};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
 use crate::{
     Handle, HandleOutside, Store,
@@ -145,11 +145,18 @@ impl<S: Store> Participant<S> {
             shutdown: shutdown.clone(),
         });
         let confirming = tokio::spawn(confirm(transport, name, confirmations));
-        let settling = tokio::spawn(settle(Arc::clone(&batches), findings, to_confirm.clone()));
+        let mut settling = tokio::spawn(settle(Arc::clone(&batches), findings, to_confirm.clone()));
+        let mut settled = false;
         info!(participant = name, "takes commands");
         loop {
             let deliveries = tokio::select! {
                 () = shutdown.cancelled() => break,
+                // Calls that nobody settles would be a silent death: stop as a whole.
+                ended = &mut settling => {
+                    settled = true;
+                    error!(participant = name, ?ended, "nothing settles any more: stops");
+                    break;
+                }
                 deliveries = consumer.next(limits::MAX_DELIVERIES) => deliveries,
             };
             if deliveries.is_empty() {
@@ -188,7 +195,9 @@ impl<S: Store> Participant<S> {
         drop(batches);
         // The consumer lives until what was answered has been acknowledged.
         let _ = tokio::time::timeout(limits::DRAIN, async {
-            let _ = settling.await;
+            if !settled {
+                let _ = settling.await;
+            }
             let _ = confirming.await;
         })
         .await;

@@ -1,7 +1,7 @@
 //! What leaves after a commit, in its order: events, then replies, then the
 //! acknowledgements (protocol 10).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use metrics::counter;
@@ -119,10 +119,18 @@ impl Outgoing {
 
     /// Publishes everything in its order and acknowledges what it answered.
     pub(crate) async fn leave<T: Transport>(self, transport: &T, participant: &str) {
-        publish(transport, self.events).await;
+        // Whose event the broker does not take gets no reply either: the saga asks
+        // again, and the recorded answer brings the event along once more.
+        let mut unheard = BTreeSet::new();
+        for refused in publish(transport, self.events).await {
+            given_up(participant, &refused);
+            unheard.extend(refused.id.parse::<CommandId>().map(|id| id.saga));
+        }
         let mut by_address: BTreeMap<String, Vec<Envelope>> = BTreeMap::new();
         for (reply_to, envelope) in self.replies {
-            by_address.entry(reply_to).or_default().push(envelope);
+            if !unheard.contains(&envelope.id.saga) {
+                by_address.entry(reply_to).or_default().push(envelope);
+            }
         }
         let mut messages = self.others;
         for (to, envelopes) in by_address {
@@ -139,14 +147,17 @@ impl Outgoing {
             }
         }
         for refused in publish(transport, messages).await {
-            // The saga asks again when its `wake_at` passes; a hostile reply_to
-            // never gets an answer.
-            counter!("saga_participant_unsent_total", "participant" => participant.to_owned())
-                .increment(1);
-            warn!(participant, id = refused.id, route = ?refused.route, "message given up: the broker has no queue for it");
+            given_up(participant, &refused);
         }
         for receipt in self.receipts {
             receipt.done();
         }
     }
+}
+
+/// The saga asks again when its `wake_at` passes; a hostile `reply_to` never gets
+/// an answer.
+fn given_up(participant: &str, message: &Message) {
+    counter!("saga_participant_unsent_total", "participant" => participant.to_owned()).increment(1);
+    warn!(participant, id = message.id, route = ?message.route, "given up: the broker does not take it");
 }

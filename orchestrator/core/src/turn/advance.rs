@@ -16,7 +16,7 @@ impl<S: Saga> Turn<'_, S> {
         }
     }
 
-    pub(super) fn forward(&mut self) {
+    fn forward(&mut self) {
         let undone = |state: &StepState| *state != StepState::Done;
         let unfinished =
             |range: &&std::ops::Range<usize>| self.next.steps[(*range).clone()].iter().any(undone);
@@ -43,7 +43,7 @@ impl<S: Saga> Turn<'_, S> {
 
     /// Undoes in reverse order of the stages. Steps side by side are all settled
     /// before unwinding starts (semantics 15).
-    pub(super) fn backward(&mut self, cause: Cause) {
+    fn backward(&mut self, cause: Cause) {
         if self.next.steps.iter().any(|s| matches!(s, StepState::Open(_))) {
             return;
         }

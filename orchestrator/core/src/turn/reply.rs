@@ -60,7 +60,7 @@ impl<S: Saga> Turn<'_, S> {
         Ok(self.decide(Verdict::Applied, Some(happening), alert))
     }
 
-    pub(super) fn is_of_the_right_type(&self, step: usize, reply: &Reply) -> bool {
+    fn is_of_the_right_type(&self, step: usize, reply: &Reply) -> bool {
         let spec = &self.definition.steps[step];
         let expected = match reply.direction {
             Direction::Action => Some(spec.reply_type),
@@ -76,7 +76,7 @@ impl<S: Saga> Turn<'_, S> {
     /// A redelivered reply whose saga has moved on publishes again only what this
     /// very reply opened and what is still open; a repeat publishes nothing
     /// (protocol 4).
-    pub(super) fn publish_again(mut self, reply: &Reply, verdict: Verdict) -> Decision {
+    fn publish_again(mut self, reply: &Reply, verdict: Verdict) -> Decision {
         if reply.redelivered && !reply.repeat && self.next.paused.is_none() {
             for (step, state) in self.next.steps.iter().enumerate() {
                 match state {
@@ -102,7 +102,7 @@ impl<S: Saga> Turn<'_, S> {
     }
 
     /// Records the answer to an open command.
-    pub(super) fn settle(&mut self, step: usize, reply: &Reply) -> Result<Happening, StateError> {
+    fn settle(&mut self, step: usize, reply: &Reply) -> Result<Happening, StateError> {
         let (name, direction) = (reply.step.clone(), reply.direction);
         let refusal = match &reply.outcome {
             ReplyOutcome::Done { data, .. } => {

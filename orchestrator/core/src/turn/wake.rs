@@ -46,7 +46,7 @@ impl<S: Saga> Turn<'_, S> {
 
     /// Sends a step's command again if its answer is late. Says whether the step
     /// exceeded its bound just now.
-    pub(super) fn ask_again(&mut self, step: usize) -> bool {
+    fn ask_again(&mut self, step: usize) -> bool {
         let kind = self.definition.steps[step].kind;
         let direction = match &self.next.steps[step] {
             StepState::Open(_) => Direction::Action,

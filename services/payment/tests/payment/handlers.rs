@@ -31,6 +31,20 @@ async fn an_approved_card_is_held_and_then_taken_and_both_ledgers_say_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_waits_for_its_event_to_be_taken() {
+    let shop = Shop::open("event").await;
+    let order = order();
+    shop.wire.refuse_events(true);
+    assert_eq!(shop.authorise(order, "tok_approved").await, Became::Dropped);
+    assert_eq!(shop.status(order).await.as_deref(), Some("authorised"));
+    shop.wire.refuse_events(false);
+    assert_eq!(shop.authorise(order, "tok_approved").await, done());
+    assert_eq!(shop.wire.events(), ["payment.authorised"]);
+    assert_eq!(shop.ledger(order).await, ["authorised"]);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_declined_card_is_a_refusal_with_its_code_and_nothing_is_to_undo() {
     let shop = Shop::open("declined").await;
     for (token, code) in [

@@ -2,7 +2,10 @@
 //! it publishes.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,7 +13,7 @@ use bytes::Bytes;
 use saga_core::CommandId;
 use saga_messaging::{
     Ack, Body, Changed, CommandBody, Consumer, Delivery, Envelope, Message, Outcome, PublishError,
-    Queue, Route, Transport, parcel,
+    Queue, Refused, Route, Transport, parcel,
 };
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc};
@@ -25,6 +28,7 @@ struct Inner {
     deliver: mpsc::Sender<Delivery>,
     deliveries: Mutex<Option<mpsc::Receiver<Delivery>>>,
     published: Mutex<Vec<Message>>,
+    refuses_events: AtomicBool,
 }
 
 /// What became of one sending of a command.
@@ -41,7 +45,12 @@ impl Wire {
     pub(crate) fn new() -> Self {
         let (deliver, deliveries) = mpsc::channel(1_000);
         let deliveries = Mutex::new(Some(deliveries));
-        Self(Arc::new(Inner { deliver, deliveries, published: Mutex::default() }))
+        Self(Arc::new(Inner {
+            deliver,
+            deliveries,
+            published: Mutex::default(),
+            refuses_events: AtomicBool::new(false),
+        }))
     }
 
     /// Sends commands as one parcel and waits until it is acknowledged.
@@ -69,6 +78,11 @@ impl Wire {
                 reply.map_or(Became::Dropped, |(_, became)| became.clone())
             })
             .collect()
+    }
+
+    /// As if a listener's queue were full, or no longer so.
+    pub(crate) fn refuse_events(&self, refuse: bool) {
+        self.0.refuses_events.store(refuse, Ordering::Relaxed);
     }
 
     /// The keys of all events so far, each as often as it was published, in order.
@@ -128,6 +142,15 @@ fn command((id, type_name, data): &(CommandId, &'static str, String)) -> String 
 
 impl Transport for Wire {
     async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
+        if self.0.refuses_events.load(Ordering::Relaxed) {
+            let event = |(index, m): (usize, &Message)| {
+                matches!(m.route, Route::Event { .. }).then_some((index, Refused::Nacked))
+            };
+            let refused: Vec<_> = messages.iter().enumerate().filter_map(event).collect();
+            if !refused.is_empty() {
+                return Err(PublishError::Refused(refused));
+            }
+        }
         self.0.published.lock().expect("whole").extend(messages);
         Ok(())
     }

@@ -1,0 +1,123 @@
+//! An engine that has lost one of its loops does not go on with the others.
+
+use std::{sync::Arc, time::Duration};
+
+use saga_core::{Failure, HistoryEntry, Hosted, Instance, SagaId, Timestamp};
+use saga_engine::{
+    Admission, Engine, IdempotencyKey, ListFilter, NewQuarantined, SagaReads, SagaStore, Write,
+};
+use saga_messaging::{Changed, Consumer, Delivery, Message, PublishError, Queue, Transport};
+use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+
+/// A store whose claims panic when `broken`, and that holds nothing.
+#[derive(Clone)]
+struct Store {
+    broken: bool,
+}
+
+impl SagaStore for Store {
+    async fn admit<R: Send>(
+        &self,
+        _: &[IdempotencyKey],
+        _: impl Fn(Timestamp, &[usize]) -> (Vec<Write>, R) + Send + Sync,
+    ) -> Result<(Vec<Admission>, Option<R>), Failure> {
+        Ok((Vec::new(), None))
+    }
+
+    async fn turn<R: Send>(
+        &self,
+        _: &[SagaId],
+        decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
+    ) -> Result<R, Failure> {
+        Ok(decide(Timestamp(0), Vec::new()).1)
+    }
+
+    async fn claim<R: Send>(
+        &self,
+        _: &[(&'static str, u32)],
+        _: usize,
+        decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
+    ) -> Result<R, Failure> {
+        assert!(!self.broken, "a bug in the store");
+        Ok(decide(Timestamp(0), Vec::new()).1)
+    }
+
+    async fn quarantine(&self, _: &[NewQuarantined]) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl SagaReads for Store {
+    async fn find(&self, _: &[SagaId]) -> Result<Vec<Instance>, Failure> {
+        Ok(Vec::new())
+    }
+
+    async fn versions(&self, _: &[SagaId]) -> Result<Vec<(SagaId, u64, bool)>, Failure> {
+        Ok(Vec::new())
+    }
+
+    async fn history(&self, _: SagaId, _: u64) -> Result<Vec<HistoryEntry>, Failure> {
+        Ok(Vec::new())
+    }
+
+    async fn list(&self, _: &ListFilter) -> Result<Vec<Instance>, Failure> {
+        Ok(Vec::new())
+    }
+
+    async fn in_flight(&self) -> Result<u64, Failure> {
+        Ok(0)
+    }
+}
+
+/// A broker on which nothing ever comes.
+#[derive(Clone)]
+struct Silence {
+    hints: broadcast::Sender<Vec<Changed>>,
+    open: Arc<std::sync::Mutex<Vec<mpsc::Sender<Delivery>>>>,
+}
+
+impl Silence {
+    fn new() -> Self {
+        Self { hints: broadcast::channel(1).0, open: Arc::default() }
+    }
+}
+
+impl Transport for Silence {
+    async fn publish(&self, _: Vec<Message>) -> Result<(), PublishError> {
+        Ok(())
+    }
+
+    fn consume(&self, _: Queue, _: u16) -> Consumer {
+        let (sender, deliveries) = mpsc::channel(1);
+        self.open.lock().expect("whole").push(sender);
+        Consumer::new(deliveries)
+    }
+
+    fn announce(&self, _: Vec<Changed>) {}
+
+    fn changes(&self) -> broadcast::Receiver<Vec<Changed>> {
+        self.hints.subscribe()
+    }
+}
+
+#[tokio::test]
+async fn a_loop_that_panics_stops_the_engine_and_says_so() {
+    let (engine, _handle) = Engine::new(Store { broken: true }, Silence::new(), Hosted::default());
+    let shutdown = CancellationToken::new();
+    let ended = tokio::time::timeout(Duration::from_secs(5), engine.run(shutdown.clone())).await;
+    assert!(ended.is_ok(), "it went on without its claims");
+    assert!(shutdown.is_cancelled());
+}
+
+#[tokio::test]
+async fn a_sound_engine_runs_until_it_is_told_to_stop_also_without_a_front_door() {
+    let (engine, _) = Engine::new(Store { broken: false }, Silence::new(), Hosted::default());
+    let shutdown = CancellationToken::new();
+    let mut running = tokio::spawn(engine.run(shutdown.clone()));
+    let early = tokio::time::timeout(Duration::from_millis(500), &mut running).await;
+    assert!(early.is_err(), "it stopped by itself");
+    shutdown.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(5), running).await;
+    ended.expect("in time").expect("no panic");
+}
