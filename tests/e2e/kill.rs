@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use crate::{
     audit::Audit,
     load::{Load, Logged},
-    orders::{mixed_sku, mixed_token},
+    orders::{DOWN_FOR_A_WHILE, mixed_sku, mixed_token},
     system::{Replicas, System},
 };
 
@@ -53,7 +53,7 @@ async fn kill_everything(system: &mut System) -> anyhow::Result<()> {
             orders: 400,
             clients: 200,
             name: format!("kill-{victim}"),
-            token: mixed_token,
+            token: without_outage,
             sku: without_rare,
             pace: Duration::from_millis(20),
         };
@@ -92,6 +92,11 @@ async fn kill_everything(system: &mut System) -> anyhow::Result<()> {
         accepted.len()
     );
     Ok(())
+}
+
+/// The kills are the outages here, and each must end well for every card.
+fn without_outage(n: usize) -> &'static str {
+    if n == DOWN_FOR_A_WHILE { "tok_approved" } else { mixed_token(n) }
 }
 
 fn without_rare(n: usize) -> &'static str {
