@@ -1,0 +1,4 @@
+//! What every adapter of a port must do, one file a property, run over each of
+//! the port's adapters. An adapter that is not listed here is not one yet.
+
+mod transport;
