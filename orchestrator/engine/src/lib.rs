@@ -21,7 +21,8 @@ mod watch;
 
 pub use engine::{Engine, Handle};
 pub use ports::{
-    Admission, IdempotencyKey, ListFilter, NewQuarantined, SagaReads, SagaStore, Write,
+    Admission, Census, Headcount, IdempotencyKey, ListFilter, NewQuarantined, SagaReads, SagaStore,
+    Write,
 };
 pub use requests::{NewSaga, Placed, RequestError, Requests};
 pub use watch::{Seen, Watched, Watches};

@@ -67,6 +67,32 @@ pub trait SagaReads: Clone + Send + Sync + 'static {
 
     /// How many sagas have not ended.
     fn in_flight(&self) -> impl Future<Output = Result<u64, Failure>> + Send;
+
+    /// What has not ended, by definition and state, and how much is in quarantine.
+    /// For metrics, so it need not be exact: what is paused counts only if it is stuck.
+    fn census(&self) -> impl Future<Output = Result<Census, Failure>> + Send;
+}
+
+/// What a glance at the store shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Sagas that have not ended: one entry a definition and state that there is.
+    pub unfinished: Vec<Headcount>,
+    /// Messages in the quarantine.
+    pub quarantined: u64,
+}
+
+/// The sagas of one definition in one state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Headcount {
+    /// Name of the definition.
+    pub definition: String,
+    /// Where they stand.
+    pub state: State,
+    /// How many there are.
+    pub count: u64,
+    /// How long ago the oldest of them began, by the store's clock.
+    pub oldest_millis: u64,
 }
 
 /// What to write of one saga.

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use saga_core::{Failure, HistoryEntry, Hosted, Instance, SagaId, Timestamp};
 use saga_engine::{
-    Admission, Engine, IdempotencyKey, ListFilter, NewQuarantined, SagaReads, SagaStore, Write,
+    Admission, Census, Engine, IdempotencyKey, ListFilter, NewQuarantined, SagaReads, SagaStore,
+    Write,
 };
 use saga_messaging::{Changed, Consumer, Delivery, Message, PublishError, Queue, Transport};
 use tokio::sync::{broadcast, mpsc};
@@ -67,6 +68,10 @@ impl SagaReads for Store {
 
     async fn in_flight(&self) -> Result<u64, Failure> {
         Ok(0)
+    }
+
+    async fn census(&self) -> Result<Census, Failure> {
+        Ok(Census::default())
     }
 }
 

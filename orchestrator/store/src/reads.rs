@@ -1,7 +1,7 @@
 //! Reads of committed state.
 
-use saga_core::{Failure, HistoryEntry, Instance, SagaId};
-use saga_engine::{ListFilter, SagaReads};
+use saga_core::{Failure, HistoryEntry, Instance, SagaId, State};
+use saga_engine::{Census, Headcount, ListFilter, SagaReads};
 use saga_postgres::failure;
 use uuid::Uuid;
 
@@ -82,5 +82,32 @@ impl SagaReads for SagaTable {
         .await
         .map_err(failure)?;
         Ok(u64::try_from(count).unwrap_or_default())
+    }
+
+    async fn census(&self) -> Result<Census, Failure> {
+        // Both indexes are partial: what has ended costs nothing here.
+        let rows = sqlx::query!(
+            r#"SELECT definition, state, count(*) AS "count!",
+                      (extract(epoch FROM now() - min(started_at)) * 1000)::bigint AS "oldest!"
+               FROM sagas WHERE wake_at IS NOT NULL OR state = 5
+               GROUP BY definition, state"#
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failure)?;
+        let quarantined = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM quarantine"#)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failure)?;
+        let natural = |number: i64| u64::try_from(number).unwrap_or_default();
+        let unfinished = rows.into_iter().filter_map(|row| {
+            Some(Headcount {
+                state: State::from_code(row.state)?,
+                count: natural(row.count),
+                oldest_millis: natural(row.oldest),
+                definition: row.definition,
+            })
+        });
+        Ok(Census { unfinished: unfinished.collect(), quarantined: natural(quarantined) })
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp};
 use saga_engine::{
-    Admission, IdempotencyKey, ListFilter, NewQuarantined, SagaReads, SagaStore, Write,
+    Admission, Census, IdempotencyKey, ListFilter, NewQuarantined, SagaReads, SagaStore, Write,
 };
 
 #[derive(Clone, Default)]
@@ -162,5 +162,9 @@ impl SagaReads for Memory {
     async fn in_flight(&self) -> Result<u64, Failure> {
         let rows = self.open()?;
         Ok(rows.sagas.values().filter(|saga| saga.ended().is_none()).count() as u64)
+    }
+
+    async fn census(&self) -> Result<Census, Failure> {
+        Ok(Census::default())
     }
 }
