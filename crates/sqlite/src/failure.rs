@@ -1,0 +1,37 @@
+//! What a database error lets its caller do.
+
+use rusqlite::{Error, ErrorCode, ffi};
+use saga_core::Failure;
+
+/// Sorts an error by what its caller can do.
+#[must_use]
+pub fn failure(error: Error) -> Failure {
+    let text = error.to_string();
+    let Error::SqliteFailure(code, _) = &error else {
+        return Failure::Permanent(text);
+    };
+    match code.code {
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Failure::Conflict(text),
+        // As in Postgres: of two that were first, one looks again.
+        ErrorCode::ConstraintViolation
+            if [ffi::SQLITE_CONSTRAINT_UNIQUE, ffi::SQLITE_CONSTRAINT_PRIMARYKEY]
+                .contains(&code.extended_code) =>
+        {
+            Failure::Conflict(text)
+        }
+        // It may come back: a disk that is full is made room on, a file that is
+        // damaged is restored. Until then nothing that arrives is to blame.
+        ErrorCode::DiskFull
+        | ErrorCode::SystemIoFailure
+        | ErrorCode::CannotOpen
+        | ErrorCode::OutOfMemory
+        | ErrorCode::ReadOnly
+        | ErrorCode::PermissionDenied
+        | ErrorCode::FileLockingProtocolFailed
+        | ErrorCode::NoLargeFileSupport
+        | ErrorCode::OperationInterrupted
+        | ErrorCode::DatabaseCorrupt
+        | ErrorCode::NotADatabase => Failure::Unavailable(text),
+        _ => Failure::Permanent(text),
+    }
+}

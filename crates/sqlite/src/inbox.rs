@@ -1,0 +1,98 @@
+//! The participants' store: which commands were seen, and what was answered.
+
+use rusqlite::{OptionalExtension as _, params};
+use saga_core::{Direction, Failure, Part, Record};
+use saga_kit::{Entry, Key, Locked, Recorded, Store};
+
+use crate::{Database, Transaction, failure};
+
+/// The inbox's script; a service's own follow it.
+pub const INBOX: &str = include_str!("../schema/inbox_1.sql");
+
+/// A participant's store over SQLite. Its transaction is [`Transaction`], so that
+/// a service's tables take part in it.
+#[derive(Clone, Debug)]
+pub struct Inbox {
+    database: Database,
+}
+
+impl Inbox {
+    /// Over a database whose schema begins with [`INBOX`].
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+}
+
+impl Store for Inbox {
+    type Tx = Transaction;
+
+    async fn begin(&self) -> Result<Transaction, Failure> {
+        self.database.begin().await
+    }
+
+    /// The transaction is alone on the database, so every row is its own.
+    async fn lock(&self, tx: &mut Transaction, keys: &[Key]) -> Result<Locked, Failure> {
+        if keys.is_empty() {
+            return Err(Failure::Permanent("no keys to lock".to_owned()));
+        }
+        let mut insert = tx.statement(
+            "INSERT INTO inbox (saga_id, step) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        )?;
+        let mut select = tx.statement(
+            "SELECT action_hash, action_answer, compensation_hash, compensation_answer
+             FROM inbox WHERE saga_id = ?1 AND step = ?2",
+        )?;
+        let mut records = Vec::with_capacity(keys.len());
+        for Key { saga, step } in keys {
+            let key = params![saga.0, step];
+            if insert.execute(key).map_err(failure)? == 1 {
+                records.push(Record::default());
+                continue;
+            }
+            let row = select
+                .query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+                .optional()
+                .map_err(failure)?;
+            let (action, answer, compensation, undone) =
+                row.ok_or_else(|| Failure::Conflict("an inbox row was pruned".to_owned()))?;
+            records.push(Record {
+                action: part(action, answer)?,
+                compensation: part(compensation, undone)?,
+            });
+        }
+        Ok(Locked { now: tx.now(), records })
+    }
+
+    async fn record(&self, tx: &mut Transaction, entries: &[Entry]) -> Result<(), Failure> {
+        let mut action = tx.statement(
+            "UPDATE inbox SET action_hash = ?3, action_answer = ?4 WHERE saga_id = ?1 AND step = ?2",
+        )?;
+        let mut compensation = tx.statement(
+            "UPDATE inbox SET compensation_hash = ?3, compensation_answer = ?4
+             WHERE saga_id = ?1 AND step = ?2",
+        )?;
+        for Entry { key, direction, hash, answer } in entries {
+            let answer = answer.as_ref().map(serde_json::to_string).transpose();
+            let answer = answer.map_err(|error| Failure::Permanent(error.to_string()))?;
+            let statement = match direction {
+                Direction::Action => &mut action,
+                Direction::Compensation => &mut compensation,
+            };
+            statement.execute(params![key.saga.0, key.step, hash, answer]).map_err(failure)?;
+        }
+        Ok(())
+    }
+
+    async fn commit(&self, tx: Transaction) -> Result<(), Failure> {
+        tx.commit()
+    }
+}
+
+fn part(hash: Option<Vec<u8>>, answer: Option<String>) -> Result<Option<Part<Recorded>>, Failure> {
+    let Some(hash) = hash else { return Ok(None) };
+    let answer = answer.map(|json| serde_json::from_str(&json)).transpose().map_err(|error| {
+        Failure::Permanent(format!("a recorded answer does not decode: {error}"))
+    })?;
+    Ok(Some(Part { hash, answer }))
+}

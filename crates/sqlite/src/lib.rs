@@ -1,0 +1,31 @@
+//! SQLite for the embedded stores: a database a role, in a data directory or in
+//! memory, and the participants' inbox.
+//!
+//! It is not a second engine: the adapters here and in the services keep the same
+//! ports as those of Postgres, and one conformance suite runs over both. What it
+//! does not have is concurrency: a database has one writer, and whoever begins a
+//! transaction waits for the one before it to end.
+//!
+//! Nothing here starts a thread or reads a clock of its own choosing, so that a
+//! simulator gets the same run from the same seed.
+//!
+//! Read first: [`Database`], [`Transaction`] and [`Schema`].
+
+mod clock;
+mod data_dir;
+mod database;
+mod failure;
+mod inbox;
+mod schema;
+mod transaction;
+
+#[cfg(test)]
+mod tests;
+
+pub use clock::Clock;
+pub use data_dir::{DataDir, DataDirError};
+pub use database::Database;
+pub use failure::failure;
+pub use inbox::{INBOX, Inbox};
+pub use schema::{OpenError, Schema};
+pub use transaction::Transaction;
