@@ -108,6 +108,8 @@ every role
   SAGA_LOG                          log filter [info]
   SAGA_LOG_FORMAT                   human or json [human]
   SAGA_METRICS_LISTEN               address of /metrics for Prometheus [none]
+  SAGA_OTLP_ENDPOINT                where traces go, as OTLP over gRPC: http://127.0.0.1:4317 [none: no traces]
+  SAGA_TRACE_RATIO                  share of new traces that are kept, 0 to 1; a caller's own choice comes first [1]
   SAGA_ALLOW_UNAUTHENTICATED        yes: listen off loopback, although there is no authentication yet
 every role but the provider
   SAGA_AMQP_URL                     amqp://user:password@host:5672/%2f (required)
@@ -165,11 +167,23 @@ pub(crate) fn process(name: &str) -> Option<String> {
 impl Environment<'_> {
     pub(crate) fn telemetry(&mut self) -> saga_telemetry::Settings {
         saga_telemetry::Settings {
+            service: "saga".to_owned(),
             filter: self.text("SAGA_LOG", "info"),
             format: self.parsed("SAGA_LOG_FORMAT").unwrap_or(Format::Human),
             metrics_listen: self
                 .parsed_with("SAGA_METRICS_LISTEN", "is no address like 127.0.0.1:9400"),
+            traces: self.traces(),
         }
+    }
+
+    fn traces(&mut self) -> Option<saga_telemetry::Traces> {
+        let wrong = "is no number from 0 to 1";
+        let ratio: f64 = self.parsed_with("SAGA_TRACE_RATIO", wrong).unwrap_or(1.0);
+        if !(0.0..=1.0).contains(&ratio) {
+            self.wrong("SAGA_TRACE_RATIO", wrong);
+        }
+        (self.get)("SAGA_OTLP_ENDPOINT")?;
+        Some(saga_telemetry::Traces { endpoint: self.http("SAGA_OTLP_ENDPOINT", ""), ratio })
     }
 
     pub(crate) fn orchestrator(&mut self) -> Orchestrator {

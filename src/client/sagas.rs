@@ -146,6 +146,9 @@ fn describe(answer: &GetSagaResponse) -> String {
     if saga.wake_at_micros != 0 {
         fields.push(("Wakes at", times::show(saga.wake_at_micros)));
     }
+    if !saga.trace_id.is_empty() {
+        fields.push(("Trace", saga.trace_id.clone()));
+    }
     if !saga.why.is_empty() {
         fields.push(("Why", saga.why.clone()));
     }

@@ -12,6 +12,7 @@ mod envelope;
 pub mod limits;
 pub mod parcel;
 mod publish;
+pub mod trace;
 mod transport;
 
 pub use envelope::{Body, CommandBody, Envelope, EventBody, Outcome, Poison, ReplyBody};

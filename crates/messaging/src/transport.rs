@@ -30,6 +30,28 @@ pub trait Transport: Clone + Send + Sync + 'static {
 
     /// What is announced, by anybody. May have gaps.
     fn changes(&self) -> broadcast::Receiver<Vec<Changed>>;
+
+    /// The messaging system's name in traces.
+    const SYSTEM: &'static str = "in_process";
+
+    /// Where a message goes, as traces call it: exchange and routing key.
+    fn destination(&self, route: &Route) -> String {
+        match route {
+            Route::Command { participant } => format!("saga.commands:{participant}"),
+            Route::Reply { to } => format!("saga.replies:{to}"),
+            Route::Event { key } => format!("shop.events:{key}"),
+            Route::Quarantine { .. } => "saga.quarantine".to_owned(),
+        }
+    }
+
+    /// Where a queue's messages come from, as traces call it: the queue.
+    fn source(&self, queue: &Queue) -> String {
+        match queue {
+            Queue::Commands { participant } => format!("saga.commands.{participant}"),
+            Queue::Replies => "saga.replies".to_owned(),
+            Queue::Quarantine => "saga.quarantine".to_owned(),
+        }
+    }
 }
 
 /// A saga's version, for those who wait for it.

@@ -29,6 +29,8 @@ impl Inbox {
 impl Store for Inbox {
     type Tx = Transaction<'static, Postgres>;
 
+    const SYSTEM: &'static str = "postgresql";
+
     async fn begin(&self) -> Result<Self::Tx, Failure> {
         self.pool.begin().await.map_err(failure)
     }

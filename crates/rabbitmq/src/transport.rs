@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use saga_messaging::{Changed, Consumer, Message, PublishError, Queue, Transport};
+use saga_messaging::{Changed, Consumer, Message, PublishError, Queue, Route, Transport};
 use tokio::{
     sync::{broadcast, mpsc},
     time::Instant,
@@ -148,6 +148,22 @@ impl Transport for RabbitMq {
 
     fn changes(&self) -> broadcast::Receiver<Vec<Changed>> {
         self.inner.changes.subscribe()
+    }
+
+    const SYSTEM: &'static str = "rabbitmq";
+
+    fn destination(&self, route: &Route) -> String {
+        let topology = &self.inner.topology;
+        match route {
+            Route::Command { participant } => format!("{}:{participant}", topology.commands()),
+            Route::Reply { to } => format!("{}:{to}", topology.replies()),
+            Route::Event { key } => format!("{}:{key}", topology.events()),
+            Route::Quarantine { .. } => topology.quarantine(),
+        }
+    }
+
+    fn source(&self, queue: &Queue) -> String {
+        self.inner.topology.queue(queue)
     }
 }
 

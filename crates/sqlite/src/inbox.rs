@@ -27,6 +27,8 @@ impl Inbox {
 impl Store for Inbox {
     type Tx = Transaction;
 
+    const SYSTEM: &'static str = "sqlite";
+
     async fn begin(&self) -> Result<Transaction, Failure> {
         self.database.begin().await
     }

@@ -1,19 +1,25 @@
-//! Logs and metrics of a process.
+//! Logs, metrics and traces of a process.
 //!
-//! Everybody else only uses the `tracing` and `metrics` facades; here they are
-//! given somewhere to go. Traces across processes travel as W3C context in the
-//! messages; nothing here knows of messages.
+//! Everybody else only uses the facades `tracing`, `metrics` and `saga-trace`; here
+//! they are given somewhere to go. Traces across processes travel as W3C context in
+//! the messages; nothing here knows of messages.
 //!
 //! Read first: [`Settings`] and [`start`].
+
+mod meaning;
+mod traces;
 
 use std::{io, net::SocketAddr, str::FromStr};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
+pub use traces::Traces;
+
 /// Always added to the filter. The AMQP client logs returned messages with their
-/// bodies, which may hold payment tokens; our adapter logs what matters of it.
-const QUIET: [&str; 2] = ["lapin=off", "sqlx::query=off"];
+/// bodies, which may hold payment tokens; our adapter logs what matters of it. The
+/// HTTP/2 library and what is on top of it log frames and headers when asked to.
+const QUIET: [&str; 5] = ["lapin=off", "sqlx::query=off", "h2=off", "hyper=off", "tonic=off"];
 
 /// Upper bounds of the buckets of durations, in seconds.
 const SECONDS: [f64; 12] =
@@ -25,12 +31,16 @@ const SIZES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 51
 /// Where logs and metrics go.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Whose traces they are: `saga-orchestrator`.
+    pub service: String,
     /// Which log lines: `info`, or `info,saga_engine=debug`.
     pub filter: String,
     /// How they look.
     pub format: Format,
     /// Where Prometheus finds `/metrics`, if anywhere.
     pub metrics_listen: Option<SocketAddr>,
+    /// Where spans go, if anywhere.
+    pub traces: Option<Traces>,
 }
 
 /// How log lines look.
@@ -68,14 +78,33 @@ pub enum StartError {
     /// The metrics' address cannot be used.
     #[error("cannot serve metrics on {0}: {1}")]
     Metrics(SocketAddr, metrics_exporter_prometheus::BuildError),
+    /// The collector's address is none.
+    #[error("cannot export traces to {0}: {1}")]
+    Traces(String, opentelemetry_otlp::ExporterBuildError),
 }
 
-/// Sends logs to standard error and serves metrics. Call it once a process,
-/// inside its tokio runtime.
+/// Telemetry that has been started.
+#[derive(Debug)]
+#[must_use = "what still waits is lost unless it is stopped"]
+pub struct Telemetry {
+    exporting: Option<traces::Exporting>,
+}
+
+impl Telemetry {
+    /// Sends the spans that still wait, within two seconds.
+    pub async fn stop(self) {
+        if let Some(exporting) = self.exporting {
+            exporting.stop().await;
+        }
+    }
+}
+
+/// Sends logs to standard error, serves metrics and exports spans. Call it once a
+/// process, inside its tokio runtime.
 ///
 /// # Errors
-/// [`StartError`], before anything is started.
-pub fn start(settings: &Settings) -> Result<(), StartError> {
+/// [`StartError`].
+pub fn start(settings: &Settings) -> Result<Telemetry, StartError> {
     let filter = QUIET.iter().fold(settings.filter.clone(), |all, quiet| format!("{all},{quiet}"));
     let filter = EnvFilter::try_new(&filter)
         .map_err(|source| StartError::Filter { filter: settings.filter.clone(), source })?;
@@ -87,6 +116,7 @@ pub fn start(settings: &Settings) -> Result<(), StartError> {
             .and_then(|b| b.set_buckets_for_metric(Matcher::Suffix("_batch".to_owned()), &SIZES))
             .and_then(PrometheusBuilder::install)
             .map_err(|error| StartError::Metrics(address, error))?;
+        meaning::describe();
     }
     let registry = tracing_subscriber::registry().with(filter);
     match settings.format {
@@ -95,5 +125,9 @@ pub fn start(settings: &Settings) -> Result<(), StartError> {
             registry.with(fmt::layer().json().flatten_event(true).with_writer(io::stderr)).init()
         }
     }
-    Ok(())
+    let start = |traces: &Traces| {
+        traces::start(&settings.service, traces)
+            .map_err(|error| StartError::Traces(traces.endpoint.clone(), error))
+    };
+    Ok(Telemetry { exporting: settings.traces.as_ref().map(start).transpose()? })
 }

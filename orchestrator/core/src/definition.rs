@@ -184,6 +184,9 @@ pub trait HostedDefinition: Send + Sync {
     /// # Errors
     /// If the row does not decode.
     fn open_commands(&self, saga: &Instance) -> Result<Vec<OutgoingCommand>, StateError>;
+    /// When an open step's command was sent for the first time, to within the
+    /// lateness of its repetitions: derived, as everything of a command is.
+    fn opened_at(&self, saga: &Instance, step: &str, direction: Direction) -> Option<Timestamp>;
 }
 
 impl<S: Saga> HostedDefinition for Definition<S> {
@@ -214,6 +217,19 @@ impl<S: Saga> HostedDefinition for Definition<S> {
             .flat_map(|step| both.map(|direction| (step, direction)))
             .filter_map(|(step, direction)| self.command(saga, &data, step, direction))
             .collect())
+    }
+
+    fn opened_at(&self, saga: &Instance, step: &str, direction: Direction) -> Option<Timestamp> {
+        let step = self.steps.iter().position(|spec| spec.name == step)?;
+        let (StepState::Open(sending) | StepState::Undoing(sending)) = saga.steps.get(step)? else {
+            return None;
+        };
+        let (policy, id) =
+            (self.policy(step, direction), self.command_id(saga.id, step, direction));
+        let waits = (1..=sending.attempts).map(|attempt| policy.interval_millis(&id, attempt));
+        let waited = waits.fold(0_u64, u64::saturating_add);
+        let micros = i64::try_from(waited.saturating_mul(1_000)).unwrap_or(i64::MAX);
+        Some(Timestamp(sending.due_at.0.saturating_sub(micros)))
     }
 }
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
-    Requests, SagaReads, SagaStore, Watches, limits,
+    Requests, SagaReads, SagaStore, Watches, census, limits,
     outgoing::{Outgoing, confirm},
     quarantine, replies,
     requests::{Request, carry_out},
@@ -94,7 +94,8 @@ impl<S: SagaStore + SagaReads, T: Transport> Engine<S, T> {
         ));
         loops.spawn(quarantine::keep(Arc::clone(&shared), transport.clone()));
         loops.spawn(watches.follow(store.clone(), transport, shutdown.clone()));
-        loops.spawn(count(store, in_flight, shutdown.clone()));
+        loops.spawn(count(store.clone(), in_flight, shutdown.clone()));
+        loops.spawn(census::take(Arc::clone(&shared)));
         let all = async {
             while let Some(ended) = loops.join_next().await {
                 if !shutdown.is_cancelled() {

@@ -1,10 +1,12 @@
 //! From inputs to what is written and sent: one saga at a time, input by input
 //! (protocol 6).
 
-use metrics::counter;
+use metrics::{counter, histogram};
 use saga_core::{
-    Hosted, HostedDefinition, Input, Instance, OutgoingCommand, StateError, Timestamp, Verdict,
+    Direction, Happening, HistoryEntry, Hosted, HostedDefinition, Input, Instance, OutgoingCommand,
+    StateError, Timestamp, Verdict,
 };
+use saga_trace::trace_id;
 use tracing::error;
 
 use crate::Write;
@@ -18,6 +20,32 @@ pub(crate) struct Folded {
     pub(crate) send: Vec<OutgoingCommand>,
     /// What became of each input, in order.
     pub(crate) fates: Vec<Fate>,
+    /// The answers that moved it, for metrics.
+    pub(crate) answers: Vec<StepAnswer>,
+}
+
+/// A step's answer that moved a saga.
+#[derive(Clone, Debug)]
+pub(crate) struct StepAnswer {
+    definition: &'static str,
+    step: String,
+    direction: Direction,
+    outcome: &'static str,
+    seconds: f64,
+}
+
+impl StepAnswer {
+    /// Measures it, once its turn is committed.
+    pub(crate) fn count(self) {
+        histogram!(
+            "saga_step_seconds",
+            "definition" => self.definition,
+            "step" => self.step,
+            "direction" => self.direction.as_str(),
+            "outcome" => self.outcome
+        )
+        .record(self.seconds);
+    }
 }
 
 /// What became of one input.
@@ -42,12 +70,18 @@ pub(crate) fn fold<'a>(
     let Some(definition) = hosted.get(&saga.definition, saga.definition_version) else {
         counter!("saga_undecidable_total").increment(1);
         let fates = inputs.into_iter().map(|_| Fate::Undecidable).collect();
-        return Folded { write: None, send: Vec::new(), fates };
+        return Folded { write: None, send: Vec::new(), fates, answers: Vec::new() };
     };
-    let mut folding = Folding { saga, changed: false, history: Vec::new(), send: Vec::new() };
+    let mut folding = Folding {
+        saga,
+        changed: false,
+        history: Vec::new(),
+        send: Vec::new(),
+        answers: Vec::new(),
+    };
     let fates: Vec<Fate> =
         inputs.into_iter().map(|input| folding.input(&**definition, input, now)).collect();
-    let Folding { saga, changed, history, mut send } = folding;
+    let Folding { saga, changed, history, mut send, answers } = folding;
     if fates.len() > 1 {
         // A later input may have closed what an earlier one opened.
         let open = definition.open_commands(&saga).unwrap_or_default();
@@ -55,14 +89,15 @@ pub(crate) fn fold<'a>(
             open.iter().any(|o| o.id == command.id && o.attempt == command.attempt)
         });
     }
-    Folded { write: changed.then_some(Write { before, saga, history }), send, fates }
+    Folded { write: changed.then_some(Write { before, saga, history }), send, fates, answers }
 }
 
 struct Folding {
     saga: Instance,
     changed: bool,
-    history: Vec<saga_core::HistoryEntry>,
+    history: Vec<HistoryEntry>,
     send: Vec<OutgoingCommand>,
+    answers: Vec<StepAnswer>,
 }
 
 impl Folding {
@@ -74,14 +109,18 @@ impl Folding {
             }
             Err(undecidable @ (StateError::Data { .. } | StateError::Steps { .. })) => {
                 counter!("saga_undecidable_total").increment(1);
-                error!(saga = %self.saga.id, %undecidable, "the saga is left alone");
+                let trace_id = trace_id(self.saga.traceparent.as_deref());
+                error!(saga = %self.saga.id, trace_id, %undecidable, "the saga is left alone");
                 return Fate::Undecidable;
             }
         };
         if decision.alert {
             counter!("saga_stuck_alerts_total", "definition" => definition.name()).increment(1);
-            error!(saga = %self.saga.id, "the saga is stuck: it needs a person");
+            let trace_id = trace_id(self.saga.traceparent.as_deref());
+            error!(saga = %self.saga.id, trace_id, "the saga is stuck: it needs a person");
         }
+        let answer = decision.history.as_ref().and_then(|entry| self.answer(definition, entry));
+        self.answers.extend(answer);
         if let Some(next) = decision.saga {
             self.saga = next;
             self.changed = true;
@@ -90,4 +129,37 @@ impl Folding {
         self.send.extend(decision.send);
         Fate::Decided(decision.verdict)
     }
+
+    /// The answer that a transition is due to, measured from the saga before it.
+    fn answer(
+        &self,
+        definition: &dyn HostedDefinition,
+        entry: &HistoryEntry,
+    ) -> Option<StepAnswer> {
+        let (step, direction, outcome) = match &entry.happening {
+            Happening::Done { step, direction } => (step, *direction, "done"),
+            Happening::Refused { step, direction, .. } => (step, *direction, "refused"),
+            Happening::Started
+            | Happening::Resent
+            | Happening::GaveUp { .. }
+            | Happening::DeadlinePassed
+            | Happening::Cancel(_)
+            | Happening::Paused(_)
+            | Happening::Resumed(_)
+            | Happening::Reminded => return None,
+        };
+        let opened = definition.opened_at(&self.saga, step, direction)?;
+        Some(StepAnswer {
+            definition: definition.name(),
+            step: step.clone(),
+            direction,
+            outcome,
+            seconds: seconds(opened, entry.at),
+        })
+    }
+}
+
+/// The time between two instants of the store's clock, which may have been set back.
+pub(crate) fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.0.saturating_sub(from.0).max(0) as f64 / 1e6
 }

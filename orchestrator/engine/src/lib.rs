@@ -8,6 +8,7 @@
 //! Read first: [`Engine::run`], then `fold.rs` (inputs to decisions) and
 //! [`SagaStore`] (one transaction a batch).
 
+mod census;
 mod engine;
 mod fold;
 pub mod limits;
@@ -16,6 +17,7 @@ mod ports;
 mod quarantine;
 mod replies;
 mod requests;
+mod trace;
 mod wake;
 mod watch;
 

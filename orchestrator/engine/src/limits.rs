@@ -43,6 +43,9 @@ pub const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the number of sagas in flight is counted.
 pub const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often the sagas' states are counted for metrics: about once a scrape.
+pub const CENSUS_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How long stopping waits for what has been begun.
 pub const DRAIN: Duration = Duration::from_secs(10);
 

@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use metrics::{counter, histogram};
 use saga_core::{OutgoingCommand, Timestamp};
-use saga_messaging::{Ack, Changed, Envelope, Message, Route, Transport, parcel, publish};
+use saga_messaging::{Ack, Changed, Envelope, Message, Route, Transport, parcel, publish, trace};
+use saga_trace::{Context, Span};
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -31,8 +32,9 @@ impl Outgoing {
             && self.acks.is_empty()
     }
 
-    /// The messages: one parcel, or few, a participant.
-    fn messages(&mut self) -> Vec<Message> {
+    /// The messages: one parcel, or few, a participant; and the spans of those whose
+    /// members are traced.
+    fn messages<T: Transport>(&mut self, transport: &T) -> (Vec<Message>, Vec<Span>) {
         let now = self.now.unwrap_or(Timestamp(0));
         let mut by_participant: BTreeMap<&'static str, (Vec<Envelope>, Vec<u64>)> = BTreeMap::new();
         for command in std::mem::take(&mut self.commands) {
@@ -42,12 +44,14 @@ impl Outgoing {
             envelopes.push(Envelope::command(command, SOURCE, now));
         }
         let mut messages = std::mem::take(&mut self.others);
+        let mut spans = Vec::new();
         for (participant, (envelopes, expiries)) in by_participant {
             for (range, body) in parcel::write(&envelopes) {
                 histogram!("saga_parcel_members", "participant" => participant)
                     .record(range.len() as f64);
                 let expiry = expiries[range.clone()].iter().min().copied();
-                messages.push(Message {
+                let members = &envelopes[range.clone()];
+                let message = Message {
                     route: Route::Command { participant: participant.to_owned() },
                     id: envelopes[range.start].id.to_string(),
                     content_type: parcel::BATCH,
@@ -55,18 +59,24 @@ impl Outgoing {
                     expiry: expiry.map(Duration::from_millis),
                     reply_to: None,
                     redelivered: false,
-                });
+                };
+                let traced =
+                    members.iter().filter_map(|e| Context::recorded(e.traceparent.as_deref()));
+                spans.extend(trace::publishing(transport, &message, traced, members.len()));
+                messages.push(message);
             }
         }
-        messages
+        (messages, spans)
     }
 
     async fn leave<T: Transport>(mut self, transport: &T) {
         if !self.changed.is_empty() {
             transport.announce(std::mem::take(&mut self.changed));
         }
-        let messages = self.messages();
-        for refused in publish(transport, messages).await {
+        let (messages, spans) = self.messages(transport);
+        let refused = publish(transport, messages).await;
+        spans.into_iter().for_each(Span::end);
+        for refused in refused {
             counter!("saga_commands_unsent_total").increment(1);
             warn!(id = refused.id, route = ?refused.route, "the broker has no queue for it: it is sent again when its saga wakes");
         }

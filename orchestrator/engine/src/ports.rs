@@ -9,6 +9,9 @@ use saga_core::{Failure, HistoryEntry, Instance, SagaId, State, Timestamp};
 /// The deciding closure may be called again after a conflict. Its first argument
 /// is the store's clock, read by the transaction's own first statement.
 pub trait SagaStore: Clone + Send + Sync + 'static {
+    /// The database system's name in traces.
+    const SYSTEM: &'static str = "other_sql";
+
     /// Binds idempotency keys to new sagas. `decide` says what to write for those
     /// keys that were not bound yet (by their index); the others are answered.
     fn admit<R: Send>(

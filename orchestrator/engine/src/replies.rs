@@ -1,13 +1,15 @@
 //! Participants' replies: folded saga by saga, in one turn for all that have come.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use metrics::{counter, histogram};
 use saga_core::{Failure, Input, Instance, Reply, ReplyOutcome, SagaId, Timestamp, Verdict};
 use saga_messaging::{
     Ack, Body, Delivery, Envelope, Message, Outcome, Poison, Queue, Route, Transport, parcel,
+    trace::Source,
 };
+use saga_trace::{Context, Span, trace_id};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tracing::{error, warn};
@@ -15,9 +17,10 @@ use tracing::{error, warn};
 use crate::{
     SagaStore,
     engine::Shared,
-    fold::{Fate, fold},
+    fold::{Fate, StepAnswer, fold},
     limits,
     outgoing::Outgoing,
+    trace::Turn,
 };
 
 /// Takes replies until shutdown.
@@ -28,6 +31,7 @@ pub(crate) async fn take<S: SagaStore, T: Transport>(
     confirmed: tokio::task::JoinHandle<()>,
 ) {
     let mut consumer = transport.consume(Queue::Replies, limits::PREFETCH);
+    let source = Source::of(&transport, &Queue::Replies);
     loop {
         let deliveries = tokio::select! {
             () = shared.shutdown.cancelled() => break,
@@ -42,13 +46,15 @@ pub(crate) async fn take<S: SagaStore, T: Transport>(
             let ack = open(delivery, &shared, &mut replies, &mut outgoing);
             outgoing.acks.push(ack);
         }
-        histogram!("saga_reply_batch").record(replies.len() as f64);
+        histogram!("saga_reply_batch_members").record(replies.len() as f64);
+        let receiving = receiving(&source, &replies);
         let mut stopped = false;
         while !replies.is_empty() && !stopped {
             let rest = replies.split_off(replies.len().min(limits::MAX_BATCH));
-            stopped = turn(&shared, replies, &mut outgoing).await.is_err();
+            stopped = turn(&shared, replies, &source, &mut outgoing).await.is_err();
             replies = rest;
         }
+        receiving.into_iter().for_each(Span::end);
         if stopped || to_confirm.send(outgoing).await.is_err() {
             break;
         }
@@ -59,12 +65,25 @@ pub(crate) async fn take<S: SagaStore, T: Transport>(
     drop(consumer);
 }
 
+/// The span of a batch. One reply alone is the span of its turn.
+fn receiving(source: &Source, replies: &[Arrived]) -> Option<Span> {
+    let joined = if replies.len() > 1 { replies } else { &[] };
+    source.receiving(joined.iter().filter_map(Arrived::context), replies.len(), SystemTime::now())
+}
+
 /// A reply on its way to its saga.
 #[derive(Clone)]
 struct Arrived {
     saga: SagaId,
     input: Input,
     envelope: Arc<Envelope>,
+}
+
+impl Arrived {
+    /// Where it was sent from, if that is traced.
+    fn context(&self) -> Option<Context> {
+        Context::recorded(self.envelope.traceparent.as_deref())
+    }
 }
 
 /// Opens a parcel of replies.
@@ -145,9 +164,10 @@ struct Stop;
 async fn turn<S: SagaStore>(
     shared: &Shared<S>,
     replies: Vec<Arrived>,
+    source: &Source,
     outgoing: &mut Outgoing,
 ) -> Result<(), Stop> {
-    match decide(shared, &replies, outgoing).await {
+    match decide(shared, &replies, source, outgoing).await {
         Ok(()) => return Ok(()),
         Err(Failure::Unavailable(_) | Failure::UnknownCommit(_)) => return Err(Stop),
         Err(failure @ (Failure::Conflict(_) | Failure::Permanent(_))) => {
@@ -155,13 +175,14 @@ async fn turn<S: SagaStore>(
         }
     }
     for reply in replies {
-        match decide(shared, std::slice::from_ref(&reply), outgoing).await {
+        match decide(shared, std::slice::from_ref(&reply), source, outgoing).await {
             Ok(()) => {}
             Err(Failure::Unavailable(_) | Failure::UnknownCommit(_)) => return Err(Stop),
             Err(failure @ (Failure::Conflict(_) | Failure::Permanent(_))) => {
                 // Its saga asks again when it wakes.
                 counter!("saga_replies_total", "verdict" => "dropped").increment(1);
-                error!(saga = %reply.saga, %failure, "the reply is dropped");
+                let trace_id = trace_id(reply.envelope.traceparent.as_deref());
+                error!(saga = %reply.saga, trace_id, %failure, "the reply is dropped");
             }
         }
     }
@@ -171,6 +192,7 @@ async fn turn<S: SagaStore>(
 async fn decide<S: SagaStore>(
     shared: &Shared<S>,
     replies: &[Arrived],
+    source: &Source,
     outgoing: &mut Outgoing,
 ) -> Result<(), Failure> {
     let mut by_saga: BTreeMap<SagaId, Vec<usize>> = BTreeMap::new();
@@ -184,6 +206,7 @@ async fn decide<S: SagaStore>(
         // count as redelivered (protocol 2).
         let again = tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0;
         let (mut writes, mut sends, mut fates) = (Vec::new(), Vec::new(), Vec::new());
+        let mut answers = Vec::new();
         for saga in sagas {
             let indexes = &by_saga[&saga.id];
             let inputs: Vec<Input> =
@@ -192,11 +215,18 @@ async fn decide<S: SagaStore>(
             writes.extend(folded.write);
             sends.extend(folded.send);
             fates.extend(indexes.iter().copied().zip(folded.fates));
+            answers.extend(folded.answers);
         }
-        (writes.clone(), (now, writes, sends, fates))
+        (writes.clone(), (now, writes, sends, fates, answers))
     };
-    let (now, writes, sends, fates) =
+    let began = SystemTime::now();
+    let (now, writes, mut sends, fates, answers) =
         shared.persist(|| shared.store.turn(&ids, &decide), None).await?;
+    answers.into_iter().for_each(StepAnswer::count);
+    Turn::over::<S>(began).spans(&writes, &mut sends, |saga| {
+        let from = by_saga.get(&saga)?.iter().find_map(|index| replies[*index].context())?;
+        Some((from, source.clone()))
+    });
     outgoing.now = Some(now);
     outgoing.commands.extend(sends);
     shared.committed(&writes, outgoing);

@@ -1,9 +1,9 @@
 //! What clients and operators ask for: new sagas, and inputs to old ones.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use metrics::{counter, histogram};
-use saga_core::{Decision, Failure, Input, Instance, SagaId, Timestamp, Verdict};
+use saga_core::{Decision, Failure, Input, Instance, OutgoingCommand, SagaId, Timestamp, Verdict};
 use saga_messaging::Changed;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
@@ -11,9 +11,10 @@ use tracing::warn;
 use crate::{
     Admission, IdempotencyKey, SagaStore, Write,
     engine::Shared,
-    fold::{Fate, fold},
+    fold::{Fate, fold, seconds},
     limits,
     outgoing::Outgoing,
+    trace::Turn,
 };
 
 /// Where requests are handed in. Whoever has handed one in may go away: the
@@ -142,7 +143,7 @@ pub(crate) async fn carry_out<S: SagaStore>(
             }
         }
         if !places.is_empty() {
-            histogram!("saga_admission_batch").record(places.len() as f64);
+            histogram!("saga_admission_batch_members").record(places.len() as f64);
             place(&shared, places, &mut waiting).await;
         }
         if !inputs.is_empty() {
@@ -182,7 +183,7 @@ async fn place<S: SagaStore>(shared: &Shared<S>, places: Places, outgoing: &mut 
         }
         (writes.clone(), (now, writes, commands))
     };
-    let mut conflicts = 0;
+    let (began, mut conflicts) = (SystemTime::now(), 0);
     let admitted = loop {
         match shared.store.admit(&keys, decide).await {
             Err(Failure::Conflict(_)) if conflicts < limits::CONFLICT_RETRIES => conflicts += 1,
@@ -192,8 +193,12 @@ async fn place<S: SagaStore>(shared: &Shared<S>, places: Places, outgoing: &mut 
     };
     match admitted {
         Ok((admissions, decided)) => {
-            if let Some((now, writes, commands)) = decided {
-                counter!("saga_started_total").increment(writes.len() as u64);
+            if let Some((now, writes, mut commands)) = decided {
+                for write in &writes {
+                    let definition = write.saga.definition.clone();
+                    counter!("saga_started_total", "definition" => definition).increment(1);
+                }
+                Turn::over::<S>(began).spans(&writes, &mut commands, |_| None);
                 outgoing.now = Some(now);
                 outgoing.commands.extend(commands);
                 shared.committed(&writes, outgoing);
@@ -236,13 +241,15 @@ async fn answer_inputs<S: SagaStore>(shared: &Shared<S>, inputs: Inputs, outgoin
         }
         (writes.clone(), (now, writes, done))
     };
+    let began = SystemTime::now();
     match shared.persist(|| shared.store.turn(&ids, decide), Some(limits::CONFLICT_RETRIES)).await {
         Ok((now, writes, mut done)) => {
             outgoing.now.get_or_insert(now);
             shared.committed(&writes, outgoing);
-            for (_, _, send) in done.values_mut() {
-                outgoing.commands.append(send);
-            }
+            let mut commands: Vec<OutgoingCommand> =
+                done.values_mut().flat_map(|(_, _, send)| std::mem::take(send)).collect();
+            Turn::over::<S>(began).spans(&writes, &mut commands, |_| None);
+            outgoing.commands.append(&mut commands);
             for (id, _, answer) in inputs {
                 let result = match done.get_mut(&id) {
                     None => Err(RequestError::NotFound),
@@ -270,7 +277,14 @@ impl<S: SagaStore> Shared<S> {
         for write in writes {
             outgoing.changed.push(Changed { saga: write.saga.id, version: write.saga.version });
             if write.saga.ended().is_some() {
-                counter!("saga_ended_total", "outcome" => write.saga.phase.name()).increment(1);
+                let (definition, outcome) =
+                    (write.saga.definition.clone(), write.saga.phase.name());
+                counter!("saga_ended_total", "definition" => definition.clone(), "outcome" => outcome)
+                    .increment(1);
+                if let Some(end) = write.history.last() {
+                    histogram!("saga_seconds", "definition" => definition, "outcome" => outcome)
+                        .record(seconds(write.saga.started_at, end.at));
+                }
             }
         }
     }

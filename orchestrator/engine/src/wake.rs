@@ -1,9 +1,9 @@
 //! Sagas that are due: whatever went wrong, this is where it goes on.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use metrics::counter;
-use saga_core::{Input, Instance, Timestamp};
+use saga_core::{Input, Instance, OutgoingCommand, Timestamp};
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -13,6 +13,7 @@ use crate::{
     fold::{Fate, fold},
     limits,
     outgoing::Outgoing,
+    trace::Turn,
 };
 
 /// Claims due sagas until shutdown. Once its way out is full of batches that wait
@@ -61,10 +62,12 @@ async fn claim_once<S: SagaStore>(
         }
         (writes.clone(), (now, writes, sends, claimed))
     };
+    let began = SystemTime::now();
     match shared.store.claim(definitions, limits::MAX_BATCH, decide).await {
-        Ok((now, writes, sends, claimed)) => {
+        Ok((now, writes, mut sends, claimed)) => {
             counter!("saga_woken_total").increment(claimed as u64);
-            counter!("saga_resends_total").increment(sends.len() as u64);
+            sends.iter().for_each(count_resent);
+            Turn::over::<S>(began).spans(&writes, &mut sends, |_| None);
             outgoing.now = Some(now);
             outgoing.commands.extend(sends);
             shared.committed(&writes, outgoing);
@@ -74,5 +77,18 @@ async fn claim_once<S: SagaStore>(
             warn!(%failure, "due sagas are looked for again shortly");
             0
         }
+    }
+}
+
+/// A command whose answer is late. What a wake opened for the first time is none.
+fn count_resent(command: &OutgoingCommand) {
+    if command.attempt > 1 {
+        counter!(
+            "saga_resends_total",
+            "definition" => command.definition,
+            "step" => command.id.step.clone(),
+            "direction" => command.id.direction.as_str()
+        )
+        .increment(1);
     }
 }

@@ -7,7 +7,7 @@ use saga_proto::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::{Caller, front::Front, metered::metered, page, validate};
+use crate::{Caller, front::Front, metadata, metered::metered, page, validate};
 
 #[tonic::async_trait]
 impl<R: SagaReads> Catalogue for Front<R> {
@@ -15,14 +15,18 @@ impl<R: SagaReads> Catalogue for Front<R> {
         &self,
         request: Request<ListProductsRequest>,
     ) -> Result<Response<ListProductsResponse>, Status> {
-        metered("ListProducts", self.products(request)).await.map(Response::new)
+        let trace = metadata::traceparent(request.metadata());
+        let call = self.products(request);
+        metered("saga.shop.v1.Catalogue/ListProducts", trace, call).await.map(Response::new)
     }
 
     async fn restock(
         &self,
         request: Request<ReceiveStockRequest>,
     ) -> Result<Response<Product>, Status> {
-        metered("Restock", self.receive(request)).await.map(Response::new)
+        let trace = metadata::traceparent(request.metadata());
+        let call = self.receive(request);
+        metered("saga.shop.v1.Catalogue/Restock", trace, call).await.map(Response::new)
     }
 }
 

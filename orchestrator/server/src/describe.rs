@@ -85,6 +85,7 @@ pub(crate) fn saga(saga: &Instance, names: &[&str]) -> Saga {
         wake_at_micros: saga.wake_at.map_or(0, |at| at.0),
         why: why(saga),
         steps: saga.steps.iter().enumerate().map(step).collect(),
+        trace_id: saga_trace::trace_id(saga.traceparent.as_deref()).to_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Calls that another service answers.
 
 use saga_engine::SagaReads;
+use saga_trace::{Kind, Span, current, within};
 use std::{error::Error as _, future::Future};
 use tonic::{Code, Response, Status};
 use tracing::{error, warn};
@@ -15,7 +16,13 @@ impl<R: SagaReads> Front<R> {
         service: &'static str,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, Status> {
-        match tokio::time::timeout(self.settings.forward_timeout, call).await {
+        let span = current().map(|here| {
+            Span::child(here, Kind::Client, format!("forward {service}")).with("rpc.system", "grpc")
+        });
+        let call = within(span.as_ref().map(|span| span.context), call);
+        let answered = tokio::time::timeout(self.settings.forward_timeout, call).await;
+        span.into_iter().for_each(Span::end);
+        match answered {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => Err(passed_on(service, &status)),
             Err(_) => {

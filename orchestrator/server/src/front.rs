@@ -11,9 +11,27 @@ use saga_proto::{
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, transport::Channel};
+use tonic::{Request, Status, service::interceptor::InterceptedService, transport::Channel};
 
 use crate::{Caller, Settings, availability::Availability, standing, status};
+
+/// A channel to a service behind the front door, which passes the trace context on.
+pub(crate) type Neighbour =
+    InterceptedService<Channel, fn(Request<()>) -> Result<Request<()>, Status>>;
+
+/// Makes one.
+pub(crate) fn neighbour(channel: Channel) -> Neighbour {
+    InterceptedService::new(channel, in_trace)
+}
+
+fn in_trace(mut request: Request<()>) -> Result<Request<()>, Status> {
+    if let Some(here) = saga_trace::current()
+        && let Ok(value) = here.to_string().parse()
+    {
+        request.metadata_mut().insert("traceparent", value);
+    }
+    Ok(request)
+}
 
 /// Answers the calls of all three services.
 pub(crate) struct Front<R> {
@@ -21,8 +39,8 @@ pub(crate) struct Front<R> {
     pub(crate) reads: R,
     pub(crate) hosted: Hosted,
     pub(crate) place_order: Arc<Definition<PlaceOrder>>,
-    pub(crate) orders: OrderReadsClient<Channel>,
-    pub(crate) inventory: InventoryClient<Channel>,
+    pub(crate) orders: OrderReadsClient<Neighbour>,
+    pub(crate) inventory: InventoryClient<Neighbour>,
     pub(crate) payment: Availability,
     /// Those who may wait or watch at once.
     pub(crate) waiting: Arc<Semaphore>,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use saga_trace::Context;
 use tonic::metadata::MetadataMap;
 
 /// Share of the client's deadline that is left for the answer's way back.
@@ -42,21 +43,7 @@ fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
 /// saga and sent with every command, so nothing else may come in this way.
 pub(crate) fn traceparent(metadata: &MetadataMap) -> Option<String> {
     let text = metadata.get("traceparent")?.to_str().ok()?;
-    let mut parts = text.split('-');
-    let (version, trace, parent, flags) =
-        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let hex = |part: &str, chars: usize| {
-        part.len() == chars && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let some = |part: &str| part.bytes().any(|b| b != b'0');
-    let sound = version == "00"
-        && hex(trace, 32)
-        && some(trace)
-        && hex(parent, 16)
-        && some(parent)
-        && hex(flags, 2)
-        && parts.next().is_none();
-    sound.then(|| text.to_owned())
+    Context::parse(text).map(|_| text.to_owned())
 }
 
 #[cfg(test)]

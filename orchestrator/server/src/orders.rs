@@ -11,7 +11,7 @@ use saga_proto::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::{front::Front, metered::metered, watch::Updates};
+use crate::{front::Front, metadata, metered::metered, watch::Updates};
 
 #[tonic::async_trait]
 impl<R: SagaReads> Orders for Front<R> {
@@ -19,21 +19,27 @@ impl<R: SagaReads> Orders for Front<R> {
         &self,
         request: Request<PlaceOrderRequest>,
     ) -> Result<Response<PlaceOrderResponse>, Status> {
-        metered("PlaceOrder", self.place(request)).await.map(Response::new)
+        let trace = metadata::traceparent(request.metadata());
+        let call = self.place(request);
+        metered("saga.shop.v1.Orders/PlaceOrder", trace, call).await.map(Response::new)
     }
 
     async fn get_order(
         &self,
         request: Request<GetOrderRequest>,
     ) -> Result<Response<Order>, Status> {
-        metered("GetOrder", self.get(request)).await.map(Response::new)
+        let trace = metadata::traceparent(request.metadata());
+        let call = self.get(request);
+        metered("saga.shop.v1.Orders/GetOrder", trace, call).await.map(Response::new)
     }
 
     async fn list_orders(
         &self,
         request: Request<ListOrdersRequest>,
     ) -> Result<Response<ListOrdersResponse>, Status> {
-        metered("ListOrders", self.list(request)).await.map(Response::new)
+        let trace = metadata::traceparent(request.metadata());
+        let call = self.list(request);
+        metered("saga.shop.v1.Orders/ListOrders", trace, call).await.map(Response::new)
     }
 
     type WatchOrderStream = Updates;
@@ -42,13 +48,17 @@ impl<R: SagaReads> Orders for Front<R> {
         &self,
         request: Request<WatchOrderRequest>,
     ) -> Result<Response<Updates>, Status> {
-        metered("WatchOrder", self.watch(request)).await.map(Response::new)
+        let trace = metadata::traceparent(request.metadata());
+        let call = self.watch(request);
+        metered("saga.shop.v1.Orders/WatchOrder", trace, call).await.map(Response::new)
     }
 
     async fn cancel_order(
         &self,
         request: Request<CancelOrderRequest>,
     ) -> Result<Response<CancelOrderResponse>, Status> {
-        metered("CancelOrder", self.cancel(request)).await.map(Response::new)
+        let trace = metadata::traceparent(request.metadata());
+        let call = self.cancel(request);
+        metered("saga.shop.v1.Orders/CancelOrder", trace, call).await.map(Response::new)
     }
 }

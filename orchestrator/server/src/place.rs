@@ -27,7 +27,10 @@ impl<R: SagaReads> Front<R> {
         let caller = Caller::of(&request)?;
         let patience = metadata::patience(request.metadata(), self.settings.wait_limit);
         let until = Instant::now() + patience;
-        let traceparent = metadata::traceparent(request.metadata());
+        // The saga goes on from this very call where that is recorded, and passes the
+        // caller's own context on where it is not.
+        let recorded = saga_trace::current().map(|here| here.to_string());
+        let traceparent = recorded.or_else(|| metadata::traceparent(request.metadata()));
         let order = request.into_inner();
         validate::place_order(&order)?;
         self.check_capacity()?;

@@ -8,7 +8,7 @@ use saga_proto::operations::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::{Caller, describe, front::Front, metered::metered, page, status, validate};
+use crate::{Caller, describe, front::Front, metadata, metered::metered, page, status, validate};
 
 #[tonic::async_trait]
 impl<R: SagaReads> Sagas for Front<R> {
@@ -16,14 +16,18 @@ impl<R: SagaReads> Sagas for Front<R> {
         &self,
         request: Request<GetSagaRequest>,
     ) -> Result<Response<GetSagaResponse>, Status> {
-        metered("GetSaga", self.saga(request)).await.map(Response::new)
+        let trace = metadata::traceparent(request.metadata());
+        let call = self.saga(request);
+        metered("saga.operations.v1.Sagas/GetSaga", trace, call).await.map(Response::new)
     }
 
     async fn list_sagas(
         &self,
         request: Request<ListSagasRequest>,
     ) -> Result<Response<ListSagasResponse>, Status> {
-        metered("ListSagas", self.sagas(request)).await.map(Response::new)
+        let trace = metadata::traceparent(request.metadata());
+        let call = self.sagas(request);
+        metered("saga.operations.v1.Sagas/ListSagas", trace, call).await.map(Response::new)
     }
 }
 

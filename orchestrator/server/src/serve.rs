@@ -21,7 +21,10 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
 
 use crate::{
-    Settings, availability::Availability, caller, connections, front::Front,
+    Settings,
+    availability::Availability,
+    caller, connections,
+    front::{Front, neighbour},
     settings::MAX_FORWARDED_BYTES,
 };
 
@@ -112,9 +115,9 @@ impl<R: SagaReads> Server<R> {
             reads,
             hosted,
             place_order,
-            orders: OrderReadsClient::new(neighbours.order)
+            orders: OrderReadsClient::new(neighbour(neighbours.order))
                 .max_decoding_message_size(MAX_FORWARDED_BYTES),
-            inventory: InventoryClient::new(neighbours.inventory)
+            inventory: InventoryClient::new(neighbour(neighbours.inventory))
                 .max_decoding_message_size(MAX_FORWARDED_BYTES),
             payment,
             waiting: Arc::new(Semaphore::new(settings.max_waiting)),

@@ -72,7 +72,9 @@ pub(crate) fn order(saga: &Instance) -> Order {
         }
         // Data of a later version: where the order stands is known all the same.
         // What serde says of it is not logged: it may quote the payment token.
-        Err(_) => error!(saga = %saga.id, "the data of an order's saga does not decode"),
+        Err(_) => {
+            error!(saga = %saga.id, trace_id = saga_trace::trace_id(saga.traceparent.as_deref()), "the data of an order's saga does not decode")
+        }
     }
     order
 }

@@ -1,6 +1,10 @@
 //! One batch, from members to what leaves after its commits.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use metrics::{counter, histogram};
 use saga_core::{Admission, Direction, Failure, Record, Timestamp, admit};
@@ -11,10 +15,11 @@ use crate::{
     Entry, HandlerError, Key, Locked, Recorded, Store,
     erased::{AnyFinding, Intended, Work},
     limits,
-    member::{Member, data, quarantine_member},
+    member::{Member, data},
     outside::{Calls, Found},
     participant::{Handlers, Kind},
     reply::Outgoing,
+    trace::transactions,
 };
 
 /// Runs batches.
@@ -148,8 +153,9 @@ impl<S: Store> Batches<S> {
             HandlerError::Store(Failure::Conflict(why)) => {
                 // The saga asks again when its `wake_at` passes.
                 self.count("dropped");
-                warn!(participant = self.name, command = %member.id(), why, "command dropped after repeated conflicts");
-                outgoing.drop_member(member.clone());
+                let trace_id = member.trace_id();
+                warn!(participant = self.name, saga = %member.id().saga, command = %member.id(), trace_id, why, "command dropped after repeated conflicts");
+                outgoing.drop_member(member.clone(), &why);
             }
             HandlerError::Poison(why) => self.quarantine(member, &why, outgoing),
             HandlerError::Store(failure) => {
@@ -160,8 +166,9 @@ impl<S: Store> Batches<S> {
 
     fn quarantine(&self, member: &Member, reason: &str, outgoing: &mut Outgoing) {
         self.count("quarantined");
-        error!(participant = self.name, command = %member.id(), reason, "command quarantined");
-        outgoing.quarantine(quarantine_member(member, reason, self.name), member.receipt.clone());
+        let trace_id = member.trace_id();
+        error!(participant = self.name, saga = %member.id().saga, command = %member.id(), trace_id, reason, "command quarantined");
+        outgoing.quarantine_member(member, reason, self.name);
     }
 
     fn count(&self, outcome: &'static str) {
@@ -171,6 +178,7 @@ impl<S: Store> Batches<S> {
 
     /// One transaction: lock the records, run what is new, record its answers.
     async fn transact(&self, place: usize, group: &[Ready]) -> Result<Outgoing, HandlerError> {
+        let began = SystemTime::now();
         let mut tx = self.store.begin().await?;
         let (group, locked) =
             self.lock(&mut tx, group.iter().collect(), |r| r.member.key()).await?;
@@ -214,6 +222,8 @@ impl<S: Store> Batches<S> {
             }
         }
         self.write(tx, entries).await?;
+        outgoing.committed();
+        transactions::<S>(group.iter().map(|ready| &ready.member), began);
         if let Kind::Outside(outside) = &handler.kind {
             for (member, question) in asks {
                 self.calls.ask(outside, place, member, question);
@@ -264,7 +274,7 @@ impl<S: Store> Batches<S> {
                 Found::Retracted(member) => outgoing.too_late(&member, &self.source),
                 Found::Nothing(member) => {
                     self.count("dropped");
-                    outgoing.drop_member(member);
+                    outgoing.drop_member(member, "no answer from outside");
                 }
             }
         }
@@ -302,6 +312,8 @@ impl<S: Store> Batches<S> {
         let Kind::Outside(outside) = &self.handlers.list[place].kind else {
             return Err(HandlerError::Poison("a local handler asks nobody outside".to_owned()));
         };
+        let began = SystemTime::now();
+        let members = group.iter().map(|(member, _)| member);
         let mut tx = self.store.begin().await?;
         let (group, locked) =
             self.lock(&mut tx, group.iter().collect(), |(member, _)| member.key()).await?;
@@ -337,6 +349,8 @@ impl<S: Store> Batches<S> {
             }
         }
         self.write(tx, entries).await?;
+        outgoing.committed();
+        transactions::<S>(members, began);
         for member in retract {
             self.calls.retract(outside, member);
         }

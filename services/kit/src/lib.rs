@@ -19,6 +19,7 @@ mod participant;
 mod recorded;
 mod reply;
 mod store;
+mod trace;
 
 pub use handler::{
     Asked, CallError, Event, Handle, HandleOutside, HandlerError, Intending, Intent, PerCommand,

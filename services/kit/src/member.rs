@@ -9,11 +9,13 @@ use bytes::Bytes;
 use saga_core::{CommandId, Direction};
 use saga_messaging::{
     Ack, Body, CommandBody, Delivery, Envelope, Message, Poison, Queue, Route, parcel,
+    trace::Source,
 };
+use saga_trace::{Context, Span, trace_id};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::Key;
+use crate::{Key, trace::handling};
 
 /// One command on its way through the kit.
 #[derive(Clone)]
@@ -24,6 +26,8 @@ pub(crate) struct Member {
     pub(crate) receipt: Receipt,
     /// Of type and payload: the same id with another one is no repetition.
     pub(crate) hash: [u8; 16],
+    /// Its handling, where its saga is traced.
+    pub(crate) span: Option<Arc<Span>>,
 }
 
 impl Member {
@@ -37,6 +41,24 @@ impl Member {
 
     pub(crate) fn key(&self) -> Key {
         Key { saga: self.envelope.id.saga, step: self.envelope.id.step.clone() }
+    }
+
+    /// Where its handling stands in its saga's trace, if that is traced.
+    pub(crate) fn context(&self) -> Option<Context> {
+        self.span.as_ref().map(|span| span.context)
+    }
+
+    /// What the answer and the event continue from.
+    pub(crate) fn traceparent(&self) -> Option<String> {
+        match self.context() {
+            Some(context) => Some(context.to_string()),
+            None => self.envelope.traceparent.clone(),
+        }
+    }
+
+    /// For log lines.
+    pub(crate) fn trace_id(&self) -> &str {
+        trace_id(self.envelope.traceparent.as_deref())
     }
 }
 
@@ -76,7 +98,7 @@ pub(crate) enum Opened {
 }
 
 /// Opens a delivery of a participant's queue.
-pub(crate) fn open(delivery: Delivery, participant: &str) -> Opened {
+pub(crate) fn open(delivery: Delivery, participant: &str, source: &Source) -> Opened {
     let Delivery { body, redelivered, reply_to, ack, .. } = delivery;
     let queue = Queue::Commands { participant: participant.to_owned() };
     let read = match parcel::read(&body) {
@@ -90,7 +112,7 @@ pub(crate) fn open(delivery: Delivery, participant: &str) -> Opened {
     let mut members = Vec::new();
     let mut poisoned = Vec::new();
     for result in read {
-        match result.and_then(|envelope| member(envelope, reply_to.as_deref(), &receipt)) {
+        match result.and_then(|e| member(e, reply_to.as_deref(), &receipt, source)) {
             Ok(member) => members.push(member),
             Err((poison, json)) => {
                 let body = Bytes::from(format!("[{json}]"));
@@ -113,6 +135,7 @@ fn member(
     envelope: Envelope,
     reply_to: Option<&str>,
     receipt: &Receipt,
+    source: &Source,
 ) -> Result<Member, (Poison, String)> {
     let poison = |envelope: &Envelope, reason: &str| {
         let poison = Poison { reason: reason.to_owned(), id: Some(envelope.id.clone()) };
@@ -124,7 +147,10 @@ fn member(
     let Some(reply_to) = reply_to else {
         return Err(poison(&envelope, "no reply_to"));
     };
+    let span = Context::recorded(envelope.traceparent.as_deref())
+        .map(|context| Arc::new(handling(source, context, &envelope, &command)));
     Ok(Member {
+        span,
         command,
         reply_to: reply_to.to_owned(),
         receipt: receipt.clone(),

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use metrics::counter;
+use saga_trace::within;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
@@ -60,7 +61,7 @@ impl Calls {
     ) {
         let handler = Arc::clone(handler);
         self.spawn(async move {
-            match handler.call(member.id(), question).await {
+            match within(member.context(), handler.call(member.id(), question)).await {
                 Ok(finding) => Found::Finding { handler: place, member, finding },
                 Err(error) => {
                     nothing(&member, &error.0);
@@ -74,7 +75,7 @@ impl Calls {
     pub(crate) fn retract<Tx: 'static>(&self, handler: &Arc<dyn Outside<Tx>>, member: Member) {
         let handler = Arc::clone(handler);
         self.spawn(async move {
-            match handler.retract(member.id()).await {
+            match within(member.context(), handler.retract(member.id())).await {
                 Ok(()) => Found::Retracted(member),
                 Err(error) => {
                     nothing(&member, &error.0);
@@ -110,5 +111,6 @@ impl Calls {
 
 fn nothing(member: &Member, error: &str) {
     counter!("saga_participant_calls_failed_total").increment(1);
-    warn!(command = %member.id(), error, "no answer from outside: the saga will ask again");
+    let trace_id = member.trace_id();
+    warn!(saga = %member.id().saga, command = %member.id(), trace_id, error, "no answer from outside: the saga will ask again");
 }

@@ -3,7 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use saga_core::{Command, Direction, TypeName};
-use saga_messaging::{Queue, Transport};
+use saga_messaging::{Queue, Transport, trace::Source};
+use saga_trace::Span;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -16,6 +17,7 @@ use crate::{
     member::{Opened, open},
     outside::{self, Found},
     reply::Outgoing,
+    trace::receiving,
 };
 
 /// A service as the kit sees it: a name, a store, and a handler a command.
@@ -133,6 +135,7 @@ impl<S: Store> Participant<S> {
     ) {
         let name = self.name;
         let queue = Queue::Commands { participant: name.to_owned() };
+        let source = Source::of(&transport, &queue);
         let mut consumer = transport.consume(queue, settings.prefetch);
         let (to_confirm, confirmations) = mpsc::channel(limits::BATCHES_IN_CONFIRMATION);
         let (found, findings) = mpsc::unbounded_channel();
@@ -165,7 +168,7 @@ impl<S: Store> Participant<S> {
             let mut outgoing = Outgoing::default();
             let mut members = Vec::new();
             for delivery in deliveries {
-                match open(delivery, name) {
+                match open(delivery, name, &source) {
                     Opened::Members(sound, poisoned) => {
                         members.extend(sound);
                         for (message, receipt) in poisoned {
@@ -178,6 +181,7 @@ impl<S: Store> Participant<S> {
                     }
                 }
             }
+            let receiving = receiving(&source, &members);
             while !members.is_empty() {
                 let rest = members.split_off(members.len().min(settings.max_batch));
                 match batches.run(members).await {
@@ -186,6 +190,7 @@ impl<S: Store> Participant<S> {
                 }
                 members = rest;
             }
+            receiving.into_iter().for_each(Span::end);
             if to_confirm.send(outgoing).await.is_err() {
                 break;
             }

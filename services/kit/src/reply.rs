@@ -1,29 +1,37 @@
 //! What leaves after a commit, in its order: events, then replies, then the
 //! acknowledgements (protocol 10).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
 
 use bytes::Bytes;
-use metrics::counter;
+use metrics::{counter, histogram};
 use saga_core::{CommandId, Direction};
 use saga_messaging::{
     Body, Envelope, EventBody, Message, Outcome, ReplyBody, Route, Transport, parcel, publish,
+    trace,
 };
+use saga_trace::{Context, Span};
 use serde_json::value::RawValue;
 use tracing::warn;
 
 use crate::{
     Recorded,
-    member::{Member, Receipt},
+    member::{Member, Receipt, quarantine_member},
 };
 
 /// What leaves after a commit.
 #[derive(Default)]
 pub(crate) struct Outgoing {
-    pub(crate) events: Vec<Message>,
+    /// With the handling that each comes from, where that is traced.
+    pub(crate) events: Vec<(Message, Option<Context>)>,
     pub(crate) replies: Vec<(String, Envelope)>,
     pub(crate) others: Vec<Message>,
     pub(crate) receipts: Vec<Receipt>,
+    /// Handlings that have come to an answer; recorded once that is committed.
+    pub(crate) handled: Vec<Span>,
 }
 
 impl Outgoing {
@@ -50,12 +58,12 @@ impl Outgoing {
             source: us.to_owned(),
             type_name: event.type_name.clone(),
             time: Some(recorded.at),
-            traceparent: member.envelope.traceparent.clone(),
+            traceparent: member.traceparent(),
             data: event.data.clone(),
             body: Body::Event(EventBody { sequence: event.sequence }),
             id,
         };
-        self.events.push(Message {
+        let message = Message {
             route: Route::Event { key: event.key.clone() },
             id: envelope.id.to_string(),
             content_type: parcel::SINGLE,
@@ -63,7 +71,8 @@ impl Outgoing {
             expiry: None,
             reply_to: None,
             redelivered: false,
-        });
+        };
+        self.events.push((message, member.context()));
     }
 
     /// The answer to an action that came after its compensation.
@@ -86,7 +95,7 @@ impl Outgoing {
             source: us.to_owned(),
             type_name: type_name.to_owned(),
             time: None,
-            traceparent: member.envelope.traceparent.clone(),
+            traceparent: member.traceparent(),
             data,
             body: Body::Reply(ReplyBody {
                 outcome,
@@ -97,6 +106,33 @@ impl Outgoing {
         };
         self.replies.push((member.reply_to.clone(), envelope));
         self.receipts.push(member.receipt.clone());
+        let said = match (outcome, repeat) {
+            (Outcome::Done, false) => "done",
+            (Outcome::Refused, false) => "refused",
+            (Outcome::TooLate, _) => "too late",
+            (Outcome::Done | Outcome::Refused, true) => "repeated",
+        };
+        self.handled(member, said, None);
+    }
+
+    /// A member has come to an end; the end's time is that of its transaction.
+    fn handled(&mut self, member: &Member, outcome: &'static str, failure: Option<&str>) {
+        let Some(span) = &member.span else { return };
+        let span = Span::clone(span).with("saga.outcome", outcome);
+        self.handled.push(match failure {
+            Some(why) => span.failed(why),
+            None => span,
+        });
+    }
+
+    /// What has been answered so far is committed as of now.
+    pub(crate) fn committed(&mut self) {
+        if !self.handled.is_empty() {
+            let now = SystemTime::now();
+            self.handled.iter_mut().for_each(|span| {
+                span.ended.get_or_insert(now);
+            });
+        }
     }
 
     /// To the quarantine; the member is dealt with then.
@@ -105,8 +141,16 @@ impl Outgoing {
         self.receipts.push(receipt);
     }
 
+    /// As [`Outgoing::quarantine`], for a sound member that nobody can handle.
+    pub(crate) fn quarantine_member(&mut self, member: &Member, reason: &str, participant: &str) {
+        self.handled(member, "quarantined", Some(reason));
+        let message = quarantine_member(member, reason, participant);
+        self.quarantine(message, member.receipt.clone());
+    }
+
     /// Dealt with without an answer: the saga will ask again.
-    pub(crate) fn drop_member(&mut self, member: Member) {
+    pub(crate) fn drop_member(&mut self, member: Member, why: &str) {
+        self.handled(&member, "dropped", Some(why));
         self.receipts.push(member.receipt);
     }
 
@@ -115,14 +159,25 @@ impl Outgoing {
         self.replies.append(&mut other.replies);
         self.others.append(&mut other.others);
         self.receipts.append(&mut other.receipts);
+        self.handled.append(&mut other.handled);
     }
 
     /// Publishes everything in its order and acknowledges what it answered.
-    pub(crate) async fn leave<T: Transport>(self, transport: &T, participant: &str) {
+    pub(crate) async fn leave<T: Transport>(mut self, transport: &T, participant: &'static str) {
+        self.committed();
+        self.handled.into_iter().for_each(Span::end);
         // Whose event the broker does not take gets no reply either: the saga asks
         // again, and the recorded answer brings the event along once more.
         let mut unheard = BTreeSet::new();
-        for refused in publish(transport, self.events).await {
+        let telling = self
+            .events
+            .iter()
+            .filter_map(|(message, context)| trace::publishing(transport, message, *context, 1));
+        let telling: Vec<Span> = telling.collect();
+        let events = self.events.into_iter().map(|(message, _)| message).collect();
+        let refused = publish(transport, events).await;
+        telling.into_iter().for_each(Span::end);
+        for refused in refused {
             given_up(participant, &refused);
             unheard.extend(refused.id.parse::<CommandId>().map(|id| id.saga));
         }
@@ -133,9 +188,13 @@ impl Outgoing {
             }
         }
         let mut messages = self.others;
+        let mut spans = Vec::new();
         for (to, envelopes) in by_address {
             for (range, body) in parcel::write(&envelopes) {
-                messages.push(Message {
+                histogram!("saga_reply_parcel_members", "participant" => participant)
+                    .record(range.len() as f64);
+                let members = &envelopes[range.clone()];
+                let message = Message {
                     route: Route::Reply { to: to.clone() },
                     id: envelopes[range.start].id.to_string(),
                     content_type: parcel::BATCH,
@@ -143,10 +202,16 @@ impl Outgoing {
                     expiry: None,
                     reply_to: None,
                     redelivered: false,
-                });
+                };
+                let traced =
+                    members.iter().filter_map(|e| Context::recorded(e.traceparent.as_deref()));
+                spans.extend(trace::publishing(transport, &message, traced, members.len()));
+                messages.push(message);
             }
         }
-        for refused in publish(transport, messages).await {
+        let refused = publish(transport, messages).await;
+        spans.into_iter().for_each(Span::end);
+        for refused in refused {
             given_up(participant, &refused);
         }
         for receipt in self.receipts {

@@ -12,6 +12,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// An open transaction. Dropped, it is undone.
     type Tx: Send + 'static;
 
+    /// The database system's name in traces.
+    const SYSTEM: &'static str = "other_sql";
+
     /// Begins a transaction.
     fn begin(&self) -> impl Future<Output = Result<Self::Tx, Failure>> + Send;
 

@@ -4,12 +4,13 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use metrics::counter;
+use metrics::{counter, histogram};
 use reqwest::{Method, Request, Url, header::CONTENT_TYPE, redirect};
 use saga_core::SagaId;
 use saga_proto::Money;
+use saga_trace::{Kind, Span};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -321,7 +322,12 @@ impl Provider {
     /// One request, with its repetitions, through the breaker. What counts there
     /// is whether the provider is well, not whether it says yes.
     async fn exchange(&self, request: Request) -> Result<(u16, String), AskError> {
-        let permit = self.breaker.permit().map_err(AskError::BreakerOpen)?;
+        let permit = self.breaker.permit().map_err(|pause| {
+            counter!("saga_payment_provider_requests_total", "outcome" => "breaker open")
+                .increment(1);
+            AskError::BreakerOpen(pause)
+        })?;
+        let began = Instant::now();
         let answered = tokio::time::timeout(self.timeout, self.attempts(request)).await;
         let answered = answered
             .unwrap_or_else(|_| Err(AskError::NoAnswer(format!("not within {:?}", self.timeout))));
@@ -340,18 +346,51 @@ impl Provider {
             }
         };
         counter!("saga_payment_provider_requests_total", "outcome" => outcome).increment(1);
+        histogram!("saga_payment_provider_seconds", "outcome" => outcome).record(began.elapsed());
         answered
     }
 
     async fn attempts(&self, request: Request) -> Result<(u16, String), AskError> {
-        let mut left = self.retries;
+        let mut resent = 0;
         loop {
             let attempt = request.try_clone().expect("a body of bytes can be sent again");
-            match self.attempt(attempt).await {
-                Err(AskError::NoAnswer(_)) if left > 0 => left -= 1,
+            match self.traced(attempt, resent).await {
+                Err(AskError::NoAnswer(_)) if resent < self.retries => resent += 1,
                 outcome => return outcome,
             }
         }
+    }
+
+    /// An attempt as a span of the command that it is made for, where that is traced.
+    async fn traced(&self, mut request: Request, resent: u32) -> Result<(u16, String), AskError> {
+        let Some(here) = saga_trace::current() else { return self.attempt(request).await };
+        let method = request.method().to_string();
+        // Without its query, which is the command's id.
+        let url = format!("{}{}", self.base, request.url().path());
+        let mut span = Span::child(here, Kind::Client, method.clone())
+            .with("http.request.method", method)
+            .with("server.address", request.url().host_str().unwrap_or_default().to_owned())
+            .with("server.port", i64::from(request.url().port().unwrap_or(80)))
+            .with("url.full", url);
+        if resent > 0 {
+            span = span.with("http.request.resend_count", i64::from(resent));
+        }
+        if let Ok(value) = span.context.to_string().parse() {
+            request.headers_mut().insert("traceparent", value);
+        }
+        let answered = self.attempt(request).await;
+        let span = match &answered {
+            Ok((status, _)) | Err(AskError::Unwell(status)) => {
+                span.with("http.response.status_code", i64::from(*status))
+            }
+            Err(AskError::NoAnswer(_) | AskError::BreakerOpen(_) | AskError::Unclear(_)) => span,
+        };
+        match &answered {
+            Err(error) => span.failed(error.to_string()).end(),
+            Ok((400.., _)) => span.failed("refused").end(),
+            Ok(_) => span.end(),
+        }
+        answered
     }
 
     async fn attempt(&self, request: Request) -> Result<(u16, String), AskError> {

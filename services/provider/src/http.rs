@@ -7,10 +7,11 @@ use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, request::Parts};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
+use saga_trace::{Context, Kind, Span};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
@@ -152,14 +153,27 @@ async fn in_its_own_time(State(app): State<Arc<App>>, request: Request, next: Ne
             );
         }
     };
+    let span = span(&parts);
     let answering = tokio::spawn(async move {
         let _permit = permit;
         app.rest(app.faults.delay()).await;
-        next.run(Request::from_parts(parts, Body::from(body))).await
+        let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
+        if let Some(span) = span {
+            span.with("http.response.status_code", i64::from(answer.status().as_u16())).end();
+        }
+        answer
     });
     answering.await.unwrap_or_else(|_| {
         error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this call failed")
     })
+}
+
+/// The call's span, in its caller's trace. A caller without one begins none here.
+fn span(call: &Parts) -> Option<Span> {
+    let caller = call.headers.get("traceparent").and_then(|value| value.to_str().ok());
+    let method = call.method.to_string();
+    let span = Span::child(Context::recorded(caller)?, Kind::Server, method.clone());
+    Some(span.with("http.request.method", method).with("url.path", call.uri.path().to_owned()))
 }
 
 async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
