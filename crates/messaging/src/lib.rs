@@ -2,13 +2,14 @@
 //!
 //! An [`Envelope`] is one CloudEvent: a command, a reply or a domain event. A
 //! parcel is a broker message that carries many of them: what one turn has to
-//! say to one queue. [`Transport`] is the port that moves parcels; its adapters
-//! (RabbitMQ; in process) live in crates of their own, and this crate knows
-//! neither of them, nor any saga or participant.
+//! say to one queue. [`Transport`] is the port that moves parcels. Its adapter for
+//! one process, [`InProcess`], is here because it needs nothing else; that for
+//! RabbitMQ is a crate of its own. This crate knows no saga and no participant.
 //!
 //! Read first: [`Envelope`], [`parcel::read`] and [`Transport`].
 
 mod envelope;
+mod in_process;
 pub mod limits;
 pub mod parcel;
 mod publish;
@@ -16,8 +17,9 @@ pub mod trace;
 mod transport;
 
 pub use envelope::{Body, CommandBody, Envelope, EventBody, Outcome, Poison, ReplyBody};
+pub use in_process::{InProcess, InProcessSettings};
 pub use publish::publish;
 pub use transport::{
-    Ack, Changed, Consumer, Death, Delivery, Message, PublishError, Queue, Refused, Route,
-    Transport,
+    Ack, Changed, Consumer, Death, Delivery, FROM_HEADER, Message, PublishError, Queue,
+    REASON_HEADER, Refused, Route, Transport,
 };

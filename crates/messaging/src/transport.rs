@@ -54,6 +54,11 @@ pub trait Transport: Clone + Send + Sync + 'static {
     }
 }
 
+/// Header of a quarantined message: why it is there.
+pub const REASON_HEADER: &str = "saga-reason";
+/// Header of a quarantined message: the queue that it came from.
+pub const FROM_HEADER: &str = "saga-from";
+
 /// A saga's version, for those who wait for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Changed {

@@ -27,7 +27,7 @@ mod transport;
 mod window;
 
 pub use error::ConnectError;
-pub use message::{FROM_HEADER, REASON_HEADER, REDELIVERED_HEADER};
+pub use message::REDELIVERED_HEADER;
 pub use settings::Settings;
 pub use topology::Topology;
 pub use transport::RabbitMq;

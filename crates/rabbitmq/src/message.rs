@@ -6,14 +6,10 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable, ShortString},
 };
-use saga_messaging::{Message, Route};
+use saga_messaging::{FROM_HEADER, Message, REASON_HEADER, Route};
 
 use crate::Topology;
 
-/// Header of a quarantined message: why it is there.
-pub const REASON_HEADER: &str = "saga-reason";
-/// Header of a quarantined message: the queue that it came from.
-pub const FROM_HEADER: &str = "saga-from";
 /// Header of a message that stands for one that may have been handled before.
 pub const REDELIVERED_HEADER: &str = "saga-redelivered";
 /// Header that tells returned messages apart, as several in flight may have one

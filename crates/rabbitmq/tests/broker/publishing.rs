@@ -1,7 +1,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use futures::future::join_all;
-use saga_messaging::{PublishError, Queue, Refused, Route, Transport, parcel};
+use saga_messaging::{
+    FROM_HEADER, PublishError, Queue, REASON_HEADER, Refused, Route, Transport, parcel,
+};
 
 use crate::setup::{command, connect, id, ids, message, nothing, settings, stock, take};
 
@@ -81,8 +83,8 @@ async fn what_is_quarantined_says_why_and_from_where() {
     rabbit.publish(vec![message(route, "poison")]).await.expect("published");
     let mut quarantine = rabbit.consume(Queue::Quarantine, 10);
     let taken = take(&mut quarantine, 1).await.remove(0);
-    assert_eq!(taken.headers[saga_rabbitmq::REASON_HEADER], "no JSON");
-    assert_eq!(taken.headers[saga_rabbitmq::FROM_HEADER], rabbit.topology().queue(&stock()));
+    assert_eq!(taken.headers[REASON_HEADER], "no JSON");
+    assert_eq!(taken.headers[FROM_HEADER], rabbit.topology().queue(&stock()));
     assert_eq!(taken.death, None);
     taken.ack.ack();
 }

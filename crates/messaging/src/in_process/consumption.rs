@@ -1,0 +1,113 @@
+//! Consuming one queue.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::Instant,
+};
+
+use super::{
+    InProcess,
+    queues::{Address, Stored, queue_name},
+};
+use crate::{Ack, Delivery, FROM_HEADER, REASON_HEADER, Route, limits};
+
+/// The consumption of one queue, which must be run.
+pub(super) struct Consumption {
+    /// Kept whole, so that a consumer goes on when every clone is dropped.
+    transport: InProcess,
+    address: Address,
+    prefetch: usize,
+    filled: Arc<Notify>,
+    closing: watch::Receiver<bool>,
+    to: mpsc::Sender<Delivery>,
+}
+
+impl Consumption {
+    /// Has room for as many deliveries as may be out, so that sending never waits.
+    pub(super) fn new(
+        transport: &InProcess,
+        address: Address,
+        prefetch: u16,
+    ) -> (Self, mpsc::Receiver<Delivery>) {
+        let prefetch = usize::from(prefetch);
+        let (to, deliveries) = mpsc::channel(prefetch);
+        let filled = transport.broker.queues().filled(&address);
+        let consumption = Self {
+            transport: transport.clone(),
+            address,
+            prefetch,
+            filled: filled.expect("whoever consumes a queue has opened it"),
+            closing: transport.process.closing.subscribe(),
+            to,
+        };
+        (consumption, deliveries)
+    }
+
+    /// Runs until the receiver is dropped or its process is closed.
+    pub(super) async fn run(self) {
+        let Self { transport, address, prefetch, filled, mut closing, to } = self;
+        let queues = || transport.broker.queues();
+        let (ack, mut acks) = mpsc::unbounded_channel();
+        let mut out = BTreeMap::new();
+        loop {
+            tokio::select! {
+                // In this order, and not by chance: whoever has acknowledged has room.
+                biased;
+                () = to.closed() => break,
+                () = told(&mut closing) => break,
+                Some(place) = acks.recv() => {
+                    out.remove(&place);
+                    queues().acknowledge(&address);
+                }
+                () = filled.notified(), if out.len() < prefetch => {
+                    let taken = queues().take(&address, Instant::now());
+                    if let Some((place, stored)) = taken {
+                        // Nobody may want it any more: then the loop ends next.
+                        let _ = to.try_send(delivery(&stored, Ack::new(place, ack.clone())));
+                        out.insert(place, stored);
+                    }
+                }
+            }
+        }
+        // The consumer sees its end. From now on only those who hold deliveries
+        // keep the acknowledgements open.
+        drop((to, ack));
+        let settling = async {
+            while let Some(place) = acks.recv().await {
+                out.remove(&place);
+                queues().acknowledge(&address);
+            }
+        };
+        let _ = tokio::time::timeout(limits::SETTLE_LIMIT, settling).await;
+        queues().give_back(&address, out);
+        queues().consumer_ended(&address);
+    }
+}
+
+async fn told(closing: &mut watch::Receiver<bool>) {
+    let told = closing.wait_for(|closing| *closing).await;
+    told.expect("the consumption keeps the sender");
+}
+
+fn delivery(stored: &Stored, ack: Ack) -> Delivery {
+    let Stored { message, returns, death, .. } = stored;
+    let headers = match &message.route {
+        Route::Quarantine { reason, from } => BTreeMap::from([
+            (REASON_HEADER.to_owned(), reason.clone()),
+            (FROM_HEADER.to_owned(), queue_name(from)),
+        ]),
+        Route::Command { .. } | Route::Reply { .. } | Route::Event { .. } => BTreeMap::new(),
+    };
+    Delivery {
+        body: message.body.clone(),
+        content_type: Some(message.content_type.to_owned()),
+        redelivered: *returns > 0 || message.redelivered,
+        reply_to: message.reply_to.clone(),
+        message_id: Some(message.id.clone()),
+        death: death.clone(),
+        headers,
+        ack,
+    }
+}
