@@ -15,7 +15,7 @@ mod provision;
 pub use failure::{commit, failure};
 pub use inbox::{INBOX, Inbox};
 pub use migrate::{MigrateError, check, migrate};
-pub use pool::{ConnectError, PoolSettings, connect};
+pub use pool::{ConnectError, PoolSettings, connect, watch};
 pub use provision::{ProvisionError, provision};
 
 /// A pool of connections to one database.

@@ -16,6 +16,9 @@ const IDLE_IN_TRANSACTION_TIMEOUT: &str = "10s";
 /// How long a connection is waited for before the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often a pool's use is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
 /// What a pool needs.
 #[derive(Clone, Debug)]
 pub struct PoolSettings {
@@ -73,4 +76,17 @@ pub async fn connect(url: &str, settings: &PoolSettings) -> Result<PgPool, Conne
         .connect_with(options)
         .await
         .map_err(|source| ConnectError::Connect { database, host, port, source })
+}
+
+/// Shows how much of a pool is in use, until it is closed.
+pub async fn watch(pool: PgPool, role: String) {
+    let gauge = |state: &'static str| metrics::gauge!("saga_database_connections", "role" => role.clone(), "state" => state);
+    let most = pool.options().get_max_connections();
+    metrics::gauge!("saga_database_connections_max", "role" => role.clone()).set(f64::from(most));
+    while !pool.is_closed() {
+        let (all, idle) = (pool.size() as usize, pool.num_idle());
+        gauge("idle").set(idle as f64);
+        gauge("busy").set(all.saturating_sub(idle) as f64);
+        tokio::time::sleep(WATCH_INTERVAL).await;
+    }
 }

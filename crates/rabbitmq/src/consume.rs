@@ -71,6 +71,7 @@ impl Consumption {
     pub(crate) async fn run(self, to: mpsc::Sender<Delivery>) {
         let mut outages = Outages::new(Purpose::Consume);
         loop {
+            self.gauge().set(0.0);
             let connected = tokio::select! {
                 connection = self.link.open(Purpose::Consume) => connection,
                 () = self.ended(&to) => return,
@@ -100,6 +101,11 @@ impl Consumption {
         }
     }
 
+    /// Whether the queue is being consumed.
+    fn gauge(&self) -> metrics::Gauge {
+        metrics::gauge!("saga_consumer_up", "queue" => self.topology.queue(&self.queue))
+    }
+
     async fn ended(&self, to: &mpsc::Sender<Delivery>) {
         tokio::select! {
             () = self.closing.cancelled() => {}
@@ -118,6 +124,7 @@ impl Consumption {
             let (channel, consumer) =
                 within(SETUP_LIMIT, "setting up a consumer", self.set_up(connection)).await?;
             outages.up();
+            self.gauge().set(1.0);
             let (ack, acks) = mpsc::unbounded_channel();
             let mut session = Session {
                 connection,

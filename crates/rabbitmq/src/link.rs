@@ -159,6 +159,7 @@ enum State {
 
 impl Outages {
     pub(crate) fn new(purpose: Purpose) -> Self {
+        reconnects(purpose).increment(0);
         Self { purpose, state: State::Starting, backoff: Backoff::default() }
     }
 
@@ -166,8 +167,7 @@ impl Outages {
     pub(crate) fn up(&mut self) {
         if let State::Down { since } = self.state {
             let outage = since.elapsed();
-            metrics::counter!("saga_broker_reconnects_total", "connection" => self.purpose.as_str())
-                .increment(1);
+            reconnects(self.purpose).increment(1);
             tracing::info!(connection = self.purpose.as_str(), ?outage, "the broker is back");
         }
         if !matches!(self.state, State::Up { .. }) {
@@ -197,6 +197,10 @@ impl Outages {
             () = closing.cancelled() => false,
         }
     }
+}
+
+fn reconnects(purpose: Purpose) -> metrics::Counter {
+    metrics::counter!("saga_broker_reconnects_total", "connection" => purpose.as_str())
 }
 
 #[cfg(test)]

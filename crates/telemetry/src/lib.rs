@@ -25,6 +25,12 @@ const QUIET: [&str; 5] = ["lapin=off", "sqlx::query=off", "h2=off", "hyper=off",
 const SECONDS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
+/// The same for what may last as long as a saga does.
+const LONG_SECONDS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+/// What is measured in them.
+const LONG: [&str; 2] = ["saga_seconds", "saga_step_seconds"];
+
 /// Upper bounds of the buckets of sizes.
 const SIZES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
@@ -109,13 +115,15 @@ pub fn start(settings: &Settings) -> Result<Telemetry, StartError> {
     let filter = EnvFilter::try_new(&filter)
         .map_err(|source| StartError::Filter { filter: settings.filter.clone(), source })?;
     if let Some(address) = settings.metrics_listen {
-        PrometheusBuilder::new()
-            .with_http_listener(address)
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
-            .and_then(|b| b.set_buckets_for_metric(Matcher::Suffix("_members".to_owned()), &SIZES))
-            .and_then(|b| b.set_buckets_for_metric(Matcher::Suffix("_batch".to_owned()), &SIZES))
-            .and_then(PrometheusBuilder::install)
-            .map_err(|error| StartError::Metrics(address, error))?;
+        let long = LONG.into_iter().try_fold(PrometheusBuilder::new(), |builder, name| {
+            builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), &LONG_SECONDS)
+        });
+        long.and_then(|b| {
+            b.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+        })
+        .and_then(|b| b.set_buckets_for_metric(Matcher::Suffix("_members".to_owned()), &SIZES))
+        .and_then(|b| b.with_http_listener(address).install())
+        .map_err(|error| StartError::Metrics(address, error))?;
         meaning::describe();
     }
     let registry = tracing_subscriber::registry().with(filter);

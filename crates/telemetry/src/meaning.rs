@@ -1,4 +1,89 @@
-//! What each metric means, in one place: Prometheus shows it as its help.
+//! What each metric means, in one place: Prometheus shows it as its help. Labels are
+//! definitions, steps, directions, outcomes, participants and queues: few, and never ids.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// Counters: name and meaning.
+const COUNTERS: [(&str, &str); 24] = [
+    ("saga_started_total", "Sagas that were admitted"),
+    ("saga_ended_total", "Sagas that ended, by how"),
+    ("saga_stuck_alerts_total", "Alerts that a saga is stuck, reminders included"),
+    ("saga_undecidable_total", "Times a saga's row could not be decided on by this binary"),
+    ("saga_replies_total", "Participants' replies, by what became of them"),
+    ("saga_woken_total", "Sagas that were looked at because their time had come"),
+    ("saga_resends_total", "Commands sent again because their answer was late"),
+    ("saga_commands_expired_total", "Commands that outlived their expiry in a queue"),
+    (
+        "saga_commands_unsent_total",
+        "Messages that the broker had no queue for, left to their sagas",
+    ),
+    ("saga_publishing_left_to_wake_total", "Commands not published because the broker was away"),
+    ("saga_quarantined_total", "Messages put into the quarantine"),
+    ("saga_calls_total", "Calls of clients and operators, by their status"),
+    ("saga_connections_refused_total", "Connections refused because there were too many"),
+    ("saga_participant_commands_total", "Commands at a participant, by what became of them"),
+    ("saga_participant_calls_failed_total", "Calls to the outside world without an answer"),
+    ("saga_participant_unsent_total", "Replies and events that the broker did not take"),
+    ("saga_payment_provider_requests_total", "Requests to the payment provider, by outcome"),
+    ("saga_messages_published_total", "Messages that the broker confirmed"),
+    ("saga_messages_refused_total", "Messages that the broker did not take"),
+    ("saga_broker_reconnects_total", "Connections to the broker that were made again"),
+    ("saga_trace_spans_total", "Spans that were exported or dropped"),
+    ("saga_provider_calls_total", "Calls to the test payment provider"),
+    ("saga_turns_retried_total", "Transactions of turns that were tried again"),
+    ("saga_participant_retries_total", "Transactions of participants that were tried again"),
+];
+
+/// Histograms and gauges: name, unit and meaning.
+const MEASURES: [(&str, Unit, &str); 8] = [
+    ("saga_step_seconds", Unit::Seconds, "From a step's first command to the answer that moved it"),
+    ("saga_seconds", Unit::Seconds, "From a saga's admission to its end"),
+    ("saga_call_seconds", Unit::Seconds, "How long calls of clients and operators take"),
+    ("saga_publish_confirm_seconds", Unit::Seconds, "From publishing to the broker's confirms"),
+    ("saga_payment_provider_seconds", Unit::Seconds, "How long the payment provider takes"),
+    ("saga_admission_batch_members", Unit::Count, "New sagas in one transaction"),
+    ("saga_reply_batch_members", Unit::Count, "Replies in one transaction"),
+    ("saga_participant_batch_members", Unit::Count, "Commands taken at once by a participant"),
+];
+
+/// Parcels: name and meaning.
+const PARCELS: [(&str, &str); 2] = [
+    ("saga_parcel_members", "Commands in one message"),
+    ("saga_reply_parcel_members", "Replies in one message"),
+];
+
+/// Gauges: name, unit and meaning.
+const GAUGES: [(&str, Unit, &str); 8] = [
+    ("saga_in_flight", Unit::Count, "Sagas that have not ended"),
+    ("saga_sagas", Unit::Count, "Sagas that have not ended, by definition and state"),
+    (
+        "saga_oldest_seconds",
+        Unit::Seconds,
+        "Age of the oldest saga that has not ended; 0: there is none",
+    ),
+    ("saga_quarantine_messages", Unit::Count, "Messages that are in the quarantine"),
+    (
+        "saga_payment_breaker_state",
+        Unit::Count,
+        "Circuit breaker of the provider: 0 closed, 1 half open, 2 open",
+    ),
+    ("saga_consumer_up", Unit::Count, "Whether a queue is being consumed by this process"),
+    ("saga_database_connections", Unit::Count, "Connections of a pool, by state"),
+    ("saga_database_connections_max", Unit::Count, "Most connections that a pool may have"),
+];
 
 /// Tells the exporter.
-pub(crate) fn describe() {}
+pub(crate) fn describe() {
+    for (name, meaning) in COUNTERS {
+        describe_counter!(name, meaning);
+    }
+    for (name, unit, meaning) in MEASURES {
+        describe_histogram!(name, unit, meaning);
+    }
+    for (name, meaning) in PARCELS {
+        describe_histogram!(name, Unit::Count, meaning);
+    }
+    for (name, unit, meaning) in GAUGES {
+        describe_gauge!(name, unit, meaning);
+    }
+}

@@ -28,6 +28,10 @@ pub trait Saga: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
 
     /// The steps, in order.
     fn steps() -> Definition<Self>;
+
+    /// Drops secrets from the data of a saga that has just ended: no command is built
+    /// from it any more. Until then it needs them, because its commands are derived.
+    fn forget(&mut self) {}
 }
 
 /// What may happen to a step once it has happened.

@@ -124,6 +124,11 @@ impl<'a, S: Saga> Turn<'a, S> {
                 ..Decision::nothing(verdict)
             };
         };
+        if self.next.phase.ended().is_some() {
+            self.data.forget();
+            self.next.data =
+                serde_json::value::to_raw_value(&self.data).expect("a saga's data is JSON");
+        }
         self.next.version += 1;
         let history = HistoryEntry {
             version: self.next.version,

@@ -23,6 +23,9 @@ pub(crate) async fn take<S: SagaReads>(shared: Arc<Shared<S>>) {
         }
         counter!("saga_stuck_alerts_total", "definition" => name).increment(0);
     }
+    for why in ["away", "conflict"] {
+        counter!("saga_turns_retried_total", "why" => why).increment(0);
+    }
     for verdict in ["applied", "duplicate", "late", "foreign", "poison"] {
         counter!("saga_replies_total", "verdict" => verdict).increment(0);
     }

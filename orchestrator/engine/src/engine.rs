@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use metrics::gauge;
+use metrics::{counter, gauge};
 use saga_core::{Failure, Hosted};
 use saga_messaging::Transport;
 use tokio::{sync::mpsc, task::JoinSet};
@@ -161,11 +161,13 @@ impl<S> Shared<S> {
             };
             let stop = match &failure {
                 Failure::Conflict(_) => {
+                    counter!("saga_turns_retried_total", "why" => "conflict").increment(1);
                     conflicts += 1;
                     conflicts > limits::CONFLICT_RETRIES
                 }
                 Failure::Unavailable(_) | Failure::UnknownCommit(_) => {
                     away += 1;
+                    counter!("saga_turns_retried_total", "why" => "away").increment(1);
                     warn!(%failure, "the turn is tried again");
                     outages.is_some_and(|bound| away > bound)
                 }

@@ -22,7 +22,7 @@ pub struct PlaceOrder {
     pub customer: String,
     /// What is ordered.
     pub lines: Vec<Line>,
-    /// The provider's opaque token for the card.
+    /// The provider's opaque token for the card; empty once the saga has ended.
     pub payment_token: String,
     /// The total that the client saw, if it said so.
     pub expected_total: Option<Money>,
@@ -79,6 +79,10 @@ impl Saga for PlaceOrder {
                 }),
             )))
             .build()
+    }
+
+    fn forget(&mut self) {
+        self.payment_token.clear();
     }
 }
 

@@ -123,6 +123,7 @@ impl<S: Store> Batches<S> {
             match transact().await {
                 Ok(done) => return Ok(Ok(done)),
                 Err(HandlerError::Store(Failure::Conflict(why))) => {
+                    self.retried("conflict");
                     conflicts += 1;
                     if conflicts > limits::CONFLICT_RETRIES {
                         return Ok(Err(Failure::Conflict(why).into()));
@@ -130,7 +131,10 @@ impl<S: Store> Batches<S> {
                 }
                 Err(HandlerError::Store(
                     away @ (Failure::Unavailable(_) | Failure::UnknownCommit(_)),
-                )) => warn!(participant = self.name, %away, "the transaction is tried again"),
+                )) => {
+                    self.retried("away");
+                    warn!(participant = self.name, %away, "the transaction is tried again");
+                }
                 Err(
                     failed @ (HandlerError::Poison(_) | HandlerError::Store(Failure::Permanent(_))),
                 ) => return Ok(Err(failed)),
@@ -169,6 +173,11 @@ impl<S: Store> Batches<S> {
         let trace_id = member.trace_id();
         error!(participant = self.name, saga = %member.id().saga, command = %member.id(), trace_id, reason, "command quarantined");
         outgoing.quarantine_member(member, reason, self.name);
+    }
+
+    fn retried(&self, why: &'static str) {
+        counter!("saga_participant_retries_total", "participant" => self.name, "why" => why)
+            .increment(1);
     }
 
     fn count(&self, outcome: &'static str) {

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use metrics::counter;
 use saga_core::{Command, Direction, TypeName};
 use saga_messaging::{Queue, Transport, trace::Source};
 use saga_trace::Span;
@@ -19,6 +20,10 @@ use crate::{
     reply::Outgoing,
     trace::receiving,
 };
+
+/// What can become of a command, as the metric names it.
+const OUTCOMES: [&str; 6] =
+    ["run", "repeated", "nothing to undo", "too late", "dropped", "quarantined"];
 
 /// A service as the kit sees it: a name, a store, and a handler a command.
 pub struct Participant<S: Store> {
@@ -150,6 +155,15 @@ impl<S: Store> Participant<S> {
         let confirming = tokio::spawn(confirm(transport, name, confirmations));
         let mut settling = tokio::spawn(settle(Arc::clone(&batches), findings, to_confirm.clone()));
         let mut settled = false;
+        // What has not happened yet is a zero, not a gap.
+        for outcome in OUTCOMES {
+            counter!("saga_participant_commands_total", "participant" => name, "outcome" => outcome)
+                .increment(0);
+        }
+        for why in ["away", "conflict"] {
+            counter!("saga_participant_retries_total", "participant" => name, "why" => why)
+                .increment(0);
+        }
         info!(participant = name, "takes commands");
         loop {
             let deliveries = tokio::select! {

@@ -93,7 +93,9 @@ impl Breaker {
             policy: failure_policy::consecutive_failures(settings.failures, pauses),
             seen: Arc::clone(&seen),
         };
-        let machine = StateMachine::new(policy, Watch(Arc::clone(&seen)));
+        let watch = Watch(Arc::clone(&seen));
+        watch.now(SeenState::Closed);
+        let machine = StateMachine::new(policy, watch);
         Self { inner: Mutex::new(Inner { machine, probing: false }), seen }
     }
 

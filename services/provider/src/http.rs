@@ -158,8 +158,11 @@ async fn in_its_own_time(State(app): State<Arc<App>>, request: Request, next: Ne
         let _permit = permit;
         app.rest(app.faults.delay()).await;
         let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
+        let status = answer.status();
+        metrics::counter!("saga_provider_calls_total", "status" => status.as_u16().to_string())
+            .increment(1);
         if let Some(span) = span {
-            span.with("http.response.status_code", i64::from(answer.status().as_u16())).end();
+            span.with("http.response.status_code", i64::from(status.as_u16())).end();
         }
         answer
     });

@@ -187,4 +187,6 @@ fn check(run: &Run, expected: Expect) {
     }
     let _ = writeln!(out, "{}", run.saga.phase.name());
     expected.assert_eq(&out);
+    // The token is there for as long as a command may need it, and not a turn longer.
+    assert_eq!(run.saga.data.get().contains("tok_visa"), run.saga.ended().is_none());
 }
