@@ -1,27 +1,12 @@
-//! The sagas' store over Postgres: the engine's ports [`saga_engine::SagaStore`]
-//! and [`saga_engine::SagaReads`].
+//! The sagas' store: the engine's ports [`saga_engine::SagaStore`] and
+//! [`saga_engine::SagaReads`] over Postgres and over SQLite. Tables and columns
+//! have the same names in both, and the same meaning, so that whoever looks from
+//! outside asks one question of either.
 //!
-//! Read first: [`SagaTable`], then `row.rs` for what a row holds.
+//! Read first: `row.rs` for what a row holds, then [`postgres::SagaTable`].
 
-mod reads;
+pub mod postgres;
 mod row;
-mod write;
+pub mod sqlite;
 
-use sqlx::{PgPool, migrate::Migrator};
-
-/// The migrations of the orchestrator's database.
-pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
-
-/// The sagas' rows in Postgres.
-#[derive(Clone, Debug)]
-pub struct SagaTable {
-    pool: PgPool,
-}
-
-impl SagaTable {
-    /// Over a database that has the [`MIGRATIONS`].
-    #[must_use]
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool }
-    }
-}
+pub use postgres::{MIGRATIONS, SagaTable};

@@ -1,8 +1,7 @@
-//! What a row holds, and how a saga is made of it.
+//! What a row holds, whichever database it is in, and how a saga is made of it.
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, Utc};
 use saga_core::{
     Failure, Happening, HistoryEntry, Instance, Pause, Phase, SagaId, State, StepState, Timestamp,
     Wish,
@@ -13,6 +12,15 @@ use uuid::Uuid;
 
 /// The format of `progress` that this binary writes. It reads all up to it.
 pub(crate) const FORMAT: i16 = 1;
+
+/// How long a row that does not decode is put off, in milliseconds, so that it
+/// holds up nobody who is due.
+pub(crate) const PUT_OFF_MILLIS: u64 = 60_000;
+
+/// Where Postgres' calendar begins: in November of 4714 BC.
+const EARLIEST: Timestamp = Timestamp(-210_866_803_200_000_000);
+/// Where chrono's ends: with the year 262142.
+const LATEST: Timestamp = Timestamp(8_210_266_876_799_999_999);
 
 /// A row of `sagas`.
 pub(crate) struct SagaRow {
@@ -25,10 +33,9 @@ pub(crate) struct SagaRow {
     pub(crate) progress: String,
     pub(crate) data: String,
     pub(crate) traceparent: Option<String>,
-    pub(crate) started_at: DateTime<Utc>,
-    pub(crate) deadline: DateTime<Utc>,
-    pub(crate) wake_at: Option<DateTime<Utc>>,
-    pub(crate) now: DateTime<Utc>,
+    pub(crate) started_at: Timestamp,
+    pub(crate) deadline: Timestamp,
+    pub(crate) wake_at: Option<Timestamp>,
 }
 
 /// The column `progress`.
@@ -44,15 +51,13 @@ struct Progress<'a> {
 
 impl SagaRow {
     pub(crate) fn into_instance(self) -> Result<Instance, Failure> {
-        let broken = |error: &dyn std::fmt::Display| {
-            Failure::Permanent(format!("the row of saga {} does not decode: {error}", self.id))
-        };
+        let broken = |error: &dyn std::fmt::Display| broken(self.id, error);
         if self.format > FORMAT {
             return Err(broken(&format!("its format {} is newer than this binary", self.format)));
         }
         let progress: Progress<'_> =
             serde_json::from_str(&self.progress).map_err(|error| broken(&error))?;
-        let data = RawValue::from_string(self.data.clone()).map_err(|error| broken(&error))?;
+        let data = RawValue::from_string(self.data).map_err(|error| broken(&error))?;
         Ok(Instance {
             id: SagaId(self.id),
             definition_version: u32::try_from(self.definition_version)
@@ -63,14 +68,19 @@ impl SagaRow {
             cancel: progress.cancel.map(Cow::into_owned),
             paused: progress.paused.map(Cow::into_owned),
             data,
-            started_at: timestamp(self.started_at),
-            deadline: timestamp(self.deadline),
-            wake_at: self.wake_at.map(timestamp),
+            started_at: self.started_at,
+            deadline: self.deadline,
+            wake_at: self.wake_at,
             definition: self.definition,
             caller: self.caller,
             traceparent: self.traceparent,
         })
     }
+}
+
+/// What is said of a row that nothing can be made of.
+pub(crate) fn broken(id: Uuid, error: &dyn std::fmt::Display) -> Failure {
+    Failure::Permanent(format!("the row of saga {id} does not decode: {error}"))
 }
 
 /// The column `progress` of a saga.
@@ -101,7 +111,7 @@ pub(crate) fn entry(history: &HistoryEntry) -> Result<String, Failure> {
 
 pub(crate) fn history(
     version: i64,
-    at: DateTime<Utc>,
+    at: Timestamp,
     state: i16,
     entry: &str,
 ) -> Result<HistoryEntry, Failure> {
@@ -110,21 +120,44 @@ pub(crate) fn history(
         serde_json::from_str(entry).map_err(|error| broken(error.to_string()))?;
     Ok(HistoryEntry {
         version: u64::try_from(version).map_err(|error| broken(error.to_string()))?,
-        at: timestamp(at),
+        at,
         happening: entry.happening.into_owned(),
         sent: entry.sent.into_owned(),
         state: State::from_code(state).ok_or_else(|| broken(format!("state {state}")))?,
     })
 }
 
-pub(crate) fn timestamp(at: DateTime<Utc>) -> Timestamp {
-    Timestamp(at.timestamp_micros())
+/// The nearest instant that both databases hold: "never" is kept as the furthest.
+pub(crate) fn storable(at: Timestamp) -> Timestamp {
+    at.clamp(EARLIEST, LATEST)
 }
 
-pub(crate) fn datetime(at: Timestamp) -> DateTime<Utc> {
-    DateTime::from_timestamp_micros(at.0).unwrap_or(DateTime::<Utc>::MAX_UTC)
-}
-
+/// A version as a column holds it.
 pub(crate) fn bigint(version: u64) -> i64 {
     i64::try_from(version).unwrap_or(i64::MAX)
+}
+
+/// A definition's version as a column holds it.
+pub(crate) fn integer(version: u32) -> i32 {
+    i32::try_from(version).unwrap_or(i32::MAX)
+}
+
+/// A count that a database has given.
+pub(crate) fn natural(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+
+    use super::*;
+
+    #[test]
+    fn the_latest_instant_is_the_last_one_that_chrono_can_name() {
+        assert_eq!(LATEST.0, DateTime::<Utc>::MAX_UTC.timestamp_micros());
+        assert_eq!(storable(Timestamp(i64::MAX)), LATEST);
+        let first = DateTime::from_timestamp_micros(EARLIEST.0).expect("chrono begins before it");
+        assert_eq!(first.to_rfc3339(), "-4713-11-24T00:00:00+00:00");
+    }
 }

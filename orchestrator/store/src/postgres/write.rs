@@ -7,12 +7,15 @@ use sqlx::{Postgres, Transaction};
 use tracing::error;
 use uuid::Uuid;
 
-use crate::{
+use super::{
     SagaTable,
-    row::{self, FORMAT, SagaRow, bigint, datetime, timestamp},
+    row::{SagaRow, datetime, timestamp},
 };
+use crate::row::{self, FORMAT, bigint, integer};
 
 impl SagaStore for SagaTable {
+    const SYSTEM: &'static str = "postgresql";
+
     async fn admit<R: Send>(
         &self,
         keys: &[IdempotencyKey],
@@ -69,8 +72,7 @@ impl SagaStore for SagaTable {
     ) -> Result<R, Failure> {
         let mut tx = self.pool.begin().await.map_err(failure)?;
         let names: Vec<String> = definitions.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let versions: Vec<i32> =
-            definitions.iter().filter_map(|(_, version)| i32::try_from(*version).ok()).collect();
+        let versions: Vec<i32> = definitions.iter().map(|(_, v)| integer(*v)).collect();
         let rows = sqlx::query_as!(
             SagaRow,
             r#"SELECT id, format, definition, definition_version, caller, version, progress,
@@ -93,6 +95,11 @@ impl SagaStore for SagaTable {
     }
 
     async fn quarantine(&self, messages: &[NewQuarantined]) -> Result<(), Failure> {
+        let mut tx = self.pool.begin().await.map_err(failure)?;
+        // In one order for everybody: two who keep the same ones must not wait for
+        // each other.
+        let mut messages: Vec<&NewQuarantined> = messages.iter().collect();
+        messages.sort_by_key(|message| &message.id);
         for message in messages {
             sqlx::query!(
                 r#"INSERT INTO quarantine (id, reason, from_queue, reply_to, body)
@@ -105,11 +112,11 @@ impl SagaStore for SagaTable {
                 message.reply_to,
                 message.body,
             )
-            .execute(&self.pool)
+            .execute(&mut *tx)
             .await
             .map_err(failure)?;
         }
-        Ok(())
+        commit(tx).await
     }
 }
 
@@ -193,7 +200,10 @@ async fn decide_and_write<R>(
     rows: Vec<SagaRow>,
     decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R),
 ) -> Result<R, Failure> {
-    let now = rows.first().map_or(Timestamp(0), |row| timestamp(row.now));
+    let now = match rows.first() {
+        Some(row) => timestamp(row.now),
+        None => clock(&mut tx).await?,
+    };
     let (mut sagas, mut broken) = (Vec::with_capacity(rows.len()), Vec::new());
     for row in rows {
         let id = row.id;
@@ -214,6 +224,12 @@ async fn decide_and_write<R>(
     }
     commit(tx).await?;
     Ok(result)
+}
+
+/// The database's clock, where no row has brought it along.
+async fn clock(tx: &mut Transaction<'static, Postgres>) -> Result<Timestamp, Failure> {
+    let now = sqlx::query_scalar!(r#"SELECT now() AS "now!""#).fetch_one(&mut **tx).await;
+    now.map(timestamp).map_err(failure)
 }
 
 /// Puts off rows that do not decode, so that they hold up nobody who is due.
@@ -282,10 +298,7 @@ impl Columns {
 async fn insert(tx: &mut Transaction<'static, Postgres>, writes: &[Write]) -> Result<(), Failure> {
     let c = Columns::of(writes)?;
     let definitions: Vec<String> = writes.iter().map(|w| w.saga.definition.clone()).collect();
-    let versions: Vec<i32> = writes
-        .iter()
-        .map(|w| i32::try_from(w.saga.definition_version).unwrap_or(i32::MAX))
-        .collect();
+    let versions: Vec<i32> = writes.iter().map(|w| integer(w.saga.definition_version)).collect();
     let callers: Vec<String> = writes.iter().map(|w| w.saga.caller.clone()).collect();
     let traces: Vec<Option<String>> = writes.iter().map(|w| w.saga.traceparent.clone()).collect();
     let started: Vec<_> = writes.iter().map(|w| datetime(w.saga.started_at)).collect();

@@ -3,12 +3,14 @@
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, State};
 use saga_engine::{Census, Headcount, ListFilter, SagaReads};
 use saga_postgres::failure;
+use tracing::error;
 use uuid::Uuid;
 
-use crate::{
+use super::{
     SagaTable,
-    row::{self, SagaRow, bigint},
+    row::{SagaRow, timestamp},
 };
+use crate::row::{self, bigint, natural};
 
 impl SagaReads for SagaTable {
     async fn find(&self, ids: &[SagaId]) -> Result<Vec<Instance>, Failure> {
@@ -35,8 +37,7 @@ impl SagaReads for SagaTable {
         .fetch_all(&self.pool)
         .await
         .map_err(failure)?;
-        let version = |version: i64| u64::try_from(version).unwrap_or_default();
-        Ok(rows.into_iter().map(|r| (SagaId(r.id), version(r.version), r.ended)).collect())
+        Ok(rows.into_iter().map(|r| (SagaId(r.id), natural(r.version), r.ended)).collect())
     }
 
     async fn history(&self, id: SagaId, after: u64) -> Result<Vec<HistoryEntry>, Failure> {
@@ -49,29 +50,31 @@ impl SagaReads for SagaTable {
         .fetch_all(&self.pool)
         .await
         .map_err(failure)?;
-        rows.into_iter().map(|r| row::history(r.version, r.at, r.state, &r.entry)).collect()
+        rows.into_iter()
+            .map(|r| row::history(r.version, timestamp(r.at), r.state, &r.entry))
+            .collect()
     }
 
     async fn list(&self, filter: &ListFilter) -> Result<Vec<Instance>, Failure> {
-        let rows = sqlx::query_as!(
-            SagaRow,
-            r#"SELECT id, format, definition, definition_version, caller, version, progress,
-                      data, traceparent, started_at, deadline, wake_at, now() AS "now!"
-               FROM sagas
-               WHERE ($1::smallint IS NULL OR state = $1)
-                 AND ($2::text IS NULL OR definition = $2)
-                 AND ($3::uuid IS NULL OR id < $3)
-               ORDER BY id DESC
-               LIMIT $4"#,
-            filter.state.map(saga_core::State::code),
-            filter.definition,
-            filter.before.map(|id| id.0),
-            i64::try_from(filter.limit).unwrap_or(i64::MAX),
-        )
-        .fetch_all(&self.pool)
-        .await
-        .map_err(failure)?;
-        rows.into_iter().map(SagaRow::into_instance).collect()
+        let mut sagas = Vec::new();
+        let mut before = filter.before;
+        // One query, unless a row of it does not decode.
+        while sagas.len() < filter.limit {
+            let missing = filter.limit - sagas.len();
+            let rows = self.page(filter, before, missing).await?;
+            let last_page = rows.len() < missing;
+            for row in rows {
+                before = Some(SagaId(row.id));
+                match row.into_instance() {
+                    Ok(saga) => sagas.push(saga),
+                    Err(why) => error!(%why, "a saga is left out of a list"),
+                }
+            }
+            if last_page {
+                break;
+            }
+        }
+        Ok(sagas)
     }
 
     async fn in_flight(&self) -> Result<u64, Failure> {
@@ -81,7 +84,7 @@ impl SagaReads for SagaTable {
         .fetch_one(&self.pool)
         .await
         .map_err(failure)?;
-        Ok(u64::try_from(count).unwrap_or_default())
+        Ok(natural(count))
     }
 
     async fn census(&self) -> Result<Census, Failure> {
@@ -99,7 +102,6 @@ impl SagaReads for SagaTable {
             .fetch_one(&self.pool)
             .await
             .map_err(failure)?;
-        let natural = |number: i64| u64::try_from(number).unwrap_or_default();
         let unfinished = rows.into_iter().filter_map(|row| {
             Some(Headcount {
                 state: State::from_code(row.state)?,
@@ -109,5 +111,33 @@ impl SagaReads for SagaTable {
             })
         });
         Ok(Census { unfinished: unfinished.collect(), quarantined: natural(quarantined) })
+    }
+}
+
+impl SagaTable {
+    async fn page(
+        &self,
+        filter: &ListFilter,
+        before: Option<SagaId>,
+        limit: usize,
+    ) -> Result<Vec<SagaRow>, Failure> {
+        sqlx::query_as!(
+            SagaRow,
+            r#"SELECT id, format, definition, definition_version, caller, version, progress,
+                      data, traceparent, started_at, deadline, wake_at, now() AS "now!"
+               FROM sagas
+               WHERE ($1::smallint IS NULL OR state = $1)
+                 AND ($2::text IS NULL OR definition = $2)
+                 AND ($3::uuid IS NULL OR id < $3)
+               ORDER BY id DESC
+               LIMIT $4"#,
+            filter.state.map(saga_core::State::code),
+            filter.definition,
+            before.map(|id| id.0),
+            i64::try_from(limit).unwrap_or(i64::MAX),
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failure)
     }
 }

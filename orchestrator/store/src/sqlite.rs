@@ -1,0 +1,29 @@
+//! The sagas' rows in SQLite: a prepared statement a row, one transaction a call.
+//!
+//! A transaction is alone on its database. So there is nothing to lock and nobody
+//! to skip; the versions are checked all the same, because a decision may rest on
+//! an older read.
+
+mod reads;
+mod row;
+mod write;
+
+use saga_sqlite::{Database, Schema};
+
+/// The orchestrator's database.
+pub const SCHEMA: Schema =
+    Schema { application_id: 0x5341_474F, scripts: &[include_str!("../schema/sagas_1.sql")] };
+
+/// The sagas' rows in SQLite.
+#[derive(Clone, Debug)]
+pub struct SagaTable {
+    database: Database,
+}
+
+impl SagaTable {
+    /// Over a database that was opened with [`SCHEMA`].
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+}

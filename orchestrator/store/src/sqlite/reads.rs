@@ -1,0 +1,127 @@
+//! Reads of committed state.
+
+use rusqlite::{OptionalExtension as _, named_params, params};
+use saga_core::{Failure, HistoryEntry, Instance, SagaId, State, Timestamp};
+use saga_engine::{Census, Headcount, ListFilter, SagaReads};
+use tracing::error;
+
+use super::{
+    SagaTable,
+    row::{BY_ID, in_order, read},
+};
+use crate::row::{self, bigint, natural};
+
+impl SagaReads for SagaTable {
+    async fn find(&self, ids: &[SagaId]) -> Result<Vec<Instance>, Failure> {
+        let ids = in_order(ids);
+        let rows = self.database.read(|c| {
+            let mut by_id = c.prepare_cached(BY_ID)?;
+            let mut rows = Vec::with_capacity(ids.len());
+            for id in ids {
+                rows.extend(by_id.query_row([id], read).optional()?);
+            }
+            Ok(rows)
+        });
+        rows.await?.into_iter().map(row::SagaRow::into_instance).collect()
+    }
+
+    async fn versions(&self, ids: &[SagaId]) -> Result<Vec<(SagaId, u64, bool)>, Failure> {
+        let ids = in_order(ids);
+        let versions = self.database.read(|c| {
+            let mut by_id =
+                c.prepare_cached("SELECT version, state IN (3, 4) FROM sagas WHERE id = ?1")?;
+            let mut versions = Vec::with_capacity(ids.len());
+            for id in ids {
+                let version = by_id
+                    .query_row([id], |row| Ok((SagaId(id), natural(row.get(0)?), row.get(1)?)));
+                versions.extend(version.optional()?);
+            }
+            Ok(versions)
+        });
+        versions.await
+    }
+
+    async fn history(&self, id: SagaId, after: u64) -> Result<Vec<HistoryEntry>, Failure> {
+        let rows = self.database.read(|c| {
+            c.prepare_cached(
+                "SELECT version, at, state, entry FROM saga_history
+                 WHERE saga_id = ?1 AND version > ?2 ORDER BY version",
+            )?
+            .query_map(params![id.0, bigint(after)], |row| {
+                Ok((row.get(0)?, Timestamp(row.get(1)?), row.get(2)?, row.get::<_, String>(3)?))
+            })?
+            .collect::<rusqlite::Result<Vec<_>>>()
+        });
+        let rows = rows.await?.into_iter();
+        rows.map(|(version, at, state, entry)| row::history(version, at, state, &entry)).collect()
+    }
+
+    async fn list(&self, filter: &ListFilter) -> Result<Vec<Instance>, Failure> {
+        let sagas = self.database.read(|c| {
+            let mut page = c.prepare_cached(
+                "SELECT id, format, definition, definition_version, caller, version, progress,
+                        data, traceparent, started_at, deadline, wake_at
+                 FROM sagas
+                 WHERE (:state IS NULL OR state = :state)
+                   AND (:definition IS NULL OR definition = :definition)
+                   AND (:before IS NULL OR id < :before)
+                 ORDER BY id DESC",
+            )?;
+            let mut rows = page.query(named_params! {
+                ":state": filter.state.map(State::code),
+                ":definition": filter.definition,
+                ":before": filter.before.map(|id| id.0),
+            })?;
+            let mut sagas = Vec::new();
+            while sagas.len() < filter.limit
+                && let Some(row) = rows.next()?
+            {
+                match read(row)
+                    .map_err(|error| error.to_string())
+                    .and_then(|row| row.into_instance().map_err(|failure| failure.to_string()))
+                {
+                    Ok(saga) => sagas.push(saga),
+                    Err(why) => error!(why, "a saga is left out of a list"),
+                }
+            }
+            Ok(sagas)
+        });
+        sagas.await
+    }
+
+    async fn in_flight(&self) -> Result<u64, Failure> {
+        let count = "SELECT count(*) FROM sagas WHERE wake_at IS NOT NULL";
+        let count =
+            self.database.read(|c| c.prepare_cached(count)?.query_row([], |row| row.get(0)));
+        Ok(natural(count.await?))
+    }
+
+    async fn census(&self) -> Result<Census, Failure> {
+        let now = self.database.clock().now();
+        let census = self.database.read(|c| {
+            // Both indexes are partial: what has ended costs nothing here.
+            let mut counts = c.prepare_cached(
+                "SELECT definition, state, count(*), min(started_at)
+                 FROM sagas WHERE wake_at IS NOT NULL OR state = 5
+                 GROUP BY definition, state",
+            )?;
+            let mut rows = counts.query([])?;
+            let mut unfinished = Vec::new();
+            while let Some(row) = rows.next()? {
+                let Some(state) = State::from_code(row.get(1)?) else { continue };
+                let oldest: i64 = row.get(3)?;
+                unfinished.push(Headcount {
+                    definition: row.get(0)?,
+                    state,
+                    count: natural(row.get(2)?),
+                    oldest_millis: natural(now.0.saturating_sub(oldest) / 1_000),
+                });
+            }
+            let quarantined = c
+                .prepare_cached("SELECT count(*) FROM quarantine")?
+                .query_row([], |row| row.get(0))?;
+            Ok(Census { unfinished, quarantined: natural(quarantined) })
+        });
+        census.await
+    }
+}

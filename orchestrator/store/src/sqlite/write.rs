@@ -1,0 +1,252 @@
+//! Transactions that write: admission, turns, claims, quarantine.
+
+use rusqlite::{Row, params};
+use saga_core::{Failure, Instance, SagaId, Timestamp};
+use saga_engine::{Admission, IdempotencyKey, NewQuarantined, SagaStore, Write};
+use saga_sqlite::{Transaction, failure};
+use tracing::error;
+use uuid::Uuid;
+
+use super::{
+    SagaTable,
+    row::{BY_ID, in_order, micros, read},
+};
+use crate::row::{self, FORMAT, PUT_OFF_MILLIS, bigint, integer};
+
+impl SagaStore for SagaTable {
+    const SYSTEM: &'static str = "sqlite";
+
+    async fn admit<R: Send>(
+        &self,
+        keys: &[IdempotencyKey],
+        decide: impl Fn(Timestamp, &[usize]) -> (Vec<Write>, R) + Send + Sync,
+    ) -> Result<(Vec<Admission>, Option<R>), Failure> {
+        let tx = self.database.begin().await?;
+        let admissions = bind_keys(&tx, keys)?;
+        let is_new = |index: &usize| admissions[*index] == Admission::New;
+        let new: Vec<usize> = (0..keys.len()).filter(is_new).collect();
+        let mut decided = None;
+        if !new.is_empty() {
+            let (writes, result) = decide(tx.now(), &new);
+            insert(&tx, &writes)?;
+            decided = Some(result);
+        }
+        tx.commit()?;
+        Ok((admissions, decided))
+    }
+
+    async fn turn<R: Send>(
+        &self,
+        ids: &[SagaId],
+        decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
+    ) -> Result<R, Failure> {
+        let tx = self.database.begin().await?;
+        let mut found = Found::default();
+        for id in in_order(ids) {
+            let mut by_id = tx.statement(BY_ID)?;
+            let mut rows = by_id.query([id]).map_err(failure)?;
+            if let Some(row) = rows.next().map_err(failure)? {
+                found.add(id, row);
+            }
+        }
+        decide_and_write(tx, found, decide)
+    }
+
+    async fn claim<R: Send>(
+        &self,
+        definitions: &[(&'static str, u32)],
+        limit: usize,
+        decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
+    ) -> Result<R, Failure> {
+        let tx = self.database.begin().await?;
+        let found = due(&tx, definitions, limit)?;
+        decide_and_write(tx, found, decide)
+    }
+
+    async fn quarantine(&self, messages: &[NewQuarantined]) -> Result<(), Failure> {
+        let tx = self.database.begin().await?;
+        for message in messages {
+            let mut upsert = tx.statement(
+                "INSERT INTO quarantine (id, reason, from_queue, reply_to, body, first_seen, last_seen)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
+                 ON CONFLICT (id) DO UPDATE
+                 SET last_seen = excluded.last_seen, copies = copies + 1, reason = excluded.reason",
+            )?;
+            let NewQuarantined { id, reason, from, reply_to, body } = message;
+            let values = params![id, reason, from, reply_to, body, micros(tx.now())];
+            upsert.execute(values).map_err(failure)?;
+        }
+        tx.commit()
+    }
+}
+
+/// Binds those keys that are not bound yet, and answers the others.
+fn bind_keys(tx: &Transaction, keys: &[IdempotencyKey]) -> Result<Vec<Admission>, Failure> {
+    let mut bind = tx.statement(
+        "INSERT INTO idempotency_keys (caller, method, key, payload_hash, saga_id, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT DO NOTHING",
+    )?;
+    let mut bound = tx.statement(
+        "SELECT payload_hash, saga_id FROM idempotency_keys
+         WHERE caller = ?1 AND method = ?2 AND key = ?3",
+    )?;
+    let mut admissions = Vec::with_capacity(keys.len());
+    for IdempotencyKey { caller, method, key, payload_hash, saga } in keys {
+        let values = params![caller, method, key, payload_hash, saga.0, micros(tx.now())];
+        if bind.execute(values).map_err(failure)? == 1 {
+            admissions.push(Admission::New);
+            continue;
+        }
+        let (hash, saga): (Vec<u8>, Uuid) = bound
+            .query_row(params![caller, method, key], |row| Ok((row.get(0)?, row.get(1)?)))
+            .map_err(failure)?;
+        admissions.push(if hash == *payload_hash {
+            Admission::Repeated(SagaId(saga))
+        } else {
+            Admission::Conflict
+        });
+    }
+    Ok(admissions)
+}
+
+/// Sagas of these definitions that are due, the most overdue first.
+fn due(
+    tx: &Transaction,
+    definitions: &[(&'static str, u32)],
+    limit: usize,
+) -> Result<Found, Failure> {
+    let hosted = serde_json::to_string(definitions).expect("names and numbers are JSON");
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut due = tx.statement(
+        "SELECT id, format, definition, definition_version, caller, version, progress, data,
+                traceparent, started_at, deadline, wake_at
+         FROM sagas
+         WHERE wake_at <= ?1
+           AND (definition, definition_version)
+               IN (SELECT value ->> 0, value ->> 1 FROM json_each(?2))
+         ORDER BY wake_at
+         LIMIT ?3",
+    )?;
+    let mut rows = due.query(params![micros(tx.now()), hosted, limit]).map_err(failure)?;
+    let mut found = Found::default();
+    while let Some(row) = rows.next().map_err(failure)? {
+        found.add(row.get(0).map_err(failure)?, row);
+    }
+    Ok(found)
+}
+
+/// The sagas of a turn.
+#[derive(Default)]
+struct Found {
+    sagas: Vec<Instance>,
+    /// Rows that do not decode.
+    broken: Vec<Uuid>,
+}
+
+impl Found {
+    fn add(&mut self, id: Uuid, row: &Row<'_>) {
+        let row = read(row).map_err(|error| row::broken(id, &error));
+        match row.and_then(row::SagaRow::into_instance) {
+            Ok(saga) => self.sagas.push(saga),
+            Err(why) => {
+                error!(saga = %id, %why, "the saga is left alone");
+                self.broken.push(id);
+            }
+        }
+    }
+}
+
+/// Has rows decided, writes, commits.
+fn decide_and_write<R>(
+    tx: Transaction,
+    found: Found,
+    decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R),
+) -> Result<R, Failure> {
+    for id in &found.broken {
+        // So that it holds up nobody who is due.
+        let mut put_off =
+            tx.statement("UPDATE sagas SET wake_at = ?2 WHERE id = ?1 AND wake_at <= ?3")?;
+        let (now, later) = (tx.now(), tx.now().plus_millis(PUT_OFF_MILLIS));
+        put_off.execute(params![id, micros(later), micros(now)]).map_err(failure)?;
+    }
+    let (writes, result) = decide(tx.now(), found.sagas);
+    update(&tx, &writes)?;
+    tx.commit()?;
+    Ok(result)
+}
+
+/// New rows with their first transitions.
+fn insert(tx: &Transaction, writes: &[Write]) -> Result<(), Failure> {
+    for Write { before: _, saga, history: _ } in writes {
+        let mut insert = tx.statement(
+            "INSERT INTO sagas (id, format, definition, definition_version, caller, state,
+                 version, progress, data, traceparent, started_at, deadline, wake_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        )?;
+        let values = params![
+            saga.id.0,
+            FORMAT,
+            saga.definition,
+            integer(saga.definition_version),
+            saga.caller,
+            saga.phase.state().code(),
+            bigint(saga.version),
+            row::progress(saga)?,
+            saga.data.get(),
+            saga.traceparent,
+            micros(saga.started_at),
+            micros(saga.deadline),
+            saga.wake_at.map(micros),
+        ];
+        insert.execute(values).map_err(failure)?;
+    }
+    tell(tx, writes)
+}
+
+/// Rows and their transitions, every version checked.
+fn update(tx: &Transaction, writes: &[Write]) -> Result<(), Failure> {
+    for Write { before, saga, history: _ } in writes {
+        let mut update = tx.statement(
+            "UPDATE sagas SET state = ?3, version = ?4, progress = ?5, data = ?6, wake_at = ?7,
+                 ended_at = ?8
+             WHERE id = ?1 AND version = ?2",
+        )?;
+        let values = params![
+            saga.id.0,
+            bigint(*before),
+            saga.phase.state().code(),
+            bigint(saga.version),
+            row::progress(saga)?,
+            saga.data.get(),
+            saga.wake_at.map(micros),
+            saga.ended().map(|_| micros(tx.now())),
+        ];
+        if update.execute(values).map_err(failure)? != 1 {
+            return Err(Failure::Conflict("another turn has moved a saga on".to_owned()));
+        }
+    }
+    tell(tx, writes)
+}
+
+/// Transitions, for the history.
+fn tell(tx: &Transaction, writes: &[Write]) -> Result<(), Failure> {
+    let mut insert = tx.statement(
+        "INSERT INTO saga_history (saga_id, version, caller, at, state, entry)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    for Write { before: _, saga, history } in writes {
+        for transition in history {
+            let values = params![
+                saga.id.0,
+                bigint(transition.version),
+                saga.caller,
+                micros(transition.at),
+                transition.state.code(),
+                row::entry(transition)?,
+            ];
+            insert.execute(values).map_err(failure)?;
+        }
+    }
+    Ok(())
+}
