@@ -1,9 +1,9 @@
 //! A stranger at the broker: publishes whatever it likes, and looks into queues.
 
 use lapin::{
-    BasicProperties, Connection, ConnectionProperties,
-    options::{BasicPublishOptions, QueueDeclareOptions},
-    types::FieldTable,
+    BasicProperties, Channel, Connection, ConnectionProperties,
+    options::{BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions},
+    types::{FieldTable, ShortString},
 };
 
 /// A message as a stranger makes it.
@@ -66,4 +66,54 @@ pub async fn waiting(url: &str, queue: &str) -> anyhow::Result<u32> {
         channel.queue_declare(queue.into(), passive, FieldTable::default()).await?.message_count();
     connection.close(200, "done".into()).await?;
     Ok(count)
+}
+
+/// An event consumer that nobody here wrote: a queue of its own, which ends with it.
+#[derive(Debug)]
+pub struct Listener {
+    /// Ends the queue when it is dropped.
+    _connection: Connection,
+    channel: Channel,
+    queue: ShortString,
+}
+
+impl Listener {
+    /// Binds a queue to an exchange, under each of these keys.
+    ///
+    /// # Errors
+    /// If there is no such exchange.
+    pub async fn bind(url: &str, exchange: &str, keys: &[&str]) -> anyhow::Result<Self> {
+        let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        let own = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let queue = channel.queue_declare("".into(), own, FieldTable::default()).await?;
+        let queue = queue.name().clone();
+        for key in keys {
+            let (exchange, key) = (exchange.into(), (*key).into());
+            let options = QueueBindOptions::default();
+            let arguments = FieldTable::default();
+            channel.queue_bind(queue.clone(), exchange, key, options, arguments).await?;
+        }
+        Ok(Self { _connection: connection, channel, queue })
+    }
+
+    /// What has arrived and was not taken yet, the oldest first.
+    ///
+    /// # Errors
+    /// If the broker is gone.
+    pub async fn take(&self) -> anyhow::Result<Option<RawMessage>> {
+        let options = BasicGetOptions { no_ack: true };
+        let Some(taken) = self.channel.basic_get(self.queue.clone(), options).await? else {
+            return Ok(None);
+        };
+        let text = |text: &Option<ShortString>| text.as_ref().map(|text| text.as_str().to_owned());
+        Ok(Some(RawMessage {
+            exchange: taken.exchange.as_str().to_owned(),
+            key: taken.routing_key.as_str().to_owned(),
+            reply_to: text(taken.properties.reply_to()),
+            message_id: text(taken.properties.message_id()),
+            persistent: *taken.properties.delivery_mode() == Some(2),
+            body: taken.delivery.data,
+        }))
+    }
 }
