@@ -1,6 +1,8 @@
 //! The service's tables, as its handlers and its gRPC service see them.
 
 pub mod postgres;
+mod row;
+pub mod sqlite;
 
 use std::future::Future;
 

@@ -1,6 +1,8 @@
 //! The port over the service's own tables, inside the kit's transaction.
 
 pub mod postgres;
+mod row;
+pub mod sqlite;
 
 use std::future::Future;
 
@@ -8,8 +10,7 @@ use saga_core::{Failure, SagaId};
 
 use crate::rule::{Entry, Payment, Refund};
 
-/// The payments, their ledger and their refunds: each method is one statement
-/// over a set.
+/// The payments, their ledger and their refunds: each method takes a whole batch.
 pub trait Payments: Send + 'static {
     /// Reads the payments of those orders that have one, in the orders' order,
     /// and locks them until the transaction ends.

@@ -2,13 +2,16 @@
 
 use saga_core::{Failure, SagaId};
 use saga_postgres::failure;
-use saga_proto::{Money, types::v1::Line};
+use saga_proto::types::v1::Line;
 use sqlx::{PgPool, Postgres, Transaction, types::Uuid};
 
 use crate::{
     receipt::Receipt,
-    rule::{Levels, Product, Stock},
-    table::{Catalogue, Claim, Closing, Reservation, Shelf},
+    rule::{Product, Stock},
+    table::{
+        Catalogue, Claim, Closing, Reservation, Shelf,
+        row::{Row, name},
+    },
 };
 
 impl Shelf for Transaction<'_, Postgres> {
@@ -233,25 +236,6 @@ impl Catalogue for PostgresCatalogue {
     }
 }
 
-struct Row {
-    sku: String,
-    name: String,
-    price: i64,
-    currency: String,
-    received: i64,
-    available: i64,
-    reserved: i64,
-    sold: i64,
-}
-
-impl From<Row> for Product {
-    fn from(row: Row) -> Self {
-        let Row { sku, name, price, currency, received, available, reserved, sold } = row;
-        let levels = Levels { received, available, reserved, sold };
-        Self { sku, name, price: Money::new(price, currency), levels }
-    }
-}
-
 /// Columns of products whose stock has changed.
 #[derive(Default)]
 struct Columns {
@@ -271,13 +255,5 @@ impl Columns {
             columns.sold.push(levels.sold);
         }
         columns
-    }
-}
-
-/// A closed reservation's state, which is also its movement's kind.
-fn name(how: Closing) -> &'static str {
-    match how {
-        Closing::Released => "released",
-        Closing::Committed => "committed",
     }
 }

@@ -4,16 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use saga_core::{Failure, SagaId};
 use saga_postgres::failure;
-use saga_proto::{
-    Money,
-    order::v1::{Order, OrderStatus},
-    types::v1::{Line, PricedLine},
-};
-use sqlx::{PgPool, Postgres, Transaction, types::Uuid};
+use saga_proto::{order::v1::Order, types::v1::Line};
+use sqlx::{PgPool, Postgres, Transaction};
+use uuid::Uuid;
 
 use crate::{
     rule::{End, Known, Status},
-    table::{NewOrder, Orders, Page, Reads},
+    table::{
+        NewOrder, Orders, Page, Reads,
+        row::{ALL, Row, number, orders, status},
+    },
 };
 
 impl Orders for Transaction<'_, Postgres> {
@@ -239,76 +239,5 @@ impl Reads for PostgresReads {
             }
         };
         orders(rows.map_err(failure)?)
-    }
-}
-
-/// An order beside one of its lines.
-struct Row {
-    order_id: Uuid,
-    customer: String,
-    status: i16,
-    reason_code: Option<String>,
-    reason: Option<String>,
-    currency: Option<String>,
-    total: Option<i64>,
-    created_at_micros: i64,
-    sku: Option<String>,
-    quantity: Option<i64>,
-    unit_price: Option<i64>,
-}
-
-/// Puts together the orders whose lines stand next to each other.
-fn orders(rows: Vec<Row>) -> Result<Vec<Order>, Failure> {
-    let mut orders: Vec<Order> = Vec::new();
-    let mut last = None;
-    for row in rows {
-        let currency = row.currency.unwrap_or_default();
-        let money = |minor_units| Money { minor_units, currency: currency.clone() };
-        if last != Some(row.order_id) {
-            last = Some(row.order_id);
-            orders.push(Order {
-                order_id: row.order_id.to_string(),
-                customer: row.customer,
-                status: contract(status(row.status)?).into(),
-                lines: Vec::new(),
-                total: row.total.map(money),
-                reason_code: row.reason_code.unwrap_or_default(),
-                reason: row.reason.unwrap_or_default(),
-                created_at_micros: row.created_at_micros,
-            });
-        }
-        if let (Some(order), Some(sku), Some(quantity)) = (orders.last_mut(), row.sku, row.quantity)
-        {
-            let unit_price = row.unit_price.map(money);
-            order.lines.push(PricedLine { sku, quantity, unit_price });
-        }
-    }
-    Ok(orders)
-}
-
-const ALL: [Status; 4] = [Status::Pending, Status::Confirmed, Status::Rejected, Status::Cancelled];
-
-/// Stored as the contract numbers it.
-fn number(status: Status) -> i16 {
-    match status {
-        Status::Pending => 1,
-        Status::Confirmed => 2,
-        Status::Rejected => 3,
-        Status::Cancelled => 4,
-    }
-}
-
-fn status(stored: i16) -> Result<Status, Failure> {
-    ALL.into_iter()
-        .find(|status| number(*status) == stored)
-        .ok_or_else(|| Failure::Permanent(format!("an order has the status {stored}")))
-}
-
-fn contract(status: Status) -> OrderStatus {
-    match status {
-        Status::Pending => OrderStatus::Pending,
-        Status::Confirmed => OrderStatus::Confirmed,
-        Status::Rejected => OrderStatus::Rejected,
-        Status::Cancelled => OrderStatus::Cancelled,
     }
 }

@@ -6,8 +6,11 @@ use saga_proto::Money;
 use sqlx::{Postgres, Transaction, migrate::Migrator};
 use uuid::Uuid;
 
-use super::Payments;
-use crate::rule::{Entry, Payment, Refund, RefundState, State};
+use super::{
+    Payments,
+    row::{Columns, refund_state, refund_word, state},
+};
+use crate::rule::{Entry, Payment, Refund};
 
 /// The payment service's migrations; those of the inbox come before them.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -37,7 +40,7 @@ impl Payments for Transaction<'static, Postgres> {
     }
 
     async fn open(&mut self, payments: &[Payment]) -> Result<(), Failure> {
-        let columns = Columns::of(payments);
+        let columns = Arrays::of(payments);
         sqlx::query!(
             r#"INSERT INTO payments (order_id, amount, currency, status, provider_id, decline_code, refunded)
                SELECT * FROM UNNEST($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[])
@@ -60,7 +63,7 @@ impl Payments for Transaction<'static, Postgres> {
         if payments.is_empty() && entries.is_empty() {
             return Ok(());
         }
-        let columns = Columns::of(payments);
+        let columns = Arrays::of(payments);
         let sagas: Vec<Uuid> = entries.iter().map(|entry| entry.saga.0).collect();
         let orders: Vec<Uuid> = entries.iter().map(|entry| entry.order.0).collect();
         let kinds: Vec<String> = entries.iter().map(|e| e.kind.as_str().to_owned()).collect();
@@ -148,9 +151,9 @@ impl Payments for Transaction<'static, Postgres> {
     }
 }
 
-/// Payments, a column an array.
+/// Payments, an array a column.
 #[derive(Default)]
-struct Columns {
+struct Arrays {
     orders: Vec<Uuid>,
     amounts: Vec<i64>,
     currencies: Vec<String>,
@@ -160,60 +163,22 @@ struct Columns {
     refunded: Vec<i64>,
 }
 
-impl Columns {
+impl Arrays {
     fn of(payments: &[Payment]) -> Self {
         let mut columns = Self::default();
         for payment in payments {
-            let (status, provider_id, decline_code, refunded) = match payment.state.clone() {
-                State::Authorising => ("authorising", None, None, 0),
-                State::Authorised { provider_id } => ("authorised", Some(provider_id), None, 0),
-                State::Declined { provider_id, code } => ("declined", provider_id, Some(code), 0),
-                State::Voided { provider_id } => ("voided", provider_id, None, 0),
-                State::Captured { provider_id, refunded } => {
-                    ("captured", Some(provider_id), None, refunded)
-                }
-            };
+            let Columns { status, provider_id, decline_code, refunded } =
+                Columns::of(&payment.state);
             columns.orders.push(payment.order.0);
             columns.amounts.push(payment.amount.minor_units);
             columns.currencies.push(payment.amount.currency.clone());
             columns.statuses.push(status.to_owned());
-            columns.provider_ids.push(provider_id);
-            columns.decline_codes.push(decline_code);
+            columns.provider_ids.push(provider_id.map(str::to_owned));
+            columns.decline_codes.push(decline_code.map(str::to_owned));
             columns.refunded.push(refunded);
         }
         columns
     }
-}
-
-fn state(
-    status: &str,
-    provider_id: Option<String>,
-    decline_code: Option<String>,
-    refunded: i64,
-) -> Result<State, Failure> {
-    match (status, provider_id, decline_code) {
-        ("authorising", _, _) => Ok(State::Authorising),
-        ("authorised", Some(provider_id), _) => Ok(State::Authorised { provider_id }),
-        ("declined", provider_id, Some(code)) => Ok(State::Declined { provider_id, code }),
-        ("voided", provider_id, _) => Ok(State::Voided { provider_id }),
-        ("captured", Some(provider_id), _) => Ok(State::Captured { provider_id, refunded }),
-        (other, _, _) => Err(Failure::Permanent(format!("a payment's row is {other:?}"))),
-    }
-}
-
-const fn refund_word(state: RefundState) -> &'static str {
-    match state {
-        RefundState::Intended => "intended",
-        RefundState::Done => "done",
-        RefundState::Refused => "refused",
-    }
-}
-
-fn refund_state(word: &str) -> Result<RefundState, Failure> {
-    [RefundState::Intended, RefundState::Done, RefundState::Refused]
-        .into_iter()
-        .find(|state| refund_word(*state) == word)
-        .ok_or_else(|| Failure::Permanent(format!("a refund's row is {word:?}")))
 }
 
 fn uuids(orders: &[SagaId]) -> Vec<Uuid> {

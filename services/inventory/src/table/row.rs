@@ -1,0 +1,36 @@
+//! Rows as every database gives them, and the words in them.
+
+use saga_proto::Money;
+
+use crate::{
+    rule::{Levels, Product},
+    table::Closing,
+};
+
+/// A product.
+pub(super) struct Row {
+    pub(super) sku: String,
+    pub(super) name: String,
+    pub(super) price: i64,
+    pub(super) currency: String,
+    pub(super) received: i64,
+    pub(super) available: i64,
+    pub(super) reserved: i64,
+    pub(super) sold: i64,
+}
+
+impl From<Row> for Product {
+    fn from(row: Row) -> Self {
+        let Row { sku, name, price, currency, received, available, reserved, sold } = row;
+        let levels = Levels { received, available, reserved, sold };
+        Self { sku, name, price: Money::new(price, currency), levels }
+    }
+}
+
+/// A closed reservation's state, which is also its movement's kind.
+pub(super) fn name(how: Closing) -> &'static str {
+    match how {
+        Closing::Released => "released",
+        Closing::Committed => "committed",
+    }
+}

@@ -1,0 +1,85 @@
+//! Rows as every database gives them, and what they mean.
+
+use saga_core::Failure;
+use saga_proto::{
+    Money,
+    order::v1::{Order, OrderStatus},
+    types::v1::PricedLine,
+};
+use uuid::Uuid;
+
+use crate::rule::Status;
+
+/// An order beside one of its lines.
+pub(super) struct Row {
+    pub(super) order_id: Uuid,
+    pub(super) customer: String,
+    pub(super) status: i16,
+    pub(super) reason_code: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) currency: Option<String>,
+    pub(super) total: Option<i64>,
+    pub(super) created_at_micros: i64,
+    pub(super) sku: Option<String>,
+    pub(super) quantity: Option<i64>,
+    pub(super) unit_price: Option<i64>,
+}
+
+/// Puts together the orders whose lines stand next to each other.
+pub(super) fn orders(rows: Vec<Row>) -> Result<Vec<Order>, Failure> {
+    let mut orders: Vec<Order> = Vec::new();
+    let mut last = None;
+    for row in rows {
+        let currency = row.currency.unwrap_or_default();
+        let money = |minor_units| Money { minor_units, currency: currency.clone() };
+        if last != Some(row.order_id) {
+            last = Some(row.order_id);
+            orders.push(Order {
+                order_id: row.order_id.to_string(),
+                customer: row.customer,
+                status: contract(status(row.status)?).into(),
+                lines: Vec::new(),
+                total: row.total.map(money),
+                reason_code: row.reason_code.unwrap_or_default(),
+                reason: row.reason.unwrap_or_default(),
+                created_at_micros: row.created_at_micros,
+            });
+        }
+        if let (Some(order), Some(sku), Some(quantity)) = (orders.last_mut(), row.sku, row.quantity)
+        {
+            let unit_price = row.unit_price.map(money);
+            order.lines.push(PricedLine { sku, quantity, unit_price });
+        }
+    }
+    Ok(orders)
+}
+
+/// Wherever an order can stand.
+pub(super) const ALL: [Status; 4] =
+    [Status::Pending, Status::Confirmed, Status::Rejected, Status::Cancelled];
+
+/// Stored as the contract numbers it.
+pub(super) fn number(status: Status) -> i16 {
+    match status {
+        Status::Pending => 1,
+        Status::Confirmed => 2,
+        Status::Rejected => 3,
+        Status::Cancelled => 4,
+    }
+}
+
+/// What was stored by [`number`].
+pub(super) fn status(stored: i16) -> Result<Status, Failure> {
+    ALL.into_iter()
+        .find(|status| number(*status) == stored)
+        .ok_or_else(|| Failure::Permanent(format!("an order has the status {stored}")))
+}
+
+fn contract(status: Status) -> OrderStatus {
+    match status {
+        Status::Pending => OrderStatus::Pending,
+        Status::Confirmed => OrderStatus::Confirmed,
+        Status::Rejected => OrderStatus::Rejected,
+        Status::Cancelled => OrderStatus::Cancelled,
+    }
+}
