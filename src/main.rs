@@ -12,6 +12,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use config::{Environment, Mistakes};
+use saga_telemetry::Settings;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
     };
     let status = match arguments.command {
         Command::Client(client::Command::Order(order)) if order.is_role() => {
-            runtime.block_on(role(|env| env.order(), roles::order))
+            runtime.block_on(role("order", |env| env.order(), roles::order))
         }
         Command::Client(command) => runtime.block_on(client::run(command)),
         Command::Settings => {
@@ -68,14 +69,14 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Setup => runtime
-            .block_on(role(|env| env.setup(), async |settings, _| setup::setup(&settings).await)),
+            .block_on(role("setup", |env| env.setup(), async |settings, _| setup::setup(&settings).await)),
         Command::Orchestrator => {
-            runtime.block_on(role(|env| env.orchestrator(), roles::orchestrator))
+            runtime.block_on(role("orchestrator", |env| env.orchestrator(), roles::orchestrator))
         }
-        Command::Inventory => runtime.block_on(role(|env| env.inventory(), roles::inventory)),
-        Command::Payment => runtime.block_on(role(|env| env.payment(), roles::payment)),
-        Command::Provider => runtime.block_on(role(|env| env.provider(), roles::provider)),
-        Command::All => runtime.block_on(role(|env| env.all(), roles::all)),
+        Command::Inventory => runtime.block_on(role("inventory", |env| env.inventory(), roles::inventory)),
+        Command::Payment => runtime.block_on(role("payment", |env| env.payment(), roles::payment)),
+        Command::Provider => runtime.block_on(role("provider", |env| env.provider(), roles::provider)),
+        Command::All => runtime.block_on(role("all", |env| env.all(), roles::all)),
     };
     runtime.shutdown_background();
     status
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
 
 /// One role, from its settings to its end.
 async fn role<T>(
+    name: &str,
     settings: impl FnOnce(&mut Environment<'_>) -> T,
     run: impl AsyncFnOnce(T, CancellationToken) -> anyhow::Result<()>,
 ) -> ExitCode {
@@ -91,14 +93,18 @@ async fn role<T>(
         Ok(read) => read,
         Err(mistakes) => return wrong(&mistakes),
     };
-    if let Err(error) = saga_telemetry::start(&telemetry) {
-        return failed(&error.into());
-    }
+    let service = format!("saga-{name}");
+    let telemetry = match saga_telemetry::start(&Settings { service, ..telemetry }) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return failed(&error.into()),
+    };
     let shutdown = CancellationToken::new();
     if let Err(error) = drain_on_signal(shutdown.clone()) {
         return failed(&error.into());
     }
-    match run(settings, shutdown).await {
+    let ran = run(settings, shutdown).await;
+    telemetry.stop().await;
+    match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }

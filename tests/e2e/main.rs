@@ -3,10 +3,14 @@
 //! the clients' own log only.
 
 mod audit;
+mod canary;
+mod collector;
 mod commands;
 mod hostile;
 mod kill;
 mod load;
+mod metrics;
 mod orders;
 mod python;
 mod system;
+mod traces;

@@ -34,6 +34,8 @@ pub(crate) struct System {
     pub(crate) rabbitmq: RabbitMq,
     roles: BTreeMap<String, Role>,
     prefix: String,
+    /// Settings of every role that only this test wants.
+    settings: BTreeMap<String, String>,
     dir: tempfile::TempDir,
 }
 
@@ -51,6 +53,14 @@ pub(crate) const DATABASES: [&str; 4] =
 impl System {
     /// Starts servers and roles, and waits until orders can be placed.
     pub(crate) async fn start(replicas: Replicas) -> anyhow::Result<Self> {
+        Self::start_with(replicas, &[]).await
+    }
+
+    /// As [`System::start`], with these settings for every role.
+    pub(crate) async fn start_with(
+        replicas: Replicas,
+        settings: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
         let (postgres, rabbitmq) = tokio::task::spawn_blocking(|| {
             let postgres = std::thread::spawn(Postgres::start);
             let rabbitmq = RabbitMq::start()?;
@@ -63,6 +73,7 @@ impl System {
             rabbitmq,
             roles: BTreeMap::new(),
             prefix: "e2e.".to_owned(),
+            settings: settings.iter().map(|(name, v)| ((*name).to_owned(), v.clone())).collect(),
             dir: tempfile::tempdir()?,
         };
         system.run(&["setup"]).await?;
@@ -146,6 +157,7 @@ impl System {
         set("SAGA_PROVIDER_SLOW_MILLIS", "800".to_owned());
         set("SAGA_PROVIDER_VERY_SLOW_MILLIS", "4000".to_owned());
         set("SAGA_LOG", "info".to_owned());
+        env.extend(self.settings.clone());
         env
     }
 
@@ -260,6 +272,12 @@ impl System {
             }
         }
         Ok(sum)
+    }
+
+    /// Where each role's metrics are: `127.0.0.1:port`.
+    pub(crate) fn metrics(&self) -> Vec<(String, String)> {
+        let address = |role: &Role| format!("127.0.0.1:{}", role.metrics);
+        self.roles.iter().map(|(name, role)| (name.clone(), address(role))).collect()
     }
 
     /// The roles' logs, for a failed test.

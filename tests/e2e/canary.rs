@@ -1,0 +1,198 @@
+//! A payment token is seen by nobody whom it does not concern: it is in no log, no
+//! trace, no metric, no message but the command that must carry it, and in no
+//! database once the saga has ended.
+
+use std::{
+    process::Command,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use saga_proto::{shop::v1::PlaceOrderRequest, types::v1::Line};
+use saga_test_support::{amqp::Listener, eventually};
+use tokio::task::JoinHandle;
+use tonic::Code;
+
+use crate::{
+    audit::Audit,
+    collector::Collector,
+    system::{DATABASES, Replicas, System},
+};
+
+/// In every token of this test.
+const CANARY: &str = "canary7f3a91";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_token_is_where_it_must_be_and_nowhere_else() -> anyhow::Result<()> {
+    let collector = Collector::start().await?;
+    let settings = [
+        ("SAGA_OTLP_ENDPOINT", collector.endpoint.clone()),
+        ("SAGA_LOG", "debug".to_owned()),
+        ("SAGA_LOG_FORMAT", "json".to_owned()),
+    ];
+    let replicas = Replicas { orchestrators: 1, services: 1 };
+    let mut system = System::start_with(replicas, &settings).await?;
+    let result = search(&mut system, &collector).await;
+    if result.is_err() {
+        eprintln!("{}", system.logs());
+    }
+    result
+}
+
+async fn search(system: &mut System, collector: &Collector) -> anyhow::Result<()> {
+    system.stock("teapot", 1_000).await?;
+    let (url, prefix) = (system.rabbitmq.url(), system.prefix().to_owned());
+    let exchange = |name: &str| format!("{prefix}{name}");
+    let commands = Tap::on(&url, &exchange("saga.commands"), &["payment"]).await?;
+    let others = [
+        Tap::on(&url, &exchange("saga.commands"), &["order", "inventory"]).await?,
+        Tap::on(&url, &exchange("saga.replies"), &["orchestrator"]).await?,
+        Tap::on(&url, &exchange("shop.events"), &["#"]).await?,
+        Tap::on(&url, &exchange("saga.quarantine"), &[""]).await?,
+    ];
+
+    // While its saga may need it, it is in the saga's row, and the search finds it.
+    place(system, "tok_very_slow", "teapot").await?;
+    eventually("the token in the running saga's row", Duration::from_secs(10), async || {
+        dump(system, "saga_orchestrator").ok().filter(|dump| dump.contains(CANARY)).map(drop)
+    })
+    .await;
+
+    for (token, sku) in [
+        ("tok_approved", "teapot"),
+        ("tok_declined", "teapot"),
+        ("tok_capture_declined", "teapot"),
+        ("tok_answer_lost", "teapot"),
+        ("tok_down", "teapot"),
+        ("tok_never_issued", "teapot"),
+        ("tok_approved", "unknown"),
+    ] {
+        place(system, token, sku).await?;
+    }
+    refused(system, &format!("tok_{CANARY} with blanks\u{e9}")).await?;
+    refused(system, &format!("4111111111111111{CANARY}")).await?;
+    // A crash and a restart in the middle show other lines.
+    system.kill("payment-1")?;
+    system.start_role("payment-1").await?;
+    Audit::open(system).await?.wait_until_quiet(Duration::from_secs(90)).await?;
+
+    let mut carried = 0;
+    for (_, body) in commands.seen() {
+        let members: Vec<serde_json::Value> = serde_json::from_str(&body)?;
+        for member in members.iter().filter(|member| member.to_string().contains(CANARY)) {
+            anyhow::ensure!(member["type"] == "saga.payment.v1.AuthorisePayment", "{member}");
+            carried += 1;
+        }
+    }
+    anyhow::ensure!(carried >= 7, "only {carried} commands carried a token: a tap is broken");
+    let mut looked_at = 0;
+    for (key, body) in others.iter().flat_map(Tap::seen) {
+        anyhow::ensure!(!body.contains(CANARY), "in a message under {key}");
+        looked_at += 1;
+    }
+    anyhow::ensure!(looked_at >= 40, "only {looked_at} other messages: a tap is broken");
+
+    for database in DATABASES {
+        let dump = dump(system, database)?;
+        anyhow::ensure!(dump.contains("CREATE TABLE"), "no dump of {database}");
+        anyhow::ensure!(!dump.contains(CANARY), "in the database {database}");
+    }
+    let ledger = std::fs::read(system.provider_ledger())?;
+    anyhow::ensure!(!contains(&ledger), "in the provider's ledger");
+    for (role, address) in system.metrics() {
+        let text = reqwest::get(format!("http://{address}/metrics")).await?.text().await?;
+        anyhow::ensure!(!text.contains(CANARY), "in the metrics of {role}");
+    }
+    // Stopped, so that the last lines are written and the last spans have left.
+    for name in system.names() {
+        system.terminate(&name)?;
+    }
+    let mut lines = 0;
+    for log in std::fs::read_dir(system.dir().join("logs"))? {
+        let log = log?.path();
+        let text = std::fs::read(&log)?;
+        anyhow::ensure!(!contains(&text), "in the log {}", log.display());
+        lines += text.split(|byte| *byte == b'\n').count();
+    }
+    anyhow::ensure!(lines > 50, "only {lines} lines of logs");
+    let traces = collector.text();
+    anyhow::ensure!(traces.contains("AuthorisePayment") || traces.contains("authorise-payment"));
+    anyhow::ensure!(!traces.contains(CANARY), "in a trace");
+    Ok(())
+}
+
+/// Takes a copy of every message at once: a command's copy expires as the command does.
+struct Tap {
+    seen: Arc<Mutex<Vec<(String, String)>>>,
+    taking: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Tap {
+    async fn on(url: &str, exchange: &str, keys: &[&str]) -> anyhow::Result<Self> {
+        let listener = Listener::bind(url, exchange, keys).await?;
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let taken = Arc::clone(&seen);
+        let taking = tokio::spawn(async move {
+            loop {
+                while let Some(message) = listener.take().await? {
+                    let body = String::from_utf8_lossy(&message.body).into_owned();
+                    taken.lock().expect("not poisoned").push((message.key, body));
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        Ok(Self { seen, taking })
+    }
+
+    /// Routing keys and bodies, up to now.
+    fn seen(&self) -> Vec<(String, String)> {
+        self.seen.lock().expect("not poisoned").clone()
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.taking.abort();
+    }
+}
+
+fn contains(bytes: &[u8]) -> bool {
+    bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes())
+}
+
+fn order(token: &str, sku: &str) -> PlaceOrderRequest {
+    PlaceOrderRequest {
+        // The key is the client's own text: the token is not in it.
+        idempotency_key: format!("{}-{sku}", token.len()),
+        customer: "alice".to_owned(),
+        lines: vec![Line { sku: sku.to_owned(), quantity: 1 }],
+        payment_token: token.to_owned(),
+        ..PlaceOrderRequest::default()
+    }
+}
+
+async fn place(system: &System, token: &str, sku: &str) -> anyhow::Result<()> {
+    let mut order = order(&format!("{token}-{CANARY}"), sku);
+    order.idempotency_key = format!("{token}-{sku}");
+    system.orders()?.place_order(order).await?;
+    Ok(())
+}
+
+/// Such a token is not let in, and the answer does not repeat it.
+async fn refused(system: &System, token: &str) -> anyhow::Result<()> {
+    let status = system.orders()?.place_order(order(token, "teapot")).await;
+    let status = status.err().context("such a token was let in")?;
+    anyhow::ensure!(status.code() == Code::InvalidArgument, "{status:?}");
+    anyhow::ensure!(!format!("{status:?}").contains(CANARY), "in the answer");
+    Ok(())
+}
+
+/// Everything that a backup would hold.
+fn dump(system: &System, database: &str) -> anyhow::Result<String> {
+    let url = system.postgres.url(database);
+    let dump = Command::new("pg_dump").args(["--dbname", &url]).output()?;
+    let problem = String::from_utf8_lossy(&dump.stderr);
+    anyhow::ensure!(dump.status.success(), "pg_dump of {database}: {problem}");
+    Ok(String::from_utf8_lossy(&dump.stdout).into_owned())
+}

@@ -1,0 +1,217 @@
+//! The dashboard and the alert rules look at what is there: a real Prometheus scrapes
+//! the running system, and every expression returns data after real traffic.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use saga_test_support::{
+    eventually, free_port,
+    process::{Launch, Spawned},
+};
+use serde_json::Value;
+
+use crate::{
+    audit::Audit,
+    load::Load,
+    system::{Replicas, System},
+};
+
+/// A few scrapes at one a second, on a busy machine.
+const SCRAPED: Duration = Duration::from_secs(45);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_expression_of_dashboard_and_rules_returns_data() -> anyhow::Result<()> {
+    let system = System::start(Replicas { orchestrators: 2, services: 1 }).await?;
+    let result = check(&system).await;
+    if result.is_err() {
+        eprintln!("{}", system.logs());
+    }
+    result
+}
+
+#[test]
+fn promtool_finds_nothing_wrong_with_the_rules_and_the_configuration() -> anyhow::Result<()> {
+    for (what, file) in [("rules", "rules.yml"), ("config", "prometheus.yml")] {
+        let file = deploy().join("prometheus").join(file);
+        let checked = Command::new("promtool").arg("check").arg(what).arg(&file).output()?;
+        let told = String::from_utf8_lossy(&checked.stderr);
+        anyhow::ensure!(checked.status.success(), "{}: {told}", file.display());
+    }
+    Ok(())
+}
+
+async fn check(system: &System) -> anyhow::Result<()> {
+    let prometheus = Prometheus::start(system)?;
+    // A counter that is first seen when all is over has no rate.
+    let roles = system.metrics().len().to_string();
+    eventually("a first scrape of every role", SCRAPED, async || {
+        let up = prometheus.query("sum(up)").await.ok()?;
+        (up.first()?["value"][1] == roles.as_str()).then_some(())
+    })
+    .await;
+    system.stock("teapot", 10_000).await?;
+    let load = Load {
+        orders: 300,
+        clients: 32,
+        name: "metrics".to_owned(),
+        token,
+        sku: |n| if n % 25 == 4 { "unknown" } else { "teapot" },
+        // Long enough for several scrapes to see it go on.
+        pace: Duration::from_millis(500),
+    };
+    let channels = vec![system.channel("orchestrator-1")?, system.channel("orchestrator-2")?];
+    load.run(channels).await?;
+    Audit::open(system).await?.wait_until_quiet(Duration::from_secs(60)).await?;
+
+    let mut expressions = dashboard()?;
+    let rules = prometheus.rules().await?;
+    anyhow::ensure!(rules.len() >= 10, "only {} rules were loaded", rules.len());
+    for (alert, expression) in rules {
+        // An alert that is quiet returns nothing; what it looks at must be there.
+        let looked_at = [" > ", " == "].iter().find_map(|c| expression.rsplit_once(c));
+        let (looked_at, _) = looked_at.with_context(|| format!("{alert} compares nothing"))?;
+        expressions.push((alert, looked_at.to_owned()));
+    }
+    let deadline = tokio::time::Instant::now() + SCRAPED;
+    loop {
+        // Traffic comes to rest meanwhile, and rates with it: once seen is seen.
+        let mut missing = Vec::new();
+        for (place, expression) in expressions {
+            if prometheus.query(&expression).await?.is_empty() {
+                missing.push((place, expression));
+            }
+        }
+        if missing.is_empty() {
+            break;
+        }
+        anyhow::ensure!(tokio::time::Instant::now() < deadline, "no data: {missing:#?}");
+        expressions = missing;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    meanings_are_told(system).await?;
+    // What was counted is what was done: nothing was lost on the way.
+    let started = system.metric("saga_started_total", "").await?;
+    let ended = system.metric("saga_ended_total", "").await?;
+    let measured = system.metric("saga_seconds_count", "").await?;
+    anyhow::ensure!(
+        (started, ended, measured) == (300.0, 300.0, 300.0),
+        "{started} {ended} {measured}"
+    );
+    Ok(())
+}
+
+fn token(n: usize) -> &'static str {
+    match n % 50 {
+        3 | 23 => "tok_declined",
+        7 => "tok_capture_declined",
+        // Later than the step's time-out: commands are sent again.
+        11 => "tok_very_slow",
+        _ => "tok_approved",
+    }
+}
+
+/// Each of our metrics says what it means.
+async fn meanings_are_told(system: &System) -> anyhow::Result<()> {
+    for (role, address) in system.metrics() {
+        let text = reqwest::get(format!("http://{address}/metrics")).await?.text().await?;
+        for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let name = name.split(' ').next().unwrap_or_default();
+            let help = text.contains(&format!("# HELP {name} "));
+            anyhow::ensure!(help, "{name} of {role} is not described");
+        }
+    }
+    Ok(())
+}
+
+fn deploy() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")
+}
+
+/// Every expression of the dashboard, with the panel that it is in.
+fn dashboard() -> anyhow::Result<Vec<(String, String)>> {
+    let file = deploy().join("grafana").join("dashboards").join("saga.json");
+    let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+    let mut expressions = Vec::new();
+    for panel in dashboard["panels"].as_array().context("panels")? {
+        for target in panel["targets"].as_array().context("targets")? {
+            let expression = target["expr"].as_str().context("an expression")?;
+            let title = panel["title"].as_str().context("a title")?.to_owned();
+            // What Grafana would put there.
+            expressions.push((title, expression.replace("$__rate_interval", "1m")));
+        }
+    }
+    anyhow::ensure!(expressions.len() >= 20, "only {} expressions", expressions.len());
+    Ok(expressions)
+}
+
+/// A Prometheus of this test's own.
+struct Prometheus {
+    address: String,
+    _process: Spawned,
+    _data: tempfile::TempDir,
+}
+
+impl Prometheus {
+    fn start(system: &System) -> anyhow::Result<Self> {
+        let data = tempfile::tempdir()?;
+        let targets: Vec<String> =
+            system.metrics().into_iter().map(|(_, address)| format!("\"{address}\"")).collect();
+        let rules = deploy().join("prometheus").join("rules.yml");
+        let config = format!(
+            "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\n\
+             rule_files: [\"{}\"]\n\
+             scrape_configs:\n  - job_name: saga\n    static_configs: [ {{ targets: [{}] }} ]\n",
+            rules.display(),
+            targets.join(", ")
+        );
+        let file = data.path().join("prometheus.yml");
+        std::fs::write(&file, config)?;
+        let address = format!("127.0.0.1:{}", free_port());
+        let launch = Launch {
+            name: "prometheus".to_owned(),
+            program: "prometheus".into(),
+            args: vec![
+                format!("--config.file={}", file.display()),
+                format!("--storage.tsdb.path={}", data.path().join("data").display()),
+                format!("--web.listen-address={address}"),
+            ],
+            env: BTreeMap::new(),
+            log_dir: system.dir().join("logs"),
+        };
+        Ok(Self { address, _process: Spawned::start(&launch)?, _data: data })
+    }
+
+    async fn ask(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<Value> {
+        let mut url = reqwest::Url::parse(&format!("http://{}/api/v1/{path}", self.address))?;
+        url.query_pairs_mut().extend_pairs(query);
+        let answer: Value = reqwest::get(url).await?.json().await?;
+        anyhow::ensure!(answer["status"] == "success", "{path} {query:?}: {answer}");
+        Ok(answer["data"].clone())
+    }
+
+    /// What an expression returns now; what is not a number does not count.
+    async fn query(&self, expression: &str) -> anyhow::Result<Vec<Value>> {
+        let data = self.ask("query", &[("query", expression)]).await?;
+        let series = data["result"].as_array().context("a result")?.clone();
+        Ok(series.into_iter().filter(|series| series["value"][1] != "NaN").collect())
+    }
+
+    /// The alerts as Prometheus has loaded them.
+    async fn rules(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let data = self.ask("rules", &[]).await?;
+        let groups = data["groups"].as_array().context("groups")?;
+        let rules = groups.iter().filter_map(|group| group["rules"].as_array()).flatten();
+        rules
+            .map(|rule| {
+                anyhow::ensure!(rule["health"] != "err", "{rule}");
+                let text = |key: &str| rule[key].as_str().context("a text").map(str::to_owned);
+                Ok((text("name")?, text("query")?))
+            })
+            .collect()
+    }
+}

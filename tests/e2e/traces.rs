@@ -1,0 +1,292 @@
+//! Traces over real processes: one order is one tree, from the client's call to its
+//! events, and what joins several orders is linked to each.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use saga_proto::{order::v1::OrderStatus, shop::v1::PlaceOrderRequest, types::v1::Line};
+use saga_test_support::eventually;
+use tonic::Request;
+
+use crate::{
+    audit::Audit,
+    collector::{Collector, Received},
+    load::Load,
+    system::{Replicas, System},
+};
+
+/// Spans are exported within a second or two.
+const EXPORTED: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_order_is_one_trace_and_a_parcel_of_many_is_linked_to_each() -> anyhow::Result<()> {
+    let collector = Collector::start().await?;
+    let settings = [("SAGA_OTLP_ENDPOINT", collector.endpoint.clone())];
+    let replicas = Replicas { orchestrators: 1, services: 1 };
+    let system = System::start_with(replicas, &settings).await?;
+    let result = all(&system, collector).await;
+    if result.is_err() {
+        eprintln!("{}", system.logs());
+    }
+    result
+}
+
+async fn all(system: &System, collector: Collector) -> anyhow::Result<()> {
+    system.stock("teapot", 1_000).await?;
+    completed(system, &collector).await?;
+    compensated(system, &collector).await?;
+    unsampled(system, &collector).await?;
+    many_at_once(system, &collector).await?;
+    // Nobody takes the spans any more, and nobody minds.
+    drop(collector);
+    let (status, _) = place(system, "after", "tok_approved", None).await?;
+    anyhow::ensure!(status == OrderStatus::Confirmed, "without a collector: {status:?}");
+    Ok(())
+}
+
+async fn completed(system: &System, collector: &Collector) -> anyhow::Result<()> {
+    let caller = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+    let context = format!("00-{}-{}-01", caller.0, caller.1);
+    let (status, id) = place(system, "completed", "tok_approved", Some(&context)).await?;
+    anyhow::ensure!(status == OrderStatus::Confirmed, "{status:?}");
+    let tree = Tree::of(collector, caller.0, "completed").await?;
+
+    let root = tree.root(caller.1)?;
+    anyhow::ensure!(
+        root.kind == SpanKind::Server && root.service == "saga-orchestrator",
+        "{root:?}"
+    );
+    tree.commands_are(&[
+        ("create-order action", "saga-order", "done"),
+        ("reserve-stock action", "saga-inventory", "done"),
+        ("authorise-payment action", "saga-payment", "done"),
+        ("capture-payment action", "saga-payment", "done"),
+        ("commit-stock action", "saga-inventory", "done"),
+        ("confirm-order action", "saga-order", "done"),
+    ])?;
+    tree.turns_and_commands_alternate()?;
+    // The provider's side of the call, in a process that is not ours.
+    for payment in ["authorise-payment action", "capture-payment action"] {
+        let call = tree.child(tree.named(payment)?, "POST")?;
+        anyhow::ensure!(call.is("http.request.method", "POST"), "{call:?}");
+        anyhow::ensure!(call.kind == SpanKind::Client, "{call:?}");
+        let answer = tree.child(call, "POST")?;
+        anyhow::ensure!(answer.service == "saga-provider", "{answer:?}");
+        anyhow::ensure!(answer.kind == SpanKind::Server, "{answer:?}");
+    }
+    // To the events.
+    for (command, event) in
+        [("create-order action", "order.placed"), ("confirm-order action", "order.confirmed")]
+    {
+        let name = format!("publish {}shop.events:{event}", system.prefix());
+        let event = tree.child(tree.named(command)?, &name)?;
+        anyhow::ensure!(event.kind == SpanKind::Producer, "{event:?}");
+        anyhow::ensure!(event.is("messaging.system", "rabbitmq"), "{event:?}");
+        anyhow::ensure!(event.is("messaging.operation.type", "send"), "{event:?}");
+    }
+    // What an operator sees of the saga names its trace.
+    let shown = system.run(&["saga", &id]).await?;
+    anyhow::ensure!(shown.contains(caller.0), "no trace in\n{shown}");
+    Ok(())
+}
+
+async fn compensated(system: &System, collector: &Collector) -> anyhow::Result<()> {
+    // Without a trace of its caller's a new one begins here.
+    let (status, id) = place(system, "compensated", "tok_declined", None).await?;
+    anyhow::ensure!(status == OrderStatus::Rejected, "{status:?}");
+    let described = system.run(&["saga", &id, "--json"]).await?;
+    let described: serde_json::Value = serde_json::from_str(&described)?;
+    let trace = described["saga"]["traceId"].as_str().context("no traceId")?.to_owned();
+    let tree = Tree::of(collector, &trace, "compensated").await?;
+
+    let root = tree.root("")?;
+    anyhow::ensure!(root.name == "saga.shop.v1.Orders/PlaceOrder", "{root:?}");
+    tree.commands_are(&[
+        ("create-order action", "saga-order", "done"),
+        ("reserve-stock action", "saga-inventory", "done"),
+        ("authorise-payment action", "saga-payment", "refused"),
+        ("reserve-stock compensation", "saga-inventory", "done"),
+        ("create-order compensation", "saga-order", "done"),
+    ])?;
+    tree.turns_and_commands_alternate()?;
+    let order = tree.depth(tree.named("create-order action")?);
+    let undone = tree.depth(tree.named("create-order compensation")?);
+    anyhow::ensure!(order < undone, "the compensation follows: {order} < {undone}");
+    Ok(())
+}
+
+async fn unsampled(system: &System, collector: &Collector) -> anyhow::Result<()> {
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let context = format!("00-{trace}-b7ad6b7169203331-00");
+    let (status, id) = place(system, "unsampled", "tok_approved", Some(&context)).await?;
+    anyhow::ensure!(status == OrderStatus::Confirmed, "{status:?}");
+    let shown = system.run(&["saga", &id]).await?;
+    anyhow::ensure!(shown.contains(trace), "the context is passed on: {shown}");
+    // Whatever is exported later has overtaken what would have been exported of it.
+    let (_, _) = place(system, "marker", "tok_approved", Some(&marker())).await?;
+    Tree::of(collector, &marker()[3..35], "completed").await?;
+    let strays = collector.spans().into_iter().filter(|span| span.trace == trace).count();
+    anyhow::ensure!(strays == 0, "{strays} spans of a trace that is not sampled");
+    Ok(())
+}
+
+fn marker() -> String {
+    "00-11111111111111111111111111111111-2222222222222222-01".to_owned()
+}
+
+async fn many_at_once(system: &System, collector: &Collector) -> anyhow::Result<()> {
+    let load = Load {
+        orders: 200,
+        clients: 64,
+        name: "many".to_owned(),
+        token: |_| "tok_approved",
+        sku: |_| "teapot",
+        pace: Duration::ZERO,
+    };
+    load.run(vec![system.channel("orchestrator-1")?]).await?;
+    Audit::open(system).await?.wait_until_quiet(Duration::from_secs(60)).await?;
+    eventually("a parcel and a batch linked to several traces", EXPORTED, async || {
+        let spans = collector.spans();
+        let known: BTreeSet<_> = spans.iter().map(|s| (s.trace.clone(), s.id.clone())).collect();
+        let joins = |operation: &str| {
+            spans.iter().any(|span| {
+                let count = span.attributes.get("messaging.batch.message_count");
+                let count = count.and_then(|count| count.parse().ok()).unwrap_or(0);
+                let traces: BTreeSet<_> = span.links.iter().map(|(trace, _)| trace).collect();
+                span.is("messaging.operation.type", operation)
+                    && span.parent.is_empty()
+                    && traces.len() >= 2
+                    && span.links.len() <= count
+                    && span.links.iter().all(|link| known.contains(link))
+            })
+        };
+        (joins("send") && joins("receive")).then_some(())
+    })
+    .await;
+    Ok(())
+}
+
+/// Places an order and waits for its end.
+async fn place(
+    system: &System,
+    key: &str,
+    token: &str,
+    traceparent: Option<&str>,
+) -> anyhow::Result<(OrderStatus, String)> {
+    let mut request = Request::new(PlaceOrderRequest {
+        idempotency_key: key.to_owned(),
+        customer: "alice".to_owned(),
+        lines: vec![Line { sku: "teapot".to_owned(), quantity: 1 }],
+        payment_token: token.to_owned(),
+        wait: true,
+        ..PlaceOrderRequest::default()
+    });
+    if let Some(traceparent) = traceparent {
+        request.metadata_mut().insert("traceparent", traceparent.parse()?);
+    }
+    let placed = system.orders()?.place_order(request).await?.into_inner();
+    Ok((placed.status(), placed.order_id))
+}
+
+/// The spans of one trace.
+struct Tree {
+    spans: BTreeMap<String, Received>,
+}
+
+impl Tree {
+    /// Waits until the turn that ended the saga is there, and every span's parent.
+    async fn of(collector: &Collector, trace: &str, end: &str) -> anyhow::Result<Self> {
+        let deadline = tokio::time::Instant::now() + EXPORTED;
+        loop {
+            let spans = collector.spans().into_iter().filter(|span| span.trace == trace);
+            let spans: BTreeMap<_, _> = spans.map(|span| (span.id.clone(), span)).collect();
+            let ended = spans.values().any(|span| span.is("saga.state", end));
+            let orphans = spans.values().filter(|span| !spans.contains_key(&span.parent)).count();
+            if ended && orphans == 1 {
+                return Ok(Self { spans });
+            }
+            anyhow::ensure!(
+                tokio::time::Instant::now() < deadline,
+                "trace {trace} never became a tree: {:#?}",
+                spans.values()
+            );
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    fn root(&self, parent: &str) -> anyhow::Result<&Received> {
+        let root = self.spans.values().find(|span| span.parent == parent).context("no root")?;
+        anyhow::ensure!(root.name == "saga.shop.v1.Orders/PlaceOrder", "{root:?}");
+        anyhow::ensure!(root.is("rpc.system", "grpc") && root.is("rpc.method", "PlaceOrder"));
+        Ok(root)
+    }
+
+    fn named(&self, name: &str) -> anyhow::Result<&Received> {
+        let mut found = self.spans.values().filter(|span| span.name == name);
+        let first = found.next().with_context(|| format!("no span {name}"))?;
+        anyhow::ensure!(found.next().is_none(), "two spans {name}");
+        Ok(first)
+    }
+
+    fn child(&self, of: &Received, name: &str) -> anyhow::Result<&Received> {
+        let is = |span: &&Received| span.parent == of.id && span.name == name;
+        self.spans.values().find(is).with_context(|| format!("{} has no child {name}", of.name))
+    }
+
+    fn depth(&self, span: &Received) -> usize {
+        self.spans.get(&span.parent).map_or(0, |parent| 1 + self.depth(parent))
+    }
+
+    /// Exactly these commands were handled, each in a transaction.
+    fn commands_are(&self, expected: &[(&str, &str, &str)]) -> anyhow::Result<()> {
+        let commands: BTreeSet<&str> = self.commands().map(|span| span.name.as_str()).collect();
+        let names: BTreeSet<&str> = expected.iter().map(|(name, ..)| *name).collect();
+        anyhow::ensure!(commands == names, "{commands:?}");
+        for (name, service, outcome) in expected {
+            let command = self.named(name)?;
+            anyhow::ensure!(command.service == *service, "{command:?}");
+            anyhow::ensure!(command.is("saga.outcome", outcome), "{command:?}");
+            anyhow::ensure!(command.is("messaging.operation.type", "process"), "{command:?}");
+            let transaction = self.child(command, "transaction")?;
+            anyhow::ensure!(transaction.is("db.system.name", "postgresql"), "{transaction:?}");
+            anyhow::ensure!(transaction.kind == SpanKind::Client, "{transaction:?}");
+        }
+        Ok(())
+    }
+
+    fn commands(&self) -> impl Iterator<Item = &Received> {
+        self.spans.values().filter(|span| {
+            span.kind == SpanKind::Consumer && span.attributes.contains_key("saga.outcome")
+        })
+    }
+
+    /// A command is handled below the turn that sent it, beside the parcel that brought
+    /// it; an answer is decided on below the handling that gave it.
+    fn turns_and_commands_alternate(&self) -> anyhow::Result<()> {
+        for command in self.commands() {
+            let turn = self.spans.get(&command.parent).context("a parent")?;
+            anyhow::ensure!(turn.name == "turn place-order", "{command:?} is below {turn:?}");
+            let parcel = self
+                .spans
+                .values()
+                .find(|span| span.parent == turn.id && span.is("messaging.operation.type", "send"));
+            let parcel = parcel.with_context(|| format!("{} came by no parcel", command.name))?;
+            anyhow::ensure!(parcel.is("messaging.batch.message_count", "1"), "{parcel:?}");
+        }
+        let turns = self.spans.values().filter(|span| span.name == "turn place-order");
+        for turn in turns.clone().filter(|turn| !turn.is("saga.happening", "started")) {
+            let above = self.spans.get(&turn.parent).context("a parent")?;
+            let step = turn.attributes.get("saga.step").context("a step")?;
+            anyhow::ensure!(above.is("saga.step", step), "{turn:?} is below {above:?}");
+            self.child(turn, "transaction")?;
+        }
+        let answered = turns.filter(|turn| turn.attributes.contains_key("saga.step")).count();
+        let commands = self.commands().count();
+        anyhow::ensure!(answered == commands, "{answered} turns for {commands} answers");
+        Ok(())
+    }
+}
