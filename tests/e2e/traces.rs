@@ -22,6 +22,9 @@ use crate::{
 /// Spans are exported within a second or two.
 const EXPORTED: Duration = Duration::from_secs(30);
 
+/// Each process exports once a second: so long after the last span there is none left.
+const QUIET: Duration = Duration::from_secs(4);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_order_is_one_trace_and_a_parcel_of_many_is_linked_to_each() -> anyhow::Result<()> {
     let collector = Collector::start().await?;
@@ -198,15 +201,20 @@ struct Tree {
 }
 
 impl Tree {
-    /// Waits until the turn that ended the saga is there, and every span's parent.
+    /// Waits until the turn that ended the saga is there, and every span's parent, and
+    /// nothing has come for a while: leaves of other processes may be the last.
     async fn of(collector: &Collector, trace: &str, end: &str) -> anyhow::Result<Self> {
         let deadline = tokio::time::Instant::now() + EXPORTED;
+        let mut grown = (0, tokio::time::Instant::now());
         loop {
             let spans = collector.spans().into_iter().filter(|span| span.trace == trace);
             let spans: BTreeMap<_, _> = spans.map(|span| (span.id.clone(), span)).collect();
             let ended = spans.values().any(|span| span.is("saga.state", end));
             let orphans = spans.values().filter(|span| !spans.contains_key(&span.parent)).count();
-            if ended && orphans == 1 {
+            if spans.len() > grown.0 {
+                grown = (spans.len(), tokio::time::Instant::now());
+            }
+            if ended && orphans == 1 && grown.1.elapsed() > QUIET {
                 return Ok(Self { spans });
             }
             anyhow::ensure!(
