@@ -4,6 +4,8 @@ use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use saga_telemetry::Format;
 
+use crate::secrets;
+
 /// What is wrong with the environment: one sentence a variable.
 #[derive(Debug)]
 pub(crate) struct Mistakes(Vec<String>);
@@ -35,6 +37,8 @@ impl fmt::Debug for Secret {
 pub(crate) struct Broker {
     pub(crate) url: Secret,
     pub(crate) prefix: String,
+    /// Whether roles may declare exchanges and queues; `saga setup` always does.
+    pub(crate) declares: bool,
 }
 
 /// What `saga orchestrator` needs.
@@ -42,11 +46,17 @@ pub(crate) struct Broker {
 pub(crate) struct Orchestrator {
     pub(crate) database: Secret,
     pub(crate) connections: u32,
-    pub(crate) listen: SocketAddr,
     pub(crate) broker: Broker,
     pub(crate) order_url: String,
     pub(crate) inventory_url: String,
     pub(crate) payment_url: String,
+    pub(crate) front: Front,
+}
+
+/// An orchestrator's front door and its limits, over any adapters.
+#[derive(Clone, Debug)]
+pub(crate) struct Front {
+    pub(crate) listen: SocketAddr,
     pub(crate) step_timeout_millis: Option<u64>,
     pub(crate) order_deadline: Duration,
     pub(crate) max_in_flight: u64,
@@ -65,8 +75,14 @@ pub(crate) struct Service {
 #[derive(Clone, Debug)]
 pub(crate) struct Payment {
     pub(crate) service: Service,
-    pub(crate) provider_url: String,
-    pub(crate) provider_timeout: Duration,
+    pub(crate) account: Account,
+}
+
+/// How the payment service reaches its provider.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    pub(crate) url: String,
+    pub(crate) timeout: Duration,
 }
 
 /// What `saga provider` needs.
@@ -86,6 +102,8 @@ pub(crate) struct Setup {
     pub(crate) order: Secret,
     pub(crate) inventory: Secret,
     pub(crate) payment: Secret,
+    /// The password of the role that may only read.
+    pub(crate) auditor: Option<Secret>,
     pub(crate) broker: Broker,
 }
 
@@ -100,9 +118,23 @@ pub(crate) struct All {
     pub(crate) provider: Provider,
 }
 
+/// What `saga all --data-dir` needs: every role in one process, nothing around it.
+#[derive(Clone, Debug)]
+pub(crate) struct Embedded {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) front: Front,
+    pub(crate) order: SocketAddr,
+    pub(crate) inventory: SocketAddr,
+    pub(crate) payment: SocketAddr,
+    pub(crate) provider: Provider,
+    pub(crate) provider_timeout: Duration,
+}
+
 /// Shown by `saga settings`.
 pub(crate) const HELP: &str = "\
-Settings come from the environment. Times carry their unit in the name.
+Settings come from the environment. Times carry their unit in the name. What holds a secret (the
+URLs of databases and broker, and passwords) may come from a file instead: SAGA_AMQP_URL_FILE names
+the file that holds SAGA_AMQP_URL, and so on.
 
 every role
   SAGA_LOG                          log filter [info]
@@ -114,6 +146,8 @@ every role
 every role but the provider
   SAGA_AMQP_URL                     amqp://user:password@host:5672/%2f (required)
   SAGA_PREFIX                       comes before each exchange and queue [empty]
+  SAGA_DECLARE_TOPOLOGY             no: exchanges and queues must be there, made by setup; then a
+                                    role's broker user needs no permission to configure them [yes]
   SAGA_DATABASE_CONNECTIONS         most connections of a role's pool, 2 to 200 [16]
 orchestrator
   SAGA_ORCHESTRATOR_DATABASE_URL    postgres://user:password@host:5432/name (required)
@@ -137,8 +171,11 @@ provider
   SAGA_PROVIDER_DATA_DIR            where its ledger is [saga-data/provider]
   SAGA_PROVIDER_SLOW_MILLIS         how slow tok_slow is [1500]
   SAGA_PROVIDER_VERY_SLOW_MILLIS    how slow tok_very_slow is [20000]
+all --data-dir DIR                  needs none of the databases, the broker and the URLs above
 setup
   SAGA_ADMIN_DATABASE_URL           an administrator's, to make databases and roles [none: they exist]
+  SAGA_AUDIT_PASSWORD               makes the role saga_audit, which may read every database and
+                                    change none [none: no such role]
 clients
   SAGA_SERVER                       the orchestrator's address [http://127.0.0.1:7400]
 ";
@@ -190,11 +227,17 @@ impl Environment<'_> {
         Orchestrator {
             database: self.database("SAGA_ORCHESTRATOR_DATABASE_URL"),
             connections: self.connections(),
-            listen: self.listen("SAGA_ORCHESTRATOR_LISTEN", 7400),
             broker: self.broker(),
             order_url: self.http("SAGA_ORDER_URL", "http://127.0.0.1:7401"),
             inventory_url: self.http("SAGA_INVENTORY_URL", "http://127.0.0.1:7402"),
             payment_url: self.http("SAGA_PAYMENT_URL", "http://127.0.0.1:7403"),
+            front: self.front(),
+        }
+    }
+
+    fn front(&mut self) -> Front {
+        Front {
+            listen: self.listen("SAGA_ORCHESTRATOR_LISTEN", 7400),
             step_timeout_millis: self.number("SAGA_STEP_TIMEOUT_MILLIS", 50, 600_000),
             order_deadline: Duration::from_secs(
                 self.number("SAGA_ORDER_DEADLINE_SECONDS", 1, 86_400).unwrap_or(60),
@@ -214,9 +257,15 @@ impl Environment<'_> {
     pub(crate) fn payment(&mut self) -> Payment {
         Payment {
             service: self.service("SAGA_PAYMENT_DATABASE_URL", "SAGA_PAYMENT_LISTEN", 7403),
-            provider_url: self.http("SAGA_PROVIDER_URL", "http://127.0.0.1:7404"),
-            provider_timeout: self.millis("SAGA_PROVIDER_TIMEOUT_MILLIS", 2_000),
+            account: Account {
+                url: self.http("SAGA_PROVIDER_URL", "http://127.0.0.1:7404"),
+                timeout: self.provider_timeout(),
+            },
         }
+    }
+
+    fn provider_timeout(&mut self) -> Duration {
+        self.millis("SAGA_PROVIDER_TIMEOUT_MILLIS", 2_000)
     }
 
     pub(crate) fn provider(&mut self) -> Provider {
@@ -230,13 +279,22 @@ impl Environment<'_> {
 
     pub(crate) fn setup(&mut self) -> Setup {
         Setup {
-            admin: (self.get)("SAGA_ADMIN_DATABASE_URL").map(Secret),
+            admin: self.secret("SAGA_ADMIN_DATABASE_URL"),
             orchestrator: self.database("SAGA_ORCHESTRATOR_DATABASE_URL"),
             order: self.database("SAGA_ORDER_DATABASE_URL"),
             inventory: self.database("SAGA_INVENTORY_DATABASE_URL"),
             payment: self.database("SAGA_PAYMENT_DATABASE_URL"),
+            auditor: self.auditor(),
             broker: self.broker(),
         }
+    }
+
+    fn auditor(&mut self) -> Option<Secret> {
+        let password = self.secret("SAGA_AUDIT_PASSWORD");
+        if password.is_some() && !self.is_given("SAGA_ADMIN_DATABASE_URL") {
+            self.wrong("SAGA_AUDIT_PASSWORD", "needs SAGA_ADMIN_DATABASE_URL, to make the role");
+        }
+        password
     }
 
     pub(crate) fn all(&mut self) -> All {
@@ -254,6 +312,31 @@ impl Environment<'_> {
         all
     }
 
+    /// What `saga audit` reads: roles that may only read are enough.
+    pub(crate) fn audit(&mut self) -> crate::audit::Servers {
+        crate::audit::Servers {
+            orchestrator: self.database("SAGA_ORCHESTRATOR_DATABASE_URL"),
+            order: self.database("SAGA_ORDER_DATABASE_URL"),
+            inventory: self.database("SAGA_INVENTORY_DATABASE_URL"),
+            payment: self.database("SAGA_PAYMENT_DATABASE_URL"),
+            provider_data_dir: self.provider().data_dir,
+        }
+    }
+
+    /// The services' addresses are known to their neighbours in the same process,
+    /// and everything durable is below one directory.
+    pub(crate) fn embedded(&mut self, data_dir: PathBuf) -> Embedded {
+        Embedded {
+            front: self.front(),
+            order: self.listen("SAGA_ORDER_LISTEN", 7401),
+            inventory: self.listen("SAGA_INVENTORY_LISTEN", 7402),
+            payment: self.listen("SAGA_PAYMENT_LISTEN", 7403),
+            provider: Provider { data_dir: data_dir.join("provider"), ..self.provider() },
+            provider_timeout: self.provider_timeout(),
+            data_dir,
+        }
+    }
+
     fn service(&mut self, database: &str, listen: &str, port: u16) -> Service {
         Service {
             database: self.database(database),
@@ -269,7 +352,11 @@ impl Environment<'_> {
         if prefix.len() > 60 || !prefix.bytes().all(allowed) {
             self.wrong("SAGA_PREFIX", "may hold up to 60 of a-z, 0-9, '.', '-' and '_'");
         }
-        Broker { url: self.url("SAGA_AMQP_URL", &["amqp://", "amqps://"]), prefix }
+        Broker {
+            url: self.url("SAGA_AMQP_URL", &["amqp://", "amqps://"]),
+            prefix,
+            declares: self.yes_or_no("SAGA_DECLARE_TOPOLOGY", true),
+        }
     }
 
     fn database(&mut self, name: &str) -> Secret {
@@ -282,14 +369,37 @@ impl Environment<'_> {
 
     /// A required URL, which may hold a password and is never shown.
     fn url(&mut self, name: &str, schemes: &[&str]) -> Secret {
-        match (self.get)(name) {
-            None => self.wrong(name, "is not set"),
-            Some(url) if !schemes.iter().any(|scheme| url.starts_with(scheme)) => {
+        match secrets::read(self.get, name) {
+            Err(why) => self.wrong(name, &why),
+            Ok(None) => self.wrong(name, "is not set"),
+            Ok(Some(url)) if !schemes.iter().any(|scheme| url.starts_with(scheme)) => {
                 self.wrong(name, &format!("does not begin with {}", schemes[0]));
             }
-            Some(url) => return Secret(url),
+            Ok(Some(url)) => return Secret(url),
         }
         Secret(String::new())
+    }
+
+    /// A secret that need not be there, and is never shown.
+    fn secret(&mut self, name: &str) -> Option<Secret> {
+        let secret = secrets::read(self.get, name);
+        secret.map_err(|why| self.wrong(name, &why)).ok().flatten().map(Secret)
+    }
+
+    fn is_given(&self, name: &str) -> bool {
+        !matches!(secrets::read(self.get, name), Ok(None))
+    }
+
+    fn yes_or_no(&mut self, name: &str, default: bool) -> bool {
+        match (self.get)(name).as_deref() {
+            None => default,
+            Some("yes") => true,
+            Some("no") => false,
+            Some(_) => {
+                self.wrong(name, "is neither yes nor no");
+                default
+            }
+        }
     }
 
     fn http(&mut self, name: &str, default: &str) -> String {
@@ -390,6 +500,42 @@ mod tests {
             assert!(text.contains(name), "{name} in {text}");
         }
         assert!(!text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn a_url_may_come_from_a_file_but_not_from_two_places() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), "postgres://o:secret@127.0.0.1/o\n").expect("written");
+        let path = file.path().to_str().expect("UTF-8");
+        let mut pairs =
+            vec![("SAGA_ORDER_DATABASE_URL_FILE", path), ("SAGA_AMQP_URL", "amqp://127.0.0.1")];
+        let order = read(&of(&pairs), |env| env.order()).expect("complete");
+        assert_eq!(order.database.0, "postgres://o:secret@127.0.0.1/o");
+        pairs.push(("SAGA_ORDER_DATABASE_URL", "postgres://o:s3cret@127.0.0.1/o"));
+        pairs.push(("SAGA_AMQP_URL_FILE", "/nowhere/at/all"));
+        let mistakes = read(&of(&pairs), |env| env.order()).expect_err("two mistakes").to_string();
+        assert_eq!(mistakes.matches("both set").count(), 2, "{mistakes}");
+        assert!(!mistakes.contains("cret"), "{mistakes}");
+    }
+
+    #[test]
+    fn an_auditor_needs_an_administrator() {
+        let mut pairs = vec![
+            ("SAGA_ORCHESTRATOR_DATABASE_URL", "postgres://s:x@127.0.0.1/s"),
+            ("SAGA_ORDER_DATABASE_URL", "postgres://o:x@127.0.0.1/o"),
+            ("SAGA_INVENTORY_DATABASE_URL", "postgres://i:x@127.0.0.1/i"),
+            ("SAGA_PAYMENT_DATABASE_URL", "postgres://p:x@127.0.0.1/p"),
+            ("SAGA_AMQP_URL", "amqp://127.0.0.1"),
+            ("SAGA_DECLARE_TOPOLOGY", "no"),
+            ("SAGA_AUDIT_PASSWORD", "s3cret"),
+        ];
+        let mistakes = read(&of(&pairs), |env| env.setup()).expect_err("one").to_string();
+        assert!(mistakes.contains("SAGA_ADMIN_DATABASE_URL"), "{mistakes}");
+        assert!(!mistakes.contains("s3cret"), "{mistakes}");
+        pairs.push(("SAGA_ADMIN_DATABASE_URL", "postgres://a:x@127.0.0.1/a"));
+        let setup = read(&of(&pairs), |env| env.setup()).expect("complete");
+        assert_eq!(setup.auditor.expect("given").0, "s3cret");
+        assert!(!setup.broker.declares);
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! `saga`: one binary. It runs a role, or all of them, or talks to them.
 
+mod audit;
 mod client;
 mod config;
+mod demo;
 mod roles;
+mod secrets;
 mod setup;
 
 use std::{
     io::{self, Write as _},
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -32,6 +36,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show the whole system at work, with nothing but this program
+    Demo(demo::Demo),
     /// Make databases, roles, schemas, exchanges and queues; run it again whenever you like
     Setup,
     /// Run the orchestrator: the engine, and gRPC for clients and operators
@@ -42,12 +48,32 @@ enum Command {
     Payment,
     /// Run the test payment provider, an HTTP service with its own ledger
     Provider,
-    /// Run `setup`, then every role in this one process
-    All,
+    /// Run every role in this one process
+    All(All),
+    /// Check a system's books from outside: stock, money, orders and sagas must agree
+    Audit(audit::Command),
     /// List every setting, with its default
     Settings,
     #[command(flatten)]
     Client(client::Command),
+}
+
+/// Runs every role in this one process.
+///
+/// With `--data-dir` it needs nothing else: SQLite files in that directory, and messages in
+/// memory. Otherwise it runs `setup` and uses PostgreSQL and RabbitMQ.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  saga all --data-dir saga-data
+  SAGA_ORCHESTRATOR_LISTEN=127.0.0.1:8400 saga all --data-dir saga-data
+
+It may be killed at any moment and started again: every accepted order is finished then.
+One process at a time uses a directory; `saga audit --data-dir saga-data` may look meanwhile.")]
+struct All {
+    /// Keep everything in this directory, which is made if it is missing
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -64,22 +90,50 @@ fn main() -> ExitCode {
             runtime.block_on(role("order", |env| env.order(), roles::order))
         }
         Command::Client(command) => runtime.block_on(client::run(command)),
+        Command::Demo(demo) => runtime.block_on(show(demo)),
+        Command::Audit(audit) => runtime.block_on(audit::command(audit)),
         Command::Settings => {
             let _ = io::stdout().lock().write_all(config::HELP.as_bytes());
             ExitCode::SUCCESS
         }
-        Command::Setup => runtime
-            .block_on(role("setup", |env| env.setup(), async |settings, _| setup::setup(&settings).await)),
+        Command::Setup => runtime.block_on(role(
+            "setup",
+            |env| env.setup(),
+            async |settings, _| setup::setup(&settings).await,
+        )),
         Command::Orchestrator => {
             runtime.block_on(role("orchestrator", |env| env.orchestrator(), roles::orchestrator))
         }
-        Command::Inventory => runtime.block_on(role("inventory", |env| env.inventory(), roles::inventory)),
+        Command::Inventory => {
+            runtime.block_on(role("inventory", |env| env.inventory(), roles::inventory))
+        }
         Command::Payment => runtime.block_on(role("payment", |env| env.payment(), roles::payment)),
-        Command::Provider => runtime.block_on(role("provider", |env| env.provider(), roles::provider)),
-        Command::All => runtime.block_on(role("all", |env| env.all(), roles::all)),
+        Command::Provider => {
+            runtime.block_on(role("provider", |env| env.provider(), roles::provider))
+        }
+        Command::All(All { data_dir: None }) => {
+            runtime.block_on(role("all", |env| env.all(), roles::all))
+        }
+        Command::All(All { data_dir: Some(data_dir) }) => {
+            runtime.block_on(role("all", |env| env.embedded(data_dir), roles::embedded))
+        }
     };
     runtime.shutdown_background();
     status
+}
+
+/// The demo. Its roles are quiet unless SAGA_LOG says otherwise: kills make noise.
+async fn show(demo: demo::Demo) -> ExitCode {
+    let filter = config::process("SAGA_LOG").unwrap_or_else(|| "off".to_owned());
+    let read = config::read(&config::process, |env| env.telemetry());
+    let telemetry = match read {
+        Ok(read) => saga_telemetry::Settings { filter, ..read },
+        Err(mistakes) => return wrong(&mistakes),
+    };
+    if let Err(error) = saga_telemetry::start(&telemetry) {
+        return failed(&error.into());
+    }
+    demo::run(demo).await
 }
 
 /// One role, from its settings to its end.

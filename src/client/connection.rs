@@ -78,7 +78,7 @@ impl Page {
 }
 
 /// Boxed: a command is moved about, and an endpoint is large.
-fn server(text: &str) -> Result<Box<Endpoint>, String> {
+pub(super) fn server(text: &str) -> Result<Box<Endpoint>, String> {
     let uri: Uri = text.parse().map_err(|e| format!("not a URL: {e}"))?;
     match (uri.scheme_str(), uri.host()) {
         (Some("http"), Some(_)) => Ok(Box::new(

@@ -74,7 +74,7 @@ impl<'a> Console<'a> {
 }
 
 /// Columns under a heading, aligned, without lines: easy on the eye, and on `awk`.
-pub(super) fn table<const N: usize>(
+pub(crate) fn table<const N: usize>(
     heading: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {

@@ -111,7 +111,7 @@ impl Failure {
 }
 
 /// Whether the same call may succeed later. RESOURCE_EXHAUSTED only with retry advice: a message that is too large stays so.
-pub(super) fn may_retry(status: &Status) -> bool {
+pub(crate) fn may_retry(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable | Code::DeadlineExceeded => true,
         Code::ResourceExhausted => retry_delay(&status.get_error_details()).is_some(),
@@ -139,7 +139,7 @@ pub(super) fn retry_delay(details: &ErrorDetails) -> Option<Duration> {
 
 /// Gives failures that the transport made their proper code: tonic calls a time-out of its own CANCELLED or UNKNOWN, and a
 /// connection that broke in mid-call UNKNOWN or INTERNAL. What a server says has no source error, so it is left as it is.
-pub(super) fn told_apart(status: Status) -> Status {
+pub(crate) fn told_apart(status: Status) -> Status {
     let Some(source) = status.source() else { return status };
     if causes(source).any(|cause| cause.is::<TimeoutExpired>()) {
         return Status::deadline_exceeded("no answer in time; it may still be carried out");

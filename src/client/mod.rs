@@ -11,7 +11,9 @@ mod catalogue;
 mod connection;
 mod console;
 mod failure;
+mod health;
 mod items;
+mod load;
 mod money;
 mod orders;
 mod place;
@@ -24,7 +26,10 @@ mod watch;
 use std::{io, process::ExitCode};
 
 use console::Console;
+pub(crate) use console::table;
 use failure::{Failure, Verdict};
+pub(crate) use failure::{may_retry, told_apart};
+pub(crate) use sagas::describe as describe_saga;
 
 /// The exit code of a command line that cannot be understood (`EX_USAGE`).
 pub(crate) const USAGE: u8 = 64;
@@ -52,6 +57,10 @@ pub(crate) enum Command {
     Saga(sagas::Saga),
     /// Measure a running system: completed sagas per second, and how long each took
     Bench(bench::Bench),
+    /// Place a steady mix of orders until told to stop
+    Load(load::Load),
+    /// Ask a role whether it serves
+    Health(health::Health),
 }
 
 /// Runs one command on the process's own output, and says how it went in the exit code: 0 it did what was asked, 1 it was
@@ -86,6 +95,8 @@ impl Command {
             Self::Sagas(c) => c.connection.json,
             Self::Saga(c) => c.connection.json,
             Self::Bench(c) => c.connection.json,
+            Self::Load(c) => c.connection.json,
+            Self::Health(c) => c.json,
         }
     }
 
@@ -101,6 +112,8 @@ impl Command {
             Self::Sagas(c) => c.ask(console).await,
             Self::Saga(c) => c.ask(console).await,
             Self::Bench(c) => c.ask(console).await,
+            Self::Load(c) => c.ask(console).await,
+            Self::Health(c) => c.ask(console).await,
         }
     }
 }

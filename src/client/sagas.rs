@@ -133,7 +133,8 @@ fn row(saga: &operations::Saga) -> [String; 6] {
     ]
 }
 
-fn describe(answer: &GetSagaResponse) -> String {
+/// A saga as people read it: where it stands, its steps, its history.
+pub(crate) fn describe(answer: &GetSagaResponse) -> String {
     let saga = answer.saga.clone().unwrap_or_default();
     let mut fields = vec![
         ("Saga", saga.saga_id.clone()),

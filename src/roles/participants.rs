@@ -1,10 +1,10 @@
-//! The three services: each a participant, and a few reads over gRPC.
+//! A service over any adapters: a participant, and a few reads over gRPC.
 
 use std::{convert::Infallible, sync::Arc};
 
 use anyhow::Context as _;
 use saga_kit::{Participant, Settings, Store};
-use saga_postgres::{INBOX, Inbox};
+use saga_messaging::Transport;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -14,69 +14,42 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-use super::{broker, database, listen};
-use crate::config::{Broker, Payment, Service};
+use crate::config::Account;
 
-/// `saga order`
-pub(crate) async fn order(settings: Service, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let parts = [&INBOX, &saga_order::MIGRATIONS];
-    let pool = database(&settings.database, "order", settings.connections, &parts).await?;
-    let listener = listen(settings.listen, "order").await?;
-    let participant = saga_order::participant(Inbox::new(pool.clone()));
-    let reads = saga_order::grpc::service(saga_order::table::postgres::PostgresReads::new(pool));
-    run(participant, "order", &settings.broker, listener, reads, shutdown).await
+/// What tonic can serve.
+pub(super) trait GrpcService:
+    TowerService<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+    + NamedService
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
 }
 
-/// `saga inventory`
-pub(crate) async fn inventory(
-    settings: Service,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    let parts = [&INBOX, &saga_inventory::MIGRATIONS];
-    let pool = database(&settings.database, "inventory", settings.connections, &parts).await?;
-    let listener = listen(settings.listen, "inventory").await?;
-    let store = Inbox::new(pool.clone());
-    let participant = saga_inventory::participant(store.clone());
-    let catalogue = saga_inventory::table::postgres::PostgresCatalogue::new(pool);
-    let catalogue = saga_inventory::grpc::service(store, catalogue);
-    run(participant, "inventory", &settings.broker, listener, catalogue, shutdown).await
-}
-
-/// `saga payment`
-pub(crate) async fn payment(settings: Payment, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let Payment { service: settings, provider_url, provider_timeout } = settings;
-    let parts = [&INBOX, &saga_payment::MIGRATIONS];
-    let pool = database(&settings.database, "payment", settings.connections, &parts).await?;
-    let listener = listen(settings.listen, "payment").await?;
-    let provider = Arc::new(saga_payment::Provider::new(saga_payment::ProviderSettings {
-        timeout: provider_timeout,
-        ..saga_payment::ProviderSettings::new(provider_url)
-    })?);
-    let participant = saga_payment::participant(Inbox::new(pool), Arc::clone(&provider));
-    let availability = saga_payment::grpc::service(provider);
-    run(participant, "payment", &settings.broker, listener, availability, shutdown).await
-}
-
-/// Takes commands and serves reads until shutdown. If one of the two ends, so
-/// does the other: half a service serves nobody.
-async fn run<S: Store, G>(
-    participant: Participant<S>,
-    role: &'static str,
-    settings: &Broker,
-    listener: TcpListener,
-    service: G,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()>
-where
+impl<G> GrpcService for G where
     G: TowerService<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
         + NamedService
         + Clone
         + Send
         + Sync
-        + 'static,
+        + 'static
+{
+}
+
+/// Takes commands and serves reads until shutdown. If one of the two ends, so
+/// does the other: half a service serves nobody.
+pub(super) async fn run<S: Store, T: Transport, G>(
+    participant: Participant<S>,
+    service: G,
+    transport: T,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()>
+where
+    G: GrpcService,
     G::Future: Send + 'static,
 {
-    let transport = broker(settings, role).await?;
     let stop = shutdown.child_token();
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<G>().await;
@@ -93,8 +66,16 @@ where
             served
         }
     });
-    participant.run(transport.clone(), Settings::default(), stop.clone()).await;
+    participant.run(transport, Settings::default(), stop.clone()).await;
     stop.cancel();
-    transport.close().await;
-    serving.await?.with_context(|| format!("the gRPC server of {role}"))
+    serving.await?.with_context(|| format!("the gRPC server {}", G::NAME))
+}
+
+/// The way to the payment provider.
+pub(super) fn provider(account: Account) -> anyhow::Result<Arc<saga_payment::Provider>> {
+    let settings = saga_payment::ProviderSettings {
+        timeout: account.timeout,
+        ..saga_payment::ProviderSettings::new(account.url)
+    };
+    Ok(Arc::new(saga_payment::Provider::new(settings)?))
 }

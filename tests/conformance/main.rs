@@ -5,5 +5,6 @@ mod databases;
 mod inbox;
 mod orders;
 mod payments;
+mod saga_store;
 mod shelf;
 mod transport;

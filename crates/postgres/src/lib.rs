@@ -16,7 +16,7 @@ pub use failure::{commit, failure};
 pub use inbox::{INBOX, Inbox};
 pub use migrate::{MigrateError, check, migrate};
 pub use pool::{ConnectError, PoolSettings, connect, watch};
-pub use provision::{ProvisionError, provision};
+pub use provision::{ProvisionError, Reader, provision, provision_reader};
 
 /// A pool of connections to one database.
 pub type Pool = sqlx::PgPool;

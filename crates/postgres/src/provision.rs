@@ -39,17 +39,7 @@ pub async fn provision(admin_url: &str, url: &str) -> Result<(), ProvisionError>
         |source| ProvisionError::Failed { database: database.clone(), role: role.clone(), source };
     let mut admin = PgConnection::connect_with(&admin).await.map_err(failed)?;
     let result = async {
-        let known = exists(&mut admin, "SELECT 1 FROM pg_roles WHERE rolname = $1", &role).await?;
-        let verb = if known { "ALTER" } else { "CREATE" };
-        // Identifiers and literals are quoted by the server itself.
-        let create: String =
-            sqlx::query_scalar("SELECT format('%s ROLE %I LOGIN PASSWORD %L', $1, $2, $3)")
-                .bind(verb)
-                .bind(&role)
-                .bind(&password)
-                .fetch_one(&mut admin)
-                .await?;
-        sqlx::query(AssertSqlSafe(create)).execute(&mut admin).await?;
+        make_role(&mut admin, &role, &password).await?;
         if !exists(&mut admin, "SELECT 1 FROM pg_database WHERE datname = $1", &database).await? {
             let create: String =
                 sqlx::query_scalar("SELECT format('CREATE DATABASE %I OWNER %I', $1, $2)")
@@ -69,6 +59,87 @@ pub async fn provision(admin_url: &str, url: &str) -> Result<(), ProvisionError>
     }
     .await;
     result.map_err(failed)
+}
+
+/// Somebody who may read and nothing else.
+#[derive(Clone, Copy)]
+pub struct Reader<'a> {
+    /// The role's name.
+    pub role: &'a str,
+    /// Its password.
+    pub password: &'a str,
+}
+
+/// Makes the role of `reader`, if it is missing, sets its password, and lets it
+/// read every table of the database of `url`, those too that its owner is still
+/// to make. Idempotent.
+///
+/// # Errors
+/// [`ProvisionError`].
+pub async fn provision_reader(
+    admin_url: &str,
+    url: &str,
+    reader: &Reader<'_>,
+) -> Result<(), ProvisionError> {
+    let admin = PgConnectOptions::from_str(admin_url).map_err(|_| ProvisionError::Url)?;
+    let owner = PgConnectOptions::from_str(url).map_err(|_| ProvisionError::Url)?;
+    let database = owner.get_database().ok_or(ProvisionError::Url)?.to_owned();
+    let result = async {
+        let mut admin = PgConnection::connect_with(&admin).await?;
+        make_role(&mut admin, reader.role, reader.password).await?;
+        let mut owner = PgConnection::connect_with(&owner).await?;
+        for grant in [
+            "GRANT CONNECT ON DATABASE %2$I TO %1$I",
+            "GRANT USAGE ON SCHEMA public TO %1$I",
+            "GRANT SELECT ON ALL TABLES IN SCHEMA public TO %1$I",
+            "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO %1$I",
+        ] {
+            run(&mut owner, grant, reader.role, &database).await?;
+        }
+        // The grants are what binds; this only tells an honest mistake sooner.
+        let careful = "ALTER ROLE %1$I SET default_transaction_read_only = on";
+        run(&mut admin, careful, reader.role, &database).await
+    }
+    .await;
+    let role = reader.role.to_owned();
+    result.map_err(|source| ProvisionError::Failed { database, role, source })
+}
+
+/// Runs a statement about a role and a database, which the server itself quotes.
+async fn run(
+    connection: &mut PgConnection,
+    template: &str,
+    role: &str,
+    database: &str,
+) -> Result<(), sqlx::Error> {
+    let statement: String = sqlx::query_scalar("SELECT format($1, $2, $3)")
+        .bind(template)
+        .bind(role)
+        .bind(database)
+        .fetch_one(&mut *connection)
+        .await?;
+    sqlx::query(AssertSqlSafe(statement)).execute(connection).await?;
+    Ok(())
+}
+
+/// A role that may log in with this password.
+async fn make_role(
+    admin: &mut PgConnection,
+    role: &str,
+    password: &str,
+) -> Result<(), sqlx::Error> {
+    let known = exists(admin, "SELECT 1 FROM pg_roles WHERE rolname = $1", role).await?;
+    let verb = if known { "ALTER" } else { "CREATE" };
+    // Identifiers and literals are quoted by the server itself.
+    let create: String =
+        sqlx::query_scalar("SELECT format('%s ROLE %I LOGIN PASSWORD %L', $1, $2, $3)")
+            .bind(verb)
+            .bind(role)
+            .bind(password)
+            .fetch_one(&mut *admin)
+            .await?;
+    sqlx::query(AssertSqlSafe(create)).execute(admin).await?;
+    Ok(())
 }
 
 async fn exists(

@@ -47,6 +47,12 @@ pub enum ConnectError {
         /// In the broker's words.
         reason: String,
     },
+    /// Set up what the adapter was told not to declare.
+    #[error("{name:?} is not there, and this process may not declare it: run `saga setup`")]
+    Missing {
+        /// The exchange or queue.
+        name: String,
+    },
     /// Delete the queue or exchange once nothing needs it, or use another prefix.
     #[error(
         "{name:?} is already declared with other arguments; once it is empty, delete it \
@@ -102,6 +108,9 @@ impl Failure {
                     }
                     AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
                         Some(ConnectError::Forbidden { user, name, reason })
+                    }
+                    AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => {
+                        Some(ConnectError::Missing { name })
                     }
                     AMQPErrorKind::Soft(_) | AMQPErrorKind::Hard(_) => None,
                 }

@@ -215,6 +215,9 @@ impl Publisher {
     /// A queue that this adapter has declared is gone: declared again, the next
     /// attempt arrives.
     fn somebody_deleted_a_queue(&self, messages: &[Message], verdict: &Verdict) -> bool {
+        if !self.topology.declares() {
+            return false;
+        }
         let is_ours = |(index, why): &(usize, Refused)| match (&messages[*index].route, why) {
             (_, Refused::Nacked) => false,
             (Route::Command { participant }, _) => self.topology.knows(participant),

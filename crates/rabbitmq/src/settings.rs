@@ -24,6 +24,10 @@ pub struct Settings {
     pub deployment: String,
     /// The participants whose command queues are declared.
     pub participants: Vec<String>,
+    /// Whether this adapter declares exchanges and queues. If not it only sees to
+    /// it that they are there, for which the broker asks for no permission;
+    /// [`crate::RabbitMq::setup`] always declares.
+    pub declares: bool,
     /// How often a message comes again before it goes to the quarantine.
     pub delivery_limit: u32,
     /// How long publishing and its confirms may take together.
@@ -35,7 +39,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults: no prefix, no participants, 10 redeliveries, 5 s for
+    /// The defaults: no prefix, no participants, declaring, 10 redeliveries, 5 s for
     /// publishing, 5 s for connecting, a minute of patience.
     #[must_use]
     pub fn new(url: impl Into<String>, name: impl Into<String>) -> Self {
@@ -45,6 +49,7 @@ impl Settings {
             name: name.into(),
             deployment: "orchestrator".to_owned(),
             participants: Vec::new(),
+            declares: true,
             delivery_limit: 10,
             publish_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
@@ -79,6 +84,7 @@ impl fmt::Debug for Settings {
             .field("name", &self.name)
             .field("deployment", &self.deployment)
             .field("participants", &self.participants)
+            .field("declares", &self.declares)
             .field("delivery_limit", &self.delivery_limit)
             .field("publish_timeout", &self.publish_timeout)
             .field("connect_timeout", &self.connect_timeout)

@@ -35,6 +35,7 @@ pub struct Topology {
     prefix: String,
     deployment: String,
     participants: Vec<String>,
+    declares: bool,
     delivery_limit: u32,
 }
 
@@ -48,6 +49,7 @@ impl Topology {
             prefix: settings.prefix.clone(),
             deployment: settings.deployment.clone(),
             participants: settings.participants.clone(),
+            declares: settings.declares,
             delivery_limit: settings.delivery_limit,
         };
         let queues = topology.participants.iter().map(|name| topology.commands_queue(name));
@@ -110,8 +112,14 @@ impl Topology {
         self.participants.iter().any(|known| known == participant)
     }
 
+    /// Whether what somebody deleted is brought back.
+    pub(crate) fn declares(&self) -> bool {
+        self.declares
+    }
+
     /// Declares everything but the hints. Declaring again changes nothing, and
-    /// brings back what somebody deleted.
+    /// brings back what somebody deleted. An adapter that must not declare only
+    /// looks whether everything is there.
     pub(crate) async fn declare(&self, channel: &Channel) -> Result<(), Failure> {
         for (name, kind) in [
             (self.quarantine(), ExchangeKind::Fanout),
@@ -119,7 +127,11 @@ impl Topology {
             (self.replies(), ExchangeKind::Direct),
             (self.events(), ExchangeKind::Topic),
         ] {
-            let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+            let options = ExchangeDeclareOptions {
+                durable: true,
+                passive: !self.declares,
+                ..Default::default()
+            };
             let name_on_the_wire = ShortString::from(name.as_str());
             channel
                 .exchange_declare(name_on_the_wire, kind, options, FieldTable::default())
@@ -167,8 +179,12 @@ impl Topology {
         arguments: FieldTable,
     ) -> Result<(), Failure> {
         let declaring = |error| Failure::Declaring { name: name.to_owned(), error };
-        let options = QueueDeclareOptions { durable: true, ..Default::default() };
+        let options =
+            QueueDeclareOptions { durable: true, passive: !self.declares, ..Default::default() };
         channel.queue_declare(name.into(), options, arguments).await.map_err(declaring)?;
+        if !self.declares {
+            return Ok(());
+        }
         let options = QueueBindOptions::default();
         channel
             .queue_bind(name.into(), exchange.into(), key.into(), options, FieldTable::default())

@@ -47,8 +47,8 @@ struct Inner {
 }
 
 impl RabbitMq {
-    /// Connects and declares the topology. A broker that is away is waited for,
-    /// for as long as `patience` says.
+    /// Connects, and declares the topology or sees that it is there. A broker
+    /// that is away is waited for, for as long as `patience` says.
     ///
     /// # Errors
     /// At once for whatever waiting does not mend; see [`ConnectError`].
@@ -92,7 +92,7 @@ impl RabbitMq {
     /// # Errors
     /// As [`RabbitMq::connect`].
     pub async fn setup(settings: Settings) -> Result<(), ConnectError> {
-        declare_patiently(&settings).await.map(drop)
+        declare_patiently(&Settings { declares: true, ..settings }).await.map(drop)
     }
 
     /// The names in use.

@@ -164,7 +164,7 @@ async fn call_in_turn(mut client: OrdersClient<Channel>, shared: Arc<Shared>) ->
         }
         let order = shared.order(shared.first_order + taken);
         let start = Instant::now();
-        let end = until_ended(&mut client, &order, &mut tally.repeats).await;
+        let end = until_ended(&mut client, &order.request, &mut tally.repeats).await;
         let (latency, in_time) = (start.elapsed(), Instant::now() <= shared.deadline);
         tally.sent += 1;
         match end {
@@ -186,15 +186,15 @@ async fn call_in_turn(mut client: OrdersClient<Channel>, shared: Arc<Shared>) ->
 }
 
 /// Places an order and waits for its end, repeating with the same key while that may help.
-async fn until_ended(
+pub(in super::super) async fn until_ended(
     client: &mut OrdersClient<Channel>,
-    order: &BenchOrder,
+    order: &PlaceOrderRequest,
     repeats: &mut u64,
 ) -> Result<PlaceOrderResponse, Status> {
     let start = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
-        let mut request = Request::new(order.request.clone());
+        let mut request = Request::new(order.clone());
         request.set_timeout(CALL_TIMEOUT);
         let (status, advice) = match client.place_order(request).await.map_err(told_apart) {
             Ok(answer) if orders::has_ended(answer.get_ref().status) => {

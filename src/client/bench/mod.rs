@@ -17,6 +17,7 @@ use super::{
     console::Console,
     failure::{Failure, Verdict},
 };
+pub(super) use load::until_ended;
 use load::{Bounds, Level};
 use report::Report;
 use stock::Stock;

@@ -7,7 +7,7 @@ use crate::orders::Book;
 
 async fn property<S: Store, R>(book: &Book<S, R>) {
     let keys = keys(256);
-    let known = |number: &usize| number % 3 == 0;
+    let known = |number: &usize| number.is_multiple_of(3);
     let entries: Vec<_> = (0..keys.len())
         .filter(known)
         .map(|number| action(&keys[number], &number.to_string()))

@@ -17,7 +17,7 @@ async fn property<S: Store<Tx: Orders>, R: Reads>(book: &Book<S, R>) {
     let ids: Vec<SagaId> =
         (0..16_u128).rev().map(|n| SagaId(Uuid::from_u128(n << 124 | (n + 1)))).collect();
     let lines = [line("b", 1), line("a", 2)];
-    let customer = |n: usize| if n % 2 == 0 { "Ada" } else { "Bob" };
+    let customer = |n: usize| if n.is_multiple_of(2) { "Ada" } else { "Bob" };
     for (n, id) in ids.iter().enumerate().rev() {
         book.insert(&[order(*id, customer(n), &lines)]).await.expect("it is new");
     }

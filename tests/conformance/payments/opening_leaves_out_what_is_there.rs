@@ -17,7 +17,7 @@ async fn property<S: Store<Tx: Payments>>(till: &Till<S>) {
         .expect("opened");
     till.store.commit(tx).await.expect("committed");
     assert_eq!(till.payments(&[again]).await, [first]);
-    assert_eq!(till.payments(&[new.clone()]).await, [new]);
+    assert_eq!(till.payments(std::slice::from_ref(&new)).await, [new]);
     assert_eq!(till.probe.number("SELECT count(*) FROM payments").await, 2);
 }
 

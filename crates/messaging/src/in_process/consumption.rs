@@ -48,25 +48,21 @@ impl Consumption {
     /// Runs until the receiver is dropped or its process is closed.
     pub(super) async fn run(self) {
         let Self { transport, address, prefetch, filled, mut closing, to } = self;
-        let queues = || transport.broker.queues();
+        let mut out = Out { transport, address, messages: BTreeMap::new() };
         let (ack, mut acks) = mpsc::unbounded_channel();
-        let mut out = BTreeMap::new();
         loop {
             tokio::select! {
                 // In this order, and not by chance: whoever has acknowledged has room.
                 biased;
                 () = to.closed() => break,
                 () = told(&mut closing) => break,
-                Some(place) = acks.recv() => {
-                    out.remove(&place);
-                    queues().acknowledge(&address);
-                }
-                () = filled.notified(), if out.len() < prefetch => {
-                    let taken = queues().take(&address, Instant::now());
+                Some(place) = acks.recv() => out.acknowledge(place),
+                () = filled.notified(), if out.messages.len() < prefetch => {
+                    let taken = out.transport.broker.queues().take(&out.address, Instant::now());
                     if let Some((place, stored)) = taken {
                         // Nobody may want it any more: then the loop ends next.
                         let _ = to.try_send(delivery(&stored, Ack::new(place, ack.clone())));
-                        out.insert(place, stored);
+                        out.messages.insert(place, stored);
                     }
                 }
             }
@@ -76,13 +72,34 @@ impl Consumption {
         drop((to, ack));
         let settling = async {
             while let Some(place) = acks.recv().await {
-                out.remove(&place);
-                queues().acknowledge(&address);
+                out.acknowledge(place);
             }
         };
         let _ = tokio::time::timeout(limits::SETTLE_LIMIT, settling).await;
-        queues().give_back(&address, out);
-        queues().consumer_ended(&address);
+    }
+}
+
+/// What is out without an acknowledgement. It goes back however the consumption
+/// ends: also when its runtime is dropped in the middle of it, which is how a
+/// process of this kind is killed.
+struct Out {
+    transport: InProcess,
+    address: Address,
+    messages: BTreeMap<u64, Stored>,
+}
+
+impl Out {
+    fn acknowledge(&mut self, place: u64) {
+        self.messages.remove(&place);
+        self.transport.broker.queues().acknowledge(&self.address);
+    }
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        let mut queues = self.transport.broker.queues();
+        queues.give_back(&self.address, std::mem::take(&mut self.messages));
+        queues.consumer_ended(&self.address);
     }
 }
 

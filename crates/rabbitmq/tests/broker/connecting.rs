@@ -1,10 +1,11 @@
 use std::time::Duration;
 
-use lapin::options::QueueDeclareOptions;
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use saga_messaging::{PublishError, Refused, Transport as _};
 use saga_rabbitmq::{ConnectError, RabbitMq};
 use saga_test_support::{Servers, free_port};
 
-use crate::setup::{SOON, settings, settings_for, stranger};
+use crate::setup::{SOON, command, connect, id, settings, settings_for, stock, stranger, take};
 
 async fn refused(settings: saga_rabbitmq::Settings) -> ConnectError {
     let connecting = RabbitMq::connect(settings);
@@ -65,6 +66,45 @@ async fn a_peer_that_says_nothing_is_given_up_after_the_patience() {
     settings.patience = Duration::from_secs(2);
     let error = refused(settings).await;
     assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_must_not_declare_is_told_to_set_up_first_and_then_works() {
+    let mut settings = settings("passive");
+    settings.declares = false;
+    let error = refused(settings.clone()).await;
+    let first = format!("{}saga.quarantine", settings.prefix);
+    assert!(matches!(&error, ConnectError::Missing { name } if *name == first), "{error:?}");
+    assert!(error.to_string().contains("saga setup"), "{error}");
+
+    RabbitMq::setup(settings.clone()).await.expect("set up, whatever the setting says");
+    let adapter = connect(&settings).await;
+    let mut consumer = adapter.consume(stock(), 1);
+    adapter.publish(vec![command("one")]).await.expect("confirmed");
+    let delivery = take(&mut consumer, 1).await.remove(0);
+    assert_eq!(id(&delivery), "one");
+    delivery.ack.ack();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_must_not_declare_leaves_a_deleted_queue_deleted() {
+    let mut settings = settings("deleted");
+    settings.declares = false;
+    RabbitMq::setup(settings.clone()).await.expect("set up");
+    let adapter = connect(&settings).await;
+    let (_connection, channel) = stranger(&settings).await;
+    let queue = format!("{}saga.commands.stock", settings.prefix);
+    let delete = || channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default());
+    delete().await.expect("deleted");
+    for _ in 0..2 {
+        let refused = adapter.publish(vec![command("one")]).await.expect_err("no queue");
+        assert!(
+            matches!(&refused, PublishError::Refused(which) if which == &[(0, Refused::Unroutable)]),
+            "{refused:?}"
+        );
+    }
+    RabbitMq::setup(settings.clone()).await.expect("set up again");
+    adapter.publish(vec![command("one")]).await.expect("confirmed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

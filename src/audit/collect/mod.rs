@@ -1,0 +1,173 @@
+//! Reading: each database in one snapshot, a few columns of it, into the scratch database.
+
+mod postgres;
+mod sqlite;
+mod tables;
+
+use std::{fmt, path::PathBuf};
+
+use tokio::task::spawn_blocking;
+
+use super::{
+    Sources,
+    scratch::{Books, Scratch},
+};
+use crate::config::Secret;
+
+/// So many rows of a table are held in memory on their way.
+const ROWS_AT_ONCE: usize = 1_000;
+
+/// Whose database it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Database {
+    Orchestrator,
+    Order,
+    Inventory,
+    Payment,
+    Provider,
+}
+
+/// The provider writes before our payment service does, and is read after it: what is in our ledger must be in the
+/// provider's at every instant.
+const READING_ORDER: [Database; 5] = [
+    Database::Orchestrator,
+    Database::Order,
+    Database::Inventory,
+    Database::Payment,
+    Database::Provider,
+];
+
+/// Where one database is.
+#[derive(Clone, Debug)]
+enum Source {
+    Postgres(Secret),
+    File(PathBuf),
+}
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    /// A database cannot be read.
+    #[error("the {database}'s database {place} cannot be read: {reason}")]
+    Database { database: Database, place: String, reason: String },
+    /// Nowhere to put the copies.
+    #[error("the scratch database in the directory for temporary files cannot be used: {0}")]
+    Scratch(rusqlite::Error),
+}
+
+impl Unreadable {
+    pub(super) fn scratch(error: rusqlite::Error) -> Self {
+        Self::Scratch(error)
+    }
+}
+
+/// Copies all of them.
+pub(super) async fn collect(sources: &Sources) -> Result<Books, Unreadable> {
+    let mut scratch = Scratch::new().map_err(Unreadable::Scratch)?;
+    for database in READING_ORDER {
+        let source = database.source(sources);
+        let unreadable = source.unreadable(database);
+        let read = match source {
+            Source::Postgres(url) => postgres::read(&url, database, scratch).await,
+            Source::File(path) => {
+                let read = move || sqlite::read(&path, database, scratch);
+                spawn_blocking(read).await.expect("reading does not panic")
+            }
+        };
+        scratch = read.map_err(unreadable)?;
+    }
+    let complete = spawn_blocking(move || scratch.complete());
+    complete.await.expect("deriving does not panic").map_err(Unreadable::Scratch)
+}
+
+/// How far all sagas are: two that are equal have nothing between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pulse {
+    sagas: i64,
+    versions: i64,
+    /// Neither ended nor stuck.
+    pub(super) in_progress: i64,
+}
+
+impl Pulse {
+    /// In every dialect.
+    const SQL: &'static str = "SELECT CAST(count(*) AS bigint),
+                CAST(coalesce(sum(version), 0) AS bigint),
+                CAST(coalesce(sum(CASE WHEN state IN (1, 2) THEN 1 ELSE 0 END), 0) AS bigint)
+         FROM sagas";
+
+    pub(super) async fn of(sources: &Sources) -> Result<Self, Unreadable> {
+        let source = Database::Orchestrator.source(sources);
+        let unreadable = source.unreadable(Database::Orchestrator);
+        let pulse = match source {
+            Source::Postgres(url) => postgres::pulse(&url).await,
+            Source::File(path) => {
+                spawn_blocking(move || sqlite::pulse(&path)).await.expect("it does not panic")
+            }
+        };
+        pulse.map_err(unreadable)
+    }
+
+    fn new([sagas, versions, in_progress]: [i64; 3]) -> Self {
+        Self { sagas, versions, in_progress }
+    }
+}
+
+impl Database {
+    fn source(self, sources: &Sources) -> Source {
+        match (sources, self) {
+            (Sources::DataDir(dir), Self::Provider) => {
+                Source::File(dir.join("provider").join("provider.sqlite"))
+            }
+            (
+                Sources::DataDir(dir),
+                Self::Orchestrator | Self::Order | Self::Inventory | Self::Payment,
+            ) => Source::File(dir.join(format!("{self}.sqlite"))),
+            (Sources::Servers(servers), Self::Orchestrator) => {
+                Source::Postgres(servers.orchestrator.clone())
+            }
+            (Sources::Servers(servers), Self::Order) => Source::Postgres(servers.order.clone()),
+            (Sources::Servers(servers), Self::Inventory) => {
+                Source::Postgres(servers.inventory.clone())
+            }
+            (Sources::Servers(servers), Self::Payment) => Source::Postgres(servers.payment.clone()),
+            (Sources::Servers(servers), Self::Provider) => {
+                Source::File(servers.provider_data_dir.join("provider.sqlite"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Orchestrator => "orchestrator",
+            Self::Order => "order",
+            Self::Inventory => "inventory",
+            Self::Payment => "payment",
+            Self::Provider => "provider",
+        })
+    }
+}
+
+impl Source {
+    /// Says where it is, and never its password.
+    fn unreadable(&self, database: Database) -> impl FnOnce(Failure) -> Unreadable + use<> {
+        let place = match self {
+            Self::Postgres(url) => postgres::place(url),
+            Self::File(path) => path.display().to_string(),
+        };
+        move |failure| match failure {
+            Failure::Source(reason) => Unreadable::Database { database, place, reason },
+            Failure::Scratch(error) => Unreadable::Scratch(error),
+        }
+    }
+}
+
+/// What went wrong while one database was copied.
+enum Failure {
+    /// It.
+    Source(String),
+    /// Where the copies go.
+    Scratch(rusqlite::Error),
+}

@@ -1,0 +1,125 @@
+//! Reading a Postgres database, as a role that need only be allowed to read.
+
+use std::{str::FromStr as _, time::Duration};
+
+use futures::TryStreamExt as _;
+use rusqlite::types::Value;
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _,
+    postgres::{PgConnectOptions, PgRow},
+};
+use tokio::time::timeout;
+
+use super::{
+    Database, Failure, Pulse, ROWS_AT_ONCE,
+    tables::{Kind, TABLES, Table},
+};
+use crate::{audit::scratch::Scratch, config::Secret};
+
+/// A server that does not answer for so long is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Everything that is read afterwards is as of one instant, and nothing can be changed.
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// Copies a database's tables in one snapshot.
+pub(super) async fn read(
+    url: &Secret,
+    database: Database,
+    mut scratch: Scratch,
+) -> Result<Scratch, Failure> {
+    let mut source = connect(url).await?;
+    sqlx::query(SNAPSHOT).execute(&mut source).await.map_err(refused)?;
+    for table in TABLES.iter().filter(|table| table.database == database) {
+        copy(&mut source, table, &mut scratch).await?;
+    }
+    // The connection is not used again, so nothing depends on how it ends.
+    let _ = source.close().await;
+    Ok(scratch)
+}
+
+pub(super) async fn pulse(url: &Secret) -> Result<Pulse, Failure> {
+    let mut source = connect(url).await?;
+    let row = sqlx::query(Pulse::SQL).fetch_one(&mut source).await.map_err(refused)?;
+    let _ = source.close().await;
+    let number = |place| row.try_get::<i64, _>(place).map_err(refused);
+    Ok(Pulse::new([number(0)?, number(1)?, number(2)?]))
+}
+
+/// Host, port and name of a database.
+pub(super) fn place(url: &Secret) -> String {
+    match PgConnectOptions::from_str(&url.0) {
+        Ok(options) => format!(
+            "{} at {}:{}",
+            options.get_database().unwrap_or_default(),
+            options.get_host(),
+            options.get_port()
+        ),
+        Err(_) => "(whose URL is wrong)".to_owned(),
+    }
+}
+
+async fn connect(url: &Secret) -> Result<PgConnection, Failure> {
+    // The parser's error may quote the URL.
+    let options = PgConnectOptions::from_str(&url.0)
+        .map_err(|_| Failure::Source("its URL is not postgres://user:password@host/name".into()))?
+        .application_name("saga audit")
+        .disable_statement_logging();
+    match timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await {
+        Ok(connected) => connected.map_err(refused),
+        Err(_) => Err(Failure::Source(format!("no connection within {CONNECT_TIMEOUT:?}"))),
+    }
+}
+
+async fn copy(
+    source: &mut PgConnection,
+    table: &Table,
+    scratch: &mut Scratch,
+) -> Result<(), Failure> {
+    let expressions: Vec<String> =
+        table.columns.iter().map(|(_, expression, kind)| kind.cast(expression)).collect();
+    let sql = format!("SELECT {} FROM {}", expressions.join(", "), table.source);
+    let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch(source);
+    let mut batch = Vec::with_capacity(ROWS_AT_ONCE);
+    while let Some(row) = rows.try_next().await.map_err(refused)? {
+        let kinds = table.columns.iter().enumerate();
+        let values = kinds.map(|(place, (_, _, kind))| kind.of_postgres(&row, place));
+        batch.push(values.collect::<Result<Vec<Value>, sqlx::Error>>().map_err(refused)?);
+        if batch.len() == ROWS_AT_ONCE {
+            table.put(std::mem::take(&mut batch), scratch)?;
+        }
+    }
+    table.put(batch, scratch)
+}
+
+impl Kind {
+    fn cast(self, expression: &str) -> String {
+        match self {
+            Self::Id | Self::Text | Self::Outcome => format!("({expression})::text"),
+            Self::Integer => format!("({expression})::bigint"),
+            Self::Bytes => format!("encode({expression}, 'hex')"),
+        }
+    }
+
+    fn of_postgres(self, row: &PgRow, place: usize) -> Result<Value, sqlx::Error> {
+        Ok(match self {
+            Self::Integer => {
+                row.try_get::<Option<i64>, _>(place)?.map_or(Value::Null, Value::Integer)
+            }
+            Self::Id | Self::Text | Self::Bytes => {
+                row.try_get::<Option<String>, _>(place)?.map_or(Value::Null, Value::Text)
+            }
+            Self::Outcome => {
+                row.try_get::<Option<&str>, _>(place)?.map_or(Value::Null, Self::outcome)
+            }
+        })
+    }
+}
+
+fn refused(error: sqlx::Error) -> Failure {
+    let hint = match error.as_database_error().and_then(|error| error.code()).as_deref() {
+        Some("42P01") => " (has `saga setup` been run?)",
+        Some("42501") => " (the role needs SELECT on every table)",
+        _ => "",
+    };
+    Failure::Source(format!("{error}{hint}"))
+}

@@ -1,0 +1,31 @@
+-- answers-agree: at rest
+-- Each answer in a saga's history is on record at the participant that gave it, and each that is on record there is in
+-- the history, unless the saga had given up waiting and undid the step.
+-- checked
+SELECT (SELECT count(*) FROM answers) + (SELECT count(*) FROM recorded);
+-- offenders
+SELECT format('saga %s: %s/%s is %s in its history, and %s at its participant', saga_id, step, direction, outcome,
+              coalesce((SELECT coalesce(r.outcome, 'not answered') FROM recorded r
+                        WHERE (r.saga_id, r.step, r.direction) = (a.saga_id, a.step, a.direction)), 'not on record'))
+FROM answers a
+WHERE NOT EXISTS (
+    SELECT 1 FROM recorded r
+    WHERE (r.saga_id, r.step, r.direction, r.outcome) = (a.saga_id, a.step, a.direction, a.outcome)
+)
+-- That an action came too late is what its compensation's record says.
+AND NOT (a.direction = 'action' AND a.outcome = 'refused' AND a.code = 'TOO_LATE' AND EXISTS (
+    SELECT 1 FROM recorded r WHERE (r.saga_id, r.step, r.direction) = (a.saga_id, a.step, 'compensation')
+))
+UNION ALL
+SELECT format('saga %s: %s/%s is %s at %s, and not in its history', saga_id, step, direction,
+              coalesce(outcome, 'begun and not answered'), service)
+FROM recorded r
+WHERE NOT EXISTS (
+    SELECT 1 FROM answers a WHERE (a.saga_id, a.step, a.direction) = (r.saga_id, r.step, r.direction)
+)
+AND NOT (r.direction = 'action' AND EXISTS (
+    SELECT 1 FROM answers a
+    WHERE (a.saga_id, a.step, a.direction, a.outcome) = (r.saga_id, r.step, 'compensation', 'done')
+))
+AND saga_id NOT IN (SELECT id FROM stuck)
+ORDER BY 1;

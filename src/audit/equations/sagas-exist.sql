@@ -1,0 +1,20 @@
+-- sagas-exist: at rest
+-- Whatever a service keeps belongs to a saga that exists, and an order to the same caller.
+-- checked
+SELECT (SELECT count(*) FROM inbox) + (SELECT count(*) FROM orders) + (SELECT count(*) FROM reservations)
+     + (SELECT count(*) FROM payments) + (SELECT count(*) FROM refunds);
+-- offenders
+SELECT format('%s: saga %s is in no history', whose, saga_id)
+FROM (
+    SELECT 'a record of ' || service AS whose, saga_id FROM inbox
+    UNION SELECT 'an order', id FROM orders
+    UNION SELECT 'a reservation', saga_id FROM reservations
+    UNION SELECT 'a payment', order_id FROM payments
+    UNION SELECT 'a refund', saga_id FROM refunds
+)
+WHERE saga_id NOT IN (SELECT id FROM sagas)
+UNION ALL
+SELECT format('order %s is of %s, its saga of %s', o.id, o.caller, s.caller)
+FROM orders o JOIN sagas s ON s.id = o.id
+WHERE o.caller <> s.caller
+ORDER BY 1;

@@ -1,0 +1,216 @@
+//! The verdict: an equation a line, for people or for programs.
+
+use std::fmt::Write as _;
+
+use serde::{Serialize, Serializer};
+
+use super::{
+    Options,
+    equations::{self, Equation, Finding, Holds},
+    scratch::Books,
+};
+
+/// What was found.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Report {
+    /// Of all equations together.
+    #[serde(rename = "audit", serialize_with = "pass_or_fail")]
+    pub(crate) passed: bool,
+    /// Whether what holds only at rest could be judged.
+    pub(crate) at_rest: bool,
+    pub(crate) sagas: Sagas,
+    pub(crate) equations: Vec<Judged>,
+}
+
+/// How the sagas stand.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Sagas {
+    pub(crate) ended: u64,
+    /// Those that are paused among them.
+    pub(crate) in_progress: u64,
+    pub(crate) paused: u64,
+    pub(crate) stuck: Vec<Stuck>,
+}
+
+/// A saga that needs a person.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Stuck {
+    pub(crate) saga: String,
+    /// The step that holds it up: `commit-stock/action`.
+    pub(crate) step: String,
+    pub(crate) reason: String,
+}
+
+/// One equation.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Judged {
+    pub(crate) name: &'static str,
+    /// What must hold.
+    pub(crate) what: String,
+    pub(crate) verdict: Verdict,
+    /// On how many rows.
+    pub(crate) checked: u64,
+    /// The first of them.
+    pub(crate) offenders: Vec<String>,
+    pub(crate) offenders_total: u64,
+}
+
+/// What became of an equation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum Verdict {
+    #[serde(rename = "PASS")]
+    Pass,
+    #[serde(rename = "FAIL")]
+    Fail,
+    /// Sagas were in progress, so that it could not be judged.
+    #[serde(rename = "NOT AT REST")]
+    NotAtRest,
+}
+
+/// Asks every equation that was asked for. `moved`: a saga went on while the books were read.
+pub(super) fn judge(books: &Books, moved: bool, options: &Options) -> rusqlite::Result<Report> {
+    books.expect(options.quarantined, options.expect_orders)?;
+    let sagas = Sagas::of(books)?;
+    let at_rest = sagas.in_progress == 0 && !moved;
+    let mut judged = Vec::new();
+    for equation in equations::all() {
+        let asked = equation.name != "orders-expected" || options.expect_orders.is_some();
+        match equation.holds {
+            Holds::Always if asked => judged.push(Judged::by(&equation, books, options)),
+            Holds::AtRest if options.safety => {}
+            Holds::AtRest if at_rest && asked => {
+                judged.push(Judged::by(&equation, books, options));
+            }
+            Holds::AtRest if asked => judged.push(Judged::not_at_rest(&equation)),
+            Holds::Always | Holds::AtRest => {}
+        }
+    }
+    let passed = judged.iter().all(|equation| equation.verdict == Verdict::Pass);
+    Ok(Report { passed, at_rest, sagas, equations: judged })
+}
+
+impl Judged {
+    fn by(equation: &Equation, books: &Books, options: &Options) -> Self {
+        let mut finding = equation.ask(&books.0);
+        if finding.checked == 0 && options.require_rows && !equation.may_be_empty {
+            finding = Finding {
+                offenders: vec!["no row was checked".to_owned()],
+                offenders_total: 1,
+                ..finding
+            };
+        }
+        let verdict = if finding.offenders_total == 0 { Verdict::Pass } else { Verdict::Fail };
+        Self::new(equation, verdict, finding)
+    }
+
+    fn not_at_rest(equation: &Equation) -> Self {
+        let nothing = Finding { checked: 0, offenders: Vec::new(), offenders_total: 0 };
+        Self::new(equation, Verdict::NotAtRest, nothing)
+    }
+
+    fn new(equation: &Equation, verdict: Verdict, finding: Finding) -> Self {
+        let Finding { checked, offenders, offenders_total } = finding;
+        let what = equation.sentence();
+        Self { name: equation.name, what, verdict, checked, offenders, offenders_total }
+    }
+}
+
+impl Sagas {
+    fn of(books: &Books) -> rusqlite::Result<Self> {
+        let count = |sql: &str| {
+            books.0.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+        };
+        let mut statement = books.0.prepare(include_str!("stuck.sql"))?;
+        let stuck = statement.query_map([], |row| {
+            Ok(Stuck { saga: row.get(0)?, step: row.get(1)?, reason: row.get(2)? })
+        })?;
+        Ok(Self {
+            ended: count("SELECT count(*) FROM sagas WHERE state IN (3, 4)")?,
+            in_progress: count("SELECT count(*) FROM sagas WHERE state IN (1, 2)")?,
+            paused: count(
+                "SELECT count(*) FROM sagas WHERE state IN (1, 2) AND json_valid(progress)
+                 AND progress -> '$.paused' IS NOT NULL",
+            )?,
+            stuck: stuck.collect::<rusqlite::Result<_>>()?,
+        })
+    }
+}
+
+impl Report {
+    /// For people.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        let name = self.equations.iter().map(|equation| equation.name.len()).max().unwrap_or(0);
+        for equation in &self.equations {
+            equation.write(&mut text, name);
+        }
+        self.sagas.write(&mut text, self.at_rest);
+        let failed = self.equations.iter().filter(|e| e.verdict != Verdict::Pass).count();
+        let (all, rows) = (self.equations.len(), self.rows());
+        text.push_str(&if self.passed {
+            format!("audit: PASS ({all} equations hold, on {rows} rows)\n")
+        } else {
+            format!("audit: FAIL ({failed} of {all} equations do not hold or were not judged)\n")
+        });
+        text
+    }
+
+    /// For programs: one object.
+    pub(crate) fn json(&self) -> String {
+        serde_json::to_string(self).expect("texts and numbers are JSON")
+    }
+
+    fn rows(&self) -> u64 {
+        self.equations.iter().map(|equation| equation.checked).sum()
+    }
+}
+
+impl Judged {
+    fn write(&self, text: &mut String, width: usize) {
+        let (verdict, rows) = match self.verdict {
+            Verdict::Pass => ("PASS", self.checked.to_string()),
+            Verdict::Fail => ("FAIL", self.checked.to_string()),
+            Verdict::NotAtRest => ("----", "not at rest".to_owned()),
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{verdict}  {:width$}  {rows:>11}  {}", self.name, self.what);
+        for offender in &self.offenders {
+            let _ = writeln!(text, "      - {}", clean(offender));
+        }
+        let more = self.offenders_total.saturating_sub(self.offenders.len() as u64);
+        if more > 0 {
+            let _ = writeln!(text, "      … and {more} more");
+        }
+    }
+}
+
+impl Sagas {
+    fn write(&self, text: &mut String, at_rest: bool) {
+        let Self { ended, in_progress, paused, stuck } = self;
+        let _ = writeln!(
+            text,
+            "sagas: {ended} ended, {in_progress} in progress ({paused} of them paused), {} stuck",
+            stuck.len()
+        );
+        for Stuck { saga, step, reason } in stuck {
+            let _ = writeln!(text, "      {saga} is stuck at {}: {}", clean(step), clean(reason));
+        }
+        if !at_rest {
+            text.push_str(
+                "Sagas were in progress, so what holds only at rest was not judged: let it wait for \
+                 them (--wait SECONDS), or ask only for what holds at every instant (--safety).\n",
+            );
+        }
+    }
+}
+
+/// Text from elsewhere, without what would drive a terminal.
+fn clean(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    text.chars().map(shown).collect()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn pass_or_fail<S: Serializer>(passed: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(if *passed { "PASS" } else { "FAIL" })
+}

@@ -1,0 +1,168 @@
+//! Which orders are placed. A seed decides, so the same seed places the same ones.
+
+/// What is asked of an order, and so how it must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Kind {
+    /// Nothing odd.
+    Plain,
+    /// The provider answers late.
+    Slow,
+    /// The provider authorises, and its answer is lost.
+    AnswerLost,
+    /// The provider captures, and its answer is lost.
+    CaptureAnswerLost,
+    /// The card is declined.
+    Declined,
+    /// There is too little money on it.
+    InsufficientFunds,
+    /// The card is declined at the capture, when everything else is done.
+    CaptureDeclined,
+    /// More is wanted than there is.
+    OutOfStock,
+    /// The client takes it back while the provider thinks.
+    Cancelled,
+}
+
+/// Out of a hundred orders. What is left over is plain.
+const SHARES: [(Kind, u64); 8] = [
+    (Kind::Slow, 3),
+    (Kind::AnswerLost, 2),
+    (Kind::CaptureAnswerLost, 2),
+    (Kind::Declined, 8),
+    (Kind::InsufficientFunds, 2),
+    (Kind::CaptureDeclined, 2),
+    (Kind::OutOfStock, 4),
+    (Kind::Cancelled, 4),
+];
+
+/// One of these, and more of it than anybody may have.
+pub(super) const RARE: &str = "crown";
+
+/// How a kind of order ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Confirmed,
+    /// For this reason.
+    Rejected(&'static str),
+    Cancelled,
+}
+
+impl Kind {
+    /// The kind of the order with this number.
+    pub(super) fn of(seed: u64, number: u32) -> Self {
+        let mut roll = scatter(seed, number) % 100;
+        for (kind, share) in SHARES {
+            if roll < share {
+                return kind;
+            }
+            roll -= share;
+        }
+        Self::Plain
+    }
+
+    pub(super) fn token(self) -> &'static str {
+        match self {
+            Self::Plain | Self::OutOfStock => "tok_approved",
+            Self::Slow | Self::Cancelled => "tok_slow",
+            Self::AnswerLost => "tok_answer_lost",
+            Self::CaptureAnswerLost => "tok_capture_answer_lost",
+            Self::Declined => "tok_declined",
+            Self::InsufficientFunds => "tok_insufficient_funds",
+            Self::CaptureDeclined => "tok_capture_declined",
+        }
+    }
+
+    pub(super) fn end(self) -> End {
+        match self {
+            Self::Plain | Self::Slow | Self::AnswerLost | Self::CaptureAnswerLost => End::Confirmed,
+            Self::Declined => End::Rejected("CARD_DECLINED"),
+            Self::InsufficientFunds => End::Rejected("INSUFFICIENT_FUNDS"),
+            Self::CaptureDeclined => End::Rejected("CAPTURE_DECLINED"),
+            Self::OutOfStock => End::Rejected("OUT_OF_STOCK"),
+            Self::Cancelled => End::Cancelled,
+        }
+    }
+
+    /// For people.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Slow => "slow provider",
+            Self::AnswerLost => "answer to the authorisation lost",
+            Self::CaptureAnswerLost => "answer to the capture lost",
+            Self::Declined => "card declined",
+            Self::InsufficientFunds => "insufficient funds",
+            Self::CaptureDeclined => "capture declined",
+            Self::OutOfStock => "out of stock",
+            Self::Cancelled => "cancelled by the client",
+        }
+    }
+}
+
+/// SKU, name, price in cents, and how many come in.
+pub(super) fn catalogue(
+    orders: u32,
+) -> impl Iterator<Item = (&'static str, &'static str, i64, i64)> {
+    let plenty = i64::from(orders) * 3;
+    PRODUCTS
+        .into_iter()
+        .map(move |(sku, name, cents)| (sku, name, cents, plenty))
+        .chain([(RARE, "Crown", 1_000_000, 1)])
+}
+
+const PRODUCTS: [(&str, &str, i64); 6] = [
+    ("teapot", "Teapot", 2_450),
+    ("cup", "Cup", 690),
+    ("saucer", "Saucer", 390),
+    ("spoon", "Spoon", 275),
+    ("tray", "Tray", 1_899),
+    ("kettle", "Kettle", 5_900),
+];
+
+/// What the order with this number is for: one or two products, one to three of each.
+pub(super) fn lines(seed: u64, number: u32) -> Vec<(&'static str, i64)> {
+    let dice = scatter(seed ^ 0x5EED, number);
+    let product = |roll: u64| PRODUCTS[(roll % PRODUCTS.len() as u64) as usize].0;
+    let quantity = |roll: u64| 1 + (roll % 3) as i64;
+    let (first, second) = (product(dice), product(dice >> 8));
+    let mut lines = vec![(first, quantity(dice >> 16))];
+    if second != first {
+        lines.push((second, quantity(dice >> 24)));
+    }
+    lines
+}
+
+/// A number that looks random, always the same for the same two (SplitMix64's finaliser).
+fn scatter(seed: u64, number: u32) -> u64 {
+    let mut mixed = seed.wrapping_add(u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_seed_places_the_same_orders_and_another_seed_others() {
+        let kinds =
+            |seed| (0..200).map(|n| (Kind::of(seed, n), lines(seed, n))).collect::<Vec<_>>();
+        assert_eq!(kinds(1), kinds(1));
+        assert_ne!(kinds(1), kinds(2));
+    }
+
+    #[test]
+    fn every_kind_comes_up_in_a_default_run() {
+        for seed in 1..=20 {
+            let mut counts: BTreeMap<Kind, u32> = BTreeMap::new();
+            for number in 0..500 {
+                *counts.entry(Kind::of(seed, number)).or_default() += 1;
+            }
+            assert_eq!(counts.len(), 9, "seed {seed}: {counts:?}");
+            assert!(counts[&Kind::Plain] > 250, "seed {seed}: {counts:?}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! `saga demo`: the whole system in one process, at work, with kills, and an
+//! audit at the end.
+//!
+//! It is a client like any other: orders go through gRPC, and what it says of
+//! them it was told over gRPC, or read from the databases by the audit.
+//!
+//! Read first: [`Demo::run`], which is the demo from top to bottom, then `mix.rs`
+//! for the orders and `system.rs` for how a role is killed.
+
+mod mix;
+mod orders;
+mod report;
+mod stories;
+mod system;
+mod view;
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use saga_proto::{
+    Money, inventory::v1::ReceiveStockRequest, operations::v1::sagas_client::SagasClient,
+    shop::v1::catalogue_client::CatalogueClient,
+};
+
+use crate::{audit, client, roles::Role};
+use orders::{Clients, Tally};
+use report::Summary;
+use system::System;
+use view::View;
+
+/// How many clients wait for the end of an order at the same time.
+const CLIENTS: usize = 64;
+/// How long a killed role stays dead: long enough to see what waits for it.
+const DEAD_FOR: Duration = Duration::from_millis(1_500);
+/// How long the provider is away.
+const OUTAGE_SECONDS: u64 = 2;
+
+/// Shows the whole system at work on this machine, with nothing but this program.
+///
+/// Starts every role in this process (SQLite files in a directory, messages in memory), places a
+/// mix of orders through the gRPC API, kills two roles in mid-run and starts them again, takes the
+/// payment provider away for a while, tells the story of three orders, and audits every database.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  saga demo
+  saga demo --orders 2000 --seed 7
+  saga demo --data-dir saga-data --keep      stays up, and says how to talk to it
+  saga demo --json | tail -n 1               a summary for programs, with \"audit\": \"PASS\"
+
+Exit status: 0 the audit passed, 1 it did not, or the demo could not run. SAGA_LOG=info shows the
+logs of the roles.")]
+pub(crate) struct Demo {
+    /// How many orders to place
+    #[arg(long, default_value_t = 500, value_name = "N", value_parser = clap::value_parser!(u32).range(20..=1_000_000))]
+    orders: u32,
+    /// Decides which order is of which kind
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Keep the databases here; by default they are removed at the end
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Stay up at the end, until Ctrl-C
+    #[arg(long)]
+    keep: bool,
+    /// End with one line of JSON on stdout; everything else goes to stderr
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs it, and says in the exit status whether the audit passed.
+pub(crate) async fn run(demo: Demo) -> ExitCode {
+    let view = View::new(demo.json, demo.orders.into());
+    match demo.run(&view).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            view.failed(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Demo {
+    async fn run(&self, view: &View) -> anyhow::Result<bool> {
+        let temporary = tempfile::tempdir().context("a directory for the databases")?;
+        let dir = self.data_dir.clone().unwrap_or_else(|| temporary.path().to_owned());
+        let system = System::start(&dir).await?;
+        view.heading(&format!("{} orders, seed {}", self.orders, self.seed));
+        view.say(&format!("Every role runs in this process. Databases: {}", dir.display()));
+        view.say(&format!("Clients: {} (gRPC)", system.server()));
+        self.fill_the_shelves(&system).await?;
+        let tally = self.orders(&system, view).await?;
+        view.say(&report::table(&tally));
+        self.stories(&system, &tally, view).await?;
+        view.heading("The audit, from the databases and the provider's ledger");
+        let audited =
+            audit::run(&audit::Sources::DataDir(dir.clone()), &report::audit_options()).await?;
+        view.say(audited.text().trim_end());
+        let passed = audited.passed;
+        if self.keep {
+            self.stay(&system, &dir, view).await?;
+        }
+        system.stop().await?;
+        view.summary(&Summary::new(self.orders, self.seed, &tally, &audited));
+        Ok(passed)
+    }
+
+    /// Enough of everything, and too little of one thing. The keys make a second
+    /// demo on the same directory receive goods of its own.
+    async fn fill_the_shelves(&self, system: &System) -> anyhow::Result<()> {
+        let mut catalogue = CatalogueClient::new(system.channel()?);
+        let run = uuid::Uuid::new_v4();
+        for (sku, name, cents, quantity) in mix::catalogue(self.orders) {
+            let request = ReceiveStockRequest {
+                sku: sku.to_owned(),
+                quantity,
+                idempotency_key: format!("demo/{run}/{sku}"),
+                name: name.to_owned(),
+                price: Some(Money::new(cents, "EUR")),
+            };
+            catalogue.restock(request).await.with_context(|| format!("receiving {sku}"))?;
+        }
+        Ok(())
+    }
+
+    /// Places all orders, and does harm meanwhile.
+    async fn orders(&self, system: &System, view: &View) -> anyhow::Result<Tally> {
+        let clients = Arc::new(Clients::new(system.channel()?, self.orders, self.seed));
+        let placing = Arc::clone(&clients).place_all(CLIENTS);
+        let harm = async {
+            clients.ended(self.orders / 4).await;
+            self.kill(system, Role::Orchestrator, view).await?;
+            clients.ended(self.orders / 2).await;
+            view.event(&format!("the payment provider answers 503 for {OUTAGE_SECONDS} s"));
+            system.provider_outage(OUTAGE_SECONDS).await?;
+            clients.ended(self.orders / 4 * 3).await;
+            self.kill(system, Role::Payment, view).await
+        };
+        let following = async {
+            view.follow(&clients).await;
+            anyhow::Ok(())
+        };
+        let (tally, (), ()) = tokio::try_join!(placing, harm, following)?;
+        view.done(&clients);
+        Ok(tally)
+    }
+
+    /// As `kill -9` does: whatever the role was doing is not finished, nobody is
+    /// told, and what was not committed is gone.
+    async fn kill(&self, system: &System, role: Role, view: &View) -> anyhow::Result<()> {
+        system.kill(role)?;
+        view.event(&format!("{} is killed", role.title()));
+        tokio::time::sleep(DEAD_FOR).await;
+        system.start_role(role)?;
+        view.event(&format!("{} is started again", role.title()));
+        Ok(())
+    }
+
+    /// One that went through, one that was undone, one whose outcome was unknown.
+    async fn stories(&self, system: &System, tally: &Tally, view: &View) -> anyhow::Result<()> {
+        let mut sagas = SagasClient::new(system.channel()?);
+        for (title, saga) in stories::choose(&mut sagas, tally).await? {
+            view.heading(&title);
+            view.say(&client::describe_saga(&saga));
+        }
+        Ok(())
+    }
+
+    async fn stay(
+        &self,
+        system: &System,
+        dir: &std::path::Path,
+        view: &View,
+    ) -> anyhow::Result<()> {
+        let server = system.server();
+        view.heading("It stays up until Ctrl-C");
+        view.say(&format!(
+            "export SAGA_SERVER={server}
+saga products
+saga place --customer ada --item teapot=1
+saga place --customer ada --item teapot=1 --token tok_declined
+saga orders --limit 5
+saga sagas --state compensated --limit 5
+saga audit --data-dir {}
+grpcurl -plaintext {} list
+grpcurl -plaintext -d '{{\"page_size\": 3}}' {} saga.shop.v1.Orders/ListOrders",
+            dir.display(),
+            server.trim_start_matches("http://"),
+            server.trim_start_matches("http://"),
+        ));
+        tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")
+    }
+}

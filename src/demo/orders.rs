@@ -1,0 +1,236 @@
+//! The clients: each places an order, waits for its end, and places the next.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use futures::{StreamExt as _, stream};
+use saga_proto::{
+    order::v1::OrderStatus,
+    shop::v1::{
+        CancelOrderRequest, PlaceOrderRequest, PlaceOrderResponse, orders_client::OrdersClient,
+    },
+    types::v1::Line,
+};
+use tokio::sync::Notify;
+use tonic::{Code, Request, Status, transport::Channel};
+
+use super::mix::{self, End, Kind};
+use crate::client;
+
+/// How long one call may wait for its order's end; after that it is repeated.
+const CALL_LIMIT: Duration = Duration::from_secs(30);
+/// How long an order may take in all: far beyond every deadline of the system.
+const ORDER_LIMIT: Duration = Duration::from_secs(180);
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// When a client that changes its mind does so.
+const SECOND_THOUGHTS: Duration = Duration::from_millis(150);
+
+/// All clients of a run.
+pub(super) struct Clients {
+    orders: OrdersClient<Channel>,
+    count: u32,
+    seed: u64,
+    /// Part of every key, so that a directory can be used for several runs.
+    run: uuid::Uuid,
+    ended: AtomicU32,
+    in_flight: AtomicU32,
+    repeats: AtomicU32,
+    piles: Mutex<BTreeMap<String, u32>>,
+    progress: Notify,
+    began: Instant,
+}
+
+/// How an order ended.
+#[derive(Clone, Debug)]
+pub(super) struct Placed {
+    pub(super) order_id: String,
+    pub(super) kind: Kind,
+    pub(super) status: OrderStatus,
+    pub(super) reason: String,
+}
+
+/// What became of all of them.
+pub(super) struct Tally {
+    pub(super) placed: Vec<Placed>,
+    /// Calls that had to be repeated, under the same key.
+    pub(super) repeats: u32,
+    pub(super) took: Duration,
+}
+
+/// How far it is.
+pub(super) struct Standing {
+    pub(super) ended: u32,
+    pub(super) in_flight: u32,
+    pub(super) piles: String,
+    pub(super) a_second: f64,
+}
+
+impl Clients {
+    pub(super) fn new(channel: Channel, count: u32, seed: u64) -> Self {
+        Self {
+            orders: OrdersClient::new(channel),
+            count,
+            seed,
+            run: uuid::Uuid::new_v4(),
+            ended: AtomicU32::new(0),
+            in_flight: AtomicU32::new(0),
+            repeats: AtomicU32::new(0),
+            piles: Mutex::default(),
+            progress: Notify::new(),
+            began: Instant::now(),
+        }
+    }
+
+    /// Places every order, so many at a time, each until its end is known.
+    pub(super) async fn place_all(self: Arc<Self>, clients: usize) -> anyhow::Result<Tally> {
+        let placing = stream::iter(0..self.count).map(|number| {
+            let clients = Arc::clone(&self);
+            async move { clients.place(number).await.with_context(|| format!("order {number}")) }
+        });
+        let placed: Vec<anyhow::Result<Placed>> = placing.buffer_unordered(clients).collect().await;
+        self.progress.notify_waiters();
+        Ok(Tally {
+            placed: placed.into_iter().collect::<anyhow::Result<_>>()?,
+            repeats: self.repeats.load(Relaxed),
+            took: self.began.elapsed(),
+        })
+    }
+
+    /// Waits until so many have ended.
+    pub(super) async fn ended(&self, count: u32) {
+        loop {
+            let progress = self.progress.notified();
+            if self.ended.load(Relaxed) >= count {
+                return;
+            }
+            progress.await;
+        }
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        let ended = self.ended.load(Relaxed);
+        let piles = self.piles.lock().unwrap_or_else(PoisonError::into_inner);
+        let piles: Vec<String> = piles.iter().map(|(state, n)| format!("{n} {state}")).collect();
+        Standing {
+            ended,
+            in_flight: self.in_flight.load(Relaxed),
+            piles: piles.join(", "),
+            a_second: f64::from(ended) / self.began.elapsed().as_secs_f64().max(0.001),
+        }
+    }
+
+    async fn place(&self, number: u32) -> anyhow::Result<Placed> {
+        let kind = Kind::of(self.seed, number);
+        let lines = match kind {
+            Kind::OutOfStock => vec![(mix::RARE, 2)],
+            _ => mix::lines(self.seed, number),
+        };
+        let line = |(sku, quantity): (&str, i64)| Line { sku: sku.to_owned(), quantity };
+        let request = PlaceOrderRequest {
+            idempotency_key: format!("demo/{}/{number}", self.run),
+            customer: format!("customer-{}", number % 10),
+            lines: lines.into_iter().map(line).collect(),
+            payment_token: kind.token().to_owned(),
+            expected_total: None,
+            wait: kind != Kind::Cancelled,
+        };
+        self.in_flight.fetch_add(1, Relaxed);
+        let mut placed = self.persist(request.clone()).await?;
+        if kind == Kind::Cancelled {
+            tokio::time::sleep(SECOND_THOUGHTS).await;
+            self.cancel(&placed.order_id).await?;
+            placed = self.persist(PlaceOrderRequest { wait: true, ..request }).await?;
+        }
+        let status = placed.status();
+        let name = status.as_str_name().trim_start_matches("ORDER_STATUS_").to_lowercase();
+        *self.piles.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
+        self.in_flight.fetch_sub(1, Relaxed);
+        self.ended.fetch_add(1, Relaxed);
+        self.progress.notify_waiters();
+        Ok(Placed { order_id: placed.order_id, kind, status, reason: placed.reason_code })
+    }
+
+    /// Calls until the answer is there: under one key, so there is one order.
+    async fn persist(&self, request: PlaceOrderRequest) -> anyhow::Result<PlaceOrderResponse> {
+        self.until_answered(|| {
+            let (mut orders, request) = (self.orders.clone(), request.clone());
+            async move {
+                let wait = request.wait;
+                let answer = orders.place_order(limited(request)).await?.into_inner();
+                if wait && answer.status() == OrderStatus::Pending {
+                    return Err(Status::deadline_exceeded("it has not ended yet"));
+                }
+                Ok(answer)
+            }
+        })
+        .await
+    }
+
+    async fn cancel(&self, order_id: &str) -> anyhow::Result<()> {
+        let request = CancelOrderRequest {
+            order_id: order_id.to_owned(),
+            reason: "changed my mind".to_owned(),
+        };
+        let cancel = || {
+            let (mut orders, request) = (self.orders.clone(), request.clone());
+            async move {
+                match orders.cancel_order(limited(request)).await {
+                    // Too late: it is paid.
+                    Err(refused) if refused.code() == Code::FailedPrecondition => Ok(()),
+                    answered => answered.map(drop),
+                }
+            }
+        };
+        self.until_answered(cancel).await
+    }
+
+    async fn until_answered<R, F>(&self, call: impl Fn() -> F) -> anyhow::Result<R>
+    where
+        F: Future<Output = Result<R, Status>>,
+    {
+        let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
+        loop {
+            let status = match call().await {
+                Ok(answer) => return Ok(answer),
+                Err(status) => client::told_apart(status),
+            };
+            let again = client::may_retry(&status) && began.elapsed() < ORDER_LIMIT;
+            anyhow::ensure!(again, "{status}");
+            self.repeats.fetch_add(1, Relaxed);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+fn limited<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(CALL_LIMIT);
+    request
+}
+
+impl Placed {
+    /// Whether it ended as its kind must.
+    pub(super) fn as_asked(&self) -> bool {
+        match self.kind.end() {
+            End::Confirmed => self.status == OrderStatus::Confirmed,
+            End::Rejected(reason) => self.status == OrderStatus::Rejected && self.reason == reason,
+            // Once it is paid, it is too late.
+            End::Cancelled => {
+                matches!(self.status, OrderStatus::Cancelled | OrderStatus::Confirmed)
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What became of the orders, for people and for programs.
+
+use std::collections::BTreeMap;
+
+use saga_proto::order::v1::OrderStatus;
+use serde::Serialize;
+
+use super::{
+    mix::Kind,
+    orders::{Placed, Tally},
+};
+use crate::{audit, client};
+
+/// The kinds of orders, and how they ended.
+pub(super) fn table(tally: &Tally) -> String {
+    let mut kinds: BTreeMap<Kind, Vec<&Placed>> = BTreeMap::new();
+    for placed in &tally.placed {
+        kinds.entry(placed.kind).or_default().push(placed);
+    }
+    let rows = kinds.into_iter().map(|(kind, placed)| {
+        let mut ends: BTreeMap<String, u32> = BTreeMap::new();
+        for one in &placed {
+            *ends.entry(end(one)).or_default() += 1;
+        }
+        let ends: Vec<String> = ends.into_iter().map(|(end, n)| format!("{n} {end}")).collect();
+        [kind.name().to_owned(), placed.len().to_string(), ends.join(", ")]
+    });
+    let table = client::table(["ORDERS", "PLACED", "ENDED"], rows);
+    format!("{table}\nCalls repeated under the same key: {}", tally.repeats)
+}
+
+fn end(placed: &Placed) -> String {
+    let status = placed.status.as_str_name().trim_start_matches("ORDER_STATUS_");
+    if ["", status].contains(&placed.reason.as_str()) {
+        status.to_owned()
+    } else {
+        format!("{status} {}", placed.reason)
+    }
+}
+
+/// Nothing is left open by then, and an equation that looked at nothing proves
+/// nothing.
+pub(super) fn audit_options() -> audit::Options {
+    audit::Options {
+        wait: std::time::Duration::from_secs(30),
+        require_rows: true,
+        ..Default::default()
+    }
+}
+
+/// The last line of `--json`.
+#[derive(Serialize)]
+pub(super) struct Summary {
+    orders: u32,
+    seed: u64,
+    confirmed: usize,
+    rejected: usize,
+    cancelled: usize,
+    /// Orders that ended otherwise than their kind asks for: a provider that is
+    /// away for too long makes some.
+    unexpected: Vec<String>,
+    repeated_calls: u32,
+    seconds: f64,
+    orders_per_second: f64,
+    audit: &'static str,
+    equations: usize,
+    failed_equations: Vec<&'static str>,
+}
+
+impl Summary {
+    pub(super) fn new(orders: u32, seed: u64, tally: &Tally, audited: &audit::Report) -> Self {
+        let count = |status| tally.placed.iter().filter(|placed| placed.status == status).count();
+        let odd = tally.placed.iter().filter(|placed| !placed.as_asked());
+        let failed = audited.equations.iter().filter(|e| e.verdict != audit::Verdict::Pass);
+        let seconds = tally.took.as_secs_f64();
+        Self {
+            orders,
+            seed,
+            confirmed: count(OrderStatus::Confirmed),
+            rejected: count(OrderStatus::Rejected),
+            cancelled: count(OrderStatus::Cancelled),
+            unexpected: odd
+                .map(|p| format!("{} {}: {}", p.order_id, p.kind.name(), end(p)))
+                .collect(),
+            repeated_calls: tally.repeats,
+            seconds,
+            orders_per_second: f64::from(orders) / seconds.max(0.001),
+            audit: if audited.passed { "PASS" } else { "FAIL" },
+            equations: audited.equations.len(),
+            failed_equations: failed.map(|equation| equation.name).collect(),
+        }
+    }
+}

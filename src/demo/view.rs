@@ -1,0 +1,105 @@
+//! What one sees of a run: a live bar on a terminal, plain lines elsewhere.
+
+use std::{
+    io::{self, Write},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use super::orders::Clients;
+
+const REFRESH: Duration = Duration::from_millis(100);
+/// Without a terminal: a line whenever so many per cent more have ended.
+const LINE_EVERY_PERCENT: u32 = 20;
+
+/// Where everything is shown.
+pub(super) struct View {
+    json: bool,
+    began: Instant,
+    bar: ProgressBar,
+}
+
+impl View {
+    /// With `json`, stdout is left to the summary.
+    pub(super) fn new(json: bool, orders: u64) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(orders), ProgressDrawTarget::hidden());
+        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len}  {msg}") {
+            bar.set_style(style);
+        }
+        Self { json, began: Instant::now(), bar }
+    }
+
+    /// A title.
+    pub(super) fn heading(&self, text: &str) {
+        self.say(&format!("\n== {text}"));
+    }
+
+    /// Lines of text.
+    pub(super) fn say(&self, text: &str) {
+        self.bar.suspend(|| self.write(text));
+    }
+
+    /// Something that happened now.
+    pub(super) fn event(&self, text: &str) {
+        self.say(&format!("{:6.1} s  {text}", self.began.elapsed().as_secs_f64()));
+    }
+
+    /// Shows how far it is until every order has ended.
+    pub(super) async fn follow(&self, clients: &Clients) {
+        self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        let mut told = 0;
+        loop {
+            let standing = clients.standing();
+            let now = format!(
+                "{:.0}/s, {} in flight, {}",
+                standing.a_second, standing.in_flight, standing.piles
+            );
+            self.bar.set_position(standing.ended.into());
+            self.bar.set_message(now.clone());
+            let percent = u64::from(standing.ended) * 100 / u64::from(clients.count().max(1));
+            let step = u32::try_from(percent).unwrap_or(100) / LINE_EVERY_PERCENT;
+            if self.bar.is_hidden() && step > told {
+                told = step;
+                self.event(&format!("{}/{} ended: {now}", standing.ended, clients.count()));
+            }
+            if standing.ended >= clients.count() {
+                return;
+            }
+            tokio::time::sleep(REFRESH).await;
+        }
+    }
+
+    /// The orders have all ended.
+    pub(super) fn done(&self, clients: &Clients) {
+        self.bar.finish_and_clear();
+        let standing = clients.standing();
+        self.event(&format!("all orders have ended, {:.0} a second", standing.a_second));
+    }
+
+    /// Why the demo could not go on.
+    pub(super) fn failed(&self, error: &anyhow::Error) {
+        self.bar.finish_and_clear();
+        // If even this cannot be written, nobody is there to read it.
+        let _ = writeln!(io::stderr().lock(), "saga demo: {error:#}");
+    }
+
+    /// For programs, as the last line.
+    pub(super) fn summary(&self, summary: &impl Serialize) {
+        if self.json
+            && let Ok(line) = serde_json::to_string(summary)
+        {
+            let _ = writeln!(io::stdout().lock(), "{line}");
+        }
+    }
+
+    fn write(&self, text: &str) {
+        // A reader that has gone away (`| head`) is no reason to stop.
+        let _ = if self.json {
+            writeln!(io::stderr().lock(), "{text}")
+        } else {
+            writeln!(io::stdout().lock(), "{text}")
+        };
+    }
+}

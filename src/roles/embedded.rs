@@ -1,0 +1,230 @@
+//! The roles over embedded adapters: SQLite files in one directory, and messages
+//! in this process. The same engine, kit, rules and gRPC as over servers.
+
+use std::{net::SocketAddr, time::Duration};
+
+use saga_kit::Participant;
+use saga_messaging::{InProcess, InProcessSettings};
+use saga_sqlite::{Clock, DataDir, Database, Inbox, Schema};
+use saga_store::sqlite::SagaTable;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Together, listen, orchestrate,
+    participants::{self, GrpcService},
+    provider,
+    servers::PARTICIPANTS,
+};
+use crate::config::{Account, Embedded as Settings};
+
+/// How long a role that is started again waits for its old address and its old
+/// database to be let go of.
+const TAKE_OVER_LIMIT: Duration = Duration::from_secs(10);
+const TAKE_OVER_PAUSE: Duration = Duration::from_millis(20);
+
+/// One of the roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Role {
+    Provider,
+    Order,
+    Inventory,
+    Payment,
+    Orchestrator,
+}
+
+/// An embedded system: its directory, which is ours alone, and what its roles
+/// share.
+pub(crate) struct Embedded {
+    dir: DataDir,
+    transport: InProcess,
+    settings: Settings,
+}
+
+/// `saga all --data-dir`
+pub(crate) async fn embedded(
+    settings: Settings,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let system = std::sync::Arc::new(Embedded::open(settings).await?);
+    let stop = shutdown.child_token();
+    let mut roles = Together::new(stop.clone());
+    for role in Role::ALL {
+        let (system, stop) = (system.clone(), stop.clone());
+        roles.start(role.name(), async move { system.run(role, stop).await });
+    }
+    roles.wait().await
+}
+
+impl Role {
+    /// In the order in which they are best started.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Provider, Self::Order, Self::Inventory, Self::Payment, Self::Orchestrator];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Provider => "provider",
+            Self::Order => "order",
+            Self::Inventory => "inventory",
+            Self::Payment => "payment",
+            Self::Orchestrator => "orchestrator",
+        }
+    }
+
+    /// For sentences.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Provider => "the payment provider",
+            Self::Order => "the order service",
+            Self::Inventory => "the inventory service",
+            Self::Payment => "the payment service",
+            Self::Orchestrator => "the orchestrator",
+        }
+    }
+}
+
+impl Embedded {
+    /// Takes the directory and looks at every database in it, so that whatever is
+    /// wrong is said before anything runs. A port that is 0 is chosen now, and
+    /// kept.
+    pub(crate) async fn open(mut settings: Settings) -> anyhow::Result<Self> {
+        let dir = DataDir::take(&settings.data_dir)?;
+        for address in [
+            &mut settings.provider.listen,
+            &mut settings.order,
+            &mut settings.inventory,
+            &mut settings.payment,
+            &mut settings.front.listen,
+        ] {
+            if address.port() == 0 {
+                *address = TcpListener::bind(*address).await?.local_addr()?;
+            }
+        }
+        let transport = InProcess::new(InProcessSettings {
+            participants: PARTICIPANTS.map(str::to_owned).to_vec(),
+            ..InProcessSettings::default()
+        });
+        let system = Self { dir, transport, settings };
+        for (role, schema) in [
+            (Role::Order, &saga_order::table::sqlite::SCHEMA),
+            (Role::Inventory, &saga_inventory::table::sqlite::SCHEMA),
+            (Role::Payment, &saga_payment::table::sqlite::SCHEMA),
+            (Role::Orchestrator, &saga_store::sqlite::SCHEMA),
+        ] {
+            drop(system.database(role, schema)?);
+        }
+        Ok(system)
+    }
+
+    /// Where a role listens.
+    pub(crate) fn address(&self, role: Role) -> SocketAddr {
+        match role {
+            Role::Provider => self.settings.provider.listen,
+            Role::Order => self.settings.order,
+            Role::Inventory => self.settings.inventory,
+            Role::Payment => self.settings.payment,
+            Role::Orchestrator => self.settings.front.listen,
+        }
+    }
+
+    /// Runs a role until shutdown. It may have run before, in a runtime that was
+    /// dropped in the middle of everything: what it left is taken over.
+    pub(crate) async fn run(&self, role: Role, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let listener = self.listen(role).await?;
+        let wires = Wires { transport: self.transport.attach(), listener, shutdown };
+        match role {
+            Role::Provider => {
+                let Wires { listener, shutdown, .. } = wires;
+                provider::run(self.settings.provider.clone(), listener, shutdown).await
+            }
+            Role::Order => self.order(wires).await,
+            Role::Inventory => self.inventory(wires).await,
+            Role::Payment => self.payment(wires).await,
+            Role::Orchestrator => self.orchestrator(wires).await,
+        }
+    }
+
+    async fn order(&self, wires: Wires) -> anyhow::Result<()> {
+        let database = self.database(Role::Order, &saga_order::table::sqlite::SCHEMA)?;
+        let participant = saga_order::participant(Inbox::new(database.clone()));
+        let reads = saga_order::table::sqlite::SqliteReads::new(database);
+        let reads = saga_order::grpc::service(reads);
+        wires.participate(participant, reads).await
+    }
+
+    async fn inventory(&self, wires: Wires) -> anyhow::Result<()> {
+        let database = self.database(Role::Inventory, &saga_inventory::table::sqlite::SCHEMA)?;
+        let store = Inbox::new(database.clone());
+        let participant = saga_inventory::participant(store.clone());
+        let catalogue = saga_inventory::table::sqlite::SqliteCatalogue::new(database);
+        let catalogue = saga_inventory::grpc::service(store, catalogue);
+        wires.participate(participant, catalogue).await
+    }
+
+    async fn payment(&self, wires: Wires) -> anyhow::Result<()> {
+        let database = self.database(Role::Payment, &saga_payment::table::sqlite::SCHEMA)?;
+        let provider = participants::provider(Account {
+            url: self.url(Role::Provider),
+            timeout: self.settings.provider_timeout,
+        })?;
+        let participant = saga_payment::participant(Inbox::new(database), provider.clone());
+        let availability = saga_payment::grpc::service(provider);
+        wires.participate(participant, availability).await
+    }
+
+    async fn orchestrator(&self, wires: Wires) -> anyhow::Result<()> {
+        let database = self.database(Role::Orchestrator, &saga_store::sqlite::SCHEMA)?;
+        let neighbours = orchestrate::neighbours(
+            &self.url(Role::Order),
+            &self.url(Role::Inventory),
+            &self.url(Role::Payment),
+        )?;
+        let (store, front) = (SagaTable::new(database), self.settings.front.clone());
+        let Wires { transport, listener, shutdown } = wires;
+        let ran =
+            orchestrate::run(store, transport.clone(), neighbours, front, listener, shutdown).await;
+        transport.close().await;
+        ran
+    }
+
+    fn url(&self, role: Role) -> String {
+        format!("http://{}", self.address(role))
+    }
+
+    fn database(&self, role: Role, schema: &Schema) -> anyhow::Result<Database> {
+        Ok(Database::open(&self.dir.database(role.name()), schema, Clock::system())?)
+    }
+
+    async fn listen(&self, role: Role) -> anyhow::Result<TcpListener> {
+        let deadline = tokio::time::Instant::now() + TAKE_OVER_LIMIT;
+        loop {
+            match listen(self.address(role), role.name()).await {
+                Ok(listener) => return Ok(listener),
+                Err(error) if tokio::time::Instant::now() > deadline => return Err(error),
+                Err(_) => tokio::time::sleep(TAKE_OVER_PAUSE).await,
+            }
+        }
+    }
+}
+
+/// What connects a role with the others.
+struct Wires {
+    /// A process of its own at the broker that all share.
+    transport: InProcess,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+}
+
+impl Wires {
+    async fn participate<G>(self, participant: Participant<Inbox>, service: G) -> anyhow::Result<()>
+    where
+        G: GrpcService,
+        G::Future: Send + 'static,
+    {
+        let Self { transport, listener, shutdown } = self;
+        let ran =
+            participants::run(participant, service, transport.clone(), listener, shutdown).await;
+        transport.close().await;
+        ran
+    }
+}

@@ -1,0 +1,75 @@
+//! The orchestrator over any adapters: the engine, and the one front door.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use saga_engine::{Engine, SagaReads, SagaStore};
+use saga_messaging::Transport;
+use saga_server::{Neighbours, Server};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::config::Front;
+
+/// Runs the engine and serves clients and operators until shutdown.
+pub(super) async fn run<S, T>(
+    store: S,
+    transport: T,
+    neighbours: Neighbours,
+    front: Front,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()>
+where
+    S: SagaStore + SagaReads,
+    T: Transport,
+{
+    let hosted = saga_definitions::hosted(front.step_timeout_millis);
+    let (engine, handle) = Engine::new(store.clone(), transport, hosted.clone());
+    let server = Server {
+        handle,
+        reads: store,
+        hosted,
+        place_order: Arc::new(saga_definitions::place_order(front.step_timeout_millis)),
+        neighbours,
+        settings: saga_server::Settings {
+            max_in_flight: front.max_in_flight,
+            order_deadline: front.order_deadline,
+            ..saga_server::Settings::default()
+        },
+    };
+    let stop = shutdown.child_token();
+    // The front door closes first, so that what it let in is still carried out.
+    let engine_stop = CancellationToken::new();
+    let driving = tokio::spawn({
+        let (stop, engine_stop) = (stop.clone(), engine_stop.clone());
+        async move {
+            engine.run(engine_stop).await;
+            stop.cancel();
+        }
+    });
+    let served = server.serve(listener, stop).await;
+    engine_stop.cancel();
+    driving.await.context("the engine")?;
+    Ok(served?)
+}
+
+/// The services behind it, by their URLs. None of them need be there yet.
+pub(super) fn neighbours(
+    order: &str,
+    inventory: &str,
+    payment: &str,
+) -> anyhow::Result<Neighbours> {
+    Ok(Neighbours {
+        order: neighbour(order)?,
+        inventory: neighbour(inventory)?,
+        payment: neighbour(payment)?,
+    })
+}
+
+fn neighbour(url: &str) -> anyhow::Result<Channel> {
+    let endpoint =
+        Endpoint::from_shared(url.to_owned()).with_context(|| format!("the URL {url}"))?;
+    Ok(endpoint.tcp_nodelay(true).connect_timeout(std::time::Duration::from_secs(2)).connect_lazy())
+}

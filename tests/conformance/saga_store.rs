@@ -1,0 +1,341 @@
+//! The sagas' store: Postgres, a SQLite file, SQLite in memory.
+
+mod a_claim_takes_the_most_overdue_first_and_no_more_than_asked_for;
+mod a_dropped_call_leaves_nothing_behind;
+mod a_history_has_one_row_a_version_in_order;
+mod a_key_is_bound_once;
+mod a_key_is_scoped_to_its_caller_and_method;
+mod a_list_is_filtered_and_pages_newest_first;
+mod a_row_that_does_not_decode_holds_up_nobody;
+mod a_saga_that_does_not_exist_is_left_out;
+mod a_turn_is_whole_or_absent;
+mod an_admission_is_whole_or_absent;
+mod an_instant_beyond_the_calendar_is_kept_as_the_furthest;
+mod concurrent_turns_on_one_saga_come_one_after_the_other;
+mod keys_are_compared_byte_by_byte;
+mod of_two_admissions_at_once_one_binds_the_key;
+mod only_hosted_and_due_sagas_are_claimed;
+mod the_clock_is_one_instant_a_turn_and_goes_forward;
+mod the_quarantine_has_one_row_a_command_id;
+mod the_tables_have_the_same_columns;
+mod two_claimants_never_get_the_same_saga;
+mod versions_say_who_has_ended;
+mod what_has_not_ended_is_counted;
+mod what_is_committed_is_read_back;
+mod what_is_locked_is_skipped_by_a_claim;
+
+use std::{future::Future, sync::atomic::AtomicU64};
+
+use saga_core::{
+    Happening, HistoryEntry, Instance, Opener, Phase, SagaId, Sending, StepState, Timestamp,
+};
+use saga_engine::{Admission, IdempotencyKey, SagaReads, SagaStore, Write};
+use saga_postgres::Pool;
+use saga_sqlite::Database;
+use saga_store::{postgres, sqlite};
+use serde_json::value::RawValue;
+use sqlx::Row as _;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::databases;
+
+/// Both of the engine's ports.
+trait Store: SagaStore + SagaReads {}
+
+impl<T: SagaStore + SagaReads> Store for T {}
+
+/// What a property must do past the port, in the adapter's own SQL.
+trait Beneath: Clone + Send + Sync + 'static {
+    /// Makes a saga's row undecodable.
+    fn damage(&self, id: SagaId, damage: Damage) -> impl Future<Output = ()> + Send;
+
+    /// The quarantine, in the order of its ids.
+    fn quarantined(&self) -> impl Future<Output = Vec<Quarantined>> + Send;
+}
+
+/// A way in which a row does not decode.
+#[derive(Clone, Copy)]
+enum Damage {
+    /// `progress` is no JSON.
+    Progress,
+    /// `data` is no JSON.
+    Data,
+    /// A newer binary has written it.
+    Format,
+    /// A number that none of ours is.
+    DefinitionVersion,
+}
+
+impl Damage {
+    const ALL: [Self; 4] = [Self::Progress, Self::Data, Self::Format, Self::DefinitionVersion];
+
+    fn assignment(self) -> &'static str {
+        match self {
+            Self::Progress => "progress = '{'",
+            Self::Data => "data = 'no JSON'",
+            Self::Format => "format = 99",
+            Self::DefinitionVersion => "definition_version = -1",
+        }
+    }
+}
+
+/// A row of the quarantine.
+#[derive(Debug, PartialEq, Eq)]
+struct Quarantined {
+    id: String,
+    reason: String,
+    from: String,
+    reply_to: Option<String>,
+    body: Vec<u8>,
+    copies: i64,
+}
+
+impl Beneath for Pool {
+    async fn damage(&self, id: SagaId, damage: Damage) {
+        let sql = format!("UPDATE sagas SET {} WHERE id = $1", damage.assignment());
+        let done = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.0).execute(self).await;
+        assert_eq!(done.expect("it is damaged").rows_affected(), 1);
+    }
+
+    async fn quarantined(&self) -> Vec<Quarantined> {
+        let sql = "SELECT id, reason, from_queue, reply_to, body, copies FROM quarantine
+                   ORDER BY id";
+        let rows = sqlx::query(sql).fetch_all(self).await.expect("the quarantine");
+        let row = |row: &sqlx::postgres::PgRow| Quarantined {
+            id: row.get("id"),
+            reason: row.get("reason"),
+            from: row.get("from_queue"),
+            reply_to: row.get("reply_to"),
+            body: row.get("body"),
+            copies: row.get("copies"),
+        };
+        rows.iter().map(row).collect()
+    }
+}
+
+impl Beneath for Database {
+    async fn damage(&self, id: SagaId, damage: Damage) {
+        let tx = self.begin().await.expect("a transaction");
+        let sql = format!("UPDATE sagas SET {} WHERE id = ?1", damage.assignment());
+        assert_eq!(tx.execute(&sql, [id.0]).expect("it is damaged"), 1);
+        tx.commit().expect("committed");
+    }
+
+    async fn quarantined(&self) -> Vec<Quarantined> {
+        let sql = "SELECT id, reason, from_queue, reply_to, body, copies FROM quarantine
+                   ORDER BY id";
+        let rows = self.read(|c| {
+            c.prepare(sql)?
+                .query_map([], |row| {
+                    Ok(Quarantined {
+                        id: row.get(0)?,
+                        reason: row.get(1)?,
+                        from: row.get(2)?,
+                        reply_to: row.get(3)?,
+                        body: row.get(4)?,
+                        copies: row.get(5)?,
+                    })
+                })?
+                .collect()
+        });
+        rows.await.expect("the quarantine")
+    }
+}
+
+/// An adapter on a fresh database.
+struct Sagas<S, B> {
+    store: S,
+    beneath: B,
+    _directory: Option<TempDir>,
+}
+
+async fn on_postgres() -> Sagas<postgres::SagaTable, Pool> {
+    let (pool, _) = databases::postgres("saga_store", &[&postgres::MIGRATIONS]).await;
+    let store = postgres::SagaTable::new(pool.clone());
+    Sagas { store, beneath: pool, _directory: None }
+}
+
+fn on_sqlite() -> Sagas<sqlite::SagaTable, Database> {
+    let (database, directory) = databases::sqlite(&sqlite::SCHEMA);
+    let store = sqlite::SagaTable::new(database.clone());
+    Sagas { store, beneath: database, _directory: Some(directory) }
+}
+
+fn on_memory() -> Sagas<sqlite::SagaTable, Database> {
+    let database = databases::in_memory(&sqlite::SCHEMA);
+    let store = sqlite::SagaTable::new(database.clone());
+    Sagas { store, beneath: database, _directory: None }
+}
+
+/// The tests of a file's `property`, one an adapter.
+macro_rules! over_each_adapter {
+    () => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn postgres() {
+            property(super::on_postgres().await).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn sqlite() {
+            property(super::on_sqlite()).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn in_memory() {
+            property(super::on_memory()).await;
+        }
+    };
+}
+use over_each_adapter;
+
+const DEFINITION: &str = "place-order";
+const HOSTED: [(&str, u32); 1] = [(DEFINITION, 1)];
+/// 2001, long due.
+const PAST: Timestamp = Timestamp(1_000_000_000_000_000);
+/// 2096, not due.
+const FUTURE: Timestamp = Timestamp(4_000_000_000_000_000);
+
+impl<S: Store, B: Beneath> Sagas<S, B> {
+    /// Admits these sagas, each under a key of its own.
+    async fn admit(&self, sagas: &[Instance]) {
+        let keys: Vec<IdempotencyKey> =
+            sagas.iter().map(|saga| key(&saga.id.to_string(), saga.id)).collect();
+        let decide = |_: Timestamp, new: &[usize]| {
+            (new.iter().map(|index| begun(sagas[*index].clone())).collect(), ())
+        };
+        let (admissions, decided) = self.store.admit(&keys, decide).await.expect("admitted");
+        assert_eq!(admissions, vec![Admission::New; sagas.len()]);
+        assert_eq!(decided, Some(()));
+    }
+
+    /// As many sagas, of which nothing is due.
+    async fn some(&self, count: usize) -> Vec<SagaId> {
+        let sagas: Vec<Instance> = (0..count).map(|_| saga()).collect();
+        self.admit(&sagas).await;
+        sagas.iter().map(|saga| saga.id).collect()
+    }
+
+    async fn find(&self, id: SagaId) -> Option<Instance> {
+        let mut found = self.store.find(&[id]).await.expect("a read");
+        assert!(found.len() <= 1, "{found:?}");
+        found.pop()
+    }
+
+    async fn version(&self, id: SagaId) -> u64 {
+        self.find(id).await.expect("it exists").version
+    }
+
+    async fn history(&self, id: SagaId) -> Vec<HistoryEntry> {
+        self.store.history(id, 0).await.expect("a read")
+    }
+}
+
+/// A saga that was just begun, with nothing due.
+fn saga() -> Instance {
+    Instance {
+        id: SagaId(Uuid::now_v7()),
+        definition: DEFINITION.to_owned(),
+        definition_version: 1,
+        version: 1,
+        caller: "anonymous".to_owned(),
+        phase: Phase::Running,
+        steps: vec![StepState::Open(sending()), StepState::Pending],
+        data: RawValue::from_string(r#"{"lines":[]}"#.to_owned()).expect("JSON"),
+        started_at: PAST,
+        deadline: FUTURE,
+        cancel: None,
+        paused: None,
+        wake_at: Some(FUTURE),
+        traceparent: None,
+    }
+}
+
+fn due_at(wake_at: Timestamp) -> Instance {
+    Instance { wake_at: Some(wake_at), ..saga() }
+}
+
+fn sending() -> Sending {
+    Sending { attempts: 1, due_at: FUTURE, opened_by: Opener::Own }
+}
+
+fn entry(saga: &Instance, happening: Happening) -> HistoryEntry {
+    HistoryEntry {
+        version: saga.version,
+        at: saga.started_at,
+        happening,
+        sent: vec![("reserve-stock/action".to_owned(), 1)],
+        state: saga.phase.state(),
+    }
+}
+
+/// The first write of a saga.
+fn begun(saga: Instance) -> Write {
+    let history = vec![entry(&saga, Happening::Started)];
+    Write { before: 0, saga, history }
+}
+
+/// A saga's next transition.
+fn moved(mut saga: Instance) -> Write {
+    let before = saga.version;
+    saga.version += 1;
+    let history = vec![entry(&saga, Happening::Resent)];
+    Write { before, saga, history }
+}
+
+/// Moves every saga on, and says which there were.
+fn move_on(_: Timestamp, sagas: Vec<Instance>) -> (Vec<Write>, Vec<SagaId>) {
+    let ids = sagas.iter().map(|saga| saga.id).collect();
+    (sagas.into_iter().map(moved).collect(), ids)
+}
+
+/// Writes nothing, and says which sagas there were.
+fn look(_: Timestamp, sagas: Vec<Instance>) -> (Vec<Write>, Vec<SagaId>) {
+    (Vec::new(), sagas.iter().map(|saga| saga.id).collect())
+}
+
+fn key(name: &str, saga: SagaId) -> IdempotencyKey {
+    IdempotencyKey {
+        caller: "anonymous".to_owned(),
+        method: "PlaceOrder",
+        key: name.to_owned(),
+        payload_hash: vec![1, 2, 3],
+        saga,
+    }
+}
+
+/// Everything that a row keeps, to be compared.
+fn shown(saga: &Instance) -> String {
+    let Instance {
+        id,
+        definition,
+        definition_version,
+        version,
+        caller,
+        phase,
+        steps,
+        data,
+        started_at,
+        deadline,
+        cancel,
+        paused,
+        wake_at,
+        traceparent,
+    } = saga;
+    format!(
+        "{id} {definition:?} {definition_version} {version} {caller:?} {phase:?} {steps:?} {data} \
+         {started_at:?} {deadline:?} {cancel:?} {paused:?} {wake_at:?} {traceparent:?}"
+    )
+}
+
+/// A seed for what a property does at random: different in each use.
+fn next(seed: &AtomicU64) -> u64 {
+    // Knuth's constants: enough to spread moments, and the same in each run.
+    let step = |seed: u64| seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+    let last = seed.fetch_update(
+        std::sync::atomic::Ordering::Relaxed,
+        std::sync::atomic::Ordering::Relaxed,
+        |seed| Some(step(seed)),
+    );
+    last.unwrap_or_default() >> 33
+}

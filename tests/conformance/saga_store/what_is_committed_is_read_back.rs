@@ -1,0 +1,169 @@
+//! Every field of a saga, as it was, to the microsecond and to the last byte.
+
+use saga_core::{
+    Cause, Direction, Happening, Instance, Opener, Pause, Phase, Refusal, Sending, StepState,
+    Stuck, StuckReason, Timestamp, Wish,
+};
+use saga_engine::Write;
+use serde_json::value::RawValue;
+
+use super::{Beneath, Sagas, Store, begun, entry, saga, shown};
+
+/// Letters of one to four bytes, quotes, and what SQL or JSON might trip over.
+const ODD: &str = "é 漢 😀 \u{202e}rtl \"quoted\" 'single' \\ % _ \t\n trailing ";
+
+async fn property(sagas: Sagas<impl Store, impl Beneath>) {
+    let all = every_kind();
+    sagas.admit(&all).await;
+    for expected in &all {
+        let found = sagas.find(expected.id).await.expect("it was committed");
+        assert_eq!(shown(&found), shown(expected));
+    }
+    // Once more through an update, each in the shape of its neighbour.
+    let ids: Vec<_> = all.iter().map(|saga| saga.id).collect();
+    let next = |index: usize| {
+        let (own, other) = (&all[index], &all[(index + 1) % all.len()]);
+        Instance {
+            id: own.id,
+            definition: own.definition.clone(),
+            definition_version: own.definition_version,
+            caller: own.caller.clone(),
+            started_at: own.started_at,
+            deadline: own.deadline,
+            traceparent: own.traceparent.clone(),
+            ..other.clone()
+        }
+    };
+    let decide = |_: Timestamp, found: Vec<Instance>| {
+        let write = |saga: Instance| {
+            let index = ids.iter().position(|id| *id == saga.id).expect("one of ours");
+            let after = next(index);
+            let history = vec![];
+            Write { before: saga.version, saga: after, history }
+        };
+        (found.into_iter().map(write).collect(), ())
+    };
+    sagas.store.turn(&ids, decide).await.expect("written");
+    for (index, id) in ids.iter().enumerate() {
+        let found = sagas.find(*id).await.expect("it is still there");
+        assert_eq!(shown(&found), shown(&next(index)));
+    }
+}
+
+fn every_kind() -> Vec<Instance> {
+    let refusal = || Refusal::new("OUT_OF_STOCK", ODD);
+    let wish = || Wish { by: ODD.to_owned(), reason: ODD.to_owned() };
+    let stuck = |unwinding, reason| {
+        Phase::Stuck(Stuck {
+            unwinding,
+            step: "capture-payment".to_owned(),
+            direction: Direction::Compensation,
+            reason,
+            since: Timestamp(1_764_000_000_000_001),
+            remind_at: Timestamp(i64::MAX),
+        })
+    };
+    let sending = |due_at, opened_by| Sending { attempts: u32::MAX, due_at, opened_by };
+    let reply = Opener::Reply { step: usize::MAX, direction: Direction::Action };
+    vec![
+        Instance {
+            definition: ODD.to_owned(),
+            definition_version: i32::MAX as u32,
+            caller: ODD.repeat(20),
+            version: i64::MAX as u64,
+            traceparent: Some(ODD.to_owned()),
+            // More digits than a float keeps, and odd spacing: as it was.
+            data: RawValue::from_string(
+                r#"{ "a":9223372036854775807,"b" : 0.1000, "c":"\u00e9"}"#.to_owned(),
+            )
+            .expect("JSON"),
+            steps: vec![
+                StepState::Pending,
+                StepState::Open(sending(Timestamp(i64::MIN), reply.clone())),
+                StepState::Done,
+                StepState::Refused(refusal()),
+                StepState::Unknown,
+                StepState::Undoing(sending(Timestamp(i64::MAX), Opener::Own)),
+                StepState::Undone,
+                StepState::Halted { direction: Direction::Action, refusal: refusal() },
+            ],
+            ..saga()
+        },
+        Instance {
+            started_at: Timestamp(1_764_000_000_123_457),
+            deadline: Timestamp(1_764_000_000_999_999),
+            wake_at: Some(Timestamp(1_764_000_000_000_001)),
+            cancel: Some(wish()),
+            ..saga()
+        },
+        // Before 1970, and an end of the day in the last year with four digits.
+        Instance {
+            started_at: Timestamp(-1),
+            deadline: Timestamp(253_402_300_799_999_999),
+            wake_at: None,
+            paused: Some(Pause { by: ODD.to_owned(), reason: String::new() }),
+            ..saga()
+        },
+        Instance { phase: Phase::Completed, wake_at: None, steps: vec![], ..saga() },
+        Instance { phase: Phase::Compensated(Cause::Deadline), wake_at: None, ..saga() },
+        Instance { phase: Phase::Compensating(Cause::Cancelled(wish())), ..saga() },
+        Instance {
+            phase: Phase::Compensating(Cause::Refused { step: "s".into(), refusal: refusal() }),
+            ..saga()
+        },
+        Instance { phase: stuck(None, StuckReason::Unanswered), ..saga() },
+        Instance {
+            phase: stuck(
+                Some(Cause::Unanswered { step: "s".into() }),
+                StuckReason::Refused(refusal()),
+            ),
+            ..saga()
+        },
+        Instance { caller: String::new(), traceparent: Some(String::new()), ..saga() },
+    ]
+}
+
+async fn every_transition(sagas: Sagas<impl Store, impl Beneath>) {
+    let refusal = Refusal::new("OUT_OF_STOCK", ODD);
+    let (step, direction) = ("reserve-stock".to_owned(), Direction::Compensation);
+    let pause = || Pause { by: ODD.to_owned(), reason: ODD.to_owned() };
+    let happenings = [
+        Happening::Started,
+        Happening::Done { step: step.clone(), direction },
+        Happening::Refused { step: step.clone(), direction, refusal },
+        Happening::Resent,
+        Happening::GaveUp { steps: vec![step, ODD.to_owned()] },
+        Happening::DeadlinePassed,
+        Happening::Cancel(Wish { by: ODD.to_owned(), reason: ODD.to_owned() }),
+        Happening::Paused(pause()),
+        Happening::Resumed(pause()),
+        Happening::Reminded,
+    ];
+    let mut expected = Vec::new();
+    for (happening, version) in happenings.into_iter().zip(1..) {
+        let at = Timestamp(1_764_000_000_000_000 + version as i64);
+        let told = Instance { version, started_at: at, ..saga() };
+        let mut entry = entry(&told, happening);
+        entry.sent = vec![(ODD.to_owned(), u32::MAX); usize::try_from(version % 3).expect("small")];
+        expected.push(entry);
+    }
+    let last = Instance { version: expected.len() as u64, ..saga() };
+    let id = last.id;
+    let write = Write { history: expected.clone(), ..begun(last) };
+    let keys = [super::key("k", id)];
+    let decide = |_: Timestamp, _: &[usize]| (vec![write.clone()], ());
+    sagas.store.admit(&keys, decide).await.expect("admitted");
+    assert_eq!(sagas.history(id).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transitions_on_postgres() {
+    every_transition(super::on_postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transitions_on_sqlite() {
+    every_transition(super::on_sqlite()).await;
+}
+
+super::over_each_adapter!();

@@ -1,0 +1,122 @@
+//! A disk that is full, and then is not.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, ensure};
+use saga_proto::{
+    order::v1::OrderStatus,
+    shop::v1::{PlaceOrderRequest, orders_client::OrdersClient},
+    types::v1::Line,
+};
+use tonic::Code;
+
+use crate::system::{Embedded, binary};
+
+/// A file system of the process's own: nobody else sees it, and it goes with it.
+const MOUNT: &str = r#"mount -t tmpfs -o size=16m tmpfs "$0" && exec "$@""#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_stops_orders_loses_none_and_needs_nothing_but_room() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data)?;
+    let mounted = data.display().to_string();
+    let mut system = Embedded::new(&data, &dir.path().join("logs"))
+        .through("unshare", &["--mount", "sh", "-c", MOUNT, &mounted]);
+    system.start().await?;
+    system.stock("teapot", 1_000_000).await?;
+    // What the process sees, through its eyes.
+    let inside = PathBuf::from(format!("/proc/{}/root", system.process()?.pid()));
+    let inside = inside.join(data.strip_prefix("/")?);
+    ensure!(inside.join("order.sqlite").exists(), "{} is not there", inside.display());
+    let ballast = inside.join("ballast");
+    let mut accepted = Vec::new();
+    fill(&ballast)?;
+
+    let mut orders = OrdersClient::new(system.channel()?);
+    let mut refused = None;
+    for n in 0..5_000 {
+        match orders.place_order(order(n)).await {
+            Ok(placed) => accepted.push((n, placed.into_inner().order_id)),
+            Err(status) => {
+                refused = Some((n, status));
+                break;
+            }
+        }
+    }
+    let (n, status) = refused.context("the disk was never full")?;
+    ensure!(n >= 10, "it was full after {n} orders: too soon to prove anything");
+    eprintln!("full after {n} orders: {status}");
+    ensure!(
+        matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded),
+        "a full disk is no time for {status}"
+    );
+    ensure!(system.process()?.is_running()?, "it gave up:\n{}", system.log()?);
+    ensure!(system.log()?.contains("full"), "the log does not say why:\n{}", system.log()?);
+
+    std::fs::remove_file(&ballast)?;
+    // The order whose answer was lost, under its key; and everything before it.
+    let mut last = order(n);
+    last.wait = true;
+    let placed = until_placed(&mut orders, last).await?;
+    ensure!(placed == OrderStatus::Confirmed, "{placed:?}");
+    for (n, id) in &accepted {
+        let mut again = order(*n);
+        again.wait = true;
+        let placed = orders.place_order(again).await?.into_inner();
+        ensure!(placed.order_id == *id && placed.repeated, "{placed:?}");
+        ensure!(placed.status() == OrderStatus::Confirmed, "{placed:?}");
+    }
+    audit_inside(system.process()?.pid(), &mounted).await?;
+    system.stop()
+}
+
+/// The audit, by a process that sees the same disk.
+async fn audit_inside(pid: u32, data: &str) -> anyhow::Result<()> {
+    let output = tokio::process::Command::new("nsenter")
+        .args(["--mount", "--target", &pid.to_string()])
+        .arg(binary())
+        .args(["audit", "--data-dir", data, "--wait", "60"])
+        .output()
+        .await?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    Ok(())
+}
+
+fn order(n: u32) -> PlaceOrderRequest {
+    PlaceOrderRequest {
+        idempotency_key: format!("full-{n}"),
+        customer: "alice".to_owned(),
+        lines: vec![Line { sku: "teapot".to_owned(), quantity: 1 }],
+        payment_token: "tok_approved".to_owned(),
+        ..PlaceOrderRequest::default()
+    }
+}
+
+async fn until_placed(
+    orders: &mut OrdersClient<tonic::transport::Channel>,
+    order: PlaceOrderRequest,
+) -> anyhow::Result<OrderStatus> {
+    for _ in 0..60 {
+        match orders.place_order(order.clone()).await {
+            Ok(placed) if placed.get_ref().status() != OrderStatus::Pending => {
+                return Ok(placed.into_inner().status());
+            }
+            Ok(_) => {}
+            Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+        }
+    }
+    anyhow::bail!("it never recovered")
+}
+
+/// Takes all the room there is.
+fn fill(ballast: &std::path::Path) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let mut file = std::fs::File::create(ballast)?;
+    let block = [0; 4096];
+    while file.write_all(&block).is_ok() {}
+    // Enough for some orders.
+    let length = file.metadata()?.len();
+    file.set_len(length.saturating_sub(4 * 1024 * 1024))?;
+    Ok(())
+}
