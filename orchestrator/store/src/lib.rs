@@ -8,5 +8,3 @@
 pub mod postgres;
 mod row;
 pub mod sqlite;
-
-pub use postgres::{MIGRATIONS, SagaTable};
