@@ -6,6 +6,8 @@ mod audit;
 mod canary;
 mod collector;
 mod commands;
+mod delivery;
+mod foreign;
 mod hostile;
 mod kill;
 mod load;
