@@ -26,7 +26,7 @@ use super::{
     bench::until_ended,
     connection::Connection,
     console::Console,
-    failure::{self, Failure, Verdict},
+    failure::{self, Failure, Verdict, may_retry, told_apart},
     orders,
 };
 
@@ -52,6 +52,9 @@ const PRODUCTS: [(&str, &str, i64); 5] = [
 const RECEIPT: i64 = 1_000;
 /// … before every so many orders, which take one or two of one product each: less than came in.
 const ORDERS_A_RECEIPT: u64 = 1_000;
+/// A receipt that nobody answers is sent again, with the same key, so often and for so long.
+const RECEIPT_PAUSE: Duration = Duration::from_millis(500);
+const RECEIPT_TIMEOUT: Duration = Duration::from_secs(60);
 /// More than is ever in stock.
 const TOO_MUCH: i64 = 1_000_000;
 /// The range and precision of the latencies, in microseconds and digits.
@@ -214,7 +217,16 @@ async fn receive(channel: Channel, run: Uuid, number: u64) -> Result<(), Status>
             name: name.to_owned(),
             price: Some(Money::new(price, "EUR")),
         };
-        catalogue.restock(receipt).await?;
+        let start = Instant::now();
+        loop {
+            match catalogue.restock(receipt.clone()).await.map_err(told_apart) {
+                Ok(_) => break,
+                Err(status) if may_retry(&status) && start.elapsed() < RECEIPT_TIMEOUT => {
+                    tokio::time::sleep(RECEIPT_PAUSE).await;
+                }
+                Err(status) => return Err(status),
+            }
+        }
     }
     Ok(())
 }
