@@ -89,7 +89,7 @@ class Broker:
 
 
 def declare(channel: BlockingChannel, prefix: str, queue: str, key: str) -> None:
-    """Our queue, with the arguments that docs/messages.md says. Declaring it again changes nothing."""
+    """Our queue, with the arguments that docs/participants.md says. Declaring it again changes nothing."""
     arguments = {
         "x-queue-type": "quorum",
         "x-delivery-limit": DELIVERY_LIMIT,
