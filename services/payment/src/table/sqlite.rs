@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::params;
-use saga_core::{Failure, SagaId};
+use rusqlite::{CachedStatement, params};
+use saga_core::{Failure, SagaId, Timestamp};
 use saga_proto::Money;
 use saga_sqlite::{INBOX, Schema, Transaction, failure};
 
@@ -52,21 +52,7 @@ impl Payments for Transaction {
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)
              ON CONFLICT (order_id) DO NOTHING",
         )?;
-        for Payment { order, amount, state } in payments {
-            let Columns { status, provider_id, decline_code, refunded } = Columns::of(state);
-            let (amount, currency, now) = (amount.minor_units, &amount.currency, self.now().0);
-            let row = params![
-                order.0,
-                amount,
-                currency,
-                status,
-                provider_id,
-                decline_code,
-                refunded,
-                now
-            ];
-            payment.execute(row).map_err(failure)?;
-        }
+        write(&mut payment, payments, self.now())?;
         Ok(())
     }
 
@@ -82,21 +68,7 @@ impl Payments for Transaction {
                  refunded = excluded.refunded,
                  updated_at = excluded.updated_at",
         )?;
-        for Payment { order, amount, state } in payments {
-            let Columns { status, provider_id, decline_code, refunded } = Columns::of(state);
-            let (amount, currency, now) = (amount.minor_units, &amount.currency, self.now().0);
-            let row = params![
-                order.0,
-                amount,
-                currency,
-                status,
-                provider_id,
-                decline_code,
-                refunded,
-                now
-            ];
-            payment.execute(row).map_err(failure)?;
-        }
+        write(&mut payment, payments, self.now())?;
         let mut line = self.statement(
             "INSERT INTO payment_ledger (saga_id, order_id, kind, amount, currency, at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -145,6 +117,22 @@ impl Payments for Transaction {
         }
         Ok(())
     }
+}
+
+/// One row a payment, by a statement that takes its columns in the table's order.
+fn write(
+    statement: &mut CachedStatement<'_>,
+    payments: &[Payment],
+    now: Timestamp,
+) -> Result<(), Failure> {
+    for Payment { order, amount, state } in payments {
+        let Columns { status, provider_id, decline_code, refunded } = Columns::of(state);
+        let (amount, currency) = (amount.minor_units, &amount.currency);
+        let row =
+            params![order.0, amount, currency, status, provider_id, decline_code, refunded, now.0];
+        statement.execute(row).map_err(failure)?;
+    }
+    Ok(())
 }
 
 /// Each once, in their order, as a set-wise statement finds them.
