@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use saga_kit::Participant;
 use saga_messaging::{InProcess, InProcessSettings};
-use saga_sqlite::{Clock, DataDir, Database, Inbox, Schema};
+use saga_sqlite::{Clock, DataDir, Database, Inbox};
 use saga_store::sqlite::SagaTable;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -18,8 +18,7 @@ use super::{
 };
 use crate::config::{Account, Embedded as Settings};
 
-/// How long a role that is started again waits for its old address and its old
-/// database to be let go of.
+/// How long a role that is started again waits for its old address to be let go of.
 const TAKE_OVER_LIMIT: Duration = Duration::from_secs(10);
 const TAKE_OVER_PAUSE: Duration = Duration::from_millis(20);
 
@@ -33,10 +32,15 @@ pub(crate) enum Role {
     Orchestrator,
 }
 
-/// An embedded system: its directory, which is ours alone, and what its roles
-/// share.
+/// An embedded system: its directory, which is ours alone, the databases in it,
+/// and what its roles share.
 pub(crate) struct Embedded {
-    dir: DataDir,
+    order: Database,
+    inventory: Database,
+    payment: Database,
+    orchestrator: Database,
+    /// Held until the databases are closed.
+    _dir: DataDir,
     transport: InProcess,
     settings: Settings,
 }
@@ -84,7 +88,7 @@ impl Role {
 }
 
 impl Embedded {
-    /// Takes the directory and looks at every database in it, so that whatever is
+    /// Takes the directory and opens every database in it, so that whatever is
     /// wrong is said before anything runs. A port that is 0 is chosen now, and
     /// kept.
     pub(crate) async fn open(mut settings: Settings) -> anyhow::Result<Self> {
@@ -104,16 +108,18 @@ impl Embedded {
             participants: PARTICIPANTS.map(str::to_owned).to_vec(),
             ..InProcessSettings::default()
         });
-        let system = Self { dir, transport, settings };
-        for (role, schema) in [
-            (Role::Order, &saga_order::table::sqlite::SCHEMA),
-            (Role::Inventory, &saga_inventory::table::sqlite::SCHEMA),
-            (Role::Payment, &saga_payment::table::sqlite::SCHEMA),
-            (Role::Orchestrator, &saga_store::sqlite::SCHEMA),
-        ] {
-            drop(system.database(role, schema)?);
-        }
-        Ok(system)
+        let database = |role: Role, schema| {
+            Database::open(&dir.database(role.name()), schema, Clock::system())
+        };
+        Ok(Self {
+            order: database(Role::Order, &saga_order::table::sqlite::SCHEMA)?,
+            inventory: database(Role::Inventory, &saga_inventory::table::sqlite::SCHEMA)?,
+            payment: database(Role::Payment, &saga_payment::table::sqlite::SCHEMA)?,
+            orchestrator: database(Role::Orchestrator, &saga_store::sqlite::SCHEMA)?,
+            _dir: dir,
+            transport,
+            settings,
+        })
     }
 
     /// Where a role listens.
@@ -145,41 +151,39 @@ impl Embedded {
     }
 
     async fn order(&self, wires: Wires) -> anyhow::Result<()> {
-        let database = self.database(Role::Order, &saga_order::table::sqlite::SCHEMA)?;
-        let participant = saga_order::participant(Inbox::new(database.clone()));
-        let reads = saga_order::table::sqlite::SqliteReads::new(database);
+        let participant = saga_order::participant(Inbox::new(self.order.clone()));
+        let reads = saga_order::table::sqlite::SqliteReads::new(self.order.clone());
         let reads = saga_order::grpc::service(reads);
         wires.participate(participant, reads).await
     }
 
     async fn inventory(&self, wires: Wires) -> anyhow::Result<()> {
-        let database = self.database(Role::Inventory, &saga_inventory::table::sqlite::SCHEMA)?;
-        let store = Inbox::new(database.clone());
+        let store = Inbox::new(self.inventory.clone());
         let participant = saga_inventory::participant(store.clone());
-        let catalogue = saga_inventory::table::sqlite::SqliteCatalogue::new(database);
+        let catalogue = saga_inventory::table::sqlite::SqliteCatalogue::new(self.inventory.clone());
         let catalogue = saga_inventory::grpc::service(store, catalogue);
         wires.participate(participant, catalogue).await
     }
 
     async fn payment(&self, wires: Wires) -> anyhow::Result<()> {
-        let database = self.database(Role::Payment, &saga_payment::table::sqlite::SCHEMA)?;
         let provider = participants::provider(Account {
             url: self.url(Role::Provider),
             timeout: self.settings.provider_timeout,
         })?;
-        let participant = saga_payment::participant(Inbox::new(database), provider.clone());
+        let participant =
+            saga_payment::participant(Inbox::new(self.payment.clone()), provider.clone());
         let availability = saga_payment::grpc::service(provider);
         wires.participate(participant, availability).await
     }
 
     async fn orchestrator(&self, wires: Wires) -> anyhow::Result<()> {
-        let database = self.database(Role::Orchestrator, &saga_store::sqlite::SCHEMA)?;
         let neighbours = orchestrate::neighbours(
             &self.url(Role::Order),
             &self.url(Role::Inventory),
             &self.url(Role::Payment),
         )?;
-        let (store, front) = (SagaTable::new(database), self.settings.front.clone());
+        let (store, front) =
+            (SagaTable::new(self.orchestrator.clone()), self.settings.front.clone());
         let Wires { transport, listener, shutdown } = wires;
         let ran =
             orchestrate::run(store, transport.clone(), neighbours, front, listener, shutdown).await;
@@ -189,10 +193,6 @@ impl Embedded {
 
     fn url(&self, role: Role) -> String {
         format!("http://{}", self.address(role))
-    }
-
-    fn database(&self, role: Role, schema: &Schema) -> anyhow::Result<Database> {
-        Ok(Database::open(&self.dir.database(role.name()), schema, Clock::system())?)
     }
 
     async fn listen(&self, role: Role) -> anyhow::Result<TcpListener> {
