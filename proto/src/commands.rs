@@ -17,21 +17,56 @@ macro_rules! named {
 }
 
 macro_rules! commands {
-    ($participant:literal: $($command:path => $reply:path),* $(,)?) => {$(
-        impl Command for $command {
-            const PARTICIPANT: &'static str = $participant;
-            type Reply = $reply;
-        }
-    )*};
+    ($list:ident, $participant:literal: $($command:path => $reply:path),* $(,)?) => {
+        $(
+            impl Command for $command {
+                const PARTICIPANT: &'static str = $participant;
+                type Reply = $reply;
+            }
+        )*
+        const $list: &[CommandKind] = &[$(CommandKind {
+            participant: $participant,
+            type_name: <$command as TypeName>::TYPE,
+            reply: <$reply as TypeName>::TYPE,
+        },)*];
+    };
 }
 
 macro_rules! events {
-    ($($event:path = $key:literal),* $(,)?) => {$(
-        impl DomainEvent for $event {
-            const KEY: &'static str = $key;
-        }
-    )*};
+    ($($event:path = $key:literal),* $(,)?) => {
+        $(
+            impl DomainEvent for $event {
+                const KEY: &'static str = $key;
+            }
+        )*
+        /// Every domain event there is.
+        pub const EVENTS: &[EventKind] =
+            &[$(EventKind { key: $key, type_name: <$event as TypeName>::TYPE },)*];
+    };
 }
+
+/// A command, as a row of the contract's table.
+#[derive(Clone, Copy, Debug)]
+pub struct CommandKind {
+    /// Who takes it.
+    pub participant: &'static str,
+    /// Its full protobuf name.
+    pub type_name: &'static str,
+    /// The full protobuf name of what answers it when it is done.
+    pub reply: &'static str,
+}
+
+/// A domain event, as a row of the contract's table.
+#[derive(Clone, Copy, Debug)]
+pub struct EventKind {
+    /// Its routing key.
+    pub key: &'static str,
+    /// Its full protobuf name.
+    pub type_name: &'static str,
+}
+
+/// Every command there is, a list a participant.
+pub const COMMANDS: &[&[CommandKind]] = &[ORDER, INVENTORY, PAYMENT];
 
 named! {
     "saga.order.v1": {
@@ -74,19 +109,19 @@ named! {
     }
 }
 
-commands! { "order":
+commands! { ORDER, "order":
     order::CreateOrder => order::OrderCreated,
     order::RejectOrder => order::OrderRejectedReply,
     order::ConfirmOrder => order::OrderConfirmedReply,
 }
 
-commands! { "inventory":
+commands! { INVENTORY, "inventory":
     inventory::ReserveStock => inventory::StockReservedReply,
     inventory::ReleaseStock => inventory::StockReleasedReply,
     inventory::CommitStock => inventory::StockCommittedReply,
 }
 
-commands! { "payment":
+commands! { PAYMENT, "payment":
     payment::AuthorisePayment => payment::PaymentAuthorisedReply,
     payment::VoidAuthorisation => payment::PaymentVoidedReply,
     payment::CapturePayment => payment::PaymentCapturedReply,
@@ -127,6 +162,16 @@ mod tests {
         for name in ALL_NAMES {
             assert!(names.iter().any(|n| n == name), "{name} is in no .proto file");
         }
+    }
+
+    #[test]
+    fn every_message_with_a_name_is_a_command_a_reply_or_an_event() {
+        let commands = COMMANDS.iter().copied().flatten().flat_map(|c| [c.type_name, c.reply]);
+        let mut listed: Vec<&str> = commands.chain(EVENTS.iter().map(|e| e.type_name)).collect();
+        let mut named = ALL_NAMES.to_vec();
+        listed.sort_unstable();
+        named.sort_unstable();
+        assert_eq!(named, listed);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod commands;
 mod money;
 mod redacted;
 
+pub use commands::{COMMANDS, CommandKind, EVENTS, EventKind};
 pub use money::{Money, MoneyError};
 
 /// The descriptors of all files, for gRPC reflection.

@@ -22,7 +22,7 @@ const HEAD: &str = "\
 
 Rendered from the comments in `proto/`; `UPDATE_EXPECT=1 cargo test -p saga-proto --test reference` does it
 anew. Clients call `saga.shop.v1`, operators `saga.operations.v1`; the other services answer inside the system only.
-Commands, replies and events are messages too, and travel over RabbitMQ: see [participants.md](participants.md).
+Commands, replies and events are messages too, and travel over RabbitMQ: see [messages.md](messages.md).
 ";
 
 #[test]

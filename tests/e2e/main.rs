@@ -6,6 +6,7 @@ mod audit;
 mod canary;
 mod collector;
 mod commands;
+mod contract;
 mod delivery;
 mod foreign;
 mod hostile;

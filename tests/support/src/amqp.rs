@@ -1,9 +1,15 @@
 //! A stranger at the broker: publishes whatever it likes, and looks into queues.
 
+use std::collections::BTreeMap;
+
+pub use lapin::ExchangeKind;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
-    options::{BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions},
-    types::{FieldTable, ShortString},
+    options::{
+        BasicGetOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions,
+        QueueDeclareOptions,
+    },
+    types::{AMQPValue, FieldTable, ShortString},
 };
 
 /// A message as a stranger makes it.
@@ -21,6 +27,15 @@ pub struct RawMessage {
     pub message_id: Option<String>,
     /// Whether it survives the broker.
     pub persistent: bool,
+    /// `content_type`, if any.
+    pub content_type: Option<String>,
+    /// `expiration`, if any.
+    pub expiration: Option<String>,
+    /// `app_id`, if any.
+    pub app_id: Option<String>,
+    /// The headers, as text: what is published is text, what was taken may have been
+    /// something else.
+    pub headers: BTreeMap<String, String>,
 }
 
 /// Publishes messages over a connection of its own.
@@ -31,14 +46,7 @@ pub async fn publish(url: &str, messages: &[RawMessage]) -> anyhow::Result<()> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     for message in messages {
-        let mut properties =
-            BasicProperties::default().with_delivery_mode(if message.persistent { 2 } else { 1 });
-        if let Some(reply_to) = &message.reply_to {
-            properties = properties.with_reply_to(reply_to.as_str().into());
-        }
-        if let Some(id) = &message.message_id {
-            properties = properties.with_message_id(id.as_str().into());
-        }
+        let properties = properties(message);
         channel
             .basic_publish(
                 message.exchange.as_str().into(),
@@ -54,6 +62,45 @@ pub async fn publish(url: &str, messages: &[RawMessage]) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn properties(message: &RawMessage) -> BasicProperties {
+    let mut properties =
+        BasicProperties::default().with_delivery_mode(if message.persistent { 2 } else { 1 });
+    if let Some(reply_to) = &message.reply_to {
+        properties = properties.with_reply_to(reply_to.as_str().into());
+    }
+    if let Some(id) = &message.message_id {
+        properties = properties.with_message_id(id.as_str().into());
+    }
+    if let Some(kind) = &message.content_type {
+        properties = properties.with_content_type(kind.as_str().into());
+    }
+    if let Some(expiration) = &message.expiration {
+        properties = properties.with_expiration(expiration.as_str().into());
+    }
+    if let Some(app) = &message.app_id {
+        properties = properties.with_app_id(app.as_str().into());
+    }
+    if !message.headers.is_empty() {
+        let mut table = FieldTable::default();
+        for (name, value) in &message.headers {
+            table.insert(name.as_str().into(), AMQPValue::LongString(value.as_str().into()));
+        }
+        properties = properties.with_headers(table);
+    }
+    properties
+}
+
+/// A header's value as text.
+fn as_text(value: &AMQPValue) -> String {
+    match value {
+        AMQPValue::LongString(text) => text.to_string(),
+        AMQPValue::ShortString(text) => text.to_string(),
+        AMQPValue::LongLongInt(number) => number.to_string(),
+        AMQPValue::Boolean(set) => set.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
 /// How many messages wait in a queue.
 ///
 /// # Errors
@@ -66,6 +113,54 @@ pub async fn waiting(url: &str, queue: &str) -> anyhow::Result<u32> {
         channel.queue_declare(queue.into(), passive, FieldTable::default()).await?.message_count();
     connection.close(200, "done".into()).await?;
     Ok(count)
+}
+
+/// Whether there is a durable queue with exactly these arguments: a broker refuses to
+/// declare it with others. A number is a number, anything else is text.
+///
+/// # Errors
+/// If the broker is gone.
+pub async fn queue_has(url: &str, queue: &str, arguments: &[(&str, &str)]) -> anyhow::Result<bool> {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+    // A queue that is not there must not come into being.
+    let looking = connection.create_channel().await?;
+    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    looking.queue_declare(queue.into(), passive, FieldTable::default()).await?;
+    let mut table = FieldTable::default();
+    for (name, value) in arguments {
+        let value = match value.parse() {
+            Ok(number) => AMQPValue::LongLongInt(number),
+            Err(_) => AMQPValue::LongString((*value).into()),
+        };
+        table.insert((*name).into(), value);
+    }
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    let declared = looking.queue_declare(queue.into(), durable, table).await;
+    connection.close(200, "done".into()).await?;
+    Ok(declared.is_ok())
+}
+
+/// Whether there is an exchange of this kind and durability.
+///
+/// # Errors
+/// If the broker is gone, or there is no such exchange.
+pub async fn exchange_is(
+    url: &str,
+    exchange: &str,
+    kind: ExchangeKind,
+    durable: bool,
+) -> anyhow::Result<bool> {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    let (passive, none) = (
+        ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() },
+        FieldTable::default(),
+    );
+    channel.exchange_declare(exchange.into(), kind.clone(), passive, none.clone()).await?;
+    let options = ExchangeDeclareOptions { durable, ..ExchangeDeclareOptions::default() };
+    let declared = channel.exchange_declare(exchange.into(), kind, options, none).await;
+    connection.close(200, "done".into()).await?;
+    Ok(declared.is_ok())
 }
 
 /// An event consumer that nobody here wrote: a queue of its own, which ends with it.
@@ -113,6 +208,16 @@ impl Listener {
             reply_to: text(taken.properties.reply_to()),
             message_id: text(taken.properties.message_id()),
             persistent: *taken.properties.delivery_mode() == Some(2),
+            content_type: text(taken.properties.content_type()),
+            expiration: text(taken.properties.expiration()),
+            app_id: text(taken.properties.app_id()),
+            headers: taken
+                .properties
+                .headers()
+                .iter()
+                .flat_map(|table| table.inner())
+                .map(|(name, value)| (name.to_string(), as_text(value)))
+                .collect(),
             body: taken.delivery.data,
         }))
     }

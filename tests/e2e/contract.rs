@@ -1,0 +1,247 @@
+//! docs/messages.md against the wire: a real system is made to say everything that it
+//! can say, and the document is rendered from what was heard. What is in the document
+//! and was not heard, or the other way round, fails. What there must be comes from the
+//! contract (`saga_proto::COMMANDS`, `EVENTS`) and from the `.proto` files' fields.
+//!
+//! `UPDATE_EXPECT=1` writes the document anew. A new command needs nothing here but a
+//! line in [`provoke`] that makes the system send it.
+
+mod book;
+mod page;
+mod topology;
+mod wire;
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use anyhow::{Context as _, ensure};
+use saga_proto::{
+    order::v1::OrderStatus,
+    shop::v1::{CancelOrderRequest, PlaceOrderRequest},
+    types::v1::{Line, Money},
+};
+use saga_test_support::{
+    amqp::{RawMessage, publish},
+    eventually,
+};
+use serde_json::{Value, json};
+use tonic::Request;
+use uuid::Uuid;
+
+use self::{book::Book, wire::Wire};
+use crate::system::{Replicas, System};
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// The trace that every message belongs to.
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+/// Where the answers to this test's own commands go.
+const STRANGER: &str = "stranger";
+/// What nobody can read.
+const POISON: &str = "this is no JSON";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_document_of_the_messages_says_what_is_on_the_wire() -> anyhow::Result<()> {
+    let settings = [
+        // What a deployment has, so that the expiry on the wire is a deployment's.
+        ("SAGA_STEP_TIMEOUT_MILLIS", "3000".to_owned()),
+        // Long enough to cancel an order meanwhile, short enough to be no time-out.
+        ("SAGA_PROVIDER_SLOW_MILLIS", "2000".to_owned()),
+    ];
+    let system = System::start_with(Replicas { orchestrators: 1, services: 1 }, &settings).await?;
+    let result = all(&system).await;
+    if result.is_err() {
+        eprintln!("{}", system.logs());
+    }
+    result
+}
+
+async fn all(system: &System) -> anyhow::Result<()> {
+    topology::is_as_documented(system).await?;
+    let wire = Wire::tap(system).await?;
+    provoke(system, &wire).await?;
+    let book = Book::of(&wire)?;
+    book.is_complete()?;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/messages.md");
+    let written = std::fs::read_to_string(&path)?;
+    let (head, _) = written.split_once(page::BEGINS).context("the head of the document ends")?;
+    expect_test::expect_file![path].assert_eq(&page::render(head, &book)?);
+    Ok(())
+}
+
+/// Makes the system say everything that it can say, one thing after the other.
+async fn provoke(system: &System, wire: &Wire) -> anyhow::Result<()> {
+    system.stock("teapot", 10).await?;
+    let confirmed = place(system, "tok_approved", "teapot", 2, Some(2_500)).await?;
+    ensure!(confirmed.0 == OrderStatus::Confirmed, "{confirmed:?}");
+    for (token, sku, quantity, expected, code) in [
+        ("tok_approved", "teapot", 99, None, "OUT_OF_STOCK"),
+        ("tok_approved", "samovar", 1, None, "UNKNOWN_SKU"),
+        ("tok_approved", "teapot", 1, Some(1_000), "PRICE_CHANGED"),
+        ("tok_declined", "teapot", 1, None, "CARD_DECLINED"),
+        ("tok_insufficient_funds", "teapot", 1, None, "INSUFFICIENT_FUNDS"),
+        ("tok_capture_declined", "teapot", 1, None, "CAPTURE_DECLINED"),
+    ] {
+        let (status, why, _) = place(system, token, sku, quantity, expected).await?;
+        ensure!(status == OrderStatus::Rejected && why == code, "{token} {sku}: {status:?} {why}");
+    }
+    cancel(system).await?;
+    refund(system, wire, &confirmed.2).await?;
+    every_command_once_more(system, wire).await?;
+    every_action_after_its_compensation(system, wire).await?;
+    poison(system, wire).await
+}
+
+/// Places an order and waits for its end: how, why, and its id.
+async fn place(
+    system: &System,
+    token: &str,
+    sku: &str,
+    quantity: i64,
+    expected: Option<i64>,
+) -> anyhow::Result<(OrderStatus, String, String)> {
+    let request = traced(PlaceOrderRequest {
+        idempotency_key: format!("{token} {sku} {quantity} {expected:?}"),
+        customer: "alice".to_owned(),
+        lines: vec![Line { sku: sku.to_owned(), quantity }],
+        payment_token: token.to_owned(),
+        expected_total: expected.map(|cents| Money::new(cents, "EUR")),
+        wait: true,
+    })?;
+    let placed = system.orders()?.place_order(request).await?.into_inner();
+    Ok((placed.status(), placed.reason_code, placed.order_id))
+}
+
+async fn cancel(system: &System) -> anyhow::Result<()> {
+    let request = traced(PlaceOrderRequest {
+        idempotency_key: "cancelled".to_owned(),
+        customer: "alice".to_owned(),
+        lines: vec![Line { sku: "teapot".to_owned(), quantity: 1 }],
+        payment_token: "tok_slow".to_owned(),
+        ..PlaceOrderRequest::default()
+    })?;
+    let order_id = system.orders()?.place_order(request).await?.into_inner().order_id;
+    let reason = "changed my mind".to_owned();
+    system.orders()?.cancel_order(CancelOrderRequest { order_id, reason }).await?;
+    Ok(())
+}
+
+fn traced<T>(message: T) -> anyhow::Result<Request<T>> {
+    let mut request = Request::new(message);
+    let traceparent = format!("00-{TRACE}-00f067aa0ba902b7-01");
+    request.metadata_mut().insert("traceparent", traceparent.parse()?);
+    Ok(request)
+}
+
+/// Gives a captured payment back, as the saga that returns an order would.
+async fn refund(system: &System, wire: &Wire, order: &str) -> anyhow::Result<()> {
+    let (payment, unknown) = ("saga.payment.v1.RefundPayment", Uuid::now_v7().to_string());
+    for (order, cents, answer) in [
+        (order, 1_250, "done"),
+        (order, 9_000, "REFUND_EXCEEDS_CAPTURED"),
+        (unknown.as_str(), 1, "NOT_CAPTURED"),
+    ] {
+        let amount = json!({"minorUnits": cents.to_string(), "currency": "EUR"});
+        let id = format!("{}/refund-payment/action", Uuid::now_v7());
+        let data = json!({"orderId": order, "amount": amount});
+        let reply = ask(system, wire, command(&id, payment, "return-order", data)).await?;
+        let said = reply["data"]["code"].as_str().or(reply["outcome"].as_str());
+        ensure!(said == Some(answer), "{reply}");
+    }
+    Ok(())
+}
+
+/// A repeated command gets its recorded answer, whatever it is.
+async fn every_command_once_more(system: &System, wire: &Wire) -> anyhow::Result<()> {
+    for command in wire.first_of_each_command()? {
+        let first = wire.answer(&command["id"], false, 0).await;
+        let text = wire.text_of(&command["id"])?;
+        let again = ask_as(system, wire, &command, &text).await?;
+        let mut expected = first;
+        expected["repeat"] = json!(true);
+        ensure!(again == expected, "{command}\nis repeated as {again}\nnot as {expected}");
+    }
+    Ok(())
+}
+
+async fn every_action_after_its_compensation(system: &System, wire: &Wire) -> anyhow::Result<()> {
+    let commands = wire.first_of_each_command()?;
+    let step = |command: &Value| {
+        let mut parts = command["id"].as_str().unwrap_or_default().split('/').skip(1);
+        Some((parts.next()?.to_owned(), parts.next()?.to_owned()))
+    };
+    let mut by_step: BTreeMap<String, BTreeMap<String, Value>> = BTreeMap::new();
+    for command in commands {
+        let (step, direction) = step(&command).context("an id has a step and a direction")?;
+        by_step.entry(step).or_default().insert(direction, command);
+    }
+    for (step, both) in by_step.iter().filter(|(_, both)| both.len() == 2) {
+        let saga = Uuid::now_v7().to_string();
+        for (direction, outcome) in [("compensation", "done"), ("action", "toolate")] {
+            let mut command = both[direction].clone();
+            command["id"] = json!(format!("{saga}/{step}/{direction}"));
+            command["subject"] = json!(saga);
+            let reply = ask(system, wire, command).await?;
+            ensure!(reply["outcome"] == outcome, "{reply}");
+        }
+    }
+    Ok(())
+}
+
+async fn poison(system: &System, wire: &Wire) -> anyhow::Result<()> {
+    publish(&system.rabbitmq.url(), &[message(system, "inventory", POISON.to_owned())]).await?;
+    eventually("poison in the quarantine", LIMIT, async || wire.quarantined()).await;
+    Ok(())
+}
+
+/// A command from a stranger.
+fn command(id: &str, type_name: &str, definition: &str, data: Value) -> Value {
+    json!({
+        "specversion": "1.0",
+        "id": id,
+        "source": "saga/orchestrator",
+        "type": type_name,
+        "subject": id.split('/').next(),
+        "time": "2026-01-01T12:00:00.000000Z",
+        "datacontenttype": "application/json",
+        "traceparent": format!("00-{TRACE}-00f067aa0ba902b7-01"),
+        "attempt": 1,
+        "sequence": "0001",
+        "definition": definition,
+        "definitionversion": 1,
+        "data": data,
+    })
+}
+
+/// Sends a command and waits for its answer.
+async fn ask(system: &System, wire: &Wire, command: Value) -> anyhow::Result<Value> {
+    ask_as(system, wire, &command, &command.to_string()).await
+}
+
+/// As [`ask`], in these very words.
+async fn ask_as(
+    system: &System,
+    wire: &Wire,
+    command: &Value,
+    text: &str,
+) -> anyhow::Result<Value> {
+    let type_name = command["type"].as_str().context("a command has a type")?;
+    let participant = book::commands()
+        .find(|kind| kind.type_name == type_name)
+        .with_context(|| format!("{type_name} is not in the contract"))?
+        .participant;
+    let known = wire.answers(&command["id"], true).len();
+    let message = message(system, participant, format!("[{text}]"));
+    publish(&system.rabbitmq.url(), &[message]).await?;
+    Ok(wire.answer(&command["id"], true, known).await)
+}
+
+fn message(system: &System, participant: &str, body: String) -> RawMessage {
+    RawMessage {
+        exchange: format!("{}saga.commands", system.prefix()),
+        key: participant.to_owned(),
+        body: body.into_bytes(),
+        reply_to: Some(STRANGER.to_owned()),
+        content_type: Some("application/cloudevents-batch+json".to_owned()),
+        persistent: true,
+        ..RawMessage::default()
+    }
+}

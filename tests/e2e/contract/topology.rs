@@ -1,0 +1,61 @@
+//! Exchanges and queues: what the document lists is what the broker has.
+
+use anyhow::ensure;
+use saga_test_support::amqp::{ExchangeKind, exchange_is, queue_has};
+
+use super::book;
+use crate::system::System;
+
+/// Name, kind, durability, what its routing key is, and what is bound to it.
+pub(crate) fn exchanges() -> [(&'static str, ExchangeKind, bool, &'static str, &'static str); 5] {
+    use ExchangeKind::{Direct, Fanout, Topic};
+    let (queue, none) = ("`saga.commands.{participant}`", "none");
+    [
+        ("saga.commands", Direct, true, "the participant", queue),
+        ("saga.replies", Direct, true, "the command's `reply_to`", "`saga.replies`"),
+        ("shop.events", Topic, true, "like `order.confirmed`", "whoever binds one"),
+        ("saga.quarantine", Fanout, true, none, "`saga.quarantine`"),
+        ("saga.hints", Fanout, false, none, "one exclusive queue an orchestrator"),
+    ]
+}
+
+/// Arguments of a queue that gives up what it cannot deliver. `{prefix}` is the deployment's.
+pub(crate) const BOUNDED: &[(&str, &str)] = &[
+    ("x-queue-type", "quorum"),
+    ("x-delivery-limit", "10"),
+    ("x-dead-letter-exchange", "{prefix}saga.quarantine"),
+    ("x-dead-letter-strategy", "at-least-once"),
+    ("x-overflow", "reject-publish"),
+];
+
+/// Arguments of the queue that keeps everything.
+pub(crate) const KEEPING: &[(&str, &str)] = &[("x-queue-type", "quorum")];
+
+/// The queues, with their arguments.
+pub(crate) fn queues() -> Vec<(String, &'static [(&'static str, &'static str)])> {
+    let commands = book::participants().map(|name| (format!("saga.commands.{name}"), BOUNDED));
+    let others = [("saga.replies".to_owned(), BOUNDED), ("saga.quarantine".to_owned(), KEEPING)];
+    commands.chain(others).collect()
+}
+
+/// A broker refuses to declare anew what it has otherwise.
+pub(crate) async fn is_as_documented(system: &System) -> anyhow::Result<()> {
+    let (url, prefix) = (system.rabbitmq.url(), system.prefix());
+    for (name, kind, durable, ..) in exchanges() {
+        let full = format!("{prefix}{name}");
+        ensure!(exchange_is(&url, &full, kind.clone(), durable).await?, "{name} is otherwise");
+        ensure!(!exchange_is(&url, &full, kind, !durable).await?, "the broker looks at nothing");
+    }
+    for (name, arguments) in queues() {
+        let values: Vec<(&str, String)> = arguments
+            .iter()
+            .map(|(key, value)| (*key, value.replace("{prefix}", prefix)))
+            .collect();
+        let arguments: Vec<(&str, &str)> = values.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        let full = format!("{prefix}{name}");
+        ensure!(queue_has(&url, &full, &arguments).await?, "{name} has other arguments");
+        let fewer = &arguments[1..];
+        ensure!(!queue_has(&url, &full, fewer).await?, "the broker compares no arguments");
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! What was on the wire, in the order of each exchange.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use saga_test_support::{
+    amqp::{Listener, RawMessage},
+    eventually,
+};
+use serde_json::{Value, json, value::RawValue};
+
+use super::{LIMIT, POISON, STRANGER, book};
+use crate::system::System;
+
+/// Taps at each exchange. They are emptied all the time: a command that waits would
+/// expire in a tap's queue too.
+pub(crate) struct Wire {
+    pub(crate) commands: Tap,
+    pub(crate) replies: Tap,
+    pub(crate) events: Tap,
+    pub(crate) quarantine: Tap,
+}
+
+/// What one exchange has carried.
+pub(crate) struct Tap(Arc<Mutex<Vec<RawMessage>>>);
+
+impl Wire {
+    pub(crate) async fn tap(system: &System) -> anyhow::Result<Self> {
+        let participants: Vec<&str> = book::participants().collect();
+        Ok(Self {
+            commands: Tap::at(system, "saga.commands", &participants).await?,
+            replies: Tap::at(system, "saga.replies", &["orchestrator", STRANGER]).await?,
+            events: Tap::at(system, "shop.events", &["#"]).await?,
+            quarantine: Tap::at(system, "saga.quarantine", &[""]).await?,
+        })
+    }
+
+    /// Of each type the first command.
+    pub(crate) fn first_of_each_command(&self) -> anyhow::Result<Vec<Value>> {
+        let mut first: BTreeMap<String, Value> = BTreeMap::new();
+        for (_, command) in self.commands.members()? {
+            first.entry(command["type"].to_string()).or_insert(command);
+        }
+        Ok(first.into_values().collect())
+    }
+
+    /// A command's own text: another order of its fields would be another payload.
+    pub(crate) fn text_of(&self, id: &Value) -> anyhow::Result<String> {
+        for message in self.commands.messages() {
+            let parcel: Vec<&RawValue> = serde_json::from_slice(&message.body).unwrap_or_default();
+            for member in parcel {
+                if serde_json::from_str::<Value>(member.get())?["id"] == *id {
+                    return Ok(member.get().to_owned());
+                }
+            }
+        }
+        anyhow::bail!("{id} was never sent")
+    }
+
+    /// What a command was answered, in order; of these only those to the test itself.
+    pub(crate) fn answers(&self, id: &Value, only_ours: bool) -> Vec<Value> {
+        let replies = self.replies.members().expect("replies are JSON");
+        let ours = |message: &RawMessage| message.key == STRANGER || !only_ours;
+        let found =
+            replies.into_iter().filter(|(message, reply)| reply["id"] == *id && ours(message));
+        found.map(|(_, reply)| reply).collect()
+    }
+
+    /// Waits until there are more answers to a command than so many.
+    pub(crate) async fn answer(&self, id: &Value, only_ours: bool, known: usize) -> Value {
+        eventually(&format!("an answer to {id}"), LIMIT, async || {
+            self.answers(id, only_ours).into_iter().nth(known)
+        })
+        .await
+    }
+
+    pub(crate) fn quarantined(&self) -> Option<RawMessage> {
+        self.quarantine.messages().into_iter().find(|message| message.body == POISON.as_bytes())
+    }
+}
+
+impl Tap {
+    async fn at(system: &System, exchange: &str, keys: &[&str]) -> anyhow::Result<Self> {
+        let exchange = format!("{}{exchange}", system.prefix());
+        let listener = Listener::bind(&system.rabbitmq.url(), &exchange, keys).await?;
+        let tapped = Arc::new(Mutex::new(Vec::new()));
+        let taken = Arc::clone(&tapped);
+        tokio::spawn(async move {
+            loop {
+                match listener.take().await {
+                    Ok(Some(message)) => taken.lock().expect("nobody panics").push(message),
+                    Ok(None) => tokio::time::sleep(Duration::from_millis(10)).await,
+                    Err(_) => return,
+                }
+            }
+        });
+        Ok(Self(tapped))
+    }
+
+    pub(crate) fn messages(&self) -> Vec<RawMessage> {
+        self.0.lock().expect("nobody panics").clone()
+    }
+
+    /// Every CloudEvent, with the message that carried it. A stranger's poison is none.
+    pub(crate) fn members(&self) -> anyhow::Result<Vec<(RawMessage, Value)>> {
+        let mut members = Vec::new();
+        for message in self.messages().into_iter().filter(|m| m.body != POISON.as_bytes()) {
+            match serde_json::from_slice(&message.body)? {
+                Value::Array(parcel) => {
+                    members.extend(parcel.into_iter().map(|member| (message.clone(), member)));
+                }
+                single => members.push((message, single)),
+            }
+        }
+        Ok(members)
+    }
+}
+
+/// With what differs from run to run replaced: ids, times, and the places in a trace.
+pub(crate) fn stable(event: &Value) -> Value {
+    let own = event["subject"].as_str().unwrap_or_default().to_owned();
+    let mut event = event.clone();
+    if event.get("time").is_some() {
+        event["time"] = json!("2026-01-01T12:00:00.000000Z");
+    }
+    if event.get("traceparent").is_some() {
+        event["traceparent"] = json!(format!("00-{}-00f067aa0ba902b7-01", super::TRACE));
+    }
+    replace(&mut event, &own);
+    event
+}
+
+/// The subject's saga, and any other.
+const SAGA: &str = "019b76da-0000-7000-8000-000000000001";
+const OTHER: &str = "019b76da-0000-7000-8000-000000000002";
+
+fn replace(value: &mut Value, own: &str) {
+    match value {
+        Value::String(text) => *text = stable_text(text, own),
+        Value::Array(all) => all.iter_mut().for_each(|value| replace(value, own)),
+        Value::Object(all) => all.values_mut().for_each(|value| replace(value, own)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// A text that begins with an id.
+pub(crate) fn stable_text(text: &str, own: &str) -> String {
+    match text.split('/').next() {
+        Some(id) if id.parse::<uuid::Uuid>().is_ok() => {
+            text.replacen(id, if id == own { SAGA } else { OTHER }, 1)
+        }
+        _ => text.to_owned(),
+    }
+}
