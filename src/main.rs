@@ -21,6 +21,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+/// Turns, parcels and rows are many short-lived pieces of memory: measured, a sixth of
+/// the program's time went into the C library's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exit status for wrong settings, as in sysexits.h.
 const EX_USAGE: u8 = client::USAGE;
 

@@ -64,6 +64,11 @@ pub async fn connect(url: &str, settings: &PoolSettings) -> Result<PgPool, Conne
             ("lock_timeout", LOCK_TIMEOUT),
             ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
             ("timezone", "UTC"),
+            // Every statement of a role finds its rows by a key. Without this a plan that
+            // was made while a table was small reads the whole of it for ever.
+            ("enable_seqscan", "off"),
+            // Compiling pays for long reports. Nobody here asks for one.
+            ("jit", "off"),
         ]);
     let (host, port) = (options.get_host().to_owned(), options.get_port());
     let database = options.get_database().unwrap_or_default().to_owned();

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use saga_core::SagaId;
+use saga_core::{Failure, Instance, SagaId};
 use saga_messaging::{Changed, Transport};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -14,12 +14,12 @@ use tracing::debug;
 use crate::{SagaReads, Write, limits};
 
 /// What is known of a saga that somebody waits for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// Its version; 0 until it is known.
     pub version: u64,
-    /// Whether it has ended.
-    pub ended: bool,
+    /// The saga, once it has ended: an end never changes.
+    pub end: Option<Arc<Instance>>,
 }
 
 /// The sagas that somebody waits for, in this process.
@@ -52,8 +52,8 @@ impl Watches {
         }
         for write in writes {
             if let Some(sender) = sagas.get(&write.saga.id) {
-                let ended = write.saga.ended().is_some();
-                newer(sender, Seen { version: write.saga.version, ended });
+                let end = write.saga.ended().map(|_| Arc::new(write.saga.clone()));
+                newer(sender, Seen { version: write.saga.version, end });
             }
         }
     }
@@ -85,18 +85,30 @@ impl Watches {
             if ids.is_empty() {
                 continue;
             }
-            match reads.versions(&ids).await {
-                Ok(versions) => {
-                    let sagas = self.lock();
-                    for (id, version, ended) in versions {
-                        if let Some(sender) = sagas.get(&id) {
-                            newer(sender, Seen { version, ended });
-                        }
-                    }
-                }
-                Err(failure) => debug!(%failure, "waiters are told later"),
+            if let Err(failure) = self.read(&reads, &ids).await {
+                debug!(%failure, "waiters are told later");
             }
         }
+    }
+
+    /// One read for all, and one more for those that have ended.
+    async fn read<R: SagaReads>(&self, reads: &R, ids: &[SagaId]) -> Result<(), Failure> {
+        let versions = reads.versions(ids).await?;
+        let (ended, open): (Vec<_>, Vec<_>) = versions.into_iter().partition(|(.., ended)| *ended);
+        let ended: Vec<SagaId> = ended.into_iter().map(|(id, ..)| id).collect();
+        let ends = if ended.is_empty() { Vec::new() } else { reads.find(&ended).await? };
+        let sagas = self.lock();
+        for (id, version, _) in open {
+            if let Some(sender) = sagas.get(&id) {
+                newer(sender, Seen { version, end: None });
+            }
+        }
+        for saga in ends {
+            if let Some(sender) = sagas.get(&saga.id) {
+                newer(sender, Seen { version: saga.version, end: Some(Arc::new(saga)) });
+            }
+        }
+        Ok(())
     }
 
     /// Those of the changed sagas that somebody waits for and that are news.
@@ -133,7 +145,7 @@ impl Watched {
     /// Never: the receiver is there until it is dropped.
     #[must_use]
     pub fn seen(&self) -> Seen {
-        *self.seen.as_ref().expect("there until it is dropped").borrow()
+        self.seen.as_ref().expect("there until it is dropped").borrow().clone()
     }
 
     /// Waits until something newer is known than when it was last called.
@@ -144,7 +156,7 @@ impl Watched {
         let seen = self.seen.as_mut().expect("there until it is dropped");
         // The sender lives in the map as long as this receiver does.
         let _ = seen.changed().await;
-        *seen.borrow_and_update()
+        seen.borrow_and_update().clone()
     }
 }
 

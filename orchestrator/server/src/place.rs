@@ -43,7 +43,7 @@ impl<R: SagaReads> Front<R> {
         match placed {
             Placed::New(id) => {
                 let standing = match watched {
-                    Some(watched) => self.outcome(id, watched, until).await?,
+                    Some(watched) => self.outcome(watched, until).await,
                     None => Standing::pending(),
                 };
                 Ok(response(id, standing, false))
@@ -110,14 +110,9 @@ impl<R: SagaReads> Front<R> {
     }
 
     /// Waits for the end of an order that was just accepted.
-    async fn outcome(
-        &self,
-        id: SagaId,
-        mut watched: Watched,
-        until: Instant,
-    ) -> Result<Standing, Status> {
-        let saga = self.until_ended(id, &mut watched, until).await?;
-        Ok(saga.as_ref().map_or_else(Standing::pending, Standing::of))
+    async fn outcome(&self, mut watched: Watched, until: Instant) -> Standing {
+        let saga = self.until_ended(&mut watched, until).await;
+        saga.as_deref().map_or_else(Standing::pending, Standing::of)
     }
 
     /// Where an order stands that an earlier call placed, waiting if that is wanted.
@@ -131,7 +126,7 @@ impl<R: SagaReads> Front<R> {
         let saga = self.find(id).await?;
         let saga = saga.ok_or_else(|| status::not_found("order", &id.to_string()))?;
         match watched {
-            Some(watched) if saga.ended().is_none() => self.outcome(id, watched, until).await,
+            Some(watched) if saga.ended().is_none() => Ok(self.outcome(watched, until).await),
             Some(_) | None => Ok(Standing::of(&saga)),
         }
     }

@@ -1,5 +1,7 @@
-//! Waiting for a saga, within bounds. The truth is the row; what the watch says
-//! is when to read it.
+//! Waiting for a saga, within bounds. The truth is the row; the watch says when to
+//! read it, and brings it along once it has ended.
+
+use std::sync::Arc;
 
 use saga_core::{Instance, SagaId};
 use saga_engine::{SagaReads, Watched};
@@ -9,25 +11,28 @@ use tonic::Status;
 use crate::{front::Front, status};
 
 impl<R: SagaReads> Front<R> {
-    /// Waits for a saga's end and reads it once. `None`: it had not ended in time,
-    /// or too many wait already.
+    /// Waits for a saga's end. `None`: it had not ended in time, or too many wait
+    /// already.
     pub(crate) async fn until_ended(
         &self,
-        id: SagaId,
         watched: &mut Watched,
         until: Instant,
-    ) -> Result<Option<Instance>, Status> {
-        let Ok(_place) = self.waiting.try_acquire() else { return Ok(None) };
+    ) -> Option<Arc<Instance>> {
+        let Ok(_place) = self.waiting.try_acquire() else { return None };
         let ended = async {
-            while !watched.seen().ended {
-                watched.changed().await;
+            let mut seen = watched.seen();
+            loop {
+                match seen.end {
+                    Some(saga) => return saga,
+                    None => seen = watched.changed().await,
+                }
             }
         };
         tokio::select! {
             biased;
-            () = ended => self.find(id).await,
-            () = tokio::time::sleep_until(until) => Ok(None),
-            () = self.shutdown.cancelled() => Ok(None),
+            saga = ended => Some(saga),
+            () = tokio::time::sleep_until(until) => None,
+            () = self.shutdown.cancelled() => None,
         }
     }
 
