@@ -19,6 +19,23 @@ SELECT saga_id, version, entry ->> '$.what' AS outcome, entry ->> '$.step' AS st
 FROM history
 WHERE json_valid(entry) AND entry ->> '$.what' IN ('done', 'refused');
 
+-- What operators have stated of commands, in the answers' words. That a step which can be undone did not happen is
+-- left out: it is undone all the same.
+CREATE TABLE stated AS
+SELECT saga_id, version, outcome, step, direction FROM (
+    SELECT saga_id, version, entry ->> '$.step' AS step, entry ->> '$.direction' AS direction,
+           CASE WHEN entry ->> '$.what' = 'skipped' OR entry ->> '$.done' THEN 'done' ELSE 'refused' END AS outcome
+    FROM history
+    WHERE json_valid(entry) AND entry ->> '$.what' IN ('skipped', 'resolved')
+)
+WHERE outcome = 'done' OR step IN (SELECT step FROM steps WHERE kind = 'pivot');
+
+-- What sagas go by: an answer, or an operator's word.
+CREATE TABLE settled AS
+SELECT saga_id, version, outcome, step, direction FROM answers
+UNION ALL
+SELECT saga_id, version, outcome, step, direction FROM stated;
+
 -- What sagas have sent: an entry's `sent` holds pairs of <step>/<direction> and the number of the attempt.
 CREATE TABLE sendings AS
 SELECT h.saga_id, h.version,
@@ -59,6 +76,8 @@ CREATE INDEX sagas_by_id ON sagas (id);
 CREATE INDEX history_by_saga ON history (saga_id, version);
 CREATE INDEX keys_by_saga ON keys (saga_id);
 CREATE INDEX answers_by_saga ON answers (saga_id, step, direction, outcome);
+CREATE INDEX stated_by_saga ON stated (saga_id, step, direction, outcome);
+CREATE INDEX settled_by_saga ON settled (saga_id, step, direction, outcome);
 CREATE INDEX sendings_by_saga ON sendings (saga_id, step, direction);
 CREATE INDEX stuck_by_id ON stuck (id);
 CREATE INDEX recorded_by_saga ON recorded (saga_id, step, direction);

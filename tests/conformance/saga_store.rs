@@ -246,6 +246,7 @@ fn saga() -> Instance {
         deadline: FUTURE,
         cancel: None,
         paused: None,
+        intervention: None,
         wake_at: Some(FUTURE),
         traceparent: None,
     }
@@ -321,10 +322,12 @@ fn shown(saga: &Instance) -> String {
         paused,
         wake_at,
         traceparent,
+        intervention,
     } = saga;
     format!(
         "{id} {definition:?} {definition_version} {version} {caller:?} {phase:?} {steps:?} {data} \
-         {started_at:?} {deadline:?} {cancel:?} {paused:?} {wake_at:?} {traceparent:?}"
+         {started_at:?} {deadline:?} {cancel:?} {paused:?} {wake_at:?} {traceparent:?} \
+         {intervention:?}"
     )
 }
 

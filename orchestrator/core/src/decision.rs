@@ -2,7 +2,9 @@
 
 use serde_json::value::RawValue;
 
-use crate::{Direction, HistoryEntry, Instance, OutgoingCommand, Pause, Refusal, Wish};
+use crate::{
+    Direction, HistoryEntry, Instance, Intervened, Intervention, OutgoingCommand, Refusal, Wish,
+};
 
 /// What comes to a saga.
 #[derive(Clone, Debug)]
@@ -13,10 +15,8 @@ pub enum Input {
     Wake,
     /// The client takes its order back.
     Cancel(Wish),
-    /// An operator holds it.
-    Pause(Pause),
-    /// An operator lets it go on.
-    Resume(Pause),
+    /// An operator steps in.
+    Intervene(Intervention),
 }
 
 /// A participant's reply.
@@ -65,6 +65,8 @@ pub enum Verdict {
     Nothing,
     /// What became of a cancel.
     Cancel(Cancelled),
+    /// What became of an operator's intervention.
+    Intervention(Intervened),
 }
 
 /// What became of a cancel.

@@ -20,6 +20,7 @@ pub(crate) struct StepSpec<S> {
     pub(crate) reply_type: &'static str,
     pub(crate) action: Box<dyn Fn(&S) -> Payload + Send + Sync>,
     pub(crate) on_reply: OnReply<S>,
+    pub(crate) keeps_reply: bool,
     pub(crate) undo: Option<Undo<S>>,
     pub(crate) policy: Option<RetryPolicy>,
 }

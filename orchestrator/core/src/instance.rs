@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Direction, Refusal, SagaId, Timestamp};
+use crate::{Direction, Intervention, Refusal, SagaId, Signed, Timestamp};
 
 /// One saga. What it waits for, and so what is due to be sent, is derived from
 /// this alone: the row is the outbox.
@@ -34,7 +34,9 @@ pub struct Instance {
     /// A cancel that came while the pivot was open (semantics 17).
     pub cancel: Option<Wish>,
     /// An operator's pause: answers are recorded, nothing new is sent.
-    pub paused: Option<Pause>,
+    pub paused: Option<Signed>,
+    /// What an operator did last, so that asking once more does it only once.
+    pub intervention: Option<Intervention>,
     /// When to look again at the latest. May be earlier than needed, never later.
     pub wake_at: Option<Timestamp>,
     /// W3C trace context of the call that began it.
@@ -192,6 +194,8 @@ pub enum Cause {
     Deadline,
     /// The client took its order back.
     Cancelled(Wish),
+    /// An operator had it undone.
+    Operator(Signed),
 }
 
 /// A cancel: who, and why.
@@ -200,15 +204,6 @@ pub struct Wish {
     /// The caller.
     pub by: String,
     /// In the caller's words.
-    pub reason: String,
-}
-
-/// An operator's pause: who, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pause {
-    /// The operator.
-    pub by: String,
-    /// In the operator's words.
     pub reason: String,
 }
 
@@ -341,9 +336,35 @@ pub enum Happening {
     /// A cancel was asked for.
     Cancel(Wish),
     /// An operator paused it.
-    Paused(Pause),
+    Paused(Signed),
     /// An operator let it go on.
-    Resumed(Pause),
+    Resumed(Signed),
+    /// An operator had all that is open or halted asked for now, with a new bound.
+    Retried(Signed),
+    /// An operator had the step that it was stuck at count as done, or as undone.
+    Skipped {
+        /// The step.
+        step: String,
+        /// Its direction.
+        direction: Direction,
+        /// Who, and why.
+        #[serde(flatten)]
+        signed: Signed,
+    },
+    /// An operator stated what became of a command.
+    Resolved {
+        /// The step.
+        step: String,
+        /// Its direction.
+        direction: Direction,
+        /// Whether it happened; otherwise it was refused.
+        done: bool,
+        /// Who, and why.
+        #[serde(flatten)]
+        signed: Signed,
+    },
+    /// An operator had it undone.
+    Compensate(Signed),
     /// It is still stuck: the alert was raised again.
     Reminded,
 }

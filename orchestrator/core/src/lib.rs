@@ -16,6 +16,7 @@ mod definition;
 mod failure;
 mod id;
 mod instance;
+mod intervention;
 pub mod limits;
 mod retry;
 mod steps;
@@ -28,9 +29,10 @@ pub use definition::{Definition, Hosted, HostedDefinition, OutgoingCommand};
 pub use failure::Failure;
 pub use id::{CommandId, Direction, InvalidId, SagaId, Timestamp};
 pub use instance::{
-    Cause, Ended, Happening, HistoryEntry, Instance, Opener, Pause, Phase, Sending, State,
-    StateError, StepState, Stuck, StuckReason, Wish,
+    Cause, Ended, Happening, HistoryEntry, Instance, Opener, Phase, Sending, State, StateError,
+    StepState, Stuck, StuckReason, Wish,
 };
+pub use intervention::{Intervened, Intervention, Obstacle, Remedy, Signed, Stated, remedies};
 pub use retry::RetryPolicy;
 pub use steps::{
     AfterPivot, BeforePivot, Compensated, Kind, Saga, Step, Steps, Together, step, together,

@@ -86,6 +86,7 @@ pub fn step<S: Saga, C: Command>(
             reply_type: <C::Reply as TypeName>::TYPE,
             action: Box::new(move |saga| Payload::of(&action(saga))),
             on_reply: Box::new(|_, _| Ok(())),
+            keeps_reply: false,
             undo: None,
             policy: None,
         },
@@ -117,6 +118,7 @@ impl<S: Saga, C: Command, U> Step<S, C, U, Silent> {
         mut self,
         keep: impl Fn(&mut S, C::Reply) + Send + Sync + 'static,
     ) -> Step<S, C, U, Listening> {
+        self.spec.keeps_reply = true;
         self.spec.on_reply = Box::new(move |saga, reply: &RawValue| {
             keep(saga, serde_json::from_str(reply.get())?);
             Ok(())

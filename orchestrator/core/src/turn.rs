@@ -1,9 +1,11 @@
 //! The one function that decides what happens to a saga next.
 //!
 //! Read on in `turn/reply.rs` (an answer), `turn/advance.rs` (what is opened
-//! next), `turn/wake.rs` (an answer that is late), `turn/requests.rs` (a cancel).
+//! next), `turn/wake.rs` (an answer that is late), `turn/requests.rs` (a cancel),
+//! `turn/intervene.rs` (an operator).
 
 mod advance;
+mod intervene;
 mod reply;
 mod requests;
 mod stuck;
@@ -33,15 +35,14 @@ pub fn turn<S: Saga>(
             Some(step) => Opener::Reply { step, direction: reply.direction },
             None => return Ok(Decision::nothing(Verdict::Foreign)),
         },
-        Input::Wake | Input::Cancel(_) | Input::Pause(_) | Input::Resume(_) => Opener::Own,
+        Input::Wake | Input::Cancel(_) | Input::Intervene(_) => Opener::Own,
     };
     let turn = Turn::new(definition, saga, data, now, opener);
     match input {
         Input::Reply(reply) => turn.reply(reply),
         Input::Wake => Ok(turn.wake()),
         Input::Cancel(wish) => Ok(turn.cancel(wish)),
-        Input::Pause(pause) => Ok(turn.pause(pause)),
-        Input::Resume(pause) => Ok(turn.resume(pause)),
+        Input::Intervene(intervention) => Ok(turn.intervene(intervention)),
     }
 }
 
@@ -69,6 +70,7 @@ pub fn start<S: Saga>(
         deadline: now.plus_millis(admission.deadline_millis),
         cancel: None,
         paused: None,
+        intervention: None,
         wake_at: None,
         traceparent: admission.traceparent,
     };

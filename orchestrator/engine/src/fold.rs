@@ -146,6 +146,10 @@ impl Folding {
             | Happening::Cancel(_)
             | Happening::Paused(_)
             | Happening::Resumed(_)
+            | Happening::Retried(_)
+            | Happening::Skipped { .. }
+            | Happening::Resolved { .. }
+            | Happening::Compensate(_)
             | Happening::Reminded => return None,
         };
         let opened = definition.opened_at(&self.saga, step, direction)?;

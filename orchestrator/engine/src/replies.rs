@@ -257,7 +257,7 @@ fn redelivered(input: &Input, again: bool) -> Input {
         Input::Reply(reply) => {
             Input::Reply(Reply { redelivered: reply.redelivered || again, ..reply.clone() })
         }
-        Input::Wake | Input::Cancel(_) | Input::Pause(_) | Input::Resume(_) => input.clone(),
+        Input::Wake | Input::Cancel(_) | Input::Intervene(_) => input.clone(),
     }
 }
 
@@ -267,7 +267,7 @@ fn name(verdict: Verdict) -> &'static str {
         Verdict::Duplicate => "duplicate",
         Verdict::Late => "late",
         Verdict::Foreign => "foreign",
-        Verdict::Nothing | Verdict::Cancel(_) => "nothing",
+        Verdict::Nothing | Verdict::Cancel(_) | Verdict::Intervention(_) => "nothing",
     }
 }
 

@@ -90,6 +90,10 @@ fn happening(span: Span, happening: &Happening) -> Span {
             .with("saga.step", step.clone())
             .with("saga.direction", direction.as_str())
             .with("saga.refusal", refusal.code.clone()),
+        Happening::Skipped { step, direction, .. }
+        | Happening::Resolved { step, direction, .. } => {
+            span.with("saga.step", step.clone()).with("saga.direction", direction.as_str())
+        }
         Happening::Started
         | Happening::Resent
         | Happening::GaveUp { .. }
@@ -97,6 +101,8 @@ fn happening(span: Span, happening: &Happening) -> Span {
         | Happening::Cancel(_)
         | Happening::Paused(_)
         | Happening::Resumed(_)
+        | Happening::Retried(_)
+        | Happening::Compensate(_)
         | Happening::Reminded => span,
     }
 }
@@ -113,5 +119,9 @@ fn name(happening: &Happening) -> &'static str {
         Happening::Paused(_) => "paused",
         Happening::Resumed(_) => "resumed",
         Happening::Reminded => "reminded",
+        Happening::Retried(_) => "retried",
+        Happening::Skipped { .. } => "skipped",
+        Happening::Resolved { .. } => "resolved",
+        Happening::Compensate(_) => "compensate",
     }
 }

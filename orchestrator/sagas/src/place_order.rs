@@ -112,6 +112,8 @@ pub fn reason(cause: &Cause) -> (String, String) {
             ("DEADLINE".to_owned(), "the order could not be completed in time".to_owned())
         }
         Cause::Cancelled(wish) => ("CANCELLED".to_owned(), wish.reason.clone()),
+        // Who it was, and in which words, is for the saga's history.
+        Cause::Operator(_) => ("WITHDRAWN".to_owned(), "the shop took the order back".to_owned()),
     }
 }
 

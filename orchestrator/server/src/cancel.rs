@@ -51,7 +51,10 @@ impl<R: SagaReads> Front<R> {
             | Verdict::Duplicate
             | Verdict::Late
             | Verdict::Foreign
-            | Verdict::Nothing => Err(status::internal("a cancel was taken for something else")),
+            | Verdict::Nothing
+            | Verdict::Intervention(_) => {
+                Err(status::internal("a cancel was taken for something else"))
+            }
         }
     }
 

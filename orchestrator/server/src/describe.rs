@@ -1,8 +1,8 @@
 //! Sentences about sagas, for clients and operators.
 
 use saga_core::{
-    Cause, Direction, Happening, HistoryEntry, Instance, Phase, Refusal, State, StepState, Stuck,
-    StuckReason,
+    Cause, Direction, Happening, HistoryEntry, Instance, Phase, Refusal, Signed, State, StepState,
+    Stuck, StuckReason,
 };
 use saga_proto::operations::v1::{Saga, SagaState, Step, Transition};
 
@@ -14,6 +14,16 @@ pub(crate) fn for_client(happening: &Happening) -> String {
         Happening::Resumed(_) => "the order goes on".to_owned(),
         Happening::Reminded => "the order still needs a person's attention".to_owned(),
         Happening::Cancel(wish) => format!("a cancel was asked for: {}", wish.reason),
+        Happening::Retried(_) => "what is open was asked for again".to_owned(),
+        Happening::Skipped { step, .. } => format!("{step} was passed over"),
+        Happening::Resolved { step, direction, done: true, .. } => match direction {
+            Direction::Action => format!("{step} is known to be done"),
+            Direction::Compensation => format!("{step} is known to be undone"),
+        },
+        Happening::Resolved { step, done: false, .. } => {
+            format!("{step} is known not to have happened")
+        }
+        Happening::Compensate(_) => "the shop takes the order back".to_owned(),
         Happening::Done { .. }
         | Happening::Refused { .. }
         | Happening::Resent
@@ -43,13 +53,34 @@ fn for_operator(happening: &Happening) -> String {
         Happening::Paused(pause) => format!("{} paused it: {}", pause.by, pause.reason),
         Happening::Resumed(pause) => format!("{} let it go on: {}", pause.by, pause.reason),
         Happening::Reminded => "it is still stuck: the alert was raised again".to_owned(),
+        Happening::Retried(by) => format!("{} had it retried: {}", by.by, by.reason),
+        Happening::Skipped { step, direction, signed: Signed { by, reason } } => {
+            let counts = match direction {
+                Direction::Action => "done",
+                Direction::Compensation => "undone",
+            };
+            format!("{by} skipped {step}, which counts as {counts}: {reason}")
+        }
+        Happening::Resolved { step, direction, done, signed: Signed { by, reason } } => {
+            let stated = match (direction, done) {
+                (Direction::Action, true) => "is done",
+                (Direction::Action, false) => "did not happen",
+                (Direction::Compensation, true) => "is undone",
+                (Direction::Compensation, false) => "is not undone",
+            };
+            format!("{by} stated that {step} {stated}: {reason}")
+        }
+        Happening::Compensate(by) => format!("{} had it undone: {}", by.by, by.reason),
     }
 }
 
 /// The step that it happened to, if it happened to one.
 pub(crate) fn step(happening: &Happening) -> &str {
     match happening {
-        Happening::Done { step, .. } | Happening::Refused { step, .. } => step,
+        Happening::Done { step, .. }
+        | Happening::Refused { step, .. }
+        | Happening::Skipped { step, .. }
+        | Happening::Resolved { step, .. } => step,
         Happening::GaveUp { steps } => steps.first().map_or("", String::as_str),
         Happening::Started
         | Happening::Resent
@@ -57,6 +88,8 @@ pub(crate) fn step(happening: &Happening) -> &str {
         | Happening::Cancel(_)
         | Happening::Paused(_)
         | Happening::Resumed(_)
+        | Happening::Retried(_)
+        | Happening::Compensate(_)
         | Happening::Reminded => "",
     }
 }
@@ -146,6 +179,7 @@ fn because(cause: &Cause) -> String {
         Cause::Unanswered { step } => format!("{step} was not answered within its bound"),
         Cause::Deadline => "its deadline passed before the payment".to_owned(),
         Cause::Cancelled(wish) => format!("{} cancelled it: {}", wish.by, wish.reason),
+        Cause::Operator(by) => format!("{} had it undone: {}", by.by, by.reason),
     }
 }
 

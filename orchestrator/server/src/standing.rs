@@ -37,9 +37,10 @@ impl Standing {
         let (reason_code, reason) = reason(cause);
         let status = match cause {
             Cause::Cancelled(_) => OrderStatus::Cancelled,
-            Cause::Refused { .. } | Cause::Unanswered { .. } | Cause::Deadline => {
-                OrderStatus::Rejected
-            }
+            Cause::Refused { .. }
+            | Cause::Unanswered { .. }
+            | Cause::Deadline
+            | Cause::Operator(_) => OrderStatus::Rejected,
         };
         Self { status, reason_code, reason }
     }

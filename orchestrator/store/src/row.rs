@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use saga_core::{
-    Failure, Happening, HistoryEntry, Instance, Pause, Phase, SagaId, State, StepState, Timestamp,
-    Wish,
+    Failure, Happening, HistoryEntry, Instance, Intervention, Phase, SagaId, Signed, State,
+    StepState, Timestamp, Wish,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -46,7 +46,9 @@ struct Progress<'a> {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     cancel: Option<Cow<'a, Wish>>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    paused: Option<Cow<'a, Pause>>,
+    paused: Option<Cow<'a, Signed>>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    intervention: Option<Cow<'a, Intervention>>,
 }
 
 impl SagaRow {
@@ -67,6 +69,7 @@ impl SagaRow {
             steps: progress.steps.into_owned(),
             cancel: progress.cancel.map(Cow::into_owned),
             paused: progress.paused.map(Cow::into_owned),
+            intervention: progress.intervention.map(Cow::into_owned),
             data,
             started_at: self.started_at,
             deadline: self.deadline,
@@ -90,6 +93,7 @@ pub(crate) fn progress(saga: &Instance) -> Result<String, Failure> {
         steps: Cow::Borrowed(&saga.steps),
         cancel: saga.cancel.as_ref().map(Cow::Borrowed),
         paused: saga.paused.as_ref().map(Cow::Borrowed),
+        intervention: saga.intervention.as_ref().map(Cow::Borrowed),
     };
     serde_json::to_string(&progress).map_err(|error| Failure::Permanent(error.to_string()))
 }

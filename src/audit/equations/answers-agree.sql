@@ -1,6 +1,7 @@
 -- answers-agree: at rest
 -- Each answer in a saga's history is on record at the participant that gave it, and each that is on record there is in
--- the history, unless the saga had given up waiting and undid the step.
+-- the history, unless the saga had given up waiting and undid the step. An operator's word stands for an answer that it
+-- does not contradict.
 -- checked
 SELECT (SELECT count(*) FROM answers) + (SELECT count(*) FROM recorded);
 -- offenders
@@ -27,5 +28,9 @@ AND NOT (r.direction = 'action' AND EXISTS (
     SELECT 1 FROM answers a
     WHERE (a.saga_id, a.step, a.direction, a.outcome) = (r.saga_id, r.step, 'compensation', 'done')
 ))
+AND NOT EXISTS (
+    SELECT 1 FROM stated t
+    WHERE (t.saga_id, t.step, t.direction) = (r.saga_id, r.step, r.direction) AND coalesce(r.outcome, t.outcome) = t.outcome
+)
 AND saga_id NOT IN (SELECT id FROM stuck)
 ORDER BY 1;

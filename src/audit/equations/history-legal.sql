@@ -1,6 +1,6 @@
 -- history-legal: always
 -- Each history begins by being started and goes from state to state as it may: an end never changes, and what is being
--- undone is never taken up again.
+-- undone is never taken up again. What an operator did says who it was, and why.
 -- checked
 SELECT count(*) FROM history;
 -- offenders
@@ -21,6 +21,13 @@ FROM told WHERE was IS NULL AND (what, state) IS NOT ('started', 1)
 UNION ALL
 SELECT format('saga %s at version %d: %s', saga_id, version, coalesce(what, 'what cannot be read'))
 FROM told WHERE was IS NOT NULL AND coalesce(what, '') NOT IN (
-    'done', 'refused', 'resent', 'gave_up', 'deadline_passed', 'cancel', 'paused', 'resumed', 'reminded'
+    'done', 'refused', 'resent', 'gave_up', 'deadline_passed', 'cancel', 'paused', 'resumed', 'reminded',
+    'retried', 'skipped', 'resolved', 'compensate'
 )
+UNION ALL
+SELECT format('saga %s at version %d: %s by nobody, or for no reason', saga_id, version, entry ->> '$.what')
+FROM history
+WHERE json_valid(entry)
+  AND entry ->> '$.what' IN ('paused', 'resumed', 'retried', 'skipped', 'resolved', 'compensate')
+  AND (coalesce(entry ->> '$.by', '') = '' OR coalesce(entry ->> '$.reason', '') = '')
 ORDER BY 1;

@@ -2,7 +2,7 @@
 -- What is undone is undone in reverse: no step's compensation is sent, or answered, before those of the steps that were
 -- begun after it are done.
 -- checked
-SELECT count(*) FROM answers WHERE direction = 'compensation' AND outcome = 'done';
+SELECT count(*) FROM settled WHERE direction = 'compensation' AND outcome = 'done';
 -- offenders
 WITH begun AS (
     SELECT saga_id, step, min(version) AS version FROM sendings WHERE direction = 'action' GROUP BY saga_id, step
@@ -11,12 +11,12 @@ undoing AS (
     SELECT saga_id, step, min(version) AS version FROM (
         SELECT saga_id, step, version FROM sendings WHERE direction = 'compensation'
         UNION ALL
-        SELECT saga_id, step, version FROM answers WHERE direction = 'compensation'
+        SELECT saga_id, step, version FROM settled WHERE direction = 'compensation'
     ) GROUP BY saga_id, step
 ),
 undone AS (
     SELECT saga_id, step, min(version) AS version
-    FROM answers WHERE direction = 'compensation' AND outcome = 'done' GROUP BY saga_id, step
+    FROM settled WHERE direction = 'compensation' AND outcome = 'done' GROUP BY saga_id, step
 )
 SELECT format('saga %s: %s, begun at version %d, is being undone at %d; %s, begun at %d, was undone only at %d',
               e.saga_id, e.step, e.version, u.version, l.step, l.version, d.version)

@@ -5,9 +5,9 @@
 SELECT count(*) FROM sagas WHERE state IN (3, 4);
 -- offenders
 WITH begun AS (SELECT saga_id, step FROM sendings WHERE direction = 'action'),
-refused AS (SELECT saga_id, step FROM answers WHERE direction = 'action' AND outcome = 'refused'),
-done AS (SELECT saga_id, step FROM answers WHERE direction = 'action' AND outcome = 'done'),
-undone AS (SELECT saga_id, step FROM answers WHERE direction = 'compensation' AND outcome = 'done'),
+refused AS (SELECT saga_id, step FROM settled WHERE direction = 'action' AND outcome = 'refused'),
+done AS (SELECT saga_id, step FROM settled WHERE direction = 'action' AND outcome = 'done'),
+undone AS (SELECT saga_id, step FROM settled WHERE direction = 'compensation' AND outcome = 'done'),
 to_do AS (
     SELECT s.id AS saga_id, k.step
     FROM sagas s JOIN steps k ON k.definition = s.definition AND k.version = s.definition_version

@@ -1,8 +1,8 @@
 //! Every field of a saga, as it was, to the microsecond and to the last byte.
 
 use saga_core::{
-    Cause, Direction, Happening, Instance, Opener, Pause, Phase, Refusal, Sending, StepState,
-    Stuck, StuckReason, Timestamp, Wish,
+    Cause, Direction, Happening, Instance, Intervention, Opener, Phase, Refusal, Remedy, Sending,
+    Signed, Stated, StepState, Stuck, StuckReason, Timestamp, Wish,
 };
 use saga_engine::Write;
 use serde_json::value::RawValue;
@@ -101,7 +101,17 @@ fn every_kind() -> Vec<Instance> {
             started_at: Timestamp(-1),
             deadline: Timestamp(253_402_300_799_999_999),
             wake_at: None,
-            paused: Some(Pause { by: ODD.to_owned(), reason: String::new() }),
+            paused: Some(Signed { by: ODD.to_owned(), reason: String::new() }),
+            ..saga()
+        },
+        Instance { intervention: Some(intervention(Remedy::Skip)), ..saga() },
+        Instance {
+            phase: Phase::Compensating(Cause::Operator(signed())),
+            intervention: Some(intervention(Remedy::Resolve {
+                step: ODD.to_owned(),
+                direction: Direction::Action,
+                outcome: Stated::Done { reply: Some(ODD.to_owned()) },
+            })),
             ..saga()
         },
         Instance { phase: Phase::Completed, wake_at: None, steps: vec![], ..saga() },
@@ -123,10 +133,17 @@ fn every_kind() -> Vec<Instance> {
     ]
 }
 
+fn signed() -> Signed {
+    Signed { by: ODD.to_owned(), reason: ODD.to_owned() }
+}
+
+fn intervention(remedy: Remedy) -> Intervention {
+    Intervention { remedy, expected_version: u64::MAX, signed: signed() }
+}
+
 async fn every_transition(sagas: Sagas<impl Store, impl Beneath>) {
     let refusal = Refusal::new("OUT_OF_STOCK", ODD);
     let (step, direction) = ("reserve-stock".to_owned(), Direction::Compensation);
-    let pause = || Pause { by: ODD.to_owned(), reason: ODD.to_owned() };
     let happenings = [
         Happening::Started,
         Happening::Done { step: step.clone(), direction },
@@ -135,9 +152,13 @@ async fn every_transition(sagas: Sagas<impl Store, impl Beneath>) {
         Happening::GaveUp { steps: vec![step, ODD.to_owned()] },
         Happening::DeadlinePassed,
         Happening::Cancel(Wish { by: ODD.to_owned(), reason: ODD.to_owned() }),
-        Happening::Paused(pause()),
-        Happening::Resumed(pause()),
+        Happening::Paused(signed()),
+        Happening::Resumed(signed()),
         Happening::Reminded,
+        Happening::Retried(signed()),
+        Happening::Skipped { step: ODD.to_owned(), direction, signed: signed() },
+        Happening::Resolved { step: ODD.to_owned(), direction, done: true, signed: signed() },
+        Happening::Compensate(signed()),
     ];
     let mut expected = Vec::new();
     for (happening, version) in happenings.into_iter().zip(1..) {

@@ -2,7 +2,7 @@
 
 use super::Turn;
 use crate::{
-    Cause, Decision, Direction, Happening, Kind, Opener, Phase, Refusal, Reply, ReplyOutcome, Saga,
+    Cause, Decision, Direction, Happening, Kind, Opener, Refusal, Reply, ReplyOutcome, Saga,
     StateError, StepState, StuckReason, Verdict,
 };
 
@@ -48,14 +48,7 @@ impl<S: Saga> Turn<'_, S> {
             return Ok(self.publish_again(reply, verdict));
         }
         let happening = self.settle(step, reply)?;
-        let unstuck = matches!(&self.next.phase, Phase::Stuck(stuck)
-            if stuck.step == reply.step && stuck.direction == direction
-            && !matches!(self.next.steps[step], StepState::Halted { .. }));
-        if unstuck {
-            self.leave_stuck();
-            self.stick_where_halted();
-        }
-        self.advance();
+        self.settled(&reply.step, direction);
         let alert = self.newly_stuck();
         Ok(self.decide(Verdict::Applied, Some(happening), alert))
     }
@@ -102,7 +95,7 @@ impl<S: Saga> Turn<'_, S> {
     }
 
     /// Records the answer to an open command.
-    fn settle(&mut self, step: usize, reply: &Reply) -> Result<Happening, StateError> {
+    pub(super) fn settle(&mut self, step: usize, reply: &Reply) -> Result<Happening, StateError> {
         let (name, direction) = (reply.step.clone(), reply.direction);
         let refusal = match &reply.outcome {
             ReplyOutcome::Done { data, .. } => {

@@ -1,9 +1,7 @@
-//! What clients and operators ask of a saga.
+//! What clients ask of a saga.
 
 use super::Turn;
-use crate::{
-    Cancelled, Cause, Decision, Happening, Pause, Phase, Saga, StepState, Stuck, Verdict, Wish,
-};
+use crate::{Cancelled, Cause, Decision, Happening, Phase, Saga, StepState, Stuck, Verdict, Wish};
 
 impl<S: Saga> Turn<'_, S> {
     pub(super) fn cancel(mut self, wish: &Wish) -> Decision {
@@ -41,29 +39,12 @@ impl<S: Saga> Turn<'_, S> {
         };
         Decision::nothing(Verdict::Cancel(outcome))
     }
-
-    pub(super) fn pause(mut self, pause: &Pause) -> Decision {
-        if self.next.paused.is_some() || self.next.phase.ended().is_some() {
-            return Decision::nothing(Verdict::Nothing);
-        }
-        self.next.paused = Some(pause.clone());
-        self.decide(Verdict::Applied, Some(Happening::Paused(pause.clone())), false)
-    }
-
-    pub(super) fn resume(mut self, by: &Pause) -> Decision {
-        // A pause may outlast its saga; an end never changes.
-        if self.next.phase.ended().is_some() || self.next.paused.take().is_none() {
-            return Decision::nothing(Verdict::Nothing);
-        }
-        self.advance();
-        self.decide(Verdict::Applied, Some(Happening::Resumed(by.clone())), false)
-    }
 }
 
 fn after_the_fact(cause: &Cause) -> Cancelled {
     match cause {
         Cause::Cancelled(_) => Cancelled::Accepted,
-        Cause::Refused { .. } | Cause::Unanswered { .. } | Cause::Deadline => {
+        Cause::Refused { .. } | Cause::Unanswered { .. } | Cause::Deadline | Cause::Operator(_) => {
             Cancelled::AlreadyUndone
         }
     }

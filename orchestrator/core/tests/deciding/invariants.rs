@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use saga_core::{
-    Decision, Definition, Direction, HostedDefinition as _, Input, Instance, Kind, Phase,
-    StepState, Timestamp, Verdict,
+    Decision, Definition, Direction, HostedDefinition as _, Input, Instance, Intervened, Kind,
+    Phase, Remedy, StepState, Timestamp, Verdict,
 };
 
 use crate::shapes::{Memory, Shape, index};
@@ -55,13 +55,16 @@ pub(crate) fn turn(
 ) {
     let Seen { before, input, decision, now } = *seen;
     the_version_counts_the_history(before, decision, now);
-    what_is_sent_is_what_the_row_says(definition, before, decision, after);
+    let retried = matches!(input, Input::Intervene(i) if i.remedy == Remedy::Retry);
+    what_is_sent_is_what_the_row_says(definition, before, decision, after, retried);
+    an_intervention_is_told_truthfully(before, input, decision);
     if before.phase.ended().is_some() {
         assert!(decision.history.is_none(), "changed after its end: {decision:?}");
         assert!(decision.send.is_empty(), "sent after its end");
         assert_eq!(before.phase, after.phase);
     }
-    if before.paused.is_some() && !matches!(input, Input::Resume(_)) {
+    let resumed = matches!(input, Input::Intervene(i) if i.remedy == Remedy::Resume);
+    if before.paused.is_some() && !resumed {
         assert!(decision.send.is_empty(), "sent while paused: {decision:?}");
     }
     let newly_stuck = matches!((&before.phase, &after.phase), (Phase::Stuck(b), Phase::Stuck(a))
@@ -100,6 +103,27 @@ fn it_wakes_in_time(shape: &Shape, saga: &Instance) {
     let need = needs.into_iter().min();
     assert!(need.is_some(), "nothing will ever wake it: {saga:?}");
     assert!(saga.wake_at.is_some() && saga.wake_at <= need, "sleeps past {need:?}: {saga:?}");
+}
+
+fn an_intervention_is_told_truthfully(before: &Instance, input: &Input, decision: &Decision) {
+    let Input::Intervene(asked) = input else { return };
+    let Verdict::Intervention(verdict) = decision.verdict else { panic!("{decision:?}") };
+    match verdict {
+        Intervened::Applied => {
+            assert_eq!(asked.expected_version, before.version, "another version was seen");
+            let saga = decision.saga.as_ref().expect("written");
+            assert_eq!(saga.intervention.as_ref(), Some(asked), "not remembered");
+        }
+        Intervened::Repeated => assert_eq!(before.intervention.as_ref(), Some(asked)),
+        Intervened::Moved { version } => {
+            assert_eq!(version, before.version);
+            assert_ne!(version, asked.expected_version);
+        }
+        Intervened::Impossible(why) => assert!(why.to_string().len() > 20, "a sentence: {why}"),
+    }
+    if verdict != Intervened::Applied {
+        assert!(decision.saga.is_none() && decision.history.is_none() && decision.send.is_empty());
+    }
 }
 
 fn an_end_has_settled_steps(saga: &Instance) {
@@ -148,7 +172,9 @@ fn the_version_counts_the_history(before: &Instance, decision: &Decision, now: T
         (None, Some(_)) => panic!("history without a row: {decision:?}"),
         (None, None) => {}
     }
-    assert!(decision.verdict != Verdict::Applied || decision.history.is_some());
+    let applied =
+        matches!(decision.verdict, Verdict::Applied | Verdict::Intervention(Intervened::Applied));
+    assert!(!applied || decision.history.is_some());
 }
 
 /// The row is the outbox: what a transition opened or asked for again is what it
@@ -158,6 +184,7 @@ fn what_is_sent_is_what_the_row_says(
     before: &Instance,
     decision: &Decision,
     after: &Instance,
+    retried: bool,
 ) {
     let open = definition.open_commands(after).expect("sound");
     for command in &decision.send {
@@ -169,7 +196,9 @@ fn what_is_sent_is_what_the_row_says(
     let was = definition.open_commands(before).expect("sound");
     let key = |c: &saga_core::OutgoingCommand| (c.id.clone(), c.attempt);
     let was: BTreeSet<_> = was.iter().map(key).collect();
-    let new: BTreeSet<_> = open.iter().map(key).filter(|key| !was.contains(key)).collect();
+    // A retry begins to count anew, so what it asks for may have been asked before.
+    let news = |key: &_| retried || !was.contains(key);
+    let new: BTreeSet<_> = open.iter().map(key).filter(news).collect();
     let sent: BTreeSet<_> = decision.send.iter().map(key).collect();
     assert_eq!(sent, new, "sent is not what was opened");
 }
@@ -179,7 +208,11 @@ fn what_is_sent_is_what_the_row_says(
 fn a_compensation_may_go_out(shape: &Shape, before: &Instance, after: &Instance, step: usize) {
     assert!(matches!(
         before.steps[step],
-        StepState::Done | StepState::Unknown | StepState::Undoing(_) | StepState::Open(_)
+        StepState::Done
+            | StepState::Unknown
+            | StepState::Undoing(_)
+            | StepState::Open(_)
+            | StepState::Halted { direction: Direction::Compensation, .. }
     ));
     for (other, state) in after.steps.iter().enumerate() {
         let later = shape.stage_of(other) > shape.stage_of(step);

@@ -1,10 +1,10 @@
 //! Whatever was said before: once participants answer truthfully, a saga ends.
 
 use proptest::prelude::*;
-use saga_core::{Input, Phase, StepState};
+use saga_core::{Input, Phase, Remedy, StepState};
 
 use crate::{
-    run::{Op, Run, Said, op, operator, reply},
+    run::{Op, Run, Said, op, reply},
     shapes::shape,
 };
 
@@ -21,7 +21,7 @@ proptest! {
         for op in &lies {
             run.play(op);
         }
-        let _ = run.turn(&Input::Resume(operator())).expect("sound");
+        let _ = run.operate(Remedy::Resume);
         // Every step in both directions, each with that many wakes before its answer.
         let most = run.shape.steps() * 2 * (deaf_for as usize + 2) + 4;
         let mut deaf = deaf_for;

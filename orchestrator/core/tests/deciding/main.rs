@@ -3,6 +3,7 @@
 
 mod invariants;
 mod liveness;
+mod operating;
 mod properties;
 mod run;
 mod script;

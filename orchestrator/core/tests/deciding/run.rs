@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use saga_core::{
     Admitted, Cancelled, Decision, Definition, Direction, HostedDefinition as _, Input, Instance,
-    OutgoingCommand, Pause, Refusal, Reply, ReplyOutcome, SagaId, StateError, Timestamp, Verdict,
-    Wish, start,
+    Intervention, OutgoingCommand, Refusal, Remedy, Reply, ReplyOutcome, SagaId, Signed,
+    StateError, Stated, Timestamp, Verdict, Wish, start,
 };
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -19,28 +19,17 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     /// An answer to one of the open commands.
-    Answer {
-        pick: usize,
-        outcome: Said,
-    },
+    Answer { pick: usize, outcome: Said },
     /// A reply to any step in any direction, open or not.
-    Stray {
-        step: usize,
-        direction: Direction,
-        outcome: Said,
-        redelivered: bool,
-        repeat: bool,
-    },
+    Stray { step: usize, direction: Direction, outcome: Said, redelivered: bool, repeat: bool },
     /// A wake when it is due.
     Wake,
     /// A wake at some time.
-    Later {
-        millis: u64,
-    },
+    Later { millis: u64 },
     /// A person's wish.
     Cancel,
-    Pause,
-    Resume,
+    /// An operator, who may have seen an older version.
+    Operate { remedy: Remedy, behind: u64 },
 }
 
 /// What a participant may say.
@@ -65,8 +54,33 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         3 => Just(Op::Wake),
         2 => (0..40_000_u64).prop_map(|millis| Op::Later { millis }),
         1 => Just(Op::Cancel),
-        1 => Just(Op::Pause),
-        1 => Just(Op::Resume),
+        4 => (remedy(), prop_oneof![6 => Just(0), 1 => 1..3_u64])
+            .prop_map(|(remedy, behind)| Op::Operate { remedy, behind }),
+    ]
+}
+
+/// Any remedy, possible or not.
+pub(crate) fn remedy() -> impl Strategy<Value = Remedy> {
+    let direction = prop_oneof![Just(Direction::Action), Just(Direction::Compensation)];
+    let reply = prop_oneof![
+        2 => Just(None),
+        2 => Just(Some(r#"{"number":7}"#.to_owned())),
+        1 => Just(Some("nonsense".to_owned())),
+        1 => Just(Some("[]".to_owned())),
+    ];
+    let outcome = prop_oneof![
+        2 => reply.prop_map(|reply| Stated::Done { reply }),
+        1 => Just(Stated::Refused),
+    ];
+    prop_oneof![
+        2 => Just(Remedy::Retry),
+        2 => Just(Remedy::Skip),
+        4 => (0..16_usize, direction, outcome).prop_map(|(step, direction, outcome)| {
+            Remedy::Resolve { step: name(step), direction, outcome }
+        }),
+        1 => Just(Remedy::Compensate),
+        1 => Just(Remedy::Pause),
+        2 => Just(Remedy::Resume),
     ]
 }
 
@@ -134,6 +148,13 @@ impl Run {
         self.definition.open_commands(&self.saga).expect("a sound row")
     }
 
+    /// What an operator does who has seen the saga as it is.
+    pub(crate) fn operate(&mut self, remedy: Remedy) -> Decision {
+        let intervention =
+            Intervention { remedy, expected_version: self.saga.version, signed: operator() };
+        self.turn(&Input::Intervene(intervention)).expect("sound")
+    }
+
     pub(crate) fn play(&mut self, op: &Op) -> Vec<OutgoingCommand> {
         let Some(input) = self.input(op) else { return Vec::new() };
         match self.turn(&input) {
@@ -164,8 +185,11 @@ impl Run {
                 Input::Wake
             }
             Op::Cancel => Input::Cancel(Wish { by: "ann".into(), reason: "no".into() }),
-            Op::Pause => Input::Pause(operator()),
-            Op::Resume => Input::Resume(operator()),
+            Op::Operate { remedy, behind } => Input::Intervene(Intervention {
+                remedy: remedy.clone(),
+                expected_version: self.saga.version.saturating_sub(*behind),
+                signed: operator(),
+            }),
         })
     }
 
@@ -179,8 +203,8 @@ impl Run {
     }
 }
 
-pub(crate) fn operator() -> Pause {
-    Pause { by: "op".into(), reason: "looking".into() }
+pub(crate) fn operator() -> Signed {
+    Signed { by: "op".into(), reason: "looking".into() }
 }
 
 /// A participant's reply.
@@ -203,6 +227,6 @@ pub(crate) fn reply(step: &str, direction: Direction, said: Said) -> Reply {
 
 fn fingerprint(decision: &Result<Decision, StateError>) -> String {
     let saga = decision.as_ref().ok().and_then(|d| d.saga.as_ref());
-    let rest = saga.map(|s| (s.data.get(), &s.cancel, &s.paused));
+    let rest = saga.map(|s| (s.data.get(), &s.cancel, &s.paused, &s.intervention));
     format!("{decision:?} {rest:?}")
 }

@@ -3,15 +3,17 @@
 //! `start [trip]`, `until STEP` (everything is answered *done* until that step is
 //! open; only the last turn is shown), `[redelivered] [repeat] reply STEP action|compensation
 //! done [JSON] | refused CODE | toolate`, `wake` (when it is due), `wake +3s`,
-//! `wakes N` (each when it is due; only the last is shown), `cancel`, `pause`,
-//! `resume`.
+//! `wakes N` (each when it is due; only the last is shown), `cancel`, `op [at V]
+//! retry | skip | compensate | pause | resume | done STEP DIRECTION [JSON] | refused STEP
+//! DIRECTION` (an operator, who has seen the saga as it is unless a version is given).
 
 use std::{fmt::Write as _, sync::Arc};
 
 use expect_test::Expect;
 use saga_core::{
-    Admitted, Decision, Direction, Hosted, HostedDefinition, Input, Instance, Pause, Phase,
-    Refusal, Reply, ReplyOutcome, Saga, SagaId, StepState, StuckReason, Timestamp, Wish, start,
+    Admitted, Decision, Direction, Hosted, HostedDefinition, Input, Instance, Intervention, Phase,
+    Refusal, Remedy, Reply, ReplyOutcome, Saga, SagaId, Signed, Stated, StepState, StuckReason,
+    Timestamp, Wish, start,
 };
 use serde_json::value::RawValue;
 
@@ -58,8 +60,7 @@ impl Stage {
             ["cancel"] => {
                 self.turn(&Input::Cancel(Wish { by: "ann".into(), reason: "changed mind".into() }));
             }
-            ["pause"] => self.turn(&Input::Pause(by())),
-            ["resume"] => self.turn(&Input::Resume(by())),
+            ["op", rest @ ..] => self.operate(rest),
             _ => self.turn(&Input::Reply(parse_reply(&words))),
         }
     }
@@ -85,6 +86,17 @@ impl Stage {
         let saga = self.saga.as_ref().expect("started");
         let open = self.definition().open_commands(saga).expect("sound");
         open.iter().all(|command| command.id.step != last)
+    }
+
+    fn operate(&mut self, words: &[&str]) {
+        let now = self.saga.as_ref().expect("started").version;
+        let (expected_version, words) = match words {
+            ["at", version, rest @ ..] => (version.parse().expect("a version"), rest),
+            words => (now, words),
+        };
+        let signed = Signed { by: "op".into(), reason: "looking".into() };
+        let remedy = parse_remedy(words);
+        self.turn(&Input::Intervene(Intervention { remedy, expected_version, signed }));
     }
 
     fn definition(&self) -> Arc<dyn HostedDefinition> {
@@ -162,8 +174,34 @@ fn begin<S: Saga>(data: S) -> Decision {
     start(&S::steps(), SagaId(uuid::Uuid::from_u128(7)), &data, admitted, Timestamp(0))
 }
 
-fn by() -> Pause {
-    Pause { by: "op".into(), reason: "looking".into() }
+/// What an operator does, from its words.
+fn parse_remedy(words: &[&str]) -> Remedy {
+    let resolve = |step: &str, direction: &str, outcome| Remedy::Resolve {
+        step: step.to_owned(),
+        direction: parse_direction(direction),
+        outcome,
+    };
+    match words {
+        ["retry"] => Remedy::Retry,
+        ["skip"] => Remedy::Skip,
+        ["compensate"] => Remedy::Compensate,
+        ["pause"] => Remedy::Pause,
+        ["resume"] => Remedy::Resume,
+        ["done", step, direction, rest @ ..] => {
+            let reply = rest.first().map(|json| (*json).to_owned());
+            resolve(step, direction, Stated::Done { reply })
+        }
+        ["refused", step, direction] => resolve(step, direction, Stated::Refused),
+        other => panic!("{other:?} is no remedy"),
+    }
+}
+
+fn parse_direction(word: &str) -> Direction {
+    match word {
+        "action" => Direction::Action,
+        "compensation" => Direction::Compensation,
+        other => panic!("{other} is no direction"),
+    }
 }
 
 fn word(state: &StepState) -> String {
@@ -185,11 +223,7 @@ fn parse_reply(words: &[&str]) -> Reply {
     let at = words.iter().position(|word| *word == "reply").expect("a line of the language");
     let (flags, words) = (&words[..at], &words[at + 1..]);
     let [step, direction, outcome, rest @ ..] = words else { panic!("reply STEP DIRECTION ...") };
-    let direction = match *direction {
-        "action" => Direction::Action,
-        "compensation" => Direction::Compensation,
-        other => panic!("{other} is no direction"),
-    };
+    let direction = parse_direction(direction);
     let outcome = match (*outcome, rest) {
         ("done", rest) => ReplyOutcome::Done {
             type_name: reply_type(step, direction == Direction::Compensation).to_owned(),

@@ -41,6 +41,11 @@ pub(crate) fn shape() -> impl Strategy<Value = Shape> {
     )
 }
 
+/// A saga that is nothing but its pivot, which is sent so often.
+pub(crate) fn pivot_only(attempts: u32) -> Shape {
+    Shape { before: vec![], pivot: true, after: vec![], attempts, deadline_millis: 60_000 }
+}
+
 impl Shape {
     pub(crate) fn steps(&self) -> usize {
         self.stages().iter().sum()

@@ -110,6 +110,7 @@ pub(crate) fn why(cause: &Cause) -> String {
         Cause::Unanswered { step } => format!("{step}: unanswered"),
         Cause::Deadline => "deadline".to_owned(),
         Cause::Cancelled(wish) => format!("cancelled by {}", wish.by),
+        Cause::Operator(signed) => format!("undone by {}", signed.by),
     }
 }
 

@@ -3,5 +3,6 @@
 
 mod cancel_and_deadline;
 mod forward_and_back;
+mod operator;
 mod replies;
 mod stuck;

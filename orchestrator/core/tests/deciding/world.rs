@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use saga_core::{
-    Admission, Cancelled, Direction, Ended, Input, Kind, OutgoingCommand, Part, Record, Reply,
-    admit,
+    Admission, Cancelled, Direction, Ended, Input, Kind, OutgoingCommand, Part, Record, Remedy,
+    Reply, Stated, admit,
 };
 
 use crate::{
-    run::{Op, Run, Said, operator, reply},
+    run::{Op, Run, Said, reply},
     shapes::{Shape, index, shape},
 };
 
@@ -28,6 +28,10 @@ enum Event {
     /// The next turn commits, and nothing of it is published.
     Crash,
     Own(Op),
+    /// An operator looks up what became of an open command, and states it.
+    Stated {
+        pick: usize,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -47,15 +51,23 @@ fn event() -> impl Strategy<Value = Event> {
         6 => Just(Op::Wake),
         3 => (0..30_000_u64).prop_map(|millis| Op::Later { millis }),
         1 => Just(Op::Cancel),
-        1 => Just(Op::Pause),
-        2 => Just(Op::Resume),
+        1 => Just(operates(Remedy::Pause)),
+        2 => Just(operates(Remedy::Resume)),
+        // What an operator may do without looking at the participants' books.
+        1 => Just(operates(Remedy::Retry)),
+        1 => Just(operates(Remedy::Compensate)),
     ];
     prop_oneof![
         4 => (any::<usize>(), fate.clone()).prop_map(|(pick, fate)| Event::Command { pick, fate }),
         4 => (any::<usize>(), fate).prop_map(|(pick, fate)| Event::Reply { pick, fate }),
         1 => Just(Event::Crash),
         2 => own.prop_map(Event::Own),
+        1 => any::<usize>().prop_map(|pick| Event::Stated { pick }),
     ]
+}
+
+fn operates(remedy: Remedy) -> Op {
+    Op::Operate { remedy, behind: 0 }
 }
 
 /// What a participant has on record.
@@ -98,6 +110,7 @@ impl World {
                 let sent = self.run.play(op);
                 self.publish(sent);
             }
+            Event::Stated { pick } => self.operator_states(*pick),
             Event::Command { pick, fate } => {
                 if let Some((command, _)) = take(&mut self.commands, *pick, *fate) {
                     self.participant_takes(&command);
@@ -111,6 +124,31 @@ impl World {
                     }
                 }
             }
+        }
+    }
+
+    /// Only what is on record is stated; what is not may still happen.
+    fn operator_states(&mut self, pick: usize) {
+        let open = self.run.open();
+        let Some(id) = open.get(pick % open.len().max(1)).map(|command| command.id.clone()) else {
+            return;
+        };
+        let record = self.records.get(&index(&id.step)).cloned().unwrap_or_default();
+        let part = match id.direction {
+            Direction::Action => record.action,
+            Direction::Compensation => record.compensation,
+        };
+        let Some(answer) = part.and_then(|part| part.answer) else { return };
+        let replies = match answer {
+            Answered::Refused => vec![Stated::Refused],
+            Answered::Done => [Some(r#"{"number":1}"#.to_owned()), None]
+                .map(|reply| Stated::Done { reply })
+                .into(),
+        };
+        for outcome in replies {
+            let (step, direction) = (id.step.clone(), id.direction);
+            let decision = self.run.operate(Remedy::Resolve { step, direction, outcome });
+            self.publish(decision.send);
         }
     }
 
@@ -163,7 +201,7 @@ impl World {
     fn heal(&mut self) {
         self.crash = false;
         self.sent = 0;
-        let resumed = self.run.turn(&Input::Resume(operator())).expect("sound");
+        let resumed = self.run.operate(Remedy::Resume);
         self.publish(resumed.send);
         let most = 4 * self.run.shape.steps() + 8;
         for _ in 0..most {

@@ -2,7 +2,9 @@
 //! is never changed: what no longer fits it needs a new version of the definition.
 
 use expect_test::{Expect, expect};
-use saga_core::{Direction, HostedDefinition as _, Instance, Phase, Saga as _, StepState};
+use saga_core::{
+    Direction, HostedDefinition as _, Instance, Intervention, Phase, Remedy, Saga as _, StepState,
+};
 use saga_definitions::PlaceOrder;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -11,6 +13,7 @@ use crate::run::Run;
 
 const RUNNING: &str = include_str!("../golden/place_order_v1_running.json");
 const COMPENSATING: &str = include_str!("../golden/place_order_v1_compensating.json");
+const OPERATED: &str = include_str!("../golden/place_order_v1_operated.json");
 const STUCK: &str = include_str!("../golden/place_order_v1_stuck.json");
 
 #[test]
@@ -41,12 +44,25 @@ fn a_stuck_saga_of_version_1_goes_on() {
     check(STUCK, &stuck(), expect![[""]]);
 }
 
+#[test]
+fn a_saga_of_version_1_that_an_operator_had_undone_goes_on() {
+    check(
+        OPERATED,
+        &operated(),
+        expect![[r#"
+        authorise-payment/compensation #1 {}
+    "#]],
+    );
+}
+
 /// The parts of a row that are stored as JSON.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     phase: Phase,
     steps: Vec<StepState>,
     data: Box<RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    intervention: Option<Intervention>,
 }
 
 fn check(golden: &str, today: &Run, expected: Expect) {
@@ -55,6 +71,7 @@ fn check(golden: &str, today: &Run, expected: Expect) {
         phase: stored.phase,
         steps: stored.steps,
         data: stored.data,
+        intervention: stored.intervention,
         ..today.saga.clone()
     };
     let open = PlaceOrder::steps().open_commands(&row).expect("it decodes for ever");
@@ -70,6 +87,7 @@ fn check(golden: &str, today: &Run, expected: Expect) {
         phase: today.saga.phase.clone(),
         steps: today.saga.steps.clone(),
         data: today.saga.data.clone(),
+        intervention: today.saga.intervention.clone(),
     });
     let written: serde_json::Value =
         serde_json::from_str(&written.expect("JSON")).expect("what was written");
@@ -89,6 +107,12 @@ fn compensating() -> Run {
     let mut run = Run::start().until("authorise-payment");
     run.refused("authorise-payment", Direction::Action, "CARD_DECLINED", "the card was declined");
     run.done("reserve-stock", Direction::Compensation);
+    run
+}
+
+fn operated() -> Run {
+    let mut run = Run::start().until("authorise-payment");
+    run.operate(Remedy::Compensate, "the warehouse has burnt down");
     run
 }
 

@@ -1,8 +1,9 @@
 //! One order's saga, turn by turn.
 
 use saga_core::{
-    Admitted, Decision, Direction, HostedDefinition as _, Input, Instance, OutgoingCommand,
-    Refusal, Reply, ReplyOutcome, Saga, SagaId, Timestamp, TypeName, Wish, start,
+    Admitted, Decision, Direction, HostedDefinition as _, Input, Instance, Intervention,
+    OutgoingCommand, Refusal, Remedy, Reply, ReplyOutcome, Saga, SagaId, Signed, Timestamp,
+    TypeName, Wish, start,
 };
 use saga_definitions::PlaceOrder;
 use saga_proto::{
@@ -48,6 +49,12 @@ impl Run {
 
     pub(crate) fn cancel(&mut self, reason: &str) {
         self.turn(&Input::Cancel(Wish { by: "ann".into(), reason: reason.into() }));
+    }
+
+    pub(crate) fn operate(&mut self, remedy: Remedy, reason: &str) {
+        let signed = Signed { by: "otto".into(), reason: reason.into() };
+        let expected_version = self.saga.version;
+        self.turn(&Input::Intervene(Intervention { remedy, expected_version, signed }));
     }
 
     pub(crate) fn wake(&mut self, seconds: i64) {

@@ -181,10 +181,10 @@ fn the_deadline_is_bounded_by_the_turn_that_would_open_the_pivot() {
             start
             reply create action done
             reply reserve action done {"total":5}
-            pause
+            op pause
             wake +61s
             reply authorise action done
-            resume
+            op resume
         "#,
         expect![[r#"
             > start
@@ -199,16 +199,16 @@ fn the_deadline_is_bounded_by_the_turn_that_would_open_the_pivot() {
               Applied v3 running; wake at 3.035s
               create done, reserve done, authorise open#1
               send authorise/action #1 {"amount":5}
-            > pause
-              Applied v4 running; no wake
+            > op pause
+              Intervention(Applied) v4 running; no wake
               create done, reserve done, authorise open#1
             > wake +61s
               Nothing
             > reply authorise action done
               Applied v5 running; no wake
               create done, reserve done, authorise done
-            > resume
-              Applied v6 compensating because deadline; wake at 63.574s
+            > op resume
+              Intervention(Applied) v6 compensating because deadline; wake at 63.574s
               create done, reserve done, authorise undoing#1
               send authorise/compensation #1 {}
         "#]],

@@ -9,34 +9,34 @@ fn a_pause_records_answers_and_sends_nothing_until_it_is_resumed() {
     check(
         r#"
             start
-            pause
-            pause
+            op pause
+            op pause
             reply create action done
             wake +30s
-            resume
-            resume
+            op resume
+            op resume
         "#,
         expect![[r#"
             > start
               Applied v1 running; wake at 3.035s
               create open#1
               send create/action #1 {"sku":"teapot"}
-            > pause
-              Applied v2 running; no wake
+            > op pause
+              Intervention(Applied) v2 running; no wake
               create open#1
-            > pause
-              Nothing
+            > op pause
+              Intervention(Impossible(PausedAlready))
             > reply create action done
               Applied v3 running; no wake
               create done
             > wake +30s
               Nothing
-            > resume
-              Applied v4 running; wake at 33.454s
+            > op resume
+              Intervention(Applied) v4 running; wake at 33.454s
               create done, reserve open#1
               send reserve/action #1 {"sku":"teapot"}
-            > resume
-              Nothing
+            > op resume
+              Intervention(Impossible(NotPaused))
         "#]],
     );
 }
@@ -47,9 +47,9 @@ fn a_pause_holds_compensations_too() {
         r#"
             start
             reply create action done
-            pause
+            op pause
             cancel
-            resume
+            op resume
         "#,
         expect![[r#"
             > start
@@ -60,14 +60,14 @@ fn a_pause_holds_compensations_too() {
               Applied v2 running; wake at 3.035s
               create done, reserve open#1
               send reserve/action #1 {"sku":"teapot"}
-            > pause
-              Applied v3 running; no wake
+            > op pause
+              Intervention(Applied) v3 running; no wake
               create done, reserve open#1
             > cancel
               Cancel(Accepted) v4 compensating because cancelled by ann; no wake
               create done, reserve unknown
-            > resume
-              Applied v5 compensating because cancelled by ann; wake at 2.969s
+            > op resume
+              Intervention(Applied) v5 compensating because cancelled by ann; wake at 2.969s
               create done, reserve undoing#1
               send reserve/compensation #1 {}
         "#]],
@@ -79,23 +79,23 @@ fn a_pause_that_outlasts_the_saga_changes_nothing_after_its_end() {
     check(
         r#"
             start
-            pause
+            op pause
             reply create action refused NO
-            resume
+            op resume
         "#,
         expect![[r#"
             > start
               Applied v1 running; wake at 3.035s
               create open#1
               send create/action #1 {"sku":"teapot"}
-            > pause
-              Applied v2 running; no wake
+            > op pause
+              Intervention(Applied) v2 running; no wake
               create open#1
             > reply create action refused NO
               Applied v3 compensated because create: NO; no wake
               create refused(NO)
-            > resume
-              Nothing
+            > op resume
+              Intervention(Impossible(Ended))
         "#]],
     );
 }

@@ -1,0 +1,209 @@
+//! What an operator does to a saga, and what becomes of it (semantics 26).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Direction, HostedDefinition, Input, Instance, Timestamp, Verdict};
+
+/// Who, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    /// The operator.
+    pub by: String,
+    /// In the operator's words.
+    pub reason: String,
+}
+
+/// What an operator does to a saga.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intervention {
+    /// What is to be done.
+    pub remedy: Remedy,
+    /// The version of the saga that the operator has seen. At any other nothing is
+    /// done; asked for once more at the same version, it is done only once.
+    pub expected_version: u64,
+    /// Who, and why.
+    pub signed: Signed,
+}
+
+/// What an operator can do. None of it tells a participant anything but the
+/// definition's own commands, under their own ids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Remedy {
+    /// Every open command is sent now and its bound starts afresh; a halted step is
+    /// asked again under its command's id. It helps once the participant can, or has
+    /// been put right: one that keeps to the rules repeats a recorded refusal.
+    Retry,
+    /// The step that the saga is stuck at counts as done, or its compensation as
+    /// undone, although nobody has said so. The participant is not told: what it has
+    /// or has not done must be put right there. Never the pivot: whether money has
+    /// moved is a fact to be looked up, and then to be told with [`Remedy::Resolve`].
+    Skip,
+    /// The operator states what became of a command that is open or halted.
+    Resolve {
+        /// The step.
+        step: String,
+        /// Its direction.
+        direction: Direction,
+        /// What became of it.
+        outcome: Stated,
+    },
+    /// What was done is undone. Only before the pivot, as for a client's cancel.
+    Compensate,
+    /// Answers are recorded, nothing new is sent.
+    Pause,
+    /// It goes on.
+    Resume,
+}
+
+impl Remedy {
+    /// Its name, as in histories and talk.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Skip => "skip",
+            Self::Resolve { .. } => "resolve",
+            Self::Compensate => "compensate",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+        }
+    }
+}
+
+/// What an operator says became of a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stated {
+    /// The effect happened.
+    Done {
+        /// The reply as JSON: needed where the step keeps something of it, and only
+        /// there.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reply: Option<String>,
+    },
+    /// The effect did not happen. Of a pivot that is taken at its word. A step that
+    /// can be undone is undone all the same: a person's word spares no step its
+    /// compensation, because copies of its command may still be on their way.
+    Refused,
+}
+
+/// What an operator can do to a saga now: each remedy is tried on it. A resolve as
+/// done is shown without the reply that the step may keep.
+pub fn remedies(definition: &dyn HostedDefinition, saga: &Instance, now: Timestamp) -> Vec<Remedy> {
+    let whole = [Remedy::Retry, Remedy::Skip, Remedy::Compensate, Remedy::Pause, Remedy::Resume];
+    let of_steps = definition.step_names().into_iter().flat_map(|step| {
+        let each = [
+            (Direction::Action, Stated::Done { reply: None }),
+            (Direction::Action, Stated::Refused),
+            (Direction::Compensation, Stated::Done { reply: None }),
+        ];
+        each.map(|(direction, outcome)| Remedy::Resolve {
+            step: step.to_owned(),
+            direction,
+            outcome,
+        })
+    });
+    let possible = |remedy: &Remedy| {
+        let signed = Signed { by: String::new(), reason: String::new() };
+        let intervention =
+            Intervention { remedy: remedy.clone(), expected_version: saga.version, signed };
+        let decision = definition.turn(saga, &Input::Intervene(intervention), now);
+        match decision.map(|decision| decision.verdict) {
+            Ok(Verdict::Intervention(Intervened::Applied | Intervened::Repeated)) => true,
+            Ok(Verdict::Intervention(Intervened::Impossible(Obstacle::ReplyMissing))) => {
+                matches!(remedy, Remedy::Resolve { .. })
+            }
+            Ok(
+                Verdict::Intervention(Intervened::Moved { .. } | Intervened::Impossible(_))
+                | Verdict::Applied
+                | Verdict::Duplicate
+                | Verdict::Late
+                | Verdict::Foreign
+                | Verdict::Nothing
+                | Verdict::Cancel(_),
+            )
+            | Err(_) => false,
+        }
+    };
+    whole.into_iter().chain(of_steps).filter(possible).collect()
+}
+
+/// What became of an intervention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intervened {
+    /// It is done.
+    Applied,
+    /// It was done before: the same, at the same version.
+    Repeated,
+    /// The saga has another version than the operator has seen. Nothing was done.
+    Moved {
+        /// Its version now.
+        version: u64,
+    },
+    /// It is not possible here. Nothing was done.
+    Impossible(Obstacle),
+}
+
+/// Why an intervention is not possible. As text: a sentence that says so, and what
+/// is possible instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The saga has ended.
+    Ended,
+    /// It is paused, so nothing can be sent.
+    Paused,
+    /// It is paused already.
+    PausedAlready,
+    /// It is not paused.
+    NotPaused,
+    /// It is not stuck, so no step holds it up.
+    NotStuck,
+    /// The pivot cannot be skipped.
+    Pivot,
+    /// The step keeps something of its reply.
+    ReplyMissing,
+    /// The reply does not decode as the step's.
+    ReplyUnreadable,
+    /// The step keeps nothing of a reply.
+    ReplyUnwanted,
+    /// The definition has no step of that name.
+    NoSuchStep,
+    /// That command of the step is neither open nor halted.
+    NotOpen,
+    /// The step was given up: it is undone whatever became of it.
+    GivenUp,
+    /// After the pivot, and of a compensation, there is no refusal to state.
+    NoRefusal,
+    /// The pivot is open: it may have happened.
+    PivotOpen,
+    /// The pivot has happened.
+    PivotDone,
+    /// It is being undone already.
+    UndoneAlready,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ended => "the saga has ended, and an end never changes: what must be undone after it is a saga of its own",
+            Self::Paused => "the saga is paused, so nothing can be sent: resume it first",
+            Self::PausedAlready => "the saga is paused already: resume it when it may go on",
+            Self::NotPaused => "the saga is not paused",
+            Self::NotStuck => "the saga is not stuck, so no step holds it up: retry asks now for what is open, resolve states what became of it",
+            Self::Pivot => "the pivot cannot be skipped, because everything after it rests on its having happened: look up whether it did, then resolve it as done or as refused",
+            Self::ReplyMissing => "later steps need what this step's reply says: resolve it as done, with the reply as JSON",
+            Self::ReplyUnreadable => "the reply does not decode as this step's: see its message in the contract",
+            Self::ReplyUnwanted => "nothing of this step's reply is kept: resolve it without one",
+            Self::NoSuchStep => "the saga's definition has no such step: see its steps",
+            Self::NotOpen => "that command of the step is neither open nor halted, so its outcome is not for anybody to state: see the saga's steps",
+            Self::GivenUp => "the step was given up and will be undone, whatever became of it: there is nothing to state",
+            Self::NoRefusal => "a step after the pivot, or a compensation, cannot end by a refusal: retry it, resolve it as done, or skip it once the saga is stuck at it",
+            Self::PivotOpen => "the pivot is open, so it may have happened: wait for its answer, or look it up and resolve it as refused, which undoes the saga",
+            Self::PivotDone => "the pivot has happened, so the saga only goes forward: what must be undone is a saga of its own, once this one has ended",
+            Self::UndoneAlready => "the saga is being undone already: retry asks now for what is open",
+        })
+    }
+}
