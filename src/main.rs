@@ -1,6 +1,7 @@
 //! `saga`: one binary. It runs a role, or all of them, or talks to them.
 
 mod audit;
+mod bench;
 mod client;
 mod config;
 mod demo;
@@ -55,6 +56,8 @@ enum Command {
     Provider,
     /// Run every role in this one process
     All(All),
+    /// Measure a system: completed sagas per second, how long each took, and what it stands on
+    Bench(bench::Bench),
     /// Check a system's books from outside: stock, money, orders and sagas must agree
     Audit(audit::Command),
     /// List every setting, with its default
@@ -96,6 +99,9 @@ fn main() -> ExitCode {
         }
         Command::Client(command) => runtime.block_on(client::run(command)),
         Command::Demo(demo) => runtime.block_on(show(demo)),
+        Command::Bench(bench) => runtime.block_on(client::speak(bench.json(), async |console| {
+            Box::pin(bench.ask(console)).await
+        })),
         Command::Audit(audit) => runtime.block_on(audit::command(audit)),
         Command::Settings => {
             let _ = io::stdout().lock().write_all(config::HELP.as_bytes());

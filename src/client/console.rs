@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use super::failure::Failure;
 
 /// A command's output. Answers go to `out`, everything else to `err`.
-pub(super) struct Console<'a> {
+pub(crate) struct Console<'a> {
     /// Whether programs read it.
-    pub(super) json: bool,
+    pub(crate) json: bool,
     /// What a program needs to know of a call beside its failure, such as the key under which it may be repeated.
     about: Option<(&'static str, String)>,
     out: &'a mut dyn Write,
@@ -32,7 +32,7 @@ impl<'a> Console<'a> {
     }
 
     /// A line or more of the answer, for people.
-    pub(super) fn say(&mut self, text: &str) -> Result<(), Failure> {
+    pub(crate) fn say(&mut self, text: &str) -> Result<(), Failure> {
         writeln!(self.out, "{text}")?;
         Ok(self.out.flush()?)
     }
@@ -43,13 +43,13 @@ impl<'a> Console<'a> {
     }
 
     /// Text beside the answer without an end of line, at once.
-    pub(super) fn sketch(&mut self, text: &str) -> Result<(), Failure> {
+    pub(crate) fn sketch(&mut self, text: &str) -> Result<(), Failure> {
         write!(self.err, "{text}")?;
         Ok(self.err.flush()?)
     }
 
     /// The answer, for programs: one line.
-    pub(super) fn object(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+    pub(crate) fn object(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let line = serde_json::to_string(value).map_err(io::Error::from)?;
         self.say(&line)
     }

@@ -10,7 +10,7 @@ use super::{console::clean, times};
 
 /// What came of a command that got its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// As asked.
     Done,
     /// The answer is a "no", and has been printed: the order was rejected, the counts do not add up.
@@ -19,10 +19,13 @@ pub(super) enum Verdict {
 
 /// Why a command has no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The call failed. [`Status`] says whether calling again may help.
     #[error("{}: {}", name(.0.code()), .0.message())]
     Call(Box<Status>),
+    /// It cannot be done here: for people to read.
+    #[error("{0:#}")]
+    Here(anyhow::Error),
     /// The output cannot be written.
     #[error("the output cannot be written: {0}")]
     Output(#[from] io::Error),
@@ -34,6 +37,16 @@ impl From<Status> for Failure {
     }
 }
 
+impl From<anyhow::Error> for Failure {
+    /// A failed call stays one, so that one knows whether to call again.
+    fn from(error: anyhow::Error) -> Self {
+        match error.downcast::<Status>() {
+            Ok(status) => status.into(),
+            Err(error) => Self::Here(error),
+        }
+    }
+}
+
 impl Failure {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
@@ -41,7 +54,7 @@ impl Failure {
             Self::Call(_) => 1,
             // The reader has seen enough (`saga orders | head`): that is no failure of ours.
             Self::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => 0,
-            Self::Output(_) => 1,
+            Self::Output(_) | Self::Here(_) => 1,
         }
     }
 
@@ -73,6 +86,9 @@ impl Failure {
         match self {
             Self::Output(error) => {
                 json!({"code": "OUTPUT", "message": error.to_string(), "retry": false})
+            }
+            Self::Here(_) => {
+                json!({"code": "FAILED", "message": self.to_string(), "retry": false})
             }
             Self::Call(status) => {
                 let details = status.get_error_details();
@@ -111,7 +127,7 @@ impl Failure {
 }
 
 /// Whether the same call may succeed later. RESOURCE_EXHAUSTED only with retry advice: a message that is too large stays so.
-pub(crate) fn may_retry(status: &Status) -> bool {
+pub(super) fn may_retry(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable | Code::DeadlineExceeded => true,
         Code::ResourceExhausted => retry_delay(&status.get_error_details()).is_some(),
@@ -139,7 +155,7 @@ pub(super) fn retry_delay(details: &ErrorDetails) -> Option<Duration> {
 
 /// Gives failures that the transport made their proper code: tonic calls a time-out of its own CANCELLED or UNKNOWN, and a
 /// connection that broke in mid-call UNKNOWN or INTERNAL. What a server says has no source error, so it is left as it is.
-pub(crate) fn told_apart(status: Status) -> Status {
+pub(super) fn told_apart(status: Status) -> Status {
     let Some(source) = status.source() else { return status };
     if causes(source).any(|cause| cause.is::<TimeoutExpired>()) {
         return Status::deadline_exceeded("no answer in time; it may still be carried out");
@@ -191,7 +207,7 @@ fn complaints(details: &ErrorDetails) -> Vec<(String, String)> {
 }
 
 /// A code as the gRPC documents spell it.
-pub(super) fn name(code: Code) -> &'static str {
+pub(crate) fn name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

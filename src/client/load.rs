@@ -4,8 +4,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use hdrhistogram::Histogram;
 use saga_proto::{
-    Money,
-    inventory::v1::ReceiveStockRequest,
     shop::v1::{
         PlaceOrderRequest, PlaceOrderResponse, catalogue_client::CatalogueClient,
         orders_client::OrdersClient,
@@ -23,10 +21,11 @@ use tonic::{Status, transport::Channel};
 use uuid::Uuid;
 
 use super::{
-    bench::until_ended,
+    again::{self, Patience},
     connection::Connection,
     console::Console,
-    failure::{self, Failure, Verdict, may_retry, told_apart},
+    failure::{self, Failure, Verdict},
+    goods::{self, Goods, SHOP},
     orders,
 };
 
@@ -40,21 +39,10 @@ It keeps its own products in stock, and asks again with the same key when nobody
 ends after --seconds, on SIGINT or on SIGTERM, once the orders under way have ended; a second
 signal ends it at once. Exit code 1 says that it does not know how some order ended.";
 
-/// What the orders buy; each has enough of it, but for [`Wish::TooMuch`].
-const PRODUCTS: [(&str, &str, i64); 5] = [
-    ("teapot", "Teapot", 1_250),
-    ("kettle", "Kettle", 3_990),
-    ("cup", "Cup", 450),
-    ("tray", "Tray", 1_800),
-    ("spoon", "Spoon", 120),
-];
 /// So much of each product comes in …
 const RECEIPT: i64 = 1_000;
 /// … before every so many orders, which take one or two of one product each: less than came in.
 const ORDERS_A_RECEIPT: u64 = 1_000;
-/// A receipt that nobody answers is sent again, with the same key, so often and for so long.
-const RECEIPT_PAUSE: Duration = Duration::from_millis(500);
-const RECEIPT_TIMEOUT: Duration = Duration::from_secs(60);
 /// More than is ever in stock.
 const TOO_MUCH: i64 = 1_000_000;
 /// The range and precision of the latencies, in microseconds and digits.
@@ -199,44 +187,22 @@ async fn place(channel: Channel, run: Uuid, number: u64) -> Ended {
     let mut repeats = 0;
     let ending = async {
         if number.is_multiple_of(ORDERS_A_RECEIPT) {
-            receive(channel.clone(), run, number).await?;
+            let catalogue = CatalogueClient::new(channel.clone());
+            let key = format!("load/{run}/{number}");
+            goods::receive(&catalogue, Goods::shop(RECEIPT), &key).await?;
         }
-        until_ended(&mut OrdersClient::new(channel), &order(run, number), &mut repeats).await
+        let (orders, order) = (OrdersClient::new(channel), order(run, number));
+        again::place(&orders, &order, Patience::default(), &mut repeats).await
     };
     let end = ending.await;
     Ended { end, took: start.elapsed(), repeats }
 }
 
-async fn receive(channel: Channel, run: Uuid, number: u64) -> Result<(), Status> {
-    let mut catalogue = CatalogueClient::new(channel);
-    for (sku, name, price) in PRODUCTS {
-        let receipt = ReceiveStockRequest {
-            sku: sku.to_owned(),
-            quantity: RECEIPT,
-            idempotency_key: format!("load/{run}/{number}/{sku}"),
-            name: name.to_owned(),
-            price: Some(Money::new(price, "EUR")),
-        };
-        let start = Instant::now();
-        loop {
-            match catalogue.restock(receipt.clone()).await.map_err(told_apart) {
-                Ok(_) => break,
-                Err(status) if may_retry(&status) && start.elapsed() < RECEIPT_TIMEOUT => {
-                    tokio::time::sleep(RECEIPT_PAUSE).await;
-                }
-                Err(status) => return Err(status),
-            }
-        }
-    }
-    Ok(())
-}
-
 fn order(run: Uuid, number: u64) -> PlaceOrderRequest {
-    // As many products as there are kinds in a quarter of the mix: the round shifts them, so
-    // that each product is bought in every way.
-    let round = number / MIX.len() as u64;
-    let (sku, _, _) = PRODUCTS[((number + round) % PRODUCTS.len() as u64) as usize];
-    let (quantity, token) = match MIX[(number % MIX.len() as u64) as usize] {
+    // The round shifts the products, so that each is bought in every way.
+    let (round, place) = (number / MIX.len() as u64, number % MIX.len() as u64);
+    let (sku, _, _) = SHOP[((place + round) % SHOP.len() as u64) as usize];
+    let (quantity, token) = match MIX[place as usize] {
         Wish::Card(token) => (1 + (number % 2) as i64, token),
         Wish::TooMuch => (TOO_MUCH, "tok_approved"),
     };
@@ -332,7 +298,7 @@ mod tests {
             }
         }
         let kinds: std::collections::BTreeSet<_> = MIX.map(|wish| format!("{wish:?}")).into();
-        assert_eq!(ways.len(), kinds.len() * PRODUCTS.len());
+        assert_eq!(ways.len(), kinds.len() * SHOP.len());
         assert!(bought.values().all(|&quantity| quantity <= RECEIPT), "{bought:?}");
     }
 

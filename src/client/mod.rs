@@ -6,11 +6,12 @@
 //!
 //! Read first: [`Command`], [`run`], and `console::Console`, through which all output goes.
 
-mod bench;
+pub(crate) mod again;
 mod catalogue;
 mod connection;
 mod console;
 mod failure;
+pub(crate) mod goods;
 mod health;
 mod items;
 mod load;
@@ -25,10 +26,11 @@ mod watch;
 
 use std::{io, process::ExitCode};
 
-use console::Console;
-pub(crate) use console::table;
-use failure::{Failure, Verdict};
-pub(crate) use failure::{may_retry, told_apart};
+pub(crate) use connection::{Connection, server};
+pub(crate) use console::{Console, table};
+pub(crate) use failure::name as code_name;
+pub(crate) use failure::{Failure, Verdict};
+pub(crate) use orders::status_name as order_status_name;
 pub(crate) use sagas::describe as describe_saga;
 
 /// The exit code of a command line that cannot be understood (`EX_USAGE`).
@@ -55,8 +57,6 @@ pub(crate) enum Command {
     Sagas(sagas::Sagas),
     /// Show one saga: its steps and its history
     Saga(sagas::Saga),
-    /// Measure a running system: completed sagas per second, and how long each took
-    Bench(bench::Bench),
     /// Place a steady mix of orders until told to stop
     Load(load::Load),
     /// Ask a role whether it serves
@@ -66,12 +66,25 @@ pub(crate) enum Command {
 /// Runs one command on the process's own output, and says how it went in the exit code: 0 it did what was asked, 1 it was
 /// refused or failed, 2 the system cannot be reached or is too busy (calling again may help), 64 wrong usage.
 pub(crate) async fn run(command: Command) -> ExitCode {
-    ExitCode::from(run_on(command, &mut io::stdout(), &mut io::stderr()).await)
+    speak(command.json(), async |console| command.ask(console).await).await
 }
 
-async fn run_on(command: Command, out: &mut dyn io::Write, err: &mut dyn io::Write) -> u8 {
-    let mut console = Console::new(command.json(), out, err);
-    match Box::pin(command.ask(&mut console)).await {
+/// The same for a command that lives elsewhere.
+pub(crate) async fn speak(
+    json: bool,
+    ask: impl AsyncFnOnce(&mut Console<'_>) -> Result<Verdict, Failure>,
+) -> ExitCode {
+    ExitCode::from(speak_on(json, ask, &mut io::stdout(), &mut io::stderr()).await)
+}
+
+async fn speak_on(
+    json: bool,
+    ask: impl AsyncFnOnce(&mut Console<'_>) -> Result<Verdict, Failure>,
+    out: &mut dyn io::Write,
+    err: &mut dyn io::Write,
+) -> u8 {
+    let mut console = Console::new(json, out, err);
+    match Box::pin(ask(&mut console)).await {
         Ok(Verdict::Done) => 0,
         Ok(Verdict::Refused) => 1,
         Err(failure) => {
@@ -94,7 +107,6 @@ impl Command {
             Self::Restock(c) => c.connection.json,
             Self::Sagas(c) => c.connection.json,
             Self::Saga(c) => c.connection.json,
-            Self::Bench(c) => c.connection.json,
             Self::Load(c) => c.connection.json,
             Self::Health(c) => c.json,
         }
@@ -111,7 +123,6 @@ impl Command {
             Self::Restock(c) => c.ask(console).await,
             Self::Sagas(c) => c.ask(console).await,
             Self::Saga(c) => c.ask(console).await,
-            Self::Bench(c) => c.ask(console).await,
             Self::Load(c) => c.ask(console).await,
             Self::Health(c) => c.ask(console).await,
         }

@@ -1,5 +1,7 @@
 //! Which orders are placed. A seed decides, so the same seed places the same ones.
 
+use crate::client::goods::{Goods, SHOP};
+
 /// What is asked of an order, and so how it must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
@@ -99,30 +101,17 @@ impl Kind {
     }
 }
 
-/// SKU, name, price in cents, and how many come in.
-pub(super) fn catalogue(
-    orders: u32,
-) -> impl Iterator<Item = (&'static str, &'static str, i64, i64)> {
-    let plenty = i64::from(orders) * 3;
-    PRODUCTS
-        .into_iter()
-        .map(move |(sku, name, cents)| (sku, name, cents, plenty))
-        .chain([(RARE, "Crown", 1_000_000, 1)])
+/// Everything that comes in: plenty of each product, and one rare thing.
+pub(super) fn catalogue(orders: u32) -> impl Iterator<Item = Goods> {
+    let rare =
+        Goods { sku: RARE.to_owned(), name: "Crown".to_owned(), cents: 1_000_000, quantity: 1 };
+    Goods::shop(i64::from(orders) * 3).chain([rare])
 }
-
-const PRODUCTS: [(&str, &str, i64); 6] = [
-    ("teapot", "Teapot", 2_450),
-    ("cup", "Cup", 690),
-    ("saucer", "Saucer", 390),
-    ("spoon", "Spoon", 275),
-    ("tray", "Tray", 1_899),
-    ("kettle", "Kettle", 5_900),
-];
 
 /// What the order with this number is for: one or two products, one to three of each.
 pub(super) fn lines(seed: u64, number: u32) -> Vec<(&'static str, i64)> {
     let dice = scatter(seed ^ 0x5EED, number);
-    let product = |roll: u64| PRODUCTS[(roll % PRODUCTS.len() as u64) as usize].0;
+    let product = |roll: u64| SHOP[(roll % SHOP.len() as u64) as usize].0;
     let quantity = |roll: u64| 1 + (roll % 3) as i64;
     let (first, second) = (product(dice), product(dice >> 8));
     let mut lines = vec![(first, quantity(dice >> 16))];

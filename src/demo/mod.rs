@@ -18,11 +18,14 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use saga_proto::{
-    Money, inventory::v1::ReceiveStockRequest, operations::v1::sagas_client::SagasClient,
-    shop::v1::catalogue_client::CatalogueClient,
+    operations::v1::sagas_client::SagasClient, shop::v1::catalogue_client::CatalogueClient,
 };
 
-use crate::{audit, client, roles::Role};
+use crate::{
+    audit,
+    client::{self, goods},
+    roles::Role,
+};
 use orders::{Clients, Tally};
 use report::Summary;
 use system::System;
@@ -109,19 +112,10 @@ impl Demo {
     /// Enough of everything, and too little of one thing. The keys make a second
     /// demo on the same directory receive goods of its own.
     async fn fill_the_shelves(&self, system: &System) -> anyhow::Result<()> {
-        let mut catalogue = CatalogueClient::new(system.channel()?);
-        let run = uuid::Uuid::new_v4();
-        for (sku, name, cents, quantity) in mix::catalogue(self.orders) {
-            let request = ReceiveStockRequest {
-                sku: sku.to_owned(),
-                quantity,
-                idempotency_key: format!("demo/{run}/{sku}"),
-                name: name.to_owned(),
-                price: Some(Money::new(cents, "EUR")),
-            };
-            catalogue.restock(request).await.with_context(|| format!("receiving {sku}"))?;
-        }
-        Ok(())
+        let catalogue = CatalogueClient::new(system.channel()?);
+        let key = format!("demo/{}", uuid::Uuid::new_v4());
+        let received = goods::receive(&catalogue, mix::catalogue(self.orders), &key).await;
+        received.context("receiving goods").map(drop)
     }
 
     /// Places all orders, and does harm meanwhile.

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -19,17 +19,17 @@ use saga_proto::{
     types::v1::Line,
 };
 use tokio::sync::Notify;
-use tonic::{Code, Request, Status, transport::Channel};
+use tonic::{Code, transport::Channel};
 
 use super::mix::{self, End, Kind};
-use crate::client;
+use crate::client::again::{self, Patience};
 
-/// How long one call may wait for its order's end; after that it is repeated.
-const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// How long an order may take in all: far beyond every deadline of the system.
-const ORDER_LIMIT: Duration = Duration::from_secs(180);
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const PATIENCE: Patience = Patience {
+    limit: Duration::from_secs(180),
+    first_pause: Duration::from_millis(50),
+    longest_pause: Duration::from_millis(500),
+};
 /// When a client that changes its mind does so.
 const SECOND_THOUGHTS: Duration = Duration::from_millis(150);
 
@@ -42,7 +42,7 @@ pub(super) struct Clients {
     run: uuid::Uuid,
     ended: AtomicU32,
     in_flight: AtomicU32,
-    repeats: AtomicU32,
+    repeats: AtomicU64,
     piles: Mutex<BTreeMap<String, u32>>,
     progress: Notify,
     began: Instant,
@@ -61,7 +61,7 @@ pub(super) struct Placed {
 pub(super) struct Tally {
     pub(super) placed: Vec<Placed>,
     /// Calls that had to be repeated, under the same key.
-    pub(super) repeats: u32,
+    pub(super) repeats: u64,
     pub(super) took: Duration,
 }
 
@@ -82,7 +82,7 @@ impl Clients {
             run: uuid::Uuid::new_v4(),
             ended: AtomicU32::new(0),
             in_flight: AtomicU32::new(0),
-            repeats: AtomicU32::new(0),
+            repeats: AtomicU64::new(0),
             piles: Mutex::default(),
             progress: Notify::new(),
             began: Instant::now(),
@@ -164,18 +164,10 @@ impl Clients {
 
     /// Calls until the answer is there: under one key, so there is one order.
     async fn persist(&self, request: PlaceOrderRequest) -> anyhow::Result<PlaceOrderResponse> {
-        self.until_answered(|| {
-            let (mut orders, request) = (self.orders.clone(), request.clone());
-            async move {
-                let wait = request.wait;
-                let answer = orders.place_order(limited(request)).await?.into_inner();
-                if wait && answer.status() == OrderStatus::Pending {
-                    return Err(Status::deadline_exceeded("it has not ended yet"));
-                }
-                Ok(answer)
-            }
-        })
-        .await
+        let mut repeats = 0;
+        let placed = again::place(&self.orders, &request, PATIENCE, &mut repeats).await;
+        self.repeats.fetch_add(repeats, Relaxed);
+        Ok(placed?)
     }
 
     async fn cancel(&self, order_id: &str) -> anyhow::Result<()> {
@@ -183,42 +175,21 @@ impl Clients {
             order_id: order_id.to_owned(),
             reason: "changed my mind".to_owned(),
         };
-        let cancel = || {
+        let mut repeats = 0;
+        let cancelled = again::until_answered(PATIENCE, &mut repeats, || {
             let (mut orders, request) = (self.orders.clone(), request.clone());
             async move {
-                match orders.cancel_order(limited(request)).await {
+                match orders.cancel_order(again::limited(request)).await {
                     // Too late: it is paid.
                     Err(refused) if refused.code() == Code::FailedPrecondition => Ok(()),
                     answered => answered.map(drop),
                 }
             }
-        };
-        self.until_answered(cancel).await
+        });
+        let cancelled = cancelled.await;
+        self.repeats.fetch_add(repeats, Relaxed);
+        Ok(cancelled?)
     }
-
-    async fn until_answered<R, F>(&self, call: impl Fn() -> F) -> anyhow::Result<R>
-    where
-        F: Future<Output = Result<R, Status>>,
-    {
-        let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
-        loop {
-            let status = match call().await {
-                Ok(answer) => return Ok(answer),
-                Err(status) => client::told_apart(status),
-            };
-            let again = client::may_retry(&status) && began.elapsed() < ORDER_LIMIT;
-            anyhow::ensure!(again, "{status}");
-            self.repeats.fetch_add(1, Relaxed);
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-}
-
-fn limited<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(CALL_LIMIT);
-    request
 }
 
 impl Placed {

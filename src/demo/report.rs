@@ -59,7 +59,7 @@ pub(super) struct Summary {
     /// Orders that ended otherwise than their kind asks for: a provider that is
     /// away for too long makes some.
     unexpected: Vec<String>,
-    repeated_calls: u32,
+    repeated_calls: u64,
     seconds: f64,
     orders_per_second: f64,
     audit: &'static str,

@@ -20,6 +20,7 @@ mod error;
 mod hints;
 mod link;
 mod message;
+pub mod probe;
 mod publish;
 mod settings;
 mod topology;

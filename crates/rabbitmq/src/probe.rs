@@ -1,0 +1,213 @@
+//! What the broker alone can do, for `saga bench`: raw messages, as many, as large and through such queues as a
+//! system's own, with confirms and acknowledgements, and nothing decided on them.
+//!
+//! It is no second transport: it gives up at the first error, and what it publishes means nothing.
+
+mod flood;
+mod tap;
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use lapin::{
+    BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind, PublisherConfirm,
+    options::{
+        BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
+        ConfirmSelectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
+        QueueDeclareOptions, QueueDeleteOptions,
+    },
+    types::{FieldTable, ShortString},
+};
+
+pub use flood::{Flood, Flow};
+pub use tap::{EventConsumer, Tap, Tapped};
+
+use crate::topology::quorum;
+
+/// `delivery_mode` of what must survive a restart of the broker.
+const PERSISTENT: u8 = 2;
+
+/// The broker did not do as it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// Any error of the protocol or the connection.
+    #[error("the broker: {0}")]
+    Broker(#[from] lapin::Error),
+    /// It closed what was being consumed.
+    #[error("the broker ended a consumer")]
+    Ended,
+    /// A message came back, or was refused.
+    #[error("the broker did not take a message")]
+    NotTaken,
+}
+
+/// Two connections to a broker, one for publishing and one for consuming, as each role has them.
+#[derive(Debug)]
+pub struct Probe {
+    prefix: String,
+    publishing: Connection,
+    consuming: Connection,
+}
+
+/// Where the messages of a probe go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To a queue like those of commands and replies, which is consumed.
+    Queue,
+    /// To a topic exchange that nobody listens to.
+    Nowhere,
+}
+
+impl Probe {
+    /// Connects. Whatever is declared begins with the prefix, and is deleted again.
+    ///
+    /// # Errors
+    /// [`ProbeError`].
+    pub async fn connect(url: &str, prefix: &str) -> Result<Self, ProbeError> {
+        Ok(Self {
+            prefix: format!("{prefix}probe."),
+            publishing: connect(url, "saga bench (publish)").await?,
+            consuming: connect(url, "saga bench (consume)").await?,
+        })
+    }
+
+    /// How long a message takes from being published to being delivered, again and again, one at a time.
+    ///
+    /// # Errors
+    /// [`ProbeError`].
+    pub async fn hops(&self, bytes: usize, count: usize) -> Result<Vec<Duration>, ProbeError> {
+        let publisher = confirming(&self.publishing).await?;
+        let road = Road::make(&publisher, format!("{}hop", self.prefix), Way::Queue).await?;
+        let consumer = self.consuming.create_channel().await?;
+        let mut deliveries = consume(&consumer, &road.queue, 10).await?;
+        let body = vec![b'x'; bytes];
+        let mut took = Vec::with_capacity(count);
+        for _ in 0..count {
+            let began = Instant::now();
+            let confirm = road.publish(&publisher, &body).await?;
+            let delivery = deliveries.next().await.ok_or(ProbeError::Ended)??;
+            took.push(began.elapsed());
+            taken(confirm).await?;
+            delivery.ack(BasicAckOptions::default()).await?;
+        }
+        road.delete(&publisher).await?;
+        Ok(took)
+    }
+
+    /// How long an event takes from being published to being confirmed, one at a time.
+    ///
+    /// # Errors
+    /// [`ProbeError`].
+    pub async fn confirms(
+        &self,
+        way: Way,
+        bytes: usize,
+        count: usize,
+    ) -> Result<Vec<Duration>, ProbeError> {
+        let publisher = confirming(&self.publishing).await?;
+        let road = Road::make(&publisher, format!("{}confirm", self.prefix), way).await?;
+        let body = vec![b'x'; bytes];
+        let mut took = Vec::with_capacity(count);
+        for _ in 0..count {
+            let began = Instant::now();
+            taken(road.publish(&publisher, &body).await?).await?;
+            took.push(began.elapsed());
+        }
+        road.delete(&publisher).await?;
+        Ok(took)
+    }
+}
+
+/// An exchange, and a queue behind it if there is one.
+#[derive(Clone, Debug)]
+struct Road {
+    way: Way,
+    exchange: ShortString,
+    queue: ShortString,
+}
+
+impl Road {
+    async fn make(channel: &Channel, name: String, way: Way) -> Result<Self, ProbeError> {
+        let road =
+            Self { way, exchange: name.as_str().into(), queue: format!("{name}.queue").into() };
+        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        channel
+            .exchange_declare(
+                road.exchange.clone(),
+                ExchangeKind::Topic,
+                options,
+                FieldTable::default(),
+            )
+            .await?;
+        if way == Way::Queue {
+            let options = QueueDeclareOptions { durable: true, ..Default::default() };
+            channel.queue_declare(road.queue.clone(), options, quorum()).await?;
+            let bound = QueueBindOptions::default();
+            channel
+                .queue_bind(
+                    road.queue.clone(),
+                    road.exchange.clone(),
+                    "#".into(),
+                    bound,
+                    FieldTable::default(),
+                )
+                .await?;
+        }
+        Ok(road)
+    }
+
+    async fn delete(&self, channel: &Channel) -> Result<(), ProbeError> {
+        if self.way == Way::Queue {
+            channel.queue_delete(self.queue.clone(), QueueDeleteOptions::default()).await?;
+        }
+        channel.exchange_delete(self.exchange.clone(), ExchangeDeleteOptions::default()).await?;
+        Ok(())
+    }
+
+    async fn publish(
+        &self,
+        channel: &Channel,
+        body: &[u8],
+    ) -> Result<PublisherConfirm, ProbeError> {
+        let options =
+            BasicPublishOptions { mandatory: self.way == Way::Queue, ..Default::default() };
+        let properties = BasicProperties::default()
+            .with_delivery_mode(PERSISTENT)
+            .with_content_type("application/cloudevents-batch+json".into())
+            .with_message_id("0199aaaa-bbbb-7ccc-8ddd-eeeeffff0000/reserve-stock/action".into())
+            .with_app_id("saga bench".into());
+        let (exchange, key) = (self.exchange.clone(), "order.placed".into());
+        Ok(channel.basic_publish(exchange, key, options, body, properties).await?)
+    }
+}
+
+async fn connect(url: &str, name: &str) -> Result<Connection, ProbeError> {
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    Ok(Box::pin(Connection::connect(url, properties)).await?)
+}
+
+async fn confirming(connection: &Connection) -> Result<Channel, ProbeError> {
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(channel)
+}
+
+async fn consume(
+    channel: &Channel,
+    queue: &ShortString,
+    prefetch: u16,
+) -> Result<lapin::Consumer, ProbeError> {
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+    let options = BasicConsumeOptions::default();
+    Ok(channel.basic_consume(queue.clone(), "".into(), options, FieldTable::default()).await?)
+}
+
+/// Waits until the broker has a message. One that is returned was not taken, though it is confirmed.
+async fn taken(confirm: PublisherConfirm) -> Result<(), ProbeError> {
+    match confirm.await? {
+        lapin::Confirmation::Ack(None) => Ok(()),
+        lapin::Confirmation::Ack(Some(_))
+        | lapin::Confirmation::Nack(_)
+        | lapin::Confirmation::NotRequested => Err(ProbeError::NotTaken),
+    }
+}

@@ -1,0 +1,174 @@
+//! As many messages as the broker takes: published with confirms, consumed, acknowledged.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use futures::StreamExt as _;
+use lapin::{Channel, options::BasicAckOptions};
+use tokio::task::JoinSet;
+
+use super::{Probe, ProbeError, Road, Way, confirming, consume, taken};
+
+/// How many publishers there are at once: a role's process has one or two connections under load.
+const PUBLISHERS: usize = 2;
+/// Messages of one publisher that may wait for their confirms.
+const WINDOW: usize = 256;
+/// Messages that may lie in the queues; with more the publishers wait, so that what is measured is both ends.
+const MOST_WAITING: u64 = 4_096;
+/// What a consumer may hold, and how many it acknowledges at once.
+const PREFETCH: u16 = 1_000;
+const ACKS: u64 = 64;
+/// How long a publisher waits for the consumers to catch up before it looks again.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// One kind of messages.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// Where they go.
+    pub way: Way,
+    /// How large each is.
+    pub bytes: usize,
+    /// How many of them there are beside the other flows', in any unit.
+    pub share: f64,
+}
+
+/// What a flood came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Flood {
+    /// Messages that were published and confirmed, and, where a queue is, delivered and acknowledged.
+    pub messages: u64,
+    /// Over how long.
+    pub elapsed: Duration,
+}
+
+/// What publishers and consumers share.
+#[derive(Default)]
+struct Counts {
+    published: AtomicU64,
+    consumed: AtomicU64,
+    unheard: AtomicU64,
+    over: AtomicBool,
+}
+
+impl Probe {
+    /// Publishes and consumes these flows, in proportion, for so long.
+    ///
+    /// # Errors
+    /// [`ProbeError`].
+    pub async fn flood(&self, flows: &[Flow], time: Duration) -> Result<Flood, ProbeError> {
+        let making = confirming(&self.publishing).await?;
+        let mut roads = Vec::with_capacity(flows.len());
+        for (number, flow) in flows.iter().enumerate() {
+            roads.push(
+                Road::make(&making, format!("{}flood.{number}", self.prefix), flow.way).await?,
+            );
+        }
+        let counts = Arc::new(Counts::default());
+        let mut consumers = JoinSet::new();
+        for road in roads.iter().filter(|road| road.way == Way::Queue) {
+            let channel = self.consuming.create_channel().await?;
+            consumers.spawn(drain(channel, road.clone(), Arc::clone(&counts)));
+        }
+        let began = Instant::now();
+        let mut publishers = JoinSet::new();
+        for _ in 0..PUBLISHERS {
+            let channel = confirming(&self.publishing).await?;
+            let (roads, flows, counts) = (roads.clone(), flows.to_vec(), Arc::clone(&counts));
+            publishers.spawn(pour(channel, roads, flows, counts, began + time));
+        }
+        while let Some(ended) = publishers.join_next().await {
+            ended.expect("a publisher does not panic")?;
+        }
+        let messages = counts.consumed.load(Relaxed) + counts.unheard.load(Relaxed);
+        let elapsed = began.elapsed();
+        counts.over.store(true, Relaxed);
+        consumers.abort_all();
+        for road in &roads {
+            road.delete(&making).await?;
+        }
+        Ok(Flood { messages, elapsed })
+    }
+}
+
+/// Publishes until the deadline, each time of the flow that is furthest behind its share.
+async fn pour(
+    channel: Channel,
+    roads: Vec<Road>,
+    flows: Vec<Flow>,
+    counts: Arc<Counts>,
+    deadline: Instant,
+) -> Result<(), ProbeError> {
+    let bodies: Vec<Vec<u8>> = flows.iter().map(|flow| vec![b'x'; flow.bytes]).collect();
+    let mut sent = vec![0_u64; flows.len()];
+    let mut waiting = VecDeque::new();
+    while Instant::now() < deadline {
+        let behind = counts.published.load(Relaxed).saturating_sub(counts.consumed.load(Relaxed));
+        if behind > MOST_WAITING {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        }
+        let Some(next) = furthest_behind(&flows, &sent) else { break };
+        sent[next] += 1;
+        let confirm = roads[next].publish(&channel, &bodies[next]).await?;
+        waiting.push_back((roads[next].way, confirm));
+        if roads[next].way == Way::Queue {
+            counts.published.fetch_add(1, Relaxed);
+        }
+        if waiting.len() >= WINDOW
+            && let Some((way, confirm)) = waiting.pop_front()
+        {
+            taken(confirm).await?;
+            counts.unheard.fetch_add(u64::from(way == Way::Nowhere), Relaxed);
+        }
+    }
+    for (_, confirm) in waiting {
+        taken(confirm).await?;
+    }
+    Ok(())
+}
+
+/// Which flow has had least of its share.
+fn furthest_behind(flows: &[Flow], sent: &[u64]) -> Option<usize> {
+    let done = |at: &usize| (sent[*at] as f64 + 1.0) / flows[*at].share;
+    (0..flows.len())
+        .filter(|&at| flows[at].share > 0.0)
+        .min_by(|one, other| done(one).total_cmp(&done(other)))
+}
+
+async fn drain(channel: Channel, road: Road, counts: Arc<Counts>) -> Result<(), ProbeError> {
+    let mut deliveries = consume(&channel, &road.queue, PREFETCH).await?;
+    let mut unacknowledged = 0;
+    while let Some(delivery) = deliveries.next().await {
+        let delivery = delivery?;
+        counts.consumed.fetch_add(1, Relaxed);
+        unacknowledged += 1;
+        if unacknowledged >= ACKS || counts.over.load(Relaxed) {
+            delivery.ack(BasicAckOptions { multiple: true }).await?;
+            unacknowledged = 0;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flows_are_published_in_proportion_to_their_shares() {
+        let flow = |share| Flow { way: Way::Queue, bytes: 1, share };
+        let flows = [flow(1.0), flow(0.0), flow(3.0), flow(6.0)];
+        let mut sent = [0; 4];
+        for _ in 0..1_000 {
+            sent[furthest_behind(&flows, &sent).expect("there is one")] += 1;
+        }
+        assert_eq!(sent, [100, 0, 300, 600]);
+        assert_eq!(furthest_behind(&[], &[]), None);
+    }
+}

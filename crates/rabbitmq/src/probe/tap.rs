@@ -1,0 +1,197 @@
+//! What a running system sends: how many messages of which size. Each tap is one more queue, so it costs the broker:
+//! take it away before measuring anything else.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use futures::StreamExt as _;
+use lapin::{
+    Connection,
+    options::{BasicAckOptions, QueueBindOptions, QueueDeclareOptions},
+    types::{FieldTable, ShortString},
+};
+use tokio::task::JoinHandle;
+
+use super::{ProbeError, connect, consume};
+use crate::{Settings, Topology, topology::quorum};
+
+/// What a consumer may hold; it acknowledges each as it comes.
+const PREFETCH: u16 = 1_000;
+/// Each member of a parcel, and each event, says this once (CloudEvents' required attribute).
+const MEMBER: &[u8] = b"\"specversion\"";
+
+/// What was sent one way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tapped {
+    /// Messages.
+    pub messages: u64,
+    /// Their bodies' bytes.
+    pub bytes: u64,
+    /// Commands, replies or events in them.
+    pub members: u64,
+}
+
+/// A copy of all commands, replies and events of a system.
+#[derive(Debug)]
+pub struct Tap {
+    connection: Connection,
+    counts: [Arc<Counts>; 3],
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+    members: AtomicU64,
+}
+
+impl Tap {
+    /// Begins to count.
+    ///
+    /// # Errors
+    /// [`ProbeError`].
+    pub async fn open(settings: &Settings) -> Result<Self, ProbeError> {
+        let topology = Topology::new(settings).map_err(|_| ProbeError::NotTaken)?;
+        let connection = connect(&settings.url, "saga bench (tap)").await?;
+        let tap = Self { connection, counts: Default::default() };
+        let [commands, replies, events] = tap.counts.clone();
+        tap.bind(&topology.commands(), &settings.participants, commands).await?;
+        tap.bind(&topology.replies(), std::slice::from_ref(&settings.deployment), replies).await?;
+        tap.bind(&topology.events(), &["#".to_owned()], events).await?;
+        Ok(tap)
+    }
+
+    /// Commands, replies and events so far.
+    #[must_use]
+    pub fn counts(&self) -> [Tapped; 3] {
+        self.counts.each_ref().map(|counts| Tapped {
+            messages: counts.messages.load(Relaxed),
+            bytes: counts.bytes.load(Relaxed),
+            members: counts.members.load(Relaxed),
+        })
+    }
+
+    /// Ends it; its queues go with its connection.
+    pub async fn close(self) {
+        crate::link::close(&self.connection).await;
+    }
+
+    async fn bind(
+        &self,
+        exchange: &str,
+        keys: &[String],
+        counts: Arc<Counts>,
+    ) -> Result<(), ProbeError> {
+        let channel = self.connection.create_channel().await?;
+        let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
+        let queue = channel.queue_declare("".into(), options, FieldTable::default()).await?;
+        let queue: ShortString = queue.name().clone();
+        for key in keys {
+            let (exchange, key) = (exchange.into(), key.as_str().into());
+            let options = QueueBindOptions::default();
+            channel
+                .queue_bind(queue.clone(), exchange, key, options, FieldTable::default())
+                .await?;
+        }
+        let mut deliveries = consume(&channel, &queue, PREFETCH).await?;
+        tokio::spawn(async move {
+            // The channel ends with the last that holds it.
+            let _channel = channel;
+            while let Some(Ok(delivery)) = deliveries.next().await {
+                counts.messages.fetch_add(1, Relaxed);
+                counts.bytes.fetch_add(delivery.data.len() as u64, Relaxed);
+                counts.members.fetch_add(members(&delivery.data), Relaxed);
+                if delivery.ack(BasicAckOptions::default()).await.is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+fn members(body: &[u8]) -> u64 {
+    body.windows(MEMBER.len()).filter(|window| *window == MEMBER).count() as u64
+}
+
+/// Somebody who listens to every event, as a shop's other systems would: a durable quorum queue, consumed and
+/// acknowledged.
+#[derive(Debug)]
+pub struct EventConsumer {
+    connection: Connection,
+    queue: String,
+    received: Arc<AtomicU64>,
+    consuming: JoinHandle<()>,
+}
+
+impl EventConsumer {
+    /// Binds the queue and begins to consume.
+    ///
+    /// # Errors
+    /// [`ProbeError`].
+    pub async fn start(settings: &Settings) -> Result<Self, ProbeError> {
+        let topology = Topology::new(settings).map_err(|_| ProbeError::NotTaken)?;
+        let connection = connect(&settings.url, "saga bench (event consumer)").await?;
+        let channel = connection.create_channel().await?;
+        let queue = format!("{}saga.bench.events", settings.prefix);
+        let options = QueueDeclareOptions { durable: true, ..Default::default() };
+        channel.queue_declare(queue.as_str().into(), options, quorum()).await?;
+        let (exchange, bound) = (topology.events(), QueueBindOptions::default());
+        let name = ShortString::from(queue.as_str());
+        channel
+            .queue_bind(
+                name.clone(),
+                exchange.as_str().into(),
+                "#".into(),
+                bound,
+                FieldTable::default(),
+            )
+            .await?;
+        let mut deliveries = consume(&channel, &name, PREFETCH).await?;
+        let received = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&received);
+        let consuming = tokio::spawn(async move {
+            let _channel = channel;
+            while let Some(Ok(delivery)) = deliveries.next().await {
+                count.fetch_add(1, Relaxed);
+                if delivery.ack(BasicAckOptions::default()).await.is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Self { connection, queue, received, consuming })
+    }
+
+    /// Events that came so far.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received.load(Relaxed)
+    }
+
+    /// Ends it, and deletes its queue: a queue that nobody consumes would grow for ever.
+    ///
+    /// # Errors
+    /// [`ProbeError`].
+    pub async fn stop(self) -> Result<(), ProbeError> {
+        let channel = self.connection.create_channel().await?;
+        channel.queue_delete(self.queue.as_str().into(), Default::default()).await?;
+        self.consuming.abort();
+        crate::link::close(&self.connection).await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parcel_has_as_many_members_as_it_says_their_version() {
+        let parcel = br#"[{"specversion":"1.0","id":"a"},{"specversion":"1.0","id":"b"}]"#;
+        assert_eq!(members(parcel), 2);
+        assert_eq!(members(b"{\"specversion\":\"1.0\"}"), 1);
+        assert_eq!(members(b""), 0);
+    }
+}

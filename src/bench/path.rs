@@ -1,0 +1,189 @@
+//! The critical path of one order: what comes one after the other, whatever is done about throughput. Counted from the
+//! steps and the rules of the protocol, not from what the system happens to do.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// Answers that a confirmed order's participants record, one a step: create, reserve, authorise, capture, commit, confirm.
+pub(super) const LOCAL_TRANSACTIONS_CONFIRMED: u64 = {
+    let (mut steps, mut stage) = (0, 0);
+    while stage < STAGES.len() {
+        steps += STAGES[stage].steps.len();
+        stage += 1;
+    }
+    steps as u64
+};
+/// Those of a declined one: create, reserve, the refusal, release, reject.
+pub(super) const LOCAL_TRANSACTIONS_DECLINED: u64 = 5;
+
+/// A stage of place order, whose steps go side by side.
+struct Stage {
+    steps: &'static [&'static str],
+    /// Whether it asks the payment provider.
+    asks_outside: bool,
+}
+
+const STAGES: [Stage; 5] = [
+    Stage { steps: &["create-order"], asks_outside: false },
+    Stage { steps: &["reserve-stock"], asks_outside: false },
+    Stage { steps: &["authorise-payment"], asks_outside: true },
+    Stage { steps: &["capture-payment"], asks_outside: true },
+    Stage { steps: &["commit-stock", "confirm-order"], asks_outside: false },
+];
+
+/// How often a confirmed order waits for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Path {
+    pub(super) parts: Vec<Part>,
+}
+
+/// One reason to wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) wait: Wait,
+    pub(super) count: u32,
+    pub(super) why: &'static str,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// A durable commit.
+    Commit,
+    /// A message, from being published to being delivered.
+    Hop,
+    /// An event's confirm.
+    Confirm,
+    /// The payment provider's answer.
+    Provider,
+}
+
+/// How long each takes, by itself, on the servers at hand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Costs {
+    pub(super) commit: Duration,
+    /// Messages in the process take none.
+    pub(super) hop: Duration,
+    pub(super) confirm: Duration,
+    pub(super) provider: Duration,
+}
+
+/// Counts a confirmed order's path.
+pub(super) fn of_a_confirmed_order() -> Path {
+    let stages = u32::try_from(STAGES.len()).expect("a handful");
+    let outside = STAGES.iter().map(|stage| u32::from(stage.asks_outside)).sum();
+    let part = |wait, count, why| Part { wait, count, why };
+    Path {
+        parts: vec![
+            part(
+                Wait::Commit,
+                1,
+                "the admission: the saga and the client's key, before its first command",
+            ),
+            part(
+                Wait::Commit,
+                stages,
+                "a stage's effect and answer, before its reply (side by side counts once)",
+            ),
+            part(
+                Wait::Commit,
+                outside,
+                "the intent to ask the payment provider, before it is asked",
+            ),
+            part(
+                Wait::Commit,
+                stages,
+                "the turn on a stage's replies, before what it opens, or before the client's answer",
+            ),
+            part(Wait::Hop, stages, "a stage's command"),
+            part(
+                Wait::Confirm,
+                stages,
+                "a stage's event is confirmed before its reply is published",
+            ),
+            part(Wait::Hop, stages, "a stage's reply"),
+            part(Wait::Provider, outside, "the provider's answer"),
+        ],
+    }
+}
+
+impl Path {
+    pub(super) fn count(&self, wait: Wait) -> u32 {
+        self.parts.iter().filter(|part| part.wait == wait).map(|part| part.count).sum()
+    }
+
+    /// How long all of it takes.
+    pub(super) fn sum(&self, costs: &Costs) -> Duration {
+        self.parts.iter().map(|part| costs.of(part.wait) * part.count).sum()
+    }
+
+    pub(super) fn json(&self, costs: &Costs) -> Value {
+        self.parts
+            .iter()
+            .map(|Part { wait, count, why }| {
+                let millis = costs.of(*wait).as_secs_f64() * 1e3;
+                json!({"wait": wait.name(), "count": count, "millisEach": millis, "why": why})
+            })
+            .collect()
+    }
+}
+
+impl Costs {
+    pub(super) fn of(&self, wait: Wait) -> Duration {
+        match wait {
+            Wait::Commit => self.commit,
+            Wait::Hop => self.hop,
+            Wait::Confirm => self.confirm,
+            Wait::Provider => self.provider,
+        }
+    }
+}
+
+impl Wait {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Commit => "commit",
+            Self::Hop => "hop",
+            Self::Confirm => "confirm",
+            Self::Provider => "provider",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_stages_are_those_of_the_definition() {
+        use saga_core::HostedDefinition as _;
+        let definition = saga_definitions::place_order(None);
+        let ours: BTreeSet<&str> = STAGES.iter().flat_map(|stage| stage.steps).copied().collect();
+        let theirs: BTreeSet<&str> = definition.step_names().into_iter().collect();
+        assert_eq!(ours, theirs);
+        assert_eq!(LOCAL_TRANSACTIONS_CONFIRMED, 6);
+    }
+
+    #[test]
+    fn a_confirmed_order_waits_for_thirteen_commits_and_ten_hops() {
+        let path = of_a_confirmed_order();
+        // Admission, five effects, two intents, five turns.
+        assert_eq!(path.count(Wait::Commit), 13);
+        assert_eq!(path.count(Wait::Hop), 10);
+        assert_eq!(path.count(Wait::Confirm), 5);
+        assert_eq!(path.count(Wait::Provider), 2);
+    }
+
+    #[test]
+    fn the_sum_is_each_part_as_often_as_it_comes() {
+        let millis = Duration::from_millis;
+        let costs =
+            Costs { commit: millis(2), hop: millis(3), confirm: millis(1), provider: millis(5) };
+        assert_eq!(of_a_confirmed_order().sum(&costs), millis(13 * 2 + 10 * 3 + 5 + 2 * 5));
+        let nothing = Costs { hop: Duration::ZERO, confirm: Duration::ZERO, ..costs };
+        assert_eq!(of_a_confirmed_order().sum(&nothing), millis(13 * 2 + 2 * 5));
+    }
+}

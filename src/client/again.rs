@@ -1,0 +1,137 @@
+//! Calls that are made again, under the same key, while that may help: the one way to be sure of a write.
+
+use std::time::{Duration, Instant};
+
+use saga_proto::shop::v1::{PlaceOrderRequest, PlaceOrderResponse, orders_client::OrdersClient};
+use tonic::{Code, Request, Status, transport::Channel};
+use tonic_types::StatusExt as _;
+
+use super::{
+    failure::{may_retry, retry_delay, told_apart},
+    orders,
+};
+
+/// How long one call may wait for its answer; after that it is made again.
+const CALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long, and how hard, something is tried.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// No call is made again after so long.
+    pub(crate) limit: Duration,
+    /// The pause before the first repetition, if the server names none; it doubles.
+    pub(crate) first_pause: Duration,
+    /// The longest pause, also if the server asks for more.
+    pub(crate) longest_pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            limit: Duration::from_secs(60),
+            first_pause: Duration::from_millis(20),
+            longest_pause: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Makes a call until it is answered, or refused for good. Repetitions are added to `repeats`.
+pub(crate) async fn until_answered<R, F>(
+    patience: Patience,
+    repeats: &mut u64,
+    mut call: impl FnMut() -> F,
+) -> Result<R, Status>
+where
+    F: Future<Output = Result<R, Status>>,
+{
+    let (began, mut pause) = (Instant::now(), patience.first_pause);
+    loop {
+        let status = match call().await {
+            Ok(answer) => return Ok(answer),
+            Err(status) => told_apart(status),
+        };
+        if !may_retry(&status) || began.elapsed() >= patience.limit {
+            return Err(status);
+        }
+        *repeats += 1;
+        let advice = retry_delay(&status.get_error_details());
+        tokio::time::sleep(advice.unwrap_or(pause).min(patience.longest_pause)).await;
+        pause = (pause * 2).min(patience.longest_pause);
+    }
+}
+
+/// Places an order. If it is to be waited for, the answer is its end.
+pub(crate) async fn place(
+    client: &OrdersClient<Channel>,
+    order: &PlaceOrderRequest,
+    patience: Patience,
+    repeats: &mut u64,
+) -> Result<PlaceOrderResponse, Status> {
+    until_answered(patience, repeats, || place_once(client.clone(), order.clone())).await
+}
+
+/// The same with one call. That an order has not ended when the server stops waiting is DEADLINE_EXCEEDED: calling again
+/// is waiting on.
+pub(crate) async fn place_once(
+    mut client: OrdersClient<Channel>,
+    order: PlaceOrderRequest,
+) -> Result<PlaceOrderResponse, Status> {
+    let wait = order.wait;
+    let answer = client.place_order(limited(order)).await?.into_inner();
+    if wait && !orders::has_ended(answer.status) {
+        return Err(Status::new(Code::DeadlineExceeded, "the order has not ended"));
+    }
+    Ok(answer)
+}
+
+/// A request that waits for its answer only so long.
+pub(crate) fn limited<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(CALL_LIMIT);
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Patience = Patience {
+        limit: Duration::from_secs(5),
+        first_pause: Duration::from_millis(1),
+        longest_pause: Duration::from_millis(2),
+    };
+
+    #[tokio::test]
+    async fn what_may_pass_is_tried_again_and_counted() {
+        let (mut calls, mut repeats) = (0, 0);
+        let answer = until_answered(SHORT, &mut repeats, || {
+            calls += 1;
+            let away = calls < 3;
+            async move { if away { Err(Status::unavailable("away")) } else { Ok(7) } }
+        });
+        assert_eq!(answer.await.expect("the third call is answered"), 7);
+        assert_eq!((calls, repeats), (3, 2));
+    }
+
+    #[tokio::test]
+    async fn a_no_is_taken_for_an_answer() {
+        let mut repeats = 0;
+        let answer: Result<(), _> = until_answered(SHORT, &mut repeats, || async {
+            Err(Status::invalid_argument("never"))
+        })
+        .await;
+        assert_eq!(answer.expect_err("refused").code(), Code::InvalidArgument);
+        assert_eq!(repeats, 0);
+    }
+
+    #[tokio::test]
+    async fn patience_ends() {
+        let patience = Patience { limit: Duration::ZERO, ..SHORT };
+        let mut repeats = 0;
+        let answer: Result<(), _> =
+            until_answered(patience, &mut repeats, || async { Err(Status::unavailable("away")) })
+                .await;
+        assert_eq!(answer.expect_err("given up").code(), Code::Unavailable);
+        assert_eq!(repeats, 0);
+    }
+}
