@@ -60,6 +60,15 @@ pub(crate) struct Front {
     pub(crate) step_timeout_millis: Option<u64>,
     pub(crate) order_deadline: Duration,
     pub(crate) max_in_flight: u64,
+    /// How long ended sagas and keys are kept.
+    pub(crate) retention: Duration,
+}
+
+/// What `saga prune` needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Prune {
+    pub(crate) database: Secret,
+    pub(crate) retention: Duration,
 }
 
 /// What a participant needs.
@@ -158,6 +167,10 @@ orchestrator
   SAGA_STEP_TIMEOUT_MILLIS          wait for a step's first answer [3000]
   SAGA_ORDER_DEADLINE_SECONDS       how long an order may take before its payment is captured [60]
   SAGA_MAX_IN_FLIGHT                orders in progress before new ones are told to come again [20000]
+  SAGA_RETENTION_DAYS               how long ended sagas, their histories and idempotency keys are kept
+                                    after the oldest that has not ended, 7 to 36500 [7]
+  SAGA_RETENTION_SECONDS_FOR_TESTS  the same, shorter than is safe: an old message may then be run
+                                    again, and an old key mean a new order [none]
 order, inventory, payment
   SAGA_ORDER_DATABASE_URL, SAGA_INVENTORY_DATABASE_URL, SAGA_PAYMENT_DATABASE_URL (required)
   SAGA_ORDER_LISTEN                 [127.0.0.1:7401]
@@ -243,7 +256,30 @@ impl Environment<'_> {
                 self.number("SAGA_ORDER_DEADLINE_SECONDS", 1, 86_400).unwrap_or(60),
             ),
             max_in_flight: self.number("SAGA_MAX_IN_FLIGHT", 1, 10_000_000).unwrap_or(20_000),
+            retention: self.retention(),
         }
+    }
+
+    fn retention(&mut self) -> Duration {
+        let least = saga_engine::limits::LEAST_RETENTION;
+        let days = self.number("SAGA_RETENTION_DAYS", least.as_secs() / 86_400, 36_500);
+        let kept = days.map_or(least, |days| Duration::from_secs(days * 86_400));
+        // Named for what it is: below the least, promises are not kept.
+        let short = self.number("SAGA_RETENTION_SECONDS_FOR_TESTS", 1, 86_400);
+        if short.is_some() && days.is_some() {
+            self.wrong("SAGA_RETENTION_DAYS", "and SAGA_RETENTION_SECONDS_FOR_TESTS are both set");
+        }
+        short.map_or(kept, Duration::from_secs)
+    }
+
+    /// An embedded system's database is a file that is named otherwise.
+    pub(crate) fn prune(&mut self, embedded: bool) -> Prune {
+        let database = if embedded {
+            Secret(String::new())
+        } else {
+            self.database("SAGA_ORCHESTRATOR_DATABASE_URL")
+        };
+        Prune { database, retention: self.retention() }
     }
 
     pub(crate) fn order(&mut self) -> Service {
@@ -536,6 +572,19 @@ mod tests {
         let setup = read(&of(&pairs), |env| env.setup()).expect("complete");
         assert_eq!(setup.auditor.expect("given").0, "s3cret");
         assert!(!setup.broker.declares);
+    }
+
+    #[test]
+    fn what_is_kept_for_less_than_a_week_must_be_said_to_be_a_test() {
+        let read = |pairs: &[(&str, &str)]| read(&of(pairs), |env| env.prune(true).retention);
+        let day = Duration::from_secs(86_400);
+        assert_eq!(read(&[]).expect("the default"), day * 7);
+        assert_eq!(read(&[("SAGA_RETENTION_DAYS", "30")]).expect("longer"), day * 30);
+        assert!(read(&[("SAGA_RETENTION_DAYS", "6")]).is_err());
+        assert!(read(&[("SAGA_RETENTION_DAYS", "0")]).is_err());
+        let test = ("SAGA_RETENTION_SECONDS_FOR_TESTS", "3");
+        assert_eq!(read(&[test]).expect("a test"), Duration::from_secs(3));
+        assert!(read(&[test, ("SAGA_RETENTION_DAYS", "7")]).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod bench;
 mod client;
 mod config;
 mod demo;
+mod prune;
 mod roles;
 mod secrets;
 mod setup;
@@ -60,6 +61,8 @@ enum Command {
     Bench(bench::Bench),
     /// Check a system's books from outside: stock, money, orders and sagas must agree
     Audit(audit::Command),
+    /// Delete what has ended longer ago than the retention
+    Prune(prune::Command),
     /// List every setting, with its default
     Settings,
     #[command(flatten)]
@@ -103,6 +106,7 @@ fn main() -> ExitCode {
             Box::pin(bench.ask(console)).await
         })),
         Command::Audit(audit) => runtime.block_on(audit::command(audit)),
+        Command::Prune(prune) => runtime.block_on(prune::run(prune)),
         Command::Settings => {
             let _ = io::stdout().lock().write_all(config::HELP.as_bytes());
             ExitCode::SUCCESS

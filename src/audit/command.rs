@@ -26,6 +26,7 @@ role that may only read is enough. What it compares:
   orders    order, saga, payment and stock tell one story, and the prices add up
   sagas     each history is whole and legal; nothing was undone after the pivot; what was undone was
             undone in reverse, all of it; every answer is on record at its participant, and its effect once
+  retention what is below a watermark may be forgotten, and nothing that has not ended is below it
   keys      an idempotency key is bound to one saga and one payload
 
 Examples:

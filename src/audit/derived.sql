@@ -46,6 +46,10 @@ FROM history h, json_each(CASE WHEN json_valid(h.entry) THEN h.entry END, '$.sen
 -- Stuck sagas need a person: they have not ended, and what is only true after an end is not asked of them.
 CREATE TABLE stuck AS SELECT id FROM sagas WHERE state = 5;
 
+-- What has been forgotten is known by its id alone. The orchestrator forgets a saga whole; a participant forgets its
+-- records, and keeps its books.
+CREATE TABLE forgotten AS SELECT service, max(below) AS below FROM watermarks GROUP BY service;
+
 -- What a participant has recorded, a row a direction.
 CREATE TABLE recorded AS
 SELECT service, saga_id, step, 'action' AS direction, action_outcome AS outcome

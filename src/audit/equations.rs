@@ -25,6 +25,7 @@ const FILES: &[&str] = &[
     include_str!("equations/keys-bound.sql"),
     include_str!("equations/sagas-known.sql"),
     include_str!("equations/sagas-awake.sql"),
+    include_str!("equations/unfinished-kept.sql"),
     include_str!("equations/history-complete.sql"),
     include_str!("equations/history-legal.sql"),
     include_str!("equations/no-undo-after-pivot.sql"),

@@ -146,6 +146,7 @@ fn settings(dir: &Path) -> config::Embedded {
             step_timeout_millis: Some(STEP_TIMEOUT_MILLIS),
             order_deadline: Duration::from_secs(60),
             max_in_flight: 20_000,
+            retention: saga_engine::limits::LEAST_RETENTION,
         },
         order: free,
         inventory: free,

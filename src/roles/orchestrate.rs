@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use saga_engine::{Engine, SagaReads, SagaStore};
+use saga_engine::{Engine, Retention, SagaReads, SagaStore};
 use saga_messaging::Transport;
 use saga_server::{Neighbours, Server};
 use tokio::net::TcpListener;
@@ -22,11 +22,12 @@ pub(super) async fn run<S, T>(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()>
 where
-    S: SagaStore + SagaReads,
+    S: SagaStore + SagaReads + Retention,
     T: Transport,
 {
     let hosted = saga_definitions::hosted(front.step_timeout_millis);
     let (engine, handle) = Engine::new(store.clone(), transport, hosted.clone());
+    let engine = engine.keeping(front.retention);
     let server = Server {
         handle,
         reads: store,

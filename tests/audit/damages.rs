@@ -121,6 +121,10 @@ pub(crate) const DAMAGES: &[Damage] = &[
          WHERE id = (SELECT min(id) FROM orchestrator.sagas WHERE state = 3)",
     ),
     damage(
+        &["unfinished-kept"],
+        "DELETE FROM payment.inbox_watermark",
+    ),
+    damage(
         &["history-complete"],
         "UPDATE orchestrator.saga_history SET version = version + 1
          WHERE (saga_id, version) = (SELECT id, version FROM orchestrator.sagas WHERE state = 3 LIMIT 1)",

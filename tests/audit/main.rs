@@ -4,6 +4,7 @@
 mod books;
 mod damages;
 mod postgres;
+mod pruned;
 
 use std::collections::BTreeSet;
 

@@ -120,6 +120,8 @@ async fn copy(file: &Path, pool: &PgPool) -> anyhow::Result<()> {
         let (table, names, types): (String, Vec<String>, Vec<String>) =
             (row.get(0), row.get(1), row.get(2));
         let rows = literals(file, &table, &names, &types)?;
+        // What a migration has put there is in the file too.
+        sqlx::query(AssertSqlSafe(format!("DELETE FROM {table}"))).execute(pool).await?;
         for rows in rows.chunks(ROWS_AT_ONCE) {
             let (names, rows) = (names.join(", "), rows.join(", "));
             let sql = format!("INSERT INTO {table} ({names}) VALUES {rows}");

@@ -11,6 +11,7 @@ mod a_saga_that_does_not_exist_is_left_out;
 mod a_turn_is_whole_or_absent;
 mod an_admission_is_whole_or_absent;
 mod an_instant_beyond_the_calendar_is_kept_as_the_furthest;
+mod an_unfinished_saga_holds_the_watermark_back;
 mod concurrent_turns_on_one_saga_come_one_after_the_other;
 mod keys_are_compared_byte_by_byte;
 mod of_two_admissions_at_once_one_binds_the_key;
@@ -19,7 +20,9 @@ mod the_clock_is_one_instant_a_turn_and_goes_forward;
 mod the_quarantine_has_one_row_a_command_id;
 mod the_tables_have_the_same_columns;
 mod two_claimants_never_get_the_same_saga;
+mod two_pruners_delete_each_saga_once;
 mod versions_say_who_has_ended;
+mod what_has_ended_below_the_watermark_is_pruned_with_its_history_and_keys;
 mod what_has_not_ended_is_counted;
 mod what_is_committed_is_read_back;
 mod what_is_locked_is_skipped_by_a_claim;
@@ -28,8 +31,9 @@ use std::{future::Future, sync::atomic::AtomicU64};
 
 use saga_core::{
     Happening, HistoryEntry, Instance, Opener, Phase, SagaId, Sending, StepState, Timestamp,
+    Watermark,
 };
-use saga_engine::{Admission, IdempotencyKey, SagaReads, SagaStore, Write};
+use saga_engine::{Admission, IdempotencyKey, Retention, SagaReads, SagaStore, Write};
 use saga_postgres::Pool;
 use saga_sqlite::Database;
 use saga_store::{postgres, sqlite};
@@ -40,10 +44,10 @@ use uuid::Uuid;
 
 use crate::databases;
 
-/// Both of the engine's ports.
-trait Store: SagaStore + SagaReads {}
+/// The engine's ports.
+trait Store: SagaStore + SagaReads + Retention {}
 
-impl<T: SagaStore + SagaReads> Store for T {}
+impl<T: SagaStore + SagaReads + Retention> Store for T {}
 
 /// What a property must do past the port, in the adapter's own SQL.
 trait Beneath: Clone + Send + Sync + 'static {
@@ -193,6 +197,8 @@ const DEFINITION: &str = "place-order";
 const HOSTED: [(&str, u32); 1] = [(DEFINITION, 1)];
 /// 2001, long due.
 const PAST: Timestamp = Timestamp(1_000_000_000_000_000);
+/// In microseconds.
+const DAY: i64 = 86_400_000_000;
 /// 2096, not due.
 const FUTURE: Timestamp = Timestamp(4_000_000_000_000_000);
 
@@ -224,6 +230,11 @@ impl<S: Store, B: Beneath> Sagas<S, B> {
 
     async fn version(&self, id: SagaId) -> u64 {
         self.find(id).await.expect("it exists").version
+    }
+
+    /// The store's clock.
+    async fn now(&self) -> Timestamp {
+        self.store.turn(&[], |now, _| (vec![], now)).await.expect("a turn")
     }
 
     async fn history(&self, id: SagaId) -> Vec<HistoryEntry> {
@@ -282,6 +293,19 @@ fn moved(mut saga: Instance) -> Write {
     saga.version += 1;
     let history = vec![entry(&saga, Happening::Resent)];
     Write { before, saga, history }
+}
+
+/// A saga's last transition.
+fn ended(saga: Instance) -> Write {
+    let Write { before, saga, .. } = moved(saga);
+    let saga = Instance { phase: Phase::Completed, wake_at: None, ..saga };
+    let history = vec![entry(&saga, Happening::Resent)];
+    Write { before, saga, history }
+}
+
+/// The id of a saga that was made so many days ago.
+fn made(now: Timestamp, days: i64) -> SagaId {
+    Watermark::at(Timestamp(now.0 - days * DAY)).id()
 }
 
 /// Moves every saga on, and says which there were.

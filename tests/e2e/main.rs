@@ -15,5 +15,6 @@ mod load;
 mod metrics;
 mod orders;
 mod python;
+mod retention;
 mod system;
 mod traces;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use chrono::{DateTime, SecondsFormat};
-use saga_core::{CommandId, OutgoingCommand, Refusal, Timestamp};
+use saga_core::{CommandId, OutgoingCommand, Refusal, Timestamp, Watermark};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -50,6 +50,9 @@ pub struct CommandBody {
     pub definition: String,
     /// Its version.
     pub definition_version: u32,
+    /// Sagas below it have ended long ago: participants may forget them, and whatever
+    /// still arrives for them is late. On a batch's first command to a participant.
+    pub watermark: Option<Watermark>,
 }
 
 /// What only a reply has.
@@ -122,6 +125,7 @@ impl Envelope {
                 sequence: command.sequence,
                 definition: command.definition.to_owned(),
                 definition_version: command.definition_version,
+                watermark: None,
             }),
         }
     }
@@ -213,6 +217,8 @@ struct Wire<'a> {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     definitionversion: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    watermark: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     outcome: Option<Outcome>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     repeat: Option<bool>,
@@ -235,6 +241,7 @@ impl<'a> Wire<'a> {
             sequence: None,
             definition: None,
             definitionversion: None,
+            watermark: None,
             outcome: None,
             repeat: None,
             data: &envelope.data,
@@ -245,6 +252,7 @@ impl<'a> Wire<'a> {
                 wire.sequence = Some(sequence_text(command.sequence));
                 wire.definition = Some(command.definition.clone());
                 wire.definitionversion = Some(command.definition_version);
+                wire.watermark = command.watermark.map(|watermark| watermark.to_string());
             }
             Body::Reply(reply) => {
                 wire.outcome = Some(reply.outcome);
@@ -298,6 +306,8 @@ impl<'a> Wire<'a> {
                 definition_version: self
                     .definitionversion
                     .ok_or_else(|| poison("no definitionversion".into()))?,
+                // Whatever is none is dropped: it is not worth a message.
+                watermark: self.watermark.as_deref().and_then(|text| text.parse().ok()),
             }),
             (None, None, Some(sequence)) => Body::Event(EventBody { sequence }),
             (None, _, None) => return Err(poison("neither command, reply nor event".into())),

@@ -1,8 +1,10 @@
 //! The participants' store: which commands were seen, and what was answered.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
-use saga_core::{Direction, Failure, Part, Record, SagaId, Timestamp};
-use saga_kit::{Entry, Key, Locked, Recorded, Store};
+use saga_core::{Direction, Failure, Part, Record, SagaId, Timestamp, Watermark};
+use saga_kit::{Entry, Key, Locked, Pruned, Recorded, Store};
 use sqlx::{PgPool, Postgres, Transaction, migrate::Migrator};
 use uuid::Uuid;
 
@@ -44,7 +46,7 @@ impl Store for Inbox {
             r#"INSERT INTO inbox (saga_id, step)
                SELECT * FROM UNNEST($1::uuid[], $2::text[])
                ON CONFLICT DO NOTHING
-               RETURNING now() AS "now!""#,
+               RETURNING now() AS "now!", (SELECT below FROM inbox_watermark) AS "below!""#,
             &sagas,
             &steps,
         )
@@ -55,11 +57,13 @@ impl Store for Inbox {
             && inserted.len() == keys.len()
         {
             let records = vec![Record::default(); keys.len()];
-            return Ok(Locked { now: timestamp(first.now), records });
+            let (now, watermark) = (timestamp(first.now), mark(first.below));
+            return Ok(Locked { now, watermark, records });
         }
         let rows = sqlx::query!(
             r#"SELECT saga_id, step, action_hash, action_answer, compensation_hash,
-                      compensation_answer, now() AS "now!"
+                      compensation_answer, now() AS "now!",
+                      (SELECT below FROM inbox_watermark) AS "below!"
                FROM inbox
                WHERE (saga_id, step) IN (SELECT * FROM UNNEST($1::uuid[], $2::text[]))
                ORDER BY saga_id, step
@@ -70,21 +74,22 @@ impl Store for Inbox {
         .fetch_all(&mut **tx)
         .await
         .map_err(failure)?;
-        let mut now = None;
+        let mut standing = None;
         let mut records = Vec::with_capacity(keys.len());
         let mut rows = rows.into_iter();
         for key in keys {
             let row =
                 rows.next().filter(|row| SagaId(row.saga_id) == key.saga && row.step == key.step);
             let row = row.ok_or_else(|| Failure::Conflict("an inbox row was pruned".to_owned()))?;
-            now = Some(timestamp(row.now));
+            standing = Some((timestamp(row.now), mark(row.below)));
             records.push(Record {
                 action: part(row.action_hash, row.action_answer)?,
                 compensation: part(row.compensation_hash, row.compensation_answer)?,
             });
         }
-        let now = now.ok_or_else(|| Failure::Permanent("no keys to lock".to_owned()))?;
-        Ok(Locked { now, records })
+        let nothing = || Failure::Permanent("no keys to lock".to_owned());
+        let (now, watermark) = standing.ok_or_else(nothing)?;
+        Ok(Locked { now, watermark, records })
     }
 
     async fn record(&self, tx: &mut Self::Tx, entries: &[Entry]) -> Result<(), Failure> {
@@ -122,9 +127,66 @@ impl Store for Inbox {
         Ok(())
     }
 
+    async fn raise(&self, watermark: Watermark) -> Result<Watermark, Failure> {
+        let mut tx = self.pool.begin().await.map_err(failure)?;
+        let row = sqlx::query!(r#"SELECT below, now() AS "now!" FROM inbox_watermark FOR UPDATE"#)
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(failure)?;
+        let known = mark(row.below);
+        if watermark <= known || watermark.instant() > timestamp(row.now) {
+            return Ok(known);
+        }
+        sqlx::query!("UPDATE inbox_watermark SET below = $1", watermark.id().0)
+            .execute(&mut *tx)
+            .await
+            .map_err(failure)?;
+        commit(tx).await?;
+        Ok(watermark)
+    }
+
+    async fn prune(&self, from: SagaId, below: Watermark, limit: usize) -> Result<Pruned, Failure> {
+        let mut tx = self.pool.begin().await.map_err(failure)?;
+        let rows = sqlx::query!(
+            "SELECT saga_id, step FROM inbox
+             WHERE saga_id >= $1 AND saga_id < $2
+               AND saga_id < (SELECT below FROM inbox_watermark)
+             ORDER BY saga_id, step
+             LIMIT $3
+             FOR UPDATE SKIP LOCKED",
+            from.0,
+            below.id().0,
+            i64::try_from(limit).unwrap_or(i64::MAX),
+        )
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(failure)?;
+        let last = rows.last().filter(|_| rows.len() >= limit).map(|row| SagaId(row.saga_id));
+        let (sagas, steps): (Vec<Uuid>, Vec<String>) =
+            rows.into_iter().map(|row| (row.saga_id, row.step)).unzip();
+        let deleted = sqlx::query!(
+            "DELETE FROM inbox
+             WHERE (saga_id, step) IN (SELECT * FROM UNNEST($1::uuid[], $2::text[]))",
+            &sagas,
+            &steps,
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(failure)?;
+        commit(tx).await?;
+        Ok(Pruned { rows: deleted.rows_affected(), next: last })
+    }
+
+    /// Longer than a statement may take (`pool.rs`).
+    const SETTLING: Duration = Duration::from_secs(15);
+
     async fn commit(&self, tx: Self::Tx) -> Result<(), Failure> {
         commit(tx).await
     }
+}
+
+fn mark(below: Uuid) -> Watermark {
+    Watermark::from_id(SagaId(below))
 }
 
 fn timestamp(at: DateTime<Utc>) -> Timestamp {

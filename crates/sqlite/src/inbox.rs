@@ -1,13 +1,18 @@
 //! The participants' store: which commands were seen, and what was answered.
 
+use std::time::Duration;
+
 use rusqlite::{OptionalExtension as _, params};
-use saga_core::{Direction, Failure, Part, Record};
-use saga_kit::{Entry, Key, Locked, Recorded, Store};
+use saga_core::{Direction, Failure, Part, Record, SagaId, Watermark};
+use saga_kit::{Entry, Key, Locked, Pruned, Recorded, Store};
+use uuid::Uuid;
 
 use crate::{Database, Transaction, failure};
 
 /// The inbox's script; a service's own follow it.
 pub const INBOX: &str = include_str!("../schema/inbox_1.sql");
+/// What was added to it later, after each service's first script.
+pub const INBOX_2: &str = include_str!("../schema/inbox_2_watermark.sql");
 
 /// A participant's store over SQLite. Its transaction is [`Transaction`], so that
 /// a service's tables take part in it.
@@ -63,7 +68,7 @@ impl Store for Inbox {
                 compensation: part(compensation, undone)?,
             });
         }
-        Ok(Locked { now: tx.now(), records })
+        Ok(Locked { now: tx.now(), watermark: watermark(tx)?, records })
     }
 
     async fn record(&self, tx: &mut Transaction, entries: &[Entry]) -> Result<(), Failure> {
@@ -86,9 +91,56 @@ impl Store for Inbox {
         Ok(())
     }
 
+    async fn raise(&self, to: Watermark) -> Result<Watermark, Failure> {
+        let tx = self.database.begin().await?;
+        let known = watermark(&tx)?;
+        if to <= known || to.instant() > tx.now() {
+            return Ok(known);
+        }
+        tx.statement("UPDATE inbox_watermark SET below = ?1")?
+            .execute([to.id().0])
+            .map_err(failure)?;
+        tx.commit()?;
+        Ok(to)
+    }
+
+    async fn prune(&self, from: SagaId, below: Watermark, limit: usize) -> Result<Pruned, Failure> {
+        let tx = self.database.begin().await?;
+        let most = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut delete = tx.statement(
+            "DELETE FROM inbox
+             WHERE (saga_id, step) IN (
+                 SELECT saga_id, step FROM inbox
+                 WHERE saga_id >= ?1 AND saga_id < ?2
+                   AND saga_id < (SELECT below FROM inbox_watermark)
+                 ORDER BY saga_id, step
+                 LIMIT ?3)
+             RETURNING saga_id",
+        )?;
+        let deleted = delete
+            .query_map(params![from.0, below.id().0, most], |row| row.get(0).map(SagaId))
+            .and_then(Iterator::collect::<rusqlite::Result<Vec<SagaId>>>)
+            .map_err(failure)?;
+        drop(delete);
+        tx.commit()?;
+        let last = deleted.iter().max().filter(|_| deleted.len() >= limit).copied();
+        Ok(Pruned { rows: deleted.len() as u64, next: last })
+    }
+
+    /// The database has one writer: whoever reads the watermark has it alone.
+    const SETTLING: Duration = Duration::ZERO;
+
     async fn commit(&self, tx: Transaction) -> Result<(), Failure> {
         tx.commit()
     }
+}
+
+fn watermark(tx: &Transaction) -> Result<Watermark, Failure> {
+    let below: Uuid = tx
+        .statement("SELECT below FROM inbox_watermark")?
+        .query_row([], |row| row.get(0))
+        .map_err(failure)?;
+    Ok(Watermark::from_id(SagaId(below)))
 }
 
 fn part(hash: Option<Vec<u8>>, answer: Option<String>) -> Result<Option<Part<Recorded>>, Failure> {

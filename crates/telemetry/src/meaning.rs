@@ -4,7 +4,7 @@
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 /// Counters: name and meaning.
-const COUNTERS: [(&str, &str); 24] = [
+const COUNTERS: [(&str, &str); 26] = [
     ("saga_started_total", "Sagas that were admitted"),
     ("saga_ended_total", "Sagas that ended, by how"),
     ("saga_stuck_alerts_total", "Alerts that a saga is stuck, reminders included"),
@@ -31,6 +31,8 @@ const COUNTERS: [(&str, &str); 24] = [
     ("saga_trace_spans_total", "Spans that were exported or dropped"),
     ("saga_provider_calls_total", "Calls to the test payment provider"),
     ("saga_turns_retried_total", "Transactions of turns that were tried again"),
+    ("saga_pruned_total", "Rows that were deleted because they are below the watermark"),
+    ("saga_participant_pruned_total", "Rows of inboxes that were deleted for the same reason"),
     ("saga_participant_retries_total", "Transactions of participants that were tried again"),
 ];
 
@@ -53,7 +55,18 @@ const PARCELS: [(&str, &str); 2] = [
 ];
 
 /// Gauges: name, unit and meaning.
-const GAUGES: [(&str, Unit, &str); 8] = [
+const GAUGES: [(&str, Unit, &str); 11] = [
+    ("saga_watermark_age_seconds", Unit::Seconds, "How far back sagas are kept"),
+    (
+        "saga_watermark_held_seconds",
+        Unit::Seconds,
+        "Age of the oldest saga that has not ended, paused and stuck ones included: it holds the watermark back",
+    ),
+    (
+        "saga_participant_watermark_timestamp_seconds",
+        Unit::Seconds,
+        "What a participant has heard of the watermark, in seconds since 1970",
+    ),
     ("saga_in_flight", Unit::Count, "Sagas that have not ended"),
     ("saga_sagas", Unit::Count, "Sagas that have not ended, by definition and state"),
     (

@@ -10,6 +10,21 @@ use uuid::Uuid;
 #[serde(transparent)]
 pub struct SagaId(pub Uuid);
 
+impl SagaId {
+    /// When it was made, to the millisecond, on the clock of the process that made it.
+    #[must_use]
+    pub const fn made_at(self) -> Timestamp {
+        // The first 48 bits of a UUIDv7, which as microseconds are far below 2^63.
+        Timestamp((self.0.as_u128() >> 80) as i64 * 1_000)
+    }
+
+    /// The smallest id that is greater.
+    #[must_use]
+    pub const fn following(self) -> Self {
+        Self(Uuid::from_u128(self.0.as_u128().saturating_add(1)))
+    }
+}
+
 impl fmt::Display for SagaId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.hyphenated().fmt(f)

@@ -21,6 +21,7 @@ pub mod limits;
 mod retry;
 mod steps;
 mod turn;
+mod watermark;
 
 pub use admission::{Admission, Part, Record, admit};
 pub use command::{Answer, Command, DomainEvent, Payload, Refusal, TypeName};
@@ -38,3 +39,4 @@ pub use steps::{
     AfterPivot, BeforePivot, Compensated, Kind, Saga, Step, Steps, Together, step, together,
 };
 pub use turn::{start, turn};
+pub use watermark::Watermark;

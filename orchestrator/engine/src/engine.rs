@@ -9,18 +9,21 @@ use std::{
 };
 
 use metrics::{counter, gauge};
-use saga_core::{Failure, Hosted};
+use saga_core::{Failure, Hosted, Watermark};
 use saga_messaging::Transport;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
-    Requests, SagaReads, SagaStore, Watches, census, limits,
+    Requests, Retention, SagaReads, SagaStore, Watches, census, limits,
     outgoing::{Outgoing, confirm},
     quarantine, replies,
     requests::{Request, carry_out},
-    wake,
+    retention, wake,
 };
 
 /// Drives the sagas of the definitions that it hosts.
@@ -31,6 +34,7 @@ pub struct Engine<S, T> {
     requests: mpsc::Receiver<Request>,
     watches: Watches,
     in_flight: Arc<AtomicU64>,
+    retention: Duration,
 }
 
 /// What an embedder gets to talk to an engine.
@@ -49,17 +53,31 @@ pub(crate) struct Shared<S> {
     pub(crate) store: S,
     pub(crate) hosted: Hosted,
     pub(crate) watches: Watches,
+    /// What is below it is late.
+    pub(crate) watermark: watch::Receiver<Watermark>,
     pub(crate) shutdown: CancellationToken,
 }
 
-impl<S: SagaStore + SagaReads, T: Transport> Engine<S, T> {
+impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
     /// An engine, and the handle to talk to it.
     pub fn new(store: S, transport: T, hosted: Hosted) -> (Self, Handle) {
         let (requests, receiver) = Requests::new();
         let (watches, in_flight) = (Watches::default(), Arc::new(AtomicU64::new(0)));
         let handle =
             Handle { requests, watches: watches.clone(), in_flight: Arc::clone(&in_flight) };
-        (Self { store, transport, hosted, requests: receiver, watches, in_flight }, handle)
+        let retention = limits::LEAST_RETENTION;
+        let engine =
+            Self { store, transport, hosted, requests: receiver, watches, in_flight, retention };
+        (engine, handle)
+    }
+
+    /// Keeps sagas, their histories and keys for so long after they were begun:
+    /// longer than [`limits::LEAST_RETENTION`], which is what it does unless told.
+    /// Shorter, it is for tests.
+    #[must_use]
+    pub fn keeping(mut self, retention: Duration) -> Self {
+        self.retention = retention;
+        self
     }
 
     /// Runs until `shutdown`, then finishes what it has begun. Ending at any
@@ -67,17 +85,19 @@ impl<S: SagaStore + SagaReads, T: Transport> Engine<S, T> {
     /// again, and what was not published is derived again. If one of its loops ends
     /// by itself, it stops as a whole, and cancels `shutdown` to say so.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { store, transport, hosted, requests, watches, in_flight } = self;
+        let Self { store, transport, hosted, requests, watches, in_flight, retention } = self;
+        let (known, watermark) = watch::channel(Watermark::NONE);
         let shared = Arc::new(Shared {
             store: store.clone(),
             hosted,
             watches: watches.clone(),
+            watermark: watermark.clone(),
             shutdown: shutdown.clone(),
         });
         // Each source has its own way out, so that none waits for another's confirms.
-        let (requested, requests_confirmed) = stage(&transport);
-        let (woken, wakes_confirmed) = stage(&transport);
-        let (replied, replies_confirmed) = stage(&transport);
+        let (requested, requests_confirmed) = stage(&transport, &watermark);
+        let (woken, wakes_confirmed) = stage(&transport, &watermark);
+        let (replied, replies_confirmed) = stage(&transport, &watermark);
         // The way out of replies ends before their consumer does.
         let replies_confirmed = tokio::spawn(replies_confirmed);
         info!(definitions = ?shared.hosted, "drives sagas");
@@ -96,6 +116,7 @@ impl<S: SagaStore + SagaReads, T: Transport> Engine<S, T> {
         loops.spawn(watches.follow(store.clone(), transport, shutdown.clone()));
         loops.spawn(count(store.clone(), in_flight, shutdown.clone()));
         loops.spawn(census::take(Arc::clone(&shared)));
+        loops.spawn(retention::keep(Arc::clone(&shared), retention, known));
         let all = async {
             while let Some(ended) = loops.join_next().await {
                 if !shutdown.is_cancelled() {
@@ -122,9 +143,10 @@ impl<S: SagaStore + SagaReads, T: Transport> Engine<S, T> {
 /// A way out: what goes in is published and acknowledged in its order.
 fn stage<T: Transport>(
     transport: &T,
+    watermark: &watch::Receiver<Watermark>,
 ) -> (mpsc::Sender<Outgoing>, impl Future<Output = ()> + Send + use<T>) {
     let (sender, receiver) = mpsc::channel(limits::BATCHES_IN_CONFIRMATION);
-    (sender, confirm(transport.clone(), receiver))
+    (sender, confirm(transport.clone(), watermark.clone(), receiver))
 }
 
 /// Keeps the number of sagas in flight, for admission and for metrics.

@@ -17,6 +17,7 @@ mod ports;
 mod quarantine;
 mod replies;
 mod requests;
+mod retention;
 mod trace;
 mod wake;
 mod watch;
@@ -27,4 +28,5 @@ pub use ports::{
     Write,
 };
 pub use requests::{NewSaga, Placed, RequestError, Requests};
+pub use retention::{Pruned, Range, Retention, Standing};
 pub use watch::{Seen, Watched, Watches};

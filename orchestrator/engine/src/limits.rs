@@ -46,6 +46,28 @@ pub const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the sagas' states are counted for metrics: about once a scrape.
 pub const CENSUS_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Sagas that are pruned in one transaction: some thousands of rows with their
+/// histories, gone within tens of milliseconds.
+pub const PRUNE_BATCH: usize = 500;
+
+/// How often the watermark is raised, and what is below it pruned: a steady trickle
+/// rather than a daily flood.
+pub const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The same where the retention is but a few seconds, which only tests want.
+pub const LEAST_PRUNE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long sagas, their histories and idempotency keys are kept at the least. A
+/// client may come again with its key, and the broker with an old message, for days;
+/// clocks of processes differ by hours at the very worst.
+pub const LEAST_RETENTION: Duration = Duration::from_secs(7 * 86_400);
+
+/// A saga that has not ended for so long is complained of: nothing younger is pruned.
+pub const HELD_LONG: Duration = Duration::from_secs(86_400);
+
+/// How often.
+pub const COMPLAINT_INTERVAL: Duration = Duration::from_secs(3_600);
+
 /// How long stopping waits for what has been begun.
 pub const DRAIN: Duration = Duration::from_secs(10);
 

@@ -5,10 +5,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use metrics::{counter, histogram};
-use saga_core::{OutgoingCommand, Timestamp};
-use saga_messaging::{Ack, Changed, Envelope, Message, Route, Transport, parcel, publish, trace};
+use saga_core::{OutgoingCommand, Timestamp, Watermark};
+use saga_messaging::{
+    Ack, Body, Changed, Envelope, Message, Route, Transport, parcel, publish, trace,
+};
 use saga_trace::{Context, Span};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 /// What every command says of its origin.
@@ -34,7 +36,11 @@ impl Outgoing {
 
     /// The messages: one parcel, or few, a participant; and the spans of those whose
     /// members are traced.
-    fn messages<T: Transport>(&mut self, transport: &T) -> (Vec<Message>, Vec<Span>) {
+    fn messages<T: Transport>(
+        &mut self,
+        transport: &T,
+        watermark: Watermark,
+    ) -> (Vec<Message>, Vec<Span>) {
         let now = self.now.unwrap_or(Timestamp(0));
         let mut by_participant: BTreeMap<&'static str, (Vec<Envelope>, Vec<u64>)> = BTreeMap::new();
         for command in std::mem::take(&mut self.commands) {
@@ -45,7 +51,13 @@ impl Outgoing {
         }
         let mut messages = std::mem::take(&mut self.others);
         let mut spans = Vec::new();
-        for (participant, (envelopes, expiries)) in by_participant {
+        for (participant, (mut envelopes, expiries)) in by_participant {
+            // Once a batch is enough for a participant to learn of it.
+            if watermark != Watermark::NONE
+                && let Some(Envelope { body: Body::Command(first), .. }) = envelopes.first_mut()
+            {
+                first.watermark = Some(watermark);
+            }
             for (range, body) in parcel::write(&envelopes) {
                 histogram!("saga_parcel_members", "participant" => participant)
                     .record(range.len() as f64);
@@ -69,11 +81,11 @@ impl Outgoing {
         (messages, spans)
     }
 
-    async fn leave<T: Transport>(mut self, transport: &T) {
+    async fn leave<T: Transport>(mut self, transport: &T, watermark: Watermark) {
         if !self.changed.is_empty() {
             transport.announce(std::mem::take(&mut self.changed));
         }
-        let (messages, spans) = self.messages(transport);
+        let (messages, spans) = self.messages(transport, watermark);
         let refused = publish(transport, messages).await;
         spans.into_iter().for_each(Span::end);
         for refused in refused {
@@ -87,8 +99,13 @@ impl Outgoing {
 }
 
 /// Publishes what each batch decided, in the batches' order.
-pub(crate) async fn confirm<T: Transport>(transport: T, mut batches: mpsc::Receiver<Outgoing>) {
+pub(crate) async fn confirm<T: Transport>(
+    transport: T,
+    watermark: watch::Receiver<Watermark>,
+    mut batches: mpsc::Receiver<Outgoing>,
+) {
     while let Some(outgoing) = batches.recv().await {
-        outgoing.leave(&transport).await;
+        let watermark = *watermark.borrow();
+        outgoing.leave(&transport, watermark).await;
     }
 }

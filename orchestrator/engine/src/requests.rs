@@ -14,6 +14,7 @@ use crate::{
     fold::{Fate, fold, seconds},
     limits,
     outgoing::Outgoing,
+    retention::is_too_old,
     trace::Turn,
 };
 
@@ -166,6 +167,15 @@ pub(crate) async fn carry_out<S: SagaStore>(
 type Places = Vec<(NewSaga, oneshot::Sender<Result<Placed, RequestError>>)>;
 
 async fn place<S: SagaStore>(shared: &Shared<S>, places: Places, outgoing: &mut Outgoing) {
+    let watermark = *shared.watermark.borrow();
+    let (refused, places): (Places, Places) =
+        places.into_iter().partition(|(saga, _)| is_too_old(saga.key.saga, watermark));
+    for (_, answer) in refused {
+        let _ = answer.send(Err(RequestError::Unavailable));
+    }
+    if places.is_empty() {
+        return;
+    }
     let keys: Vec<IdempotencyKey> = places.iter().map(|(saga, _)| saga.key.clone()).collect();
     let decide = |now: Timestamp, new: &[usize]| {
         let mut writes = Vec::with_capacity(new.len());

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use saga_core::{Failure, HistoryEntry, Hosted, Instance, SagaId, Timestamp};
+use saga_core::{Failure, HistoryEntry, Hosted, Instance, SagaId, Timestamp, Watermark};
 use saga_engine::{
-    Admission, Census, Engine, IdempotencyKey, ListFilter, NewQuarantined, SagaReads, SagaStore,
-    Write,
+    Admission, Census, Engine, IdempotencyKey, ListFilter, NewQuarantined, Pruned, Range,
+    Retention, SagaReads, SagaStore, Standing, Write,
 };
 use saga_messaging::{Changed, Consumer, Delivery, Message, PublishError, Queue, Transport};
 use tokio::sync::{broadcast, mpsc};
@@ -72,6 +72,20 @@ impl SagaReads for Store {
 
     async fn census(&self) -> Result<Census, Failure> {
         Ok(Census::default())
+    }
+}
+
+impl Retention for Store {
+    async fn advance(&self, _: u64) -> Result<Standing, Failure> {
+        Ok(Standing { watermark: Watermark::NONE, now: Timestamp(0), oldest: None })
+    }
+
+    async fn watermark(&self) -> Result<Watermark, Failure> {
+        Ok(Watermark::NONE)
+    }
+
+    async fn prune(&self, _: &Range) -> Result<Pruned, Failure> {
+        Ok(Pruned::default())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The sagas' rows in Postgres: set-wise statements, one transaction a call.
 
 mod reads;
+mod retention;
 mod row;
 mod write;
 

@@ -5,14 +5,20 @@
 //! an older read.
 
 mod reads;
+mod retention;
 mod row;
 mod write;
 
 use saga_sqlite::{Database, Schema};
 
 /// The orchestrator's database.
-pub const SCHEMA: Schema =
-    Schema { application_id: 0x5341_474F, scripts: &[include_str!("../schema/sagas_1.sql")] };
+pub const SCHEMA: Schema = Schema {
+    application_id: 0x5341_474F,
+    scripts: &[
+        include_str!("../schema/sagas_1.sql"),
+        include_str!("../schema/sagas_2_retention.sql"),
+    ],
+};
 
 /// The sagas' rows in SQLite.
 #[derive(Clone, Debug)]

@@ -7,7 +7,8 @@ use std::{
 };
 
 use metrics::{counter, histogram};
-use saga_core::{Admission, Direction, Failure, Record, Timestamp, admit};
+use saga_core::{Admission, Direction, Failure, Record, Timestamp, Watermark, admit};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -19,6 +20,7 @@ use crate::{
     outside::{Calls, Found},
     participant::{Handlers, Kind},
     reply::Outgoing,
+    retention::hear,
     trace::transactions,
 };
 
@@ -29,6 +31,8 @@ pub(crate) struct Batches<S: Store> {
     pub(crate) store: S,
     pub(crate) handlers: Handlers<S::Tx>,
     pub(crate) calls: Calls,
+    /// The furthest watermark that a command has brought along.
+    pub(crate) watermark: watch::Sender<Watermark>,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -50,6 +54,9 @@ impl<S: Store> Batches<S> {
     pub(crate) async fn run(&self, members: Vec<Member>) -> Result<Outgoing, Stop> {
         histogram!("saga_participant_batch_members", "participant" => self.name)
             .record(members.len() as f64);
+        for watermark in members.iter().filter_map(|member| member.command.watermark) {
+            hear(&self.watermark, watermark);
+        }
         let mut outgoing = Outgoing::default();
         let mut waiting = members;
         while !waiting.is_empty() {
@@ -188,15 +195,15 @@ impl<S: Store> Batches<S> {
     /// One transaction: lock the records, run what is new, record its answers.
     async fn transact(&self, place: usize, group: &[Ready]) -> Result<Outgoing, HandlerError> {
         let began = SystemTime::now();
-        let mut tx = self.store.begin().await?;
-        let (group, locked) =
-            self.lock(&mut tx, group.iter().collect(), |r| r.member.key()).await?;
+        let Sifted { late, open } = self.sift(group.iter().collect(), |r| &r.member).await?;
+        let Some(Open { mut tx, members: group, locked }) = open else { return Ok(late) };
         let handler = &self.handlers.list[place];
         let mut round = Round::new(self, locked.now);
         for (ready, record) in group.iter().zip(&locked.records) {
             round.admit(ready, record, matches!(handler.kind, Kind::Outside(_)), handler.typed());
         }
         let Round { mut outgoing, mut entries, run, retract, .. } = round;
+        outgoing.append(late);
         let work: Vec<Work> = run
             .iter()
             .map(|(ready, _, resumed)| Work {
@@ -244,17 +251,33 @@ impl<S: Store> Batches<S> {
         Ok(outgoing)
     }
 
-    /// Locks the members' rows in the one order that everybody uses.
-    async fn lock<M>(
+    /// Begins a transaction and locks the members' rows, in the one order that
+    /// everybody uses. What is below the watermark is left out: it is not run, is not
+    /// answered, and leaves no row.
+    async fn sift<M>(
         &self,
-        tx: &mut S::Tx,
         mut members: Vec<M>,
-        key: impl Fn(&M) -> Key,
-    ) -> Result<(Vec<M>, Locked), HandlerError> {
-        members.sort_by_key(&key);
-        let keys: Vec<Key> = members.iter().map(key).collect();
-        let locked = self.store.lock(tx, &keys).await?;
-        Ok((members, locked))
+        member: impl Fn(&M) -> &Member,
+    ) -> Result<Sifted<S, M>, HandlerError> {
+        members.sort_by_key(|m| member(m).key());
+        let mut late = Outgoing::default();
+        while !members.is_empty() {
+            let keys: Vec<Key> = members.iter().map(|m| member(m).key()).collect();
+            let mut tx = self.store.begin().await?;
+            let locked = self.store.lock(&mut tx, &keys).await?;
+            let is_late = |m: &M| locked.watermark.covers(member(m).id().saga);
+            if !members.iter().any(is_late) {
+                return Ok(Sifted { late, open: Some(Open { tx, members, locked }) });
+            }
+            drop(tx);
+            let (too_old, rest): (Vec<M>, Vec<M>) = members.into_iter().partition(is_late);
+            for m in &too_old {
+                self.count("late");
+                late.drop_member(member(m).clone(), "its saga has ended long ago");
+            }
+            members = rest;
+        }
+        Ok(Sifted { late, open: None })
     }
 
     async fn write(&self, mut tx: S::Tx, entries: Vec<Entry>) -> Result<(), HandlerError> {
@@ -323,10 +346,9 @@ impl<S: Store> Batches<S> {
         };
         let began = SystemTime::now();
         let members = group.iter().map(|(member, _)| member);
-        let mut tx = self.store.begin().await?;
-        let (group, locked) =
-            self.lock(&mut tx, group.iter().collect(), |(member, _)| member.key()).await?;
-        let mut outgoing = Outgoing::default();
+        let Sifted { late, open } = self.sift(group.iter().collect(), |(m, _)| m).await?;
+        let Some(Open { mut tx, members: group, locked }) = open else { return Ok(late) };
+        let mut outgoing = late;
         let (mut settling, mut retract) = (Vec::new(), Vec::new());
         for ((member, finding), record) in group.into_iter().zip(&locked.records) {
             match admit(record, member.direction(), &member.hash, Recorded::is_refusal) {
@@ -365,6 +387,21 @@ impl<S: Store> Batches<S> {
         }
         Ok(outgoing)
     }
+}
+
+/// Members, without those that are late.
+struct Sifted<S: Store, M> {
+    /// What becomes of those.
+    late: Outgoing,
+    /// The others; `None` if there are none.
+    open: Option<Open<S, M>>,
+}
+
+/// An open transaction in which the members' rows are locked.
+struct Open<S: Store, M> {
+    tx: S::Tx,
+    members: Vec<M>,
+    locked: Locked,
 }
 
 /// One transaction in the making.

@@ -18,6 +18,7 @@ mod outside;
 mod participant;
 mod recorded;
 mod reply;
+mod retention;
 mod store;
 mod trace;
 
@@ -26,4 +27,4 @@ pub use handler::{
 };
 pub use participant::{Participant, Settings};
 pub use recorded::{Recorded, RecordedEvent};
-pub use store::{Entry, Key, Locked, Store};
+pub use store::{Entry, Key, Locked, Pruned, Store};

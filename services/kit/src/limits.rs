@@ -29,6 +29,12 @@ pub const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Most deliveries taken at once: a batch's members come from so many parcels.
 pub const MAX_DELIVERIES: usize = 64;
 
+/// Rows of the inbox that are pruned in one transaction: gone within milliseconds.
+pub const PRUNE_BATCH: usize = 2_000;
+
+/// How often the inbox is pruned at the most; the watermark moves once a minute.
+pub const PRUNE_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How long stopping waits for what has been begun. What is not finished by then
 /// is not acknowledged, and so comes again elsewhere.
 pub const DRAIN: Duration = Duration::from_secs(10);

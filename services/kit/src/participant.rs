@@ -3,10 +3,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use metrics::counter;
-use saga_core::{Command, Direction, TypeName};
+use saga_core::{Command, Direction, TypeName, Watermark};
 use saga_messaging::{Queue, Transport, trace::Source};
 use saga_trace::Span;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -18,12 +18,13 @@ use crate::{
     member::{Opened, open},
     outside::{self, Found},
     reply::Outgoing,
+    retention::follow,
     trace::receiving,
 };
 
 /// What can become of a command, as the metric names it.
-const OUTCOMES: [&str; 6] =
-    ["run", "repeated", "nothing to undo", "too late", "dropped", "quarantined"];
+const OUTCOMES: [&str; 7] =
+    ["run", "repeated", "nothing to undo", "too late", "late", "dropped", "quarantined"];
 
 /// A service as the kit sees it: a name, a store, and a handler a command.
 pub struct Participant<S: Store> {
@@ -144,12 +145,17 @@ impl<S: Store> Participant<S> {
         let mut consumer = transport.consume(queue, settings.prefetch);
         let (to_confirm, confirmations) = mpsc::channel(limits::BATCHES_IN_CONFIRMATION);
         let (found, findings) = mpsc::unbounded_channel();
+        let (watermark, _) = watch::channel(Watermark::NONE);
+        let following = shutdown.child_token();
+        tokio::spawn(follow(name, self.store.clone(), watermark.clone(), following.clone()));
+        let _stops_following = following.drop_guard();
         let batches = Arc::new(Batches {
             name,
             source: format!("saga/{name}"),
             store: self.store,
             handlers: self.handlers,
             calls: outside::Calls::new(found),
+            watermark,
             shutdown: shutdown.clone(),
         });
         let confirming = tokio::spawn(confirm(transport, name, confirmations));

@@ -1,8 +1,8 @@
 //! The port that remembers answers.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
-use saga_core::{Direction, Failure, Record, SagaId, Timestamp};
+use saga_core::{Direction, Failure, Record, SagaId, Timestamp, Watermark};
 
 use crate::Recorded;
 
@@ -34,6 +34,29 @@ pub trait Store: Clone + Send + Sync + 'static {
         entries: &[Entry],
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
+    /// Raises the watermark, durably, and says where it stands. It never goes back,
+    /// and it never gets ahead of the database's own clock: one that does is not
+    /// believed.
+    fn raise(
+        &self,
+        watermark: Watermark,
+    ) -> impl Future<Output = Result<Watermark, Failure>> + Send;
+
+    /// Deletes what is remembered of sagas from this one on and below a watermark, if
+    /// the durable one has come so far; at most `limit` rows; passes over what others have locked. Says where to go on,
+    /// and how many rows are gone.
+    fn prune(
+        &self,
+        from: SagaId,
+        below: Watermark,
+        limit: usize,
+    ) -> impl Future<Output = Result<Pruned, Failure>> + Send;
+
+    /// How long a watermark has to be durable before anything below it is deleted:
+    /// as long as a [`Store::lock`] may take that had begun before. Then no action
+    /// can see both the old watermark and its tombstone gone.
+    const SETTLING: Duration;
+
     /// Commits. [`Failure::UnknownCommit`] when the answer is lost.
     fn commit(&self, tx: Self::Tx) -> impl Future<Output = Result<(), Failure>> + Send;
 }
@@ -52,6 +75,8 @@ pub struct Key {
 pub struct Locked {
     /// The database's clock.
     pub now: Timestamp,
+    /// What is below it must not be run: what was remembered of it may be gone.
+    pub watermark: Watermark,
     /// A record a key, in the keys' order.
     pub records: Vec<Record<Recorded>>,
 }
@@ -67,4 +92,13 @@ pub struct Entry {
     pub hash: Vec<u8>,
     /// The answer. `None`: the intent to ask the outside world.
     pub answer: Option<Recorded>,
+}
+
+/// Rows that were deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pruned {
+    /// How many.
+    pub rows: u64,
+    /// Where to go on; `None` at the end.
+    pub next: Option<SagaId>,
 }

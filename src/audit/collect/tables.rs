@@ -84,6 +84,30 @@ pub(super) const TABLES: &[Table] = &[
             ("from_queue", "from_queue", Text),
         ],
     },
+    Table {
+        database: Database::Orchestrator,
+        name: "watermarks",
+        source: "saga_watermark",
+        columns: &watermark("'orchestrator'"),
+    },
+    Table {
+        database: Database::Order,
+        name: "watermarks",
+        source: "inbox_watermark",
+        columns: &watermark("'order'"),
+    },
+    Table {
+        database: Database::Inventory,
+        name: "watermarks",
+        source: "inbox_watermark",
+        columns: &watermark("'inventory'"),
+    },
+    Table {
+        database: Database::Payment,
+        name: "watermarks",
+        source: "inbox_watermark",
+        columns: &watermark("'payment'"),
+    },
     Table { database: Database::Order, name: "inbox", source: "inbox", columns: &inbox("'order'") },
     Table {
         database: Database::Inventory,
@@ -230,6 +254,10 @@ pub(super) const TABLES: &[Table] = &[
         ],
     },
 ];
+
+const fn watermark(service: &'static str) -> [Column; 2] {
+    [("service", service, Text), ("below", "below", Id)]
+}
 
 const fn inbox(service: &'static str) -> [Column; 7] {
     [

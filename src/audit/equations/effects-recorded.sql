@@ -1,6 +1,6 @@
 -- effects-recorded: always
 -- What a command did to its service's own tables and the answer that it recorded are there together: no effect without
--- its answer, no answer without its effect.
+-- its answer, no answer without its effect. Below its watermark a participant forgets its answers.
 -- checked
 SELECT (SELECT count(*) FROM effects) + (SELECT count(*) FROM recorded WHERE outcome = 'done');
 -- offenders
@@ -10,6 +10,7 @@ WHERE NOT EXISTS (
     SELECT 1 FROM recorded r
     WHERE (r.service, r.saga_id, r.step, r.direction) = (e.service, e.saga_id, e.step, e.direction) AND r.outcome = 'done'
 )
+AND e.saga_id >= (SELECT below FROM forgotten f WHERE f.service = e.service)
 -- A hold whose answer was lost is written down by the one who finds it at the provider and lets it go.
 AND NOT (e.step = 'authorise-payment' AND e.direction = 'action' AND EXISTS (
     SELECT 1 FROM recorded r

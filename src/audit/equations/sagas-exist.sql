@@ -1,5 +1,5 @@
 -- sagas-exist: at rest
--- Whatever a service keeps belongs to a saga that exists, and an order to the same caller.
+-- Whatever a service keeps belongs to a saga that exists, or is below the watermark, and an order to the same caller.
 -- checked
 SELECT (SELECT count(*) FROM inbox) + (SELECT count(*) FROM orders) + (SELECT count(*) FROM reservations)
      + (SELECT count(*) FROM payments) + (SELECT count(*) FROM refunds);
@@ -13,6 +13,7 @@ FROM (
     UNION SELECT 'a refund', saga_id FROM refunds
 )
 WHERE saga_id NOT IN (SELECT id FROM sagas)
+  AND saga_id >= (SELECT below FROM forgotten WHERE service = 'orchestrator')
 UNION ALL
 SELECT format('order %s is of %s, its saga of %s', o.id, o.caller, s.caller)
 FROM orders o JOIN sagas s ON s.id = o.id

@@ -129,6 +129,10 @@ pub(crate) fn stable(event: &Value) -> Value {
     if event.get("traceparent").is_some() {
         event["traceparent"] = json!(format!("00-{}-00f067aa0ba902b7-01", super::TRACE));
     }
+    // Which command has it depends on what was sent together.
+    if let Some(event) = event.as_object_mut() {
+        event.remove("watermark");
+    }
     replace(&mut event, &own);
     event
 }

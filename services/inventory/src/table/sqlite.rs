@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension as _, params};
 use saga_core::{Failure, SagaId};
 use saga_proto::types::v1::Line;
-use saga_sqlite::{Database, INBOX, Schema, Transaction, failure};
+use saga_sqlite::{Database, INBOX, INBOX_2, Schema, Transaction, failure};
 
 use crate::{
     receipt::Receipt,
@@ -17,7 +17,7 @@ use crate::{
 /// The service's database, the inbox included.
 pub const SCHEMA: Schema = Schema {
     application_id: 0x5341_4749,
-    scripts: &[INBOX, include_str!("../../schema/inventory_1.sql")],
+    scripts: &[INBOX, include_str!("../../schema/inventory_1.sql"), INBOX_2],
 };
 
 impl Shelf for Transaction {

@@ -3,5 +3,6 @@
 mod catalogue;
 mod concurrency;
 mod participant;
+mod retention;
 mod stock;
 mod support;

@@ -48,7 +48,7 @@ impl Transport for Wire {
 }
 
 /// The running service, as its orchestrator sees it.
-struct Running {
+pub(crate) struct Running {
     wire: Wire,
     queue: mpsc::Sender<Delivery>,
     acks: (mpsc::UnboundedSender<u64>, mpsc::UnboundedReceiver<u64>),
@@ -57,7 +57,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(shop: &Shop) -> Self {
+    pub(crate) fn start(shop: &Shop) -> Self {
         let (queue, deliveries) = mpsc::channel(16);
         let wire =
             Wire { published: Arc::default(), deliveries: Arc::new(Mutex::new(Some(deliveries))) };
@@ -69,7 +69,7 @@ impl Running {
     }
 
     /// Delivers commands as one parcel, and returns what was answered to it.
-    async fn ask(&mut self, commands: &[Envelope]) -> Vec<(String, Outcome, bool)> {
+    pub(crate) async fn ask(&mut self, commands: &[Envelope]) -> Vec<(String, Outcome, bool)> {
         let already = self.replies().len();
         let mut parcels = parcel::write(commands);
         let (_, body) = parcels.pop().expect("one parcel");
@@ -116,14 +116,19 @@ impl Running {
             .collect()
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         let ended = tokio::time::timeout(ANSWERED_WITHIN, self.service).await;
         ended.expect("the service ends in time").expect("it did not panic");
     }
 }
 
-fn envelope<C: Command>(saga: SagaId, step: &str, direction: Direction, command: &C) -> Envelope {
+pub(crate) fn envelope<C: Command>(
+    saga: SagaId,
+    step: &str,
+    direction: Direction,
+    command: &C,
+) -> Envelope {
     let outgoing = OutgoingCommand {
         id: CommandId { saga, step: step.to_owned(), direction },
         payload: Payload::of(command),

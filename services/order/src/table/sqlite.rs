@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::{OptionalExtension as _, params};
 use saga_core::{Failure, SagaId};
 use saga_proto::{order::v1::Order, types::v1::Line};
-use saga_sqlite::{Database, INBOX, Schema, Transaction, failure};
+use saga_sqlite::{Database, INBOX, INBOX_2, Schema, Transaction, failure};
 use uuid::Uuid;
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 /// The service's database, the inbox included.
 pub const SCHEMA: Schema = Schema {
     application_id: 0x5341_4752,
-    scripts: &[INBOX, include_str!("../../schema/orders_1.sql")],
+    scripts: &[INBOX, include_str!("../../schema/orders_1.sql"), INBOX_2],
 };
 
 impl Orders for Transaction {

@@ -135,6 +135,7 @@ fn command((id, type_name, data): &(CommandId, &'static str, String)) -> String 
             sequence: 1,
             definition: "test".to_owned(),
             definition_version: 1,
+            watermark: None,
         }),
     }
     .to_json()

@@ -9,9 +9,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp};
+use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp, Watermark};
 use saga_engine::{
-    Admission, Census, IdempotencyKey, ListFilter, NewQuarantined, SagaReads, SagaStore, Write,
+    Admission, Census, IdempotencyKey, ListFilter, NewQuarantined, Pruned, Range, Retention,
+    SagaReads, SagaStore, Standing, Write,
 };
 
 #[derive(Clone, Default)]
@@ -166,5 +167,20 @@ impl SagaReads for Memory {
 
     async fn census(&self) -> Result<Census, Failure> {
         Ok(Census::default())
+    }
+}
+
+/// Nothing here lives long enough.
+impl Retention for Memory {
+    async fn advance(&self, _: u64) -> Result<Standing, Failure> {
+        Ok(Standing { watermark: Watermark::NONE, now: now(), oldest: None })
+    }
+
+    async fn watermark(&self) -> Result<Watermark, Failure> {
+        Ok(Watermark::NONE)
+    }
+
+    async fn prune(&self, _: &Range) -> Result<Pruned, Failure> {
+        Ok(Pruned::default())
     }
 }

@@ -1,0 +1,182 @@
+//! How far back sagas are kept: the watermark, and pruning what is below it.
+//!
+//! Any engine does both, and none leads: the watermark only goes forward, and what
+//! another one is deleting is passed over. Participants learn of it by their
+//! commands ([`saga_messaging::CommandBody::watermark`]), and prune by themselves.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use metrics::{counter, gauge};
+use saga_core::{Failure, SagaId, Timestamp, Watermark};
+use tokio::{sync::watch, time::Instant};
+use tracing::{error, warn};
+
+use crate::{engine::Shared, limits};
+
+/// The store's long memory, and how it forgets.
+pub trait Retention: Clone + Send + Sync + 'static {
+    /// Raises the watermark as far as [`Watermark::reach`] allows, durably, and says
+    /// how things stand. It never goes back: neither when the clock does, nor when
+    /// the retention is made longer.
+    fn advance(
+        &self,
+        retention_millis: u64,
+    ) -> impl Future<Output = Result<Standing, Failure>> + Send;
+
+    /// The watermark as it stands. Whoever sends a quarantined message again asks it
+    /// first whether it [covers](Watermark::covers) the message's saga.
+    fn watermark(&self) -> impl Future<Output = Result<Watermark, Failure>> + Send;
+
+    /// Deletes the first ended sagas of a range, each with its history and its keys,
+    /// in one transaction. Passes over what others have locked, and whatever is not
+    /// below the watermark or has not ended.
+    fn prune(&self, range: &Range) -> impl Future<Output = Result<Pruned, Failure>> + Send;
+}
+
+/// How far back the store remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What is below it may be gone.
+    pub watermark: Watermark,
+    /// The store's clock.
+    pub now: Timestamp,
+    /// The oldest saga that has not ended: it holds the watermark back.
+    pub oldest: Option<SagaId>,
+}
+
+/// What to prune at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// From this saga on.
+    pub from: SagaId,
+    /// Those below this, if the store's own watermark has come so far.
+    pub below: Watermark,
+    /// At most so many sagas.
+    pub limit: usize,
+    /// Whether they are only counted.
+    pub dry: bool,
+}
+
+/// What was deleted, or would be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Sagas.
+    pub sagas: u64,
+    /// Rows of their histories.
+    pub history: u64,
+    /// Idempotency keys.
+    pub keys: u64,
+    /// Where to go on; `None` at the end of the range.
+    pub next: Option<SagaId>,
+}
+
+impl Range {
+    /// All that is below a watermark, from its beginning.
+    #[must_use]
+    pub fn below(below: Watermark) -> Self {
+        let from = Watermark::NONE.id();
+        Self { from, below, limit: limits::PRUNE_BATCH, dry: false }
+    }
+}
+
+impl Pruned {
+    /// For stores: where to go on after a batch of these sagas.
+    #[must_use]
+    pub fn next(batch: &[SagaId], range: &Range) -> Option<SagaId> {
+        let full = batch.len() >= range.limit;
+        batch.last().filter(|_| full).map(|last| last.following())
+    }
+}
+
+/// Keeps the watermark moving and prunes below it, until shutdown.
+pub(crate) async fn keep<S: Retention>(
+    shared: Arc<Shared<S>>,
+    retention: Duration,
+    known: watch::Sender<Watermark>,
+) {
+    let millis = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
+    let interval = (retention / 4).clamp(limits::LEAST_PRUNE_INTERVAL, limits::PRUNE_INTERVAL);
+    for what in ["sagas", "history", "keys"] {
+        counter!("saga_pruned_total", "what" => what).increment(0);
+    }
+    let mut complained = None;
+    loop {
+        let until = Instant::now() + interval;
+        match shared.store.advance(millis).await {
+            Ok(standing) => {
+                show(&standing, &mut complained);
+                known.send_replace(standing.watermark);
+                if let Err(failure) = prune(&shared, standing.watermark, until).await {
+                    warn!(%failure, "pruning goes on later");
+                }
+            }
+            Err(failure) => warn!(%failure, "the watermark is raised later"),
+        }
+        tokio::select! {
+            () = shared.shutdown.cancelled() => return,
+            () = tokio::time::sleep_until(until) => {}
+        }
+    }
+}
+
+/// Prunes in small batches until nothing is left or the time is up. What is left
+/// then is first the next time.
+async fn prune<S: Retention>(
+    shared: &Shared<S>,
+    below: Watermark,
+    until: Instant,
+) -> Result<(), Failure> {
+    let mut range = Range::below(below);
+    loop {
+        let began = Instant::now();
+        let pruned = shared.store.prune(&range).await?;
+        count(&pruned);
+        let Some(next) = pruned.next else { return Ok(()) };
+        range.from = next;
+        // The sagas that run come first: pruning takes a third of a connection.
+        let pause = began.elapsed() * 2;
+        if Instant::now() + pause >= until {
+            return Ok(());
+        }
+        tokio::select! {
+            () = shared.shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+fn count(pruned: &Pruned) {
+    let Pruned { sagas, history, keys, next: _ } = *pruned;
+    for (what, rows) in [("sagas", sagas), ("history", history), ("keys", keys)] {
+        counter!("saga_pruned_total", "what" => what).increment(rows);
+    }
+}
+
+/// Gauges, and now and then a complaint of a saga that holds everything back.
+fn show(standing: &Standing, complained: &mut Option<Instant>) {
+    let Standing { watermark, now, oldest } = *standing;
+    let seconds = |since: Timestamp| now.0.saturating_sub(since.0).max(0) as f64 / 1e6;
+    if watermark != Watermark::NONE {
+        gauge!("saga_watermark_age_seconds").set(seconds(watermark.instant()));
+    }
+    let held = oldest.map_or(0.0, |saga| seconds(saga.made_at()));
+    gauge!("saga_watermark_held_seconds").set(held);
+    if let Some(saga) = oldest
+        && held > limits::HELD_LONG.as_secs_f64()
+        && complained.is_none_or(|at: Instant| at.elapsed() > limits::COMPLAINT_INTERVAL)
+    {
+        *complained = Some(Instant::now());
+        let days = held / 86_400.0;
+        warn!(%saga, days, "the saga has not ended and holds the watermark back: nothing younger is pruned");
+    }
+}
+
+/// Whether a new saga's id is so old that its commands would count as late: the
+/// clock of the process that made it is wrong by more than the retention.
+pub(crate) fn is_too_old(saga: SagaId, watermark: Watermark) -> bool {
+    let too_old = watermark.covers(saga);
+    if too_old {
+        error!(%saga, %watermark, "a new saga is refused: this process's clock is behind the database's by more than the retention");
+    }
+    too_old
+}

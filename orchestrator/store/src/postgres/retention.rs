@@ -1,0 +1,130 @@
+//! The watermark, and deleting what is below it.
+//!
+//! By ranges of the primary keys and in small transactions, not by dropping
+//! partitions: a turn's rows are found by saga id alone, so partitions by time would
+//! add planning to each statement of the hot path, and an index to look into for
+//! each partition.
+
+use saga_core::{Failure, SagaId, Watermark};
+use saga_engine::{Pruned, Range, Retention, Standing};
+use saga_postgres::{commit, failure};
+use uuid::Uuid;
+
+use super::{SagaTable, row::timestamp};
+use crate::row::natural;
+
+impl Retention for SagaTable {
+    async fn advance(&self, retention_millis: u64) -> Result<Standing, Failure> {
+        let mut tx = self.pool.begin().await.map_err(failure)?;
+        // As text, because only so a minimum is not taken from the primary key, by
+        // walking through all that has ended. Both indexes are partial.
+        let row = sqlx::query!(
+            r#"SELECT now() AS "now!", min(id::text COLLATE "C")::uuid AS oldest
+               FROM (SELECT id FROM sagas WHERE wake_at IS NOT NULL
+                     UNION ALL
+                     SELECT id FROM sagas WHERE wake_at IS NULL AND ended_at IS NULL) unfinished"#
+        )
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(failure)?;
+        let (now, oldest) = (timestamp(row.now), row.oldest.map(SagaId));
+        let reach = Watermark::reach(now, oldest, retention_millis);
+        let below = sqlx::query_scalar!(
+            "UPDATE saga_watermark SET below = GREATEST(below, $1) RETURNING below",
+            reach.id().0,
+        )
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(failure)?;
+        commit(tx).await?;
+        Ok(Standing { watermark: Watermark::from_id(SagaId(below)), now, oldest })
+    }
+
+    async fn watermark(&self) -> Result<Watermark, Failure> {
+        let below = sqlx::query_scalar!("SELECT below FROM saga_watermark")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failure)?;
+        Ok(Watermark::from_id(SagaId(below)))
+    }
+
+    async fn prune(&self, range: &Range) -> Result<Pruned, Failure> {
+        if range.dry { self.count(range).await } else { self.delete(range).await }
+    }
+}
+
+impl SagaTable {
+    async fn delete(&self, range: &Range) -> Result<Pruned, Failure> {
+        let mut tx = self.pool.begin().await.map_err(failure)?;
+        let ids = sqlx::query_scalar!(
+            "SELECT id FROM sagas
+             WHERE id >= $1 AND id < $2 AND id < (SELECT below FROM saga_watermark)
+               AND ended_at IS NOT NULL
+             ORDER BY id
+             LIMIT $3
+             FOR UPDATE SKIP LOCKED",
+            range.from.0,
+            range.below.id().0,
+            limit(range),
+        )
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(failure)?;
+        let history = sqlx::query!("DELETE FROM saga_history WHERE saga_id = ANY($1)", &ids)
+            .execute(&mut *tx)
+            .await
+            .map_err(failure)?
+            .rows_affected();
+        let keys = sqlx::query!("DELETE FROM idempotency_keys WHERE saga_id = ANY($1)", &ids)
+            .execute(&mut *tx)
+            .await
+            .map_err(failure)?
+            .rows_affected();
+        let sagas = sqlx::query!("DELETE FROM sagas WHERE id = ANY($1)", &ids)
+            .execute(&mut *tx)
+            .await
+            .map_err(failure)?
+            .rows_affected();
+        commit(tx).await?;
+        Ok(Pruned { sagas, history, keys, next: next(ids, range) })
+    }
+
+    async fn count(&self, range: &Range) -> Result<Pruned, Failure> {
+        let ids = sqlx::query_scalar!(
+            "SELECT id FROM sagas
+             WHERE id >= $1 AND id < $2 AND id < (SELECT below FROM saga_watermark)
+               AND ended_at IS NOT NULL
+             ORDER BY id
+             LIMIT $3",
+            range.from.0,
+            range.below.id().0,
+            limit(range),
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failure)?;
+        let counts = sqlx::query!(
+            r#"SELECT (SELECT count(*) FROM saga_history WHERE saga_id = ANY($1)) AS "history!",
+                      (SELECT count(*) FROM idempotency_keys WHERE saga_id = ANY($1)) AS "keys!""#,
+            &ids,
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(failure)?;
+        Ok(Pruned {
+            sagas: ids.len() as u64,
+            history: natural(counts.history),
+            keys: natural(counts.keys),
+            next: next(ids, range),
+        })
+    }
+}
+
+fn limit(range: &Range) -> i64 {
+    i64::try_from(range.limit).unwrap_or(i64::MAX)
+}
+
+fn next(ids: Vec<Uuid>, range: &Range) -> Option<SagaId> {
+    let batch: Vec<SagaId> = ids.into_iter().map(SagaId).collect();
+    Pruned::next(&batch, range)
+}

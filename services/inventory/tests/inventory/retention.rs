@@ -1,0 +1,100 @@
+//! The service behind the kit, long after: what it has forgotten it does not do.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use saga_core::{Direction, SagaId, Timestamp, Watermark};
+use saga_kit::Store as _;
+use saga_messaging::{Body, Envelope, Outcome};
+use saga_proto::inventory::v1::ReleaseStock;
+use saga_test_support::eventually;
+
+use crate::{
+    participant::{Running, envelope},
+    support::{Shop, saga, wish},
+};
+
+/// More than a watermark takes to settle.
+const FORGOTTEN_WITHIN: Duration = Duration::from_secs(60);
+
+fn days_ago(days: u64) -> Watermark {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let then = now - Duration::from_secs(days * 86_400);
+    Watermark::at(Timestamp(i64::try_from(then.as_micros()).expect("not so far")))
+}
+
+fn with(watermark: Watermark, mut envelope: Envelope) -> Envelope {
+    let Body::Command(command) = &mut envelope.body else { panic!("a command") };
+    command.watermark = Some(watermark);
+    envelope
+}
+
+fn reserve(saga: SagaId) -> Envelope {
+    envelope(saga, "reserve-stock", Direction::Action, &wish(&[("cup", 2)]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_action_is_not_run_after_its_tombstone_was_forgotten() {
+    let shop = Shop::open("forgotten").await;
+    shop.product("cup", 300, 10).await;
+    let mut service = Running::start(&shop);
+    let old = days_ago(30).id();
+    let release = envelope(old, "reserve-stock", Direction::Compensation, &ReleaseStock {});
+    let released = service.ask(std::slice::from_ref(&release)).await;
+    assert!(matches!(released[..], [(_, Outcome::Done, false)]), "{released:?}");
+
+    // The watermark comes with a command of a saga of today.
+    let today = service.ask(&[with(days_ago(8), reserve(saga()))]).await;
+    assert!(matches!(today[..], [(_, Outcome::Done, false)]), "{today:?}");
+    eventually("the tombstone is forgotten", FORGOTTEN_WITHIN, async || {
+        (shop.count("SELECT count(*) FROM inbox").await == 1).then_some(())
+    })
+    .await;
+
+    // It is acknowledged, alone and beside others, and nothing else.
+    assert_eq!(service.ask(&[reserve(old)]).await, []);
+    let beside = service.ask(&[reserve(old), reserve(saga()), release]).await;
+    assert!(matches!(beside[..], [(_, Outcome::Done, false)]), "{beside:?}");
+    service.stop().await;
+    // Also by one who has never heard of the watermark.
+    let mut service = Running::start(&shop);
+    assert_eq!(service.ask(&[reserve(old)]).await, []);
+    service.stop().await;
+
+    assert_eq!(shop.levels("cup").await.reserved, 4, "two reservations of today");
+    assert_eq!(shop.count("SELECT count(*) FROM inbox").await, 2, "what is late leaves no row");
+    shop.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_below_the_watermark_is_late_before_anything_is_forgotten() {
+    let shop = Shop::open("late-at-once").await;
+    shop.product("cup", 300, 10).await;
+    let mut service = Running::start(&shop);
+    let old = days_ago(30).id();
+    let first = service.ask(&[reserve(old)]).await;
+    assert!(matches!(first[..], [(_, Outcome::Done, false)]), "{first:?}");
+    shop.store.raise(days_ago(8)).await.expect("raised");
+    // Its recorded answer is still there, and yet nobody waits for it.
+    assert_eq!(service.ask(&[reserve(old)]).await, []);
+    assert_eq!(shop.count("SELECT count(*) FROM inbox").await, 1);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watermark_ahead_of_the_databases_clock_is_not_believed() {
+    let shop = Shop::open("ahead").await;
+    shop.product("cup", 300, 10).await;
+    let mut service = Running::start(&shop);
+    let ahead: Watermark = "ffffffff-ffff-7fff-bfff-ffffffffffff".parse().expect("an id");
+    service.ask(&[with(ahead, reserve(saga()))]).await;
+    let after = service.ask(&[reserve(saga())]).await;
+    assert!(matches!(after[..], [(_, Outcome::Done, false)]), "{after:?}");
+    // A sound one that comes later is heard all the same.
+    service.ask(&[with(days_ago(8), reserve(saga()))]).await;
+    eventually("the sound one is durable", FORGOTTEN_WITHIN, async || {
+        let raised = "SELECT count(*) FROM inbox_watermark WHERE below > '01000000-0000-0000-0000-000000000000'";
+        (shop.count(raised).await == 1).then_some(())
+    })
+    .await;
+    service.stop().await;
+}
