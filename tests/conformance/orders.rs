@@ -9,8 +9,10 @@ mod every_end_is_read_back;
 mod insert_says_which_were_new;
 mod lines_are_locked_in_their_order;
 mod locks_in_opposite_order_do_not_deadlock;
+mod of_many_that_end_an_order_at_once_one_finds_it_pending;
 mod of_two_inserts_at_once_one_is_new;
 mod pages_are_newest_first;
+mod planted;
 mod times_are_the_transactions_in_microseconds;
 
 use saga_core::{Failure, SagaId};
@@ -52,7 +54,7 @@ impl Book<saga_postgres::Inbox, PostgresReads> {
         Self::on_postgres(pool, url)
     }
 
-    fn on_postgres(pool: saga_postgres::Pool, url: String) -> Self {
+    pub(crate) fn on_postgres(pool: saga_postgres::Pool, url: String) -> Self {
         Self {
             store: saga_postgres::Inbox::new(pool.clone()),
             reads: PostgresReads::new(pool.clone()),

@@ -6,6 +6,7 @@ mod everything_that_was_taken_can_be_given_back;
 mod locks_in_opposite_order_do_not_deadlock;
 mod opening_leaves_out_what_is_there;
 mod payments_are_locked_in_the_orders_order;
+mod planted;
 mod refunds_are_read_back_by_order;
 mod the_amount_of_a_payment_never_changes;
 mod the_ledger_has_a_line_once;
@@ -36,6 +37,10 @@ impl Till<saga_postgres::Inbox> {
     async fn postgres() -> Self {
         let parts = [&saga_postgres::INBOX, &saga_payment::MIGRATIONS];
         let (pool, _) = databases::postgres("payments", &parts).await;
+        Self::over(pool)
+    }
+
+    fn over(pool: saga_postgres::Pool) -> Self {
         let store = saga_postgres::Inbox::new(pool.clone());
         Self { store, probe: Probe::Postgres(pool), _directory: None }
     }

@@ -16,6 +16,7 @@ mod concurrent_turns_on_one_saga_come_one_after_the_other;
 mod keys_are_compared_byte_by_byte;
 mod of_two_admissions_at_once_one_binds_the_key;
 mod only_hosted_and_due_sagas_are_claimed;
+mod planted;
 mod the_clock_is_one_instant_a_turn_and_goes_forward;
 mod the_quarantine_has_one_row_a_command_id;
 mod the_tables_have_the_same_columns;
@@ -156,6 +157,10 @@ struct Sagas<S, B> {
 
 async fn on_postgres() -> Sagas<postgres::SagaTable, Pool> {
     let (pool, _) = databases::postgres("saga_store", &[&postgres::MIGRATIONS]).await;
+    over(pool)
+}
+
+fn over(pool: Pool) -> Sagas<postgres::SagaTable, Pool> {
     let store = postgres::SagaTable::new(pool.clone());
     Sagas { store, beneath: pool, _directory: None }
 }

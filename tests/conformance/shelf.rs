@@ -8,6 +8,7 @@ mod a_saga_reserves_an_sku_once;
 mod levels_and_reservations_are_read_back;
 mod locks_in_opposite_order_do_not_deadlock;
 mod of_two_closings_at_once_one_finds_the_reservation;
+mod planted;
 mod receipts_at_once_are_all_counted;
 mod reservations_at_once_never_oversell;
 mod stock_that_does_not_add_up_is_never_written;
@@ -46,6 +47,10 @@ impl Shop<saga_postgres::Inbox, PostgresCatalogue> {
     async fn postgres() -> Self {
         let parts = [&saga_postgres::INBOX, &saga_inventory::MIGRATIONS];
         let (pool, _) = databases::postgres("shelf", &parts).await;
+        Self::over(pool)
+    }
+
+    fn over(pool: saga_postgres::Pool) -> Self {
         Self {
             store: saga_postgres::Inbox::new(pool.clone()),
             catalogue: PostgresCatalogue::new(pool.clone()),

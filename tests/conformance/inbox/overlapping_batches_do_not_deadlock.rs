@@ -6,7 +6,7 @@ use saga_kit::Store;
 use super::{action, keys, put};
 use crate::orders::Book;
 
-async fn property<S: Store, R>(book: &Book<S, R>) {
+pub(super) async fn property<S: Store, R>(book: &Book<S, R>) {
     let all = keys(30);
     let replicas = (0..8).map(|replica| {
         let (store, all) = (book.store.clone(), all.clone());

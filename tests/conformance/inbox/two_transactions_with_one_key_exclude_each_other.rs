@@ -11,7 +11,7 @@ use crate::orders::Book;
 
 const CONTENDERS: usize = 12;
 
-async fn property<S: Store, R>(book: &Book<S, R>) {
+pub(super) async fn property<S: Store, R>(book: &Book<S, R>) {
     for _ in 0..5 {
         let key = key("reserve-stock");
         let contenders = (0..CONTENDERS).map(|number| {

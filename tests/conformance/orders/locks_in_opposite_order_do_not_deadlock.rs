@@ -10,7 +10,7 @@ use saga_order::{
 
 use super::{Book, order, reason, saga};
 
-async fn property<S: Store<Tx: Orders>, R: Reads>(book: &Book<S, R>) {
+pub(super) async fn property<S: Store<Tx: Orders>, R: Reads>(book: &Book<S, R>) {
     let ids: Vec<SagaId> = (0..40).map(|_| saga()).collect();
     let batch: Vec<_> = ids.iter().map(|id| order(*id, "Ada", &[])).collect();
     book.insert(&batch).await.expect("they are new");

@@ -6,7 +6,7 @@ use saga_order::table::{Orders, Reads};
 
 use super::{Book, line, order, saga};
 
-async fn property<S: Store<Tx: Orders>, R: Reads>(book: &Book<S, R>) {
+pub(super) async fn property<S: Store<Tx: Orders>, R: Reads>(book: &Book<S, R>) {
     for _ in 0..10 {
         let id = saga();
         let inserts = (0..8_i64).map(|replica| {

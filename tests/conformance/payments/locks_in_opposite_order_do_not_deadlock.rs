@@ -7,7 +7,7 @@ use saga_payment::{State, table::Payments};
 
 use super::{Till, order, payment};
 
-async fn property<S: Store<Tx: Payments>>(till: &Till<S>) {
+pub(super) async fn property<S: Store<Tx: Payments>>(till: &Till<S>) {
     let ids: Vec<SagaId> = (0..40).map(|_| order()).collect();
     let payments: Vec<_> = ids.iter().map(|id| payment(*id, 5, State::Authorising)).collect();
     till.save(&payments, &[]).await.expect("they are sound");

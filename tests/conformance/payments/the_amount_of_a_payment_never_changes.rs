@@ -6,7 +6,7 @@ use saga_proto::Money;
 
 use super::{Till, order, payment};
 
-async fn property<S: Store<Tx: Payments>>(till: &Till<S>) {
+pub(super) async fn property<S: Store<Tx: Payments>>(till: &Till<S>) {
     let id = order();
     till.save(&[payment(id, 500, State::Authorising)], &[]).await.expect("it is sound");
     let captured = State::Captured { provider_id: "p1".to_owned(), refunded: 300 };

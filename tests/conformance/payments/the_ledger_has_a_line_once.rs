@@ -8,7 +8,7 @@ use saga_proto::Money;
 
 use super::{Till, order};
 
-async fn property<S: Store<Tx: Payments>>(till: &Till<S>) {
+pub(super) async fn property<S: Store<Tx: Payments>>(till: &Till<S>) {
     let (a, refunding) = (order(), order());
     let entry = |saga: SagaId, kind, amount| Entry {
         saga,

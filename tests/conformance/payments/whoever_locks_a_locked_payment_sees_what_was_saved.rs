@@ -10,7 +10,7 @@ use super::{Till, order, payment};
 const REPLICAS: i64 = 8;
 const ROUNDS: i64 = 10;
 
-async fn property<S: Store<Tx: Payments>>(till: &Till<S>) {
+pub(super) async fn property<S: Store<Tx: Payments>>(till: &Till<S>) {
     let id = order();
     let captured = |refunded| State::Captured { provider_id: "p1".to_owned(), refunded };
     till.save(&[payment(id, 1_000, captured(0))], &[]).await.expect("it is sound");

@@ -5,7 +5,7 @@ use saga_engine::Write;
 
 use super::{Beneath, FUTURE, HOSTED, PAST, Sagas, Store, due_at};
 
-async fn property(sagas: Sagas<impl Store, impl Beneath>) {
+pub(super) async fn property(sagas: Sagas<impl Store, impl Beneath>) {
     // Neither the order of the ids nor its reverse; one microsecond apart.
     let late = [3, 0, 4, 1, 2].map(|late| due_at(Timestamp(PAST.0 + late)));
     sagas.admit(&late).await;

@@ -10,7 +10,7 @@ use super::{Beneath, Sagas, Store, begun, key, saga};
 const CLIENTS: usize = 8;
 const KEYS: usize = 10;
 
-async fn property(sagas: Sagas<impl Store, impl Beneath>) {
+pub(super) async fn property(sagas: Sagas<impl Store, impl Beneath>) {
     let clients = (0..CLIENTS).map(|client| {
         let store = sagas.store.clone();
         tokio::spawn(async move {

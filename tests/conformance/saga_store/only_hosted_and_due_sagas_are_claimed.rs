@@ -4,7 +4,7 @@ use saga_core::{Instance, Phase};
 
 use super::{Beneath, FUTURE, HOSTED, PAST, Sagas, Store, due_at, look, saga};
 
-async fn property(sagas: Sagas<impl Store, impl Beneath>) {
+pub(super) async fn property(sagas: Sagas<impl Store, impl Beneath>) {
     let hosted = due_at(PAST);
     let of = |definition: &str, definition_version| Instance {
         definition: definition.to_owned(),

@@ -5,7 +5,7 @@ use saga_engine::NewQuarantined;
 
 use super::{Beneath, Quarantined, Sagas, Store};
 
-async fn property(sagas: Sagas<impl Store, impl Beneath>) {
+pub(super) async fn property(sagas: Sagas<impl Store, impl Beneath>) {
     let all: Vec<u8> = (0..=u8::MAX).collect();
     let bodies = [vec![], vec![0], vec![0, 0xff, 0, 0xfe], all, vec![0x5a; 1 << 20]];
     let messages: Vec<NewQuarantined> = bodies

@@ -7,7 +7,7 @@ use super::{Beneath, FUTURE, HOSTED, PAST, Sagas, Store, due_at, moved};
 const DUE: usize = 300;
 const CLAIMANTS: usize = 8;
 
-async fn property(sagas: Sagas<impl Store, impl Beneath>) {
+pub(super) async fn property(sagas: Sagas<impl Store, impl Beneath>) {
     let due: Vec<Instance> = (0..DUE).map(|_| due_at(PAST)).collect();
     sagas.admit(&due).await;
     let claimants: Vec<_> = (0..CLAIMANTS)

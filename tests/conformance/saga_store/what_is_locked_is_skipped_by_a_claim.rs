@@ -10,7 +10,7 @@ use saga_core::{Instance, Timestamp};
 
 use super::{Beneath, HOSTED, PAST, Sagas, Store, due_at, look, moved};
 
-async fn property(sagas: Sagas<impl Store, impl Beneath>) {
+pub(super) async fn property(sagas: Sagas<impl Store, impl Beneath>) {
     let (held, free) = (due_at(PAST), due_at(PAST));
     sagas.admit(&[held.clone(), free.clone()]).await;
     let (inside, entered) = mpsc::channel();

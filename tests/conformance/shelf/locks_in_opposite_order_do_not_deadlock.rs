@@ -6,7 +6,7 @@ use saga_kit::Store;
 
 use super::Shop;
 
-async fn property<S: Store<Tx: Shelf>, C: Catalogue>(shop: &Shop<S, C>) {
+pub(super) async fn property<S: Store<Tx: Shelf>, C: Catalogue>(shop: &Shop<S, C>) {
     let skus: Vec<String> = (0..20).map(|n| format!("sku{n}")).collect();
     for sku in &skus {
         shop.stock(sku, 1).await;

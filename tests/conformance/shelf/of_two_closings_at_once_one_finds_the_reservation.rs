@@ -10,7 +10,7 @@ use super::{Shop, saga};
 /// Whether there was something to close.
 type Closed = Result<Result<bool, Failure>, tokio::task::JoinError>;
 
-async fn property<S: Store<Tx: Shelf>, C: Catalogue>(shop: &Shop<S, C>) {
+pub(super) async fn property<S: Store<Tx: Shelf>, C: Catalogue>(shop: &Shop<S, C>) {
     shop.stock("cup", 100).await;
     shop.stock("teapot", 100).await;
     for _ in 0..25 {

@@ -10,7 +10,7 @@ use saga_kit::Store;
 
 use super::{Shop, reserve, saga};
 
-async fn property<S: Store<Tx: Shelf>, C: Catalogue>(shop: &Shop<S, C>) {
+pub(super) async fn property<S: Store<Tx: Shelf>, C: Catalogue>(shop: &Shop<S, C>) {
     shop.stock("cup", 30).await;
     let buyers = (0..10).map(|_| {
         let store = shop.store.clone();

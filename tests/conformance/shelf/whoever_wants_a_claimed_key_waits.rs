@@ -8,7 +8,7 @@ use saga_kit::Store;
 
 use super::{Shop, receipt};
 
-async fn property<S: Store<Tx: Shelf>, C: Catalogue>(shop: &Shop<S, C>) {
+pub(super) async fn property<S: Store<Tx: Shelf>, C: Catalogue>(shop: &Shop<S, C>) {
     for (key, commit) in [("committed", true), ("dropped", false)] {
         let receipt = receipt(key, "cup", 5);
         let mut first = shop.store.begin().await.expect("a transaction");

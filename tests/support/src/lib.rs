@@ -21,6 +21,7 @@ pub mod process;
 mod rabbitmq;
 mod reaper;
 mod servers;
+pub mod sql_proxy;
 mod wait;
 
 pub use crate::ports::free_port;

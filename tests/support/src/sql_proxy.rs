@@ -1,0 +1,235 @@
+//! A proxy before a PostgreSQL that plants bugs: it replaces fragments of the SQL on its way.
+//!
+//! A check that was never seen to fail proves nothing, and production code has no switch for a
+//! bug. So the statement is altered where it is text: in the client's `Parse` and `Query` messages,
+//! whose frames say how long they are.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use anyhow::Context as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    task::AbortHandle,
+};
+
+/// A fragment of the real SQL, and what stands there instead. Runs of white space count as one
+/// blank, in the fragment and in the SQL.
+#[derive(Clone, Copy, Debug)]
+pub struct Plant {
+    /// What the real statement has, once.
+    pub real: &'static str,
+    /// What the server gets.
+    pub planted: &'static str,
+}
+
+/// A proxy that alters some statements. Its connections end with it.
+#[derive(Debug)]
+pub struct SqlProxy {
+    url: String,
+    planted: Arc<Planted>,
+    accepting: AbortHandle,
+}
+
+#[derive(Debug)]
+struct Planted {
+    plants: Vec<Plant>,
+    /// How often each was planted.
+    times: Vec<AtomicU64>,
+}
+
+/// A frame's length says no more than this; ours are far shorter.
+const LONGEST_FRAME: usize = 64 << 20;
+/// Protocol 3.0: from here on every message begins with its type.
+const STARTUP: u32 = 196_608;
+
+impl SqlProxy {
+    /// A proxy before the server of this URL.
+    ///
+    /// # Errors
+    /// If the URL names no host and port, or there is no port to listen at.
+    pub async fn before(url: &str, plants: &[Plant]) -> anyhow::Result<Self> {
+        let server = address(url)?.to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = url.replacen(&server, &listener.local_addr()?.to_string(), 1);
+        let times = plants.iter().map(|_| AtomicU64::new(0)).collect();
+        let planted = Arc::new(Planted { plants: plants.to_vec(), times });
+        let accepting = tokio::spawn(accept(listener, server, Arc::clone(&planted)));
+        Ok(Self { url, planted, accepting: accepting.abort_handle() })
+    }
+
+    /// The server's URL, through the proxy.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Whether every plant was in some statement, so that it can have had an effect.
+    pub fn has_planted_all(&self) -> bool {
+        self.planted.times.iter().all(|times| times.load(Ordering::Relaxed) > 0)
+    }
+}
+
+impl Drop for SqlProxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// `host:port` of a URL.
+fn address(url: &str) -> anyhow::Result<&str> {
+    let rest = url.split_once("://").context("no URL")?.1;
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let address = authority.rsplit('@').next().unwrap_or_default();
+    anyhow::ensure!(address.contains(':'), "the URL has no port");
+    Ok(address)
+}
+
+async fn accept(listener: TcpListener, server: String, planted: Arc<Planted>) {
+    // They end with this task, and it with the proxy.
+    let mut connections = tokio::task::JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        let (server, planted) = (server.clone(), Arc::clone(&planted));
+        connections.spawn(async move {
+            // Either side's end is the connection's: nobody else has to know why.
+            let _ = connect(client, &server, &planted).await;
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn connect(client: TcpStream, server: &str, planted: &Planted) -> io::Result<()> {
+    let server = TcpStream::connect(server).await?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let (from_client, mut to_client) = client.into_split();
+    let (mut from_server, to_server) = server.into_split();
+    tokio::select! {
+        ended = requests(from_client, to_server, planted) => ended,
+        ended = tokio::io::copy(&mut from_server, &mut to_client) => ended.map(drop),
+    }
+}
+
+/// Passes the client's messages on, the SQL in them altered.
+async fn requests(
+    mut client: OwnedReadHalf,
+    mut server: OwnedWriteHalf,
+    planted: &Planted,
+) -> io::Result<()> {
+    // Before the start there may be questions, such as whether to encrypt.
+    loop {
+        let body = body(&mut client).await?;
+        server.write_all(&frame(None, &body)).await?;
+        if body.first_chunk().is_some_and(|code| u32::from_be_bytes(*code) == STARTUP) {
+            break;
+        }
+    }
+    loop {
+        let kind = client.read_u8().await?;
+        let body = body(&mut client).await?;
+        let body = match kind {
+            // The statement's name, the SQL, the parameters' types.
+            b'P' => planted.after(&body, text_end(&body, 0)),
+            b'Q' => planted.after(&body, Some(0)),
+            _ => body,
+        };
+        server.write_all(&frame(Some(kind), &body)).await?;
+    }
+}
+
+async fn body(client: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
+    // The length counts itself.
+    let length = client.read_u32().await? as usize;
+    if !(4..=LONGEST_FRAME).contains(&length) {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut body = vec![0; length - 4];
+    client.read_exact(&mut body).await?;
+    Ok(body)
+}
+
+fn frame(kind: Option<u8>, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
+    kind.into_iter().chain(length.to_be_bytes()).chain(body.iter().copied()).collect()
+}
+
+/// Where the text that begins there ends, with its NUL.
+fn text_end(body: &[u8], begin: usize) -> Option<usize> {
+    let length = body.get(begin..)?.iter().position(|byte| *byte == 0)?;
+    Some(begin + length + 1)
+}
+
+impl Planted {
+    /// The body with the SQL that begins there altered.
+    fn after(&self, body: &[u8], begin: Option<usize>) -> Vec<u8> {
+        let altered = || {
+            let begin = begin?;
+            let end = text_end(body, begin)? - 1;
+            let sql = std::str::from_utf8(&body[begin..end]).ok()?;
+            let altered = self.alter(sql)?;
+            Some([&body[..begin], altered.as_bytes(), &body[end..]].concat())
+        };
+        altered().unwrap_or_else(|| body.to_vec())
+    }
+
+    /// A statement with all that fits it planted; `None` if nothing does.
+    fn alter(&self, sql: &str) -> Option<String> {
+        let mut altered = plain(sql);
+        let mut any = false;
+        for (plant, times) in self.plants.iter().zip(&self.times) {
+            let real = plain(plant.real);
+            if altered.contains(&real) {
+                altered = altered.replacen(&real, plant.planted, 1);
+                times.fetch_add(1, Ordering::Relaxed);
+                any = true;
+            }
+        }
+        any.then_some(altered)
+    }
+}
+
+fn plain(sql: &str) -> String {
+    sql.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planted(plants: &[Plant]) -> Planted {
+        let times = plants.iter().map(|_| AtomicU64::new(0)).collect();
+        Planted { plants: plants.to_vec(), times }
+    }
+
+    #[test]
+    fn only_the_sql_of_a_message_is_altered() {
+        let plants = [Plant { real: "a FOR UPDATE", planted: "a" }];
+        let body = b"a FOR UPDATE\0SELECT a\n  FOR UPDATE\0\0\x01FOR UPDATE";
+        let planted = planted(&plants);
+        let altered = planted.after(body, text_end(body, 0));
+        assert_eq!(altered, b"a FOR UPDATE\0SELECT a\0\0\x01FOR UPDATE");
+        assert_eq!(planted.times[0].load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn what_fits_nothing_stays_as_it_is() {
+        let plants = [Plant { real: "FOR UPDATE", planted: "" }];
+        let body = b"\0SELECT\n  a\0\0\0";
+        assert_eq!(planted(&plants).after(body, text_end(body, 0)), body);
+    }
+
+    #[test]
+    fn an_address_is_found_behind_a_password() {
+        let url = "postgres://me:p%40ss@127.0.0.1:5432/db?sslmode=disable";
+        assert_eq!(address(url).expect("one"), "127.0.0.1:5432");
+        assert!(address("postgres://host/db").is_err());
+    }
+}
