@@ -44,7 +44,7 @@ async fn forgotten(system: &System) -> anyhow::Result<()> {
         orders,
         clients: 4,
         name: name.to_owned(),
-        token: |n| if n % 5 == 0 { "tok_declined" } else { "tok_visa" },
+        token: |n| if n % 5 == 0 { "tok_declined" } else { "tok_approved" },
         sku: |n| if n % 2 == 0 { "teapot" } else { "cup" },
         pace,
     };

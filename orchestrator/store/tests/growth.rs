@@ -1,0 +1,276 @@
+//! What has ended costs the hot path nothing: with many more ended sagas in the
+//! tables, each statement has the plan that it had, and goes through at most one more
+//! page of each index.
+//!
+//! The plans are those of the adapter's own statements as they run, generic ones
+//! among them: Postgres sends each along (`auto_explain`). `SAGA_TEST_ENDED` says how
+//! many ended sagas there are in the end; a release is tried with two million:
+//! `SAGA_TEST_ENDED=2000000 target/release/with-servers cargo nextest run --release -p saga-store`.
+
+use std::{
+    collections::BTreeMap,
+    str::FromStr as _,
+    sync::{Arc, Mutex},
+};
+
+use saga_core::{
+    Happening, HistoryEntry, Instance, Opener, Phase, SagaId, Sending, StepState, Timestamp,
+};
+use saga_engine::{IdempotencyKey, Retention as _, SagaReads as _, SagaStore as _, Write};
+use saga_store::postgres::{MIGRATIONS, SagaTable};
+use saga_test_support::Servers;
+use serde_json::{Value, value::RawValue};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt as _};
+use uuid::Uuid;
+
+/// Ended sagas at first: enough that no plan reads a table from end to end.
+const FEW: u64 = 5_000;
+/// And in the end, in an ordinary run of the tests.
+const MANY: u64 = 50_000;
+/// Enough that a prepared statement has come to its generic plan.
+const ROUNDS: usize = 12;
+
+/// A statement: how it is carried out, in how many pages, and of how many indexes.
+#[derive(Clone, Debug)]
+struct Plan {
+    shape: Vec<String>,
+    buffers: u64,
+    tables: Vec<String>,
+}
+
+/// Plans by their statement, of the fewest pages each.
+type Plans = BTreeMap<String, Plan>;
+
+/// What Postgres tells of each statement.
+#[derive(Clone, Default)]
+struct Notices(Arc<Mutex<Vec<String>>>);
+
+impl<S: Subscriber> Layer<S> for Notices {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == "sqlx::postgres::notice" {
+            event.record(&mut self.clone());
+        }
+    }
+}
+
+impl Visit for Notices {
+    fn record_debug(&mut self, _: &Field, value: &dyn std::fmt::Debug) {
+        self.0.lock().expect("nobody panics").push(format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, _: &Field, value: &str) {
+        self.0.lock().expect("nobody panics").push(value.to_owned());
+    }
+}
+
+impl Notices {
+    fn plans(&self) -> Plans {
+        let mut plans = Plans::new();
+        for notice in std::mem::take(&mut *self.0.lock().expect("nobody panics")) {
+            let Some(begin) = notice.find('{') else { continue };
+            let Ok(told) = serde_json::from_str::<Value>(&notice[begin..]) else { continue };
+            let query = told["Query Text"].as_str().unwrap_or_default();
+            let words: Vec<&str> = query.split_whitespace().collect();
+            let plan = Plan::of(&told["Plan"]);
+            let fewest = plans.entry(words.join(" ")).or_insert_with(|| plan.clone());
+            // The last one's plan, which is the generic one if there is one.
+            *fewest = Plan { buffers: fewest.buffers.min(plan.buffers), ..plan };
+        }
+        plans
+    }
+}
+
+impl Plan {
+    fn of(plan: &Value) -> Self {
+        let pages = |name: &str| plan[name].as_u64().unwrap_or_default();
+        let buffers = pages("Shared Hit Blocks") + pages("Shared Read Blocks");
+        let mut all = Self { shape: Vec::new(), buffers, tables: Vec::new() };
+        all.add(plan);
+        all
+    }
+
+    fn add(&mut self, node: &Value) {
+        let text = |name: &str| node[name].as_str().unwrap_or_default().to_owned();
+        self.shape.push(format!(
+            "{} {} {}",
+            text("Node Type"),
+            text("Relation Name"),
+            text("Index Name")
+        ));
+        let table = text("Relation Name");
+        if !table.is_empty() && !self.tables.contains(&table) {
+            self.tables.push(table);
+        }
+        for inner in node["Plans"].as_array().into_iter().flatten() {
+            self.add(inner);
+        }
+    }
+}
+
+/// One connection, of whose every statement Postgres sends the plan.
+async fn explained(url: &str) -> PgPool {
+    let options = PgConnectOptions::from_str(url).expect("a URL").options([
+        ("session_preload_libraries", "auto_explain"),
+        ("auto_explain.log_min_duration", "0"),
+        ("auto_explain.log_analyze", "on"),
+        ("auto_explain.log_buffers", "on"),
+        ("auto_explain.log_timing", "off"),
+        ("auto_explain.log_format", "json"),
+        ("auto_explain.log_level", "notice"),
+    ]);
+    PgPoolOptions::new().max_connections(1).connect_with(options).await.expect("it answers")
+}
+
+/// Puts so many ended sagas behind those that are there, as turns would have left
+/// them, and has the planner know of it.
+async fn load(pool: &PgPool, from: u64, to: u64) {
+    for sql in [
+        "INSERT INTO sagas (id, format, definition, definition_version, caller, state, version,
+             progress, data, started_at, deadline, ended_at)
+         SELECT (lpad(to_hex(1700000000000 + g), 12, '0') || '70008' || lpad(to_hex(g), 15, '0'))::uuid,
+             1, 'place-order', 1, 'anonymous', 3, 9, repeat('p', 300), repeat('d', 200),
+             now(), now(), now()
+         FROM generate_series($1::bigint, $2::bigint) g",
+        "INSERT INTO saga_history (saga_id, version, caller, at, state, entry)
+         SELECT (lpad(to_hex(1700000000000 + g), 12, '0') || '70008' || lpad(to_hex(g), 15, '0'))::uuid,
+             v, 'anonymous', now(), 1, '{\"what\":\"done\"}'
+         FROM generate_series($1::bigint, $2::bigint) g, generate_series(1, 3) v",
+        "INSERT INTO idempotency_keys (caller, method, key, payload_hash, saga_id)
+         SELECT 'anonymous', 'PlaceOrder', md5(g::text), '\\x00',
+             (lpad(to_hex(1700000000000 + g), 12, '0') || '70008' || lpad(to_hex(g), 15, '0'))::uuid
+         FROM generate_series($1::bigint, $2::bigint) g",
+    ] {
+        let (from, to) = (i64::try_from(from).expect("few"), i64::try_from(to).expect("few"));
+        sqlx::query(sql).bind(from).bind(to).execute(pool).await.expect("loaded");
+    }
+    for table in ["sagas", "saga_history", "idempotency_keys", "saga_watermark"] {
+        let vacuum = sqlx::AssertSqlSafe(format!("VACUUM ANALYZE {table}"));
+        sqlx::query(vacuum).execute(pool).await.expect("vacuumed");
+    }
+}
+
+fn saga() -> Instance {
+    let at = Timestamp(1_700_000_000_000_000);
+    let sending = Sending { attempts: 1, due_at: at, opened_by: Opener::Own };
+    Instance {
+        id: SagaId(Uuid::now_v7()),
+        definition: "place-order".to_owned(),
+        definition_version: 1,
+        version: 1,
+        caller: "anonymous".to_owned(),
+        phase: Phase::Running,
+        steps: vec![StepState::Open(sending)],
+        data: RawValue::from_string("{}".to_owned()).expect("JSON"),
+        started_at: at,
+        deadline: at,
+        cancel: None,
+        paused: None,
+        intervention: None,
+        wake_at: Some(at),
+        traceparent: None,
+    }
+}
+
+fn write(before: u64, saga: Instance) -> Write {
+    let history = vec![HistoryEntry {
+        version: saga.version,
+        at: saga.started_at,
+        happening: Happening::Resent,
+        sent: Vec::new(),
+        state: saga.phase.state(),
+    }];
+    Write { before, saga, history }
+}
+
+fn move_on(saga: Instance, phase: Phase) -> Write {
+    let wake_at = phase.ended().is_none().then_some(saga.started_at);
+    write(saga.version, Instance { version: saga.version + 1, phase, wake_at, ..saga })
+}
+
+/// Everything that the hot path asks of the store, with one saga after the other.
+async fn work(store: &SagaTable) {
+    for _ in 0..ROUNDS {
+        let new = saga();
+        let key = IdempotencyKey {
+            caller: "anonymous".to_owned(),
+            method: "PlaceOrder",
+            key: new.id.to_string(),
+            payload_hash: vec![0],
+            saga: new.id,
+        };
+        let keys = [key];
+        for _ in ["new", "repeated"] {
+            store.admit(&keys, |_, _| (vec![write(0, new.clone())], ())).await.expect("admitted");
+        }
+        let on = |_: Timestamp, found: Vec<Instance>| {
+            (found.into_iter().map(|saga| move_on(saga, Phase::Running)).collect(), ())
+        };
+        store.turn(&[new.id], on).await.expect("a turn");
+        store.claim(&[("place-order", 1)], 512, on).await.expect("a claim");
+        store.find(&[new.id]).await.expect("a read");
+        store.versions(&[new.id]).await.expect("a read");
+        store.history(new.id, 0).await.expect("a read");
+        store.in_flight().await.expect("a read");
+        store.census().await.expect("a read");
+        let end = |_: Timestamp, found: Vec<Instance>| {
+            (found.into_iter().map(|saga| move_on(saga, Phase::Completed)).collect(), ())
+        };
+        store.turn(&[new.id], end).await.expect("it ends");
+        store.advance(u64::MAX).await.expect("it stands");
+    }
+}
+
+/// How many indexes each table has.
+async fn indexes(pool: &PgPool) -> BTreeMap<String, u64> {
+    let sql = "SELECT tablename::text, count(*) FROM pg_indexes
+               WHERE schemaname = 'public' GROUP BY tablename";
+    let rows: Vec<(String, i64)> = sqlx::query_as(sql).fetch_all(pool).await.expect("the indexes");
+    rows.into_iter().map(|(table, count)| (table, count.unsigned_abs())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ended_sagas_cost_the_hot_path_at_most_one_page_an_index() {
+    let many = std::env::var("SAGA_TEST_ENDED").map_or(MANY, |n| n.parse().expect("a number"));
+    let fresh = || Servers::shared().fresh_database("growth");
+    let url = tokio::task::spawn_blocking(fresh).await.expect("a database is made");
+    let quiet = PgPool::connect(&url).await.expect("it answers");
+    MIGRATIONS.run(&quiet).await.expect("the schema is ours");
+    let notices = Notices::default();
+    let subscriber = tracing_subscriber::registry().with(notices.clone());
+    tracing::subscriber::set_global_default(subscriber).expect("nobody else has");
+
+    let measure = async || {
+        // A new connection, so that nothing is left of older plans.
+        let pool = explained(&url).await;
+        work(&SagaTable::new(pool.clone())).await;
+        pool.close().await;
+        notices.plans()
+    };
+    load(&quiet, 1, FEW).await;
+    let few = measure().await;
+    load(&quiet, FEW + 1, many).await;
+    let after = measure().await;
+
+    assert!(few.len() >= 10, "only {} statements were explained", few.len());
+    let of_table = indexes(&quiet).await;
+    let mut wrong = Vec::new();
+    for (query, few) in &few {
+        let after = &after[query];
+        let levels: u64 = few.tables.iter().filter_map(|table| of_table.get(table)).sum();
+        if few.shape != after.shape {
+            wrong.push(format!("{query}\n  {:?}\n  {:?}", few.shape, after.shape));
+        } else if after.buffers > few.buffers + levels {
+            let (few, after) = (few.buffers, after.buffers);
+            wrong.push(format!("{query}\n  {few} pages, then {after}, of {levels} indexes"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
