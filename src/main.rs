@@ -4,6 +4,7 @@ mod audit;
 mod bench;
 mod client;
 mod config;
+mod crash;
 mod demo;
 mod prune;
 mod roles;

@@ -4,9 +4,13 @@ use saga_postgres::{INBOX, Inbox, Migrations, Pool, PoolSettings};
 use saga_rabbitmq::RabbitMq;
 use saga_store::postgres::SagaTable;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::{Together, listen, orchestrate, participants, provider::provider};
-use crate::config::{All, Broker, Orchestrator, Payment, Secret, Service};
+use crate::{
+    config::{All, Broker, Orchestrator, Payment, Secret, Service},
+    crash::{Crash, CrashingInbox, CrashingSagas, CrashingTransport},
+};
 
 /// The participants whose queues are declared.
 pub(crate) const PARTICIPANTS: [&str; 3] = ["order", "inventory", "payment"];
@@ -38,10 +42,11 @@ pub(crate) async fn orchestrator(
         &settings.inventory_url,
         &settings.payment_url,
     )?;
-    let store = SagaTable::new(pool);
+    let crash = announced(settings.crash, "orchestrator");
+    let store = CrashingSagas::new(SagaTable::new(pool), crash.clone());
+    let watched = CrashingTransport::new(transport.clone(), crash);
     let ran =
-        orchestrate::run(store, transport.clone(), neighbours, settings.front, listener, shutdown)
-            .await;
+        orchestrate::run(store, watched, neighbours, settings.front, listener, shutdown).await;
     transport.close().await;
     ran
 }
@@ -52,9 +57,12 @@ pub(crate) async fn order(settings: Service, shutdown: CancellationToken) -> any
     let pool = database(&settings.database, "order", settings.connections, &parts).await?;
     let listener = listen(settings.listen, "order").await?;
     let transport = broker(&settings.broker, "order").await?;
-    let participant = saga_order::participant(Inbox::new(pool.clone()));
+    let crash = announced(settings.crash, "order");
+    let store = CrashingInbox::new(Inbox::new(pool.clone()), crash.clone());
+    let participant = saga_order::participant(store);
+    let watched = CrashingTransport::new(transport.clone(), crash);
     let reads = saga_order::grpc::service(saga_order::table::postgres::PostgresReads::new(pool));
-    let ran = participants::run(participant, reads, transport.clone(), listener, shutdown).await;
+    let ran = participants::run(participant, reads, watched, listener, shutdown).await;
     transport.close().await;
     ran
 }
@@ -69,11 +77,12 @@ pub(crate) async fn inventory(
     let listener = listen(settings.listen, "inventory").await?;
     let transport = broker(&settings.broker, "inventory").await?;
     let store = Inbox::new(pool.clone());
-    let participant = saga_inventory::participant(store.clone());
+    let crash = announced(settings.crash, "inventory");
+    let participant = saga_inventory::participant(CrashingInbox::new(store.clone(), crash.clone()));
+    let watched = CrashingTransport::new(transport.clone(), crash);
     let catalogue = saga_inventory::table::postgres::PostgresCatalogue::new(pool);
     let catalogue = saga_inventory::grpc::service(store, catalogue);
-    let ran =
-        participants::run(participant, catalogue, transport.clone(), listener, shutdown).await;
+    let ran = participants::run(participant, catalogue, watched, listener, shutdown).await;
     transport.close().await;
     ran
 }
@@ -86,12 +95,22 @@ pub(crate) async fn payment(settings: Payment, shutdown: CancellationToken) -> a
     let listener = listen(settings.listen, "payment").await?;
     let transport = broker(&settings.broker, "payment").await?;
     let provider = participants::provider(account)?;
-    let participant = saga_payment::participant(Inbox::new(pool), provider.clone());
+    let crash = announced(settings.crash, "payment");
+    let store = CrashingInbox::new(Inbox::new(pool), crash.clone());
+    let participant = saga_payment::participant(store, provider.clone());
+    let watched = CrashingTransport::new(transport.clone(), crash);
     let availability = saga_payment::grpc::service(provider);
-    let ran =
-        participants::run(participant, availability, transport.clone(), listener, shutdown).await;
+    let ran = participants::run(participant, availability, watched, listener, shutdown).await;
     transport.close().await;
     ran
+}
+
+/// Nobody should wonder why a process ends.
+fn announced(crash: Option<Crash>, role: &str) -> Option<Crash> {
+    if let Some(crash) = &crash {
+        warn!(role, %crash, "a test facility: this process will kill itself");
+    }
+    crash
 }
 
 /// A role's database, whose schema must be what this binary needs.

@@ -1,0 +1,187 @@
+//! A test facility: the process kills itself at a chosen point of a protocol.
+//!
+//! `SAGA_CRASH_AT=after-turn-commit:3` ends the process, as `kill -9` would, the
+//! third time that it passes that point. The points lie around commits, publishing
+//! and acknowledging, where a crash is hardest to survive. Engine and kit know
+//! nothing of it: decorators around their ports (`saga_store.rs`, `inbox.rs`,
+//! `transport.rs`) watch what passes, and pass it on unchanged when the variable is
+//! absent. `scripts/chaos` cycles through all points.
+
+mod inbox;
+mod saga_store;
+mod transport;
+
+use std::{
+    fmt,
+    io::Write as _,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+pub(crate) use inbox::CrashingInbox;
+pub(crate) use saga_store::CrashingSagas;
+pub(crate) use transport::CrashingTransport;
+
+/// A place in a protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Point {
+    /// A turn is decided and not committed.
+    BeforeTurnCommit,
+    /// A turn is committed and nothing of it published.
+    AfterTurnCommit,
+    /// Due sagas are decided on, and that is not committed.
+    BeforeClaimCommit,
+    /// The same, committed, and nothing of it published.
+    AfterClaimCommit,
+    /// New sagas are decided and not committed.
+    BeforeAdmissionCommit,
+    /// New sagas are committed, and neither published nor answered.
+    AfterAdmissionCommit,
+    /// A participant's effect and answer are written and not committed.
+    BeforeBatchCommit,
+    /// The same, committed, and nothing of it published.
+    AfterBatchCommit,
+    /// The intent to ask the outside world is written and not committed.
+    BeforeIntentCommit,
+    /// The same, committed, and nobody asked yet.
+    AfterIntentCommit,
+    /// The outside world has answered, and that is not committed.
+    BeforeSettlementCommit,
+    /// The same, committed, and nothing of it published.
+    AfterSettlementCommit,
+    /// Events are confirmed, and the replies not published.
+    BetweenEventsAndReplies,
+    /// Commands or replies are confirmed, and what they answer is not acknowledged.
+    AfterPublish,
+    /// A delivery is about to be acknowledged.
+    BeforeAck,
+}
+
+use Point::*;
+
+/// What an orchestrator passes.
+const ORCHESTRATOR: &[Point] = &[
+    BeforeTurnCommit,
+    AfterTurnCommit,
+    BeforeClaimCommit,
+    AfterClaimCommit,
+    BeforeAdmissionCommit,
+    AfterAdmissionCommit,
+    AfterPublish,
+    BeforeAck,
+];
+/// What a participant passes whose effects are in its own database.
+const PARTICIPANT: &[Point] =
+    &[BeforeBatchCommit, AfterBatchCommit, BetweenEventsAndReplies, AfterPublish, BeforeAck];
+/// What a participant passes besides that asks the outside world.
+const OUTSIDE: &[Point] =
+    &[BeforeIntentCommit, AfterIntentCommit, BeforeSettlementCommit, AfterSettlementCommit];
+
+impl Point {
+    fn name(self) -> &'static str {
+        match self {
+            BeforeTurnCommit => "before-turn-commit",
+            AfterTurnCommit => "after-turn-commit",
+            BeforeClaimCommit => "before-claim-commit",
+            AfterClaimCommit => "after-claim-commit",
+            BeforeAdmissionCommit => "before-admission-commit",
+            AfterAdmissionCommit => "after-admission-commit",
+            BeforeBatchCommit => "before-batch-commit",
+            AfterBatchCommit => "after-batch-commit",
+            BeforeIntentCommit => "before-intent-commit",
+            AfterIntentCommit => "after-intent-commit",
+            BeforeSettlementCommit => "before-settlement-commit",
+            AfterSettlementCommit => "after-settlement-commit",
+            BetweenEventsAndReplies => "between-events-and-replies",
+            AfterPublish => "after-publish",
+            BeforeAck => "before-ack",
+        }
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        // What participants share with orchestrators comes once.
+        let own = PARTICIPANT.iter().filter(|point| !ORCHESTRATOR.contains(point));
+        ORCHESTRATOR.iter().chain(own).chain(OUTSIDE).copied()
+    }
+}
+
+/// Where to crash, and at which passing.
+#[derive(Clone, Debug)]
+pub(crate) struct Crash {
+    point: Point,
+    at: u64,
+    passed: Arc<AtomicU64>,
+}
+
+impl Crash {
+    /// Ends the process if this is the passing that was asked for: nothing unwinds,
+    /// nothing is flushed, nobody is told.
+    fn pass(&self, point: Point) {
+        if point != self.point || self.passed.fetch_add(1, Ordering::Relaxed) + 1 != self.at {
+            return;
+        }
+        let _ = writeln!(std::io::stderr(), "saga: crash point {}", point.name());
+        std::process::abort();
+    }
+}
+
+/// Passes a point, where one was asked for.
+fn pass(crash: Option<&Crash>, point: Point) {
+    if let Some(crash) = crash {
+        crash.pass(point);
+    }
+}
+
+impl FromStr for Crash {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, at) = text.split_once(':').ok_or("is not of the form point:n")?;
+        let at: u64 = at.parse().map_err(|_| format!("counts from 1, not to {at:?}"))?;
+        if at == 0 {
+            return Err("counts from 1, not from 0".to_owned());
+        }
+        let point = Point::all().find(|point| point.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = Point::all().map(Point::name).collect();
+            format!("knows no point {name:?}; it knows {}", names.join(", "))
+        })?;
+        Ok(Self { point, at, passed: Arc::default() })
+    }
+}
+
+impl fmt::Display for Crash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.point.name(), self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_is_read_as_it_is_shown() {
+        for point in Point::all() {
+            let text = format!("{}:7", point.name());
+            assert_eq!(text.parse::<Crash>().expect("a point").to_string(), text);
+        }
+        assert_eq!(Point::all().count(), 15);
+    }
+
+    #[test]
+    fn what_is_no_point_is_refused_with_those_that_are() {
+        for (text, why) in [
+            ("after-publish", "point:n"),
+            ("after-publish:0", "from 1"),
+            ("after-publish:often", "from 1"),
+            ("after-lunch:1", "before-ack"),
+            ("", "point:n"),
+        ] {
+            let refused = text.parse::<Crash>().expect_err(text);
+            assert!(refused.contains(why), "{refused}");
+        }
+    }
+}
