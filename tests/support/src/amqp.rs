@@ -222,3 +222,15 @@ impl Listener {
         }))
     }
 }
+
+/// Deletes a queue, whoever consumes it.
+///
+/// # Errors
+/// If the broker does not do it.
+pub async fn delete_queue(url: &str, queue: &str) -> anyhow::Result<()> {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    channel.queue_delete(queue.into(), lapin::options::QueueDeleteOptions::default()).await?;
+    connection.close(200, "done".into()).await?;
+    Ok(())
+}

@@ -1,0 +1,327 @@
+//! A client that keeps its own log: what it asked, and what it was answered or not.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::Write as _,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use saga_proto::{
+    order::v1::OrderStatus,
+    shop::v1::{CancelOrderRequest, PlaceOrderRequest, orders_client::OrdersClient},
+    types::v1::Line,
+};
+use serde_json::json;
+use tokio::time::Instant;
+use tonic::{Code, Request, Status, transport::Channel};
+
+use crate::system::SKUS;
+
+/// How long a call is waited for before its answer counts as lost.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
+/// The same for a call that waits for the order's end.
+const WAIT_LIMIT: Duration = Duration::from_secs(10);
+/// Between two calls under one key.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What the client knows of one of its orders.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Order {
+    pub(crate) key: String,
+    pub(crate) token: &'static str,
+    /// Since the run's begin.
+    pub(crate) placed: Duration,
+    /// The first answer was lost, so that it was asked for again.
+    pub(crate) unknown: bool,
+    /// Every id that was ever answered.
+    pub(crate) ids: BTreeSet<String>,
+    pub(crate) end: Option<End>,
+    /// A cancellation was answered with success.
+    pub(crate) cancelled: bool,
+    /// What must never be answered.
+    pub(crate) wrong: Vec<String>,
+}
+
+/// How an order ended, as it was answered.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pub(crate) status: OrderStatus,
+    pub(crate) reason: String,
+    /// Since the run's begin.
+    pub(crate) at: Duration,
+}
+
+/// The client.
+#[derive(Clone)]
+pub(crate) struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    channels: Vec<Channel>,
+    begin: Instant,
+    log: Mutex<File>,
+    orders: Mutex<Vec<Order>>,
+    next: AtomicUsize,
+    under_way: AtomicUsize,
+    gave_up: AtomicBool,
+    /// Only cards that can be paid with, and nothing but placing.
+    plain: bool,
+}
+
+/// Most cards are good; some are not, and some have a provider with a bad day.
+fn token(n: usize) -> &'static str {
+    match n % 40 {
+        3 | 13 | 23 => "tok_declined",
+        33 => "tok_insufficient_funds",
+        7 => "tok_capture_declined",
+        17 => "tok_answer_lost",
+        27 => "tok_capture_answer_lost",
+        9 | 29 => "tok_slow",
+        _ => "tok_approved",
+    }
+}
+
+impl Client {
+    pub(crate) fn new(dir: &Path, channels: Vec<Channel>, plain: bool) -> anyhow::Result<Self> {
+        let inner = Inner {
+            channels,
+            begin: Instant::now(),
+            log: Mutex::new(File::create(dir.join("client.jsonl"))?),
+            orders: Mutex::default(),
+            next: AtomicUsize::new(0),
+            under_way: AtomicUsize::new(0),
+            gave_up: AtomicBool::new(false),
+            plain,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Since the run's begin.
+    pub(crate) fn now(&self) -> Duration {
+        self.inner.begin.elapsed()
+    }
+
+    /// So many orders a second, whatever becomes of them, for so long.
+    pub(crate) async fn arrive(&self, rate: f64, length: Duration) {
+        let mut next = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
+        next.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
+        let end = Instant::now() + length;
+        while Instant::now() < end {
+            next.tick().await;
+            let client = self.clone();
+            tokio::spawn(async move { client.order().await });
+        }
+    }
+
+    /// One order from its key to its end. The log has it from its first call on.
+    pub(crate) async fn order(&self) {
+        let inner = &self.inner;
+        inner.under_way.fetch_add(1, Ordering::SeqCst);
+        let n = inner.next.fetch_add(1, Ordering::SeqCst);
+        let token = if inner.plain { "tok_approved" } else { token(n) };
+        let order =
+            Order { key: format!("chaos-{n}"), token, placed: self.now(), ..Order::default() };
+        let place = inner.push(order);
+        self.run(n, place, token).await;
+        inner.under_way.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    async fn run(&self, n: usize, place: usize, token: &str) {
+        let request = PlaceOrderRequest {
+            idempotency_key: format!("chaos-{n}"),
+            customer: format!("customer-{}", n % 7),
+            lines: vec![Line {
+                sku: SKUS[n % SKUS.len()].to_owned(),
+                quantity: 1 + (n % 3) as i64,
+            }],
+            payment_token: token.to_owned(),
+            ..PlaceOrderRequest::default()
+        };
+        let Some(id) = self.place(n, place, &request, false).await else { return };
+        if !self.inner.plain {
+            if n % 20 == 11 {
+                self.cancel(n, place, &id).await;
+            }
+            if n % 30 == 21 {
+                self.misuse(n, place, &request).await;
+            }
+        }
+        // The same key again, until it names the end.
+        self.place(n, place, &request, true).await;
+    }
+
+    /// Places the order again and again until it is answered: accepted, or, with
+    /// `wait`, ended.
+    async fn place(
+        &self,
+        n: usize,
+        place: usize,
+        request: &PlaceOrderRequest,
+        wait: bool,
+    ) -> Option<String> {
+        let what = if wait { "wait" } else { "place" };
+        for attempt in 0.. {
+            if self.inner.gave_up.load(Ordering::SeqCst) {
+                return None;
+            }
+            let asked = PlaceOrderRequest { wait, ..request.clone() };
+            let limit = if wait { WAIT_LIMIT } else { CALL_LIMIT };
+            let mut client = self.orders(n + attempt);
+            let answered = bounded(limit, client.place_order(limited(asked, limit))).await;
+            let answer = answered.map(tonic::Response::into_inner);
+            match answer {
+                Ok(answer) => {
+                    let status = answer.status();
+                    self.log(n, what, request, &json!({"order": answer.order_id, "status": status.as_str_name(), "reason": answer.reason_code, "repeated": answer.repeated}));
+                    let at = self.now();
+                    self.inner.with(place, |order| {
+                        order.ids.insert(answer.order_id.clone());
+                        if status != OrderStatus::Pending && order.end.is_none() {
+                            let reason = answer.reason_code.clone();
+                            order.end = Some(End { status, reason, at });
+                        }
+                    });
+                    if !wait || status != OrderStatus::Pending {
+                        return Some(answer.order_id);
+                    }
+                }
+                Err(status) => {
+                    self.log(n, what, request, &refused(&status));
+                    let again = may_come_again(&status);
+                    self.inner.with(place, |order| {
+                        order.unknown |= !wait;
+                        if !again {
+                            order.wrong.push(format!("{what} was answered with {status}"));
+                        }
+                    });
+                    if !again {
+                        return None;
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+        None
+    }
+
+    /// Takes the order back; once, whatever is answered.
+    async fn cancel(&self, n: usize, place: usize, id: &str) {
+        let request = CancelOrderRequest { order_id: id.to_owned(), reason: "chaos".to_owned() };
+        let mut client = self.orders(n);
+        let limit = WAIT_LIMIT;
+        let answer = bounded(limit, client.cancel_order(limited(request.clone(), limit))).await;
+        match answer.map(tonic::Response::into_inner) {
+            Ok(answer) => {
+                let status = answer.status();
+                self.log(n, "cancel", &request, &json!({"status": status.as_str_name()}));
+                let cancelled = status == OrderStatus::Cancelled;
+                self.inner.with(place, |order| order.cancelled = cancelled);
+            }
+            Err(status) => self.log(n, "cancel", &request, &refused(&status)),
+        }
+    }
+
+    /// The key with another payload, which must be refused.
+    async fn misuse(&self, n: usize, place: usize, request: &PlaceOrderRequest) {
+        let mut other = request.clone();
+        other.lines[0].quantity += 1;
+        let mut client = self.orders(n + 1);
+        let asked = limited(other.clone(), CALL_LIMIT);
+        match bounded(CALL_LIMIT, client.place_order(asked)).await {
+            Ok(answer) => {
+                let wrong = format!("its key was taken for another payload: {answer:?}");
+                self.inner.with(place, |order| order.wrong.push(wrong));
+                self.log(n, "misuse", &other, &json!("accepted"));
+            }
+            Err(status) => self.log(n, "misuse", &other, &refused(&status)),
+        }
+    }
+
+    /// Waits until every order's end is known, at most so long.
+    pub(crate) async fn rest(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while self.inner.under_way.load(Ordering::SeqCst) > 0 {
+            if Instant::now() > deadline {
+                self.inner.gave_up.store(true, Ordering::SeqCst);
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// What is known of every order.
+    pub(crate) fn log_so_far(&self) -> Vec<Order> {
+        self.inner.orders.lock().expect("nobody panics while holding it").clone()
+    }
+
+    fn orders(&self, n: usize) -> OrdersClient<Channel> {
+        OrdersClient::new(self.inner.channels[n % self.inner.channels.len()].clone())
+    }
+
+    fn log(
+        &self,
+        n: usize,
+        what: &str,
+        request: &impl serde::Serialize,
+        answer: &serde_json::Value,
+    ) {
+        let at = self.now().as_millis() as u64;
+        let line = json!({"at": at, "key": format!("chaos-{n}"), "call": what, "request": request, "answer": answer});
+        let mut log = self.inner.log.lock().expect("nobody panics while holding it");
+        let _ = writeln!(log, "{line}");
+    }
+}
+
+impl Inner {
+    fn push(&self, order: Order) -> usize {
+        let mut orders = self.orders.lock().expect("nobody panics while holding it");
+        orders.push(order);
+        orders.len() - 1
+    }
+
+    fn with(&self, place: usize, change: impl FnOnce(&mut Order)) {
+        change(&mut self.orders.lock().expect("nobody panics while holding it")[place]);
+    }
+}
+
+/// The server is told how long we wait.
+fn limited<T>(message: T, limit: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(limit);
+    request
+}
+
+async fn bounded<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Status> {
+    // A server that is paused answers no deadline.
+    let patience = limit + Duration::from_secs(1);
+    tokio::time::timeout(patience, call)
+        .await
+        .unwrap_or_else(|_| Err(Status::deadline_exceeded("nobody answered")))
+}
+
+fn refused(status: &Status) -> serde_json::Value {
+    json!({"code": status.code().description(), "message": status.message()})
+}
+
+/// Either it is not known whether the call had an effect, or it can be made again.
+fn may_come_again(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable
+            | Code::ResourceExhausted
+            | Code::DeadlineExceeded
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::Internal
+    )
+}

@@ -1,0 +1,188 @@
+//! One outage at 70 % load: what was accepted ends, and the system comes back to its
+//! normal latency without help.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use serde_json::json;
+use tokio::{task::JoinSet, time::Instant};
+
+use crate::{
+    Arguments, FOR_EVER, REST,
+    client::{Client, Order},
+    faults::Injector,
+    judge::{self, Findings},
+    schedule::Server,
+    system::System,
+};
+
+/// Who goes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Victim {
+    Broker,
+    Database,
+    Provider,
+}
+
+/// Saturation is what so many clients get done that each place one order after another.
+const CLIENTS: usize = 128;
+const WARM_UP: Duration = Duration::from_secs(3);
+const MEASURED_FOR: Duration = Duration::from_secs(8);
+const LOAD: f64 = 0.7;
+const BEFORE: Duration = Duration::from_secs(10);
+/// How long the load goes on after the outage; within it latency must be normal again.
+const AFTER: Duration = Duration::from_secs(60);
+/// Orders placed within one of these are judged together.
+const WINDOW: Duration = Duration::from_secs(5);
+/// Normal is a median of at most twice the one before, and this much for a busy machine.
+const TOLERANCE: Duration = Duration::from_millis(100);
+
+pub(crate) async fn run(victim: Victim, arguments: &Arguments, dir: &Path) -> anyhow::Result<bool> {
+    let step_timeout = Duration::from_millis(arguments.step_timeout_millis);
+    let system = Arc::new(System::start(dir, step_timeout).await?);
+    let channels = vec![system.channel("orchestrator-1")?, system.channel("orchestrator-2")?];
+    let client = Client::new(dir, channels, true)?;
+    let rate = match arguments.rate {
+        Some(rate) => rate,
+        None => {
+            let saturation = saturation(&client).await;
+            eprintln!("saturation: {saturation:.0} orders a second");
+            (saturation * LOAD).max(1.0)
+        }
+    };
+    let injector = Injector::new(Arc::clone(&system), client.clone());
+    let watching = tokio::spawn(injector.clone().watch());
+    let lasts = step_timeout * 3;
+    eprintln!("{rate:.0} orders a second; {victim:?} goes away for {lasts:?}");
+    let began = client.now();
+    let arriving = tokio::spawn({
+        let client = client.clone();
+        async move { client.arrive(rate, FOR_EVER).await }
+    });
+    tokio::time::sleep(BEFORE).await;
+    let away = client.now();
+    match victim {
+        Victim::Broker => injector.server(Server::Broker, true, lasts).await?,
+        Victim::Database => injector.server(Server::Database, true, lasts).await?,
+        Victim::Provider => {
+            let _held = injector.hold("provider").await;
+            system.kill("provider")?;
+            tokio::time::sleep(lasts).await;
+            system.start_role("provider", None).await?;
+        }
+    }
+    let back = client.now();
+    tokio::time::sleep(AFTER).await;
+    arriving.abort();
+    let stopped = client.now();
+    client.rest(REST).await;
+    watching.abort();
+
+    let orders = client.log_so_far();
+    let mut findings = Findings::default();
+    let books = judge::read(&system, &mut findings).await?;
+    judge::compare(&orders, &books, &mut findings);
+    judge::audit(&system, &mut findings).await?;
+    let normal = median(&orders, began, away).unwrap_or_default();
+    let mut windows = Vec::new();
+    let mut from = back;
+    while from + WINDOW <= stopped {
+        windows.push((from - back, median(&orders, from, from + WINDOW)));
+        from += WINDOW;
+    }
+    let limit = normal * 2 + TOLERANCE;
+    let is_normal = |median: &Option<Duration>| median.is_some_and(|median| median <= limit);
+    // From the first window on after which no window is worse.
+    let worse = windows.iter().rposition(|(_, median)| !is_normal(median));
+    let recovered = windows.get(worse.map_or(0, |last| last + 1)).map(|(since, _)| *since);
+    let mut violations: Vec<String> = Vec::new();
+    for (what, list) in [
+        ("lost", &findings.lost),
+        ("doubled", &findings.doubled),
+        ("contradicted", &findings.contradicted),
+        ("unfinished", &findings.unfinished),
+        ("stuck", &findings.stuck),
+        ("audit", &findings.audit_failed),
+    ] {
+        violations.extend(list.iter().map(|one| format!("{what}: {one}")));
+    }
+    violations.extend(injector.died().into_iter().map(|one| format!("ended by itself: {one}")));
+    if recovered.is_none() {
+        violations.push(format!("latency is not back at {limit:?} within {AFTER:?}"));
+    }
+    let passed = violations.is_empty();
+    if arguments.json {
+        let millis = |time: &Option<Duration>| time.map(|time| time.as_millis() as u64);
+        let windows: Vec<_> = windows
+            .iter()
+            .map(|(since, median)| json!({"secondsAfter": since.as_secs(), "medianMillis": millis(median)}))
+            .collect();
+        crate::say(
+            &json!({
+                "outage": format!("{victim:?}").to_lowercase(), "ratePerSecond": rate,
+                "outageMillis": (back - away).as_millis() as u64,
+                "medianBeforeMillis": normal.as_millis() as u64, "windows": windows,
+                "normalAfterSeconds": recovered.map(|time| time.as_secs()),
+                "findings": findings, "violations": violations,
+            })
+            .to_string(),
+        );
+    } else {
+        crate::say(&format!(
+            "orders        {} sent, {} accepted, {} unknown at first\n\
+             before        median {normal:?}, at {rate:.0} orders a second\n\
+             outage        {victim:?}, {:?}",
+            findings.sent,
+            findings.accepted,
+            findings.unknown,
+            back - away
+        ));
+        for (since, median) in &windows {
+            let shown = median.map_or("nobody ended".to_owned(), |median| format!("{median:?}"));
+            crate::say(&format!("after {:>4} s  median {shown}", since.as_secs()));
+        }
+        let ends = &findings.ends;
+        crate::say(&format!("ends          {ends:?}"));
+        match recovered {
+            Some(since) => crate::say(&format!("normal again  within {:?}", since + WINDOW)),
+            None => crate::say("normal again  never"),
+        }
+        for violation in &violations {
+            crate::say(&format!("VIOLATION     {violation}"));
+        }
+        crate::say(if passed { "outage        PASS" } else { "outage        FAIL" });
+    }
+    Ok(passed)
+}
+
+/// Orders a second that end while each client has one under way.
+async fn saturation(client: &Client) -> f64 {
+    let begin = Instant::now();
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        let client = client.clone();
+        clients.spawn(async move {
+            while begin.elapsed() < WARM_UP + MEASURED_FOR {
+                client.order().await;
+            }
+        });
+    }
+    tokio::time::sleep(WARM_UP).await;
+    let from = client.now();
+    tokio::time::sleep(MEASURED_FOR).await;
+    let to = client.now();
+    let ended = |order: &&Order| order.end.as_ref().is_some_and(|e| e.at >= from && e.at < to);
+    let count = client.log_so_far().iter().filter(ended).count();
+    while clients.join_next().await.is_some() {}
+    count as f64 / (to - from).as_secs_f64()
+}
+
+/// The median latency of the orders that were placed within a time. One that has not
+/// ended is the slowest of all.
+fn median(orders: &[Order], from: Duration, to: Duration) -> Option<Duration> {
+    let placed = orders.iter().filter(|order| order.placed >= from && order.placed < to);
+    let mut took: Vec<Duration> = placed
+        .map(|order| order.end.as_ref().map_or(Duration::MAX, |end| end.at - order.placed))
+        .collect();
+    took.sort_unstable();
+    took.get(took.len() / 2).copied().filter(|took| *took != Duration::MAX)
+}

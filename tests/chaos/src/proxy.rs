@@ -1,0 +1,259 @@
+//! A TCP proxy between one process and one of its servers, which can be told to
+//! misbehave.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use saga_test_support::free_port;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{Notify, watch},
+};
+
+/// What passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Open,
+    /// Connections stay, and nothing passes.
+    Blackhole,
+    /// Each piece comes 200 ms late, give or take 50 %.
+    Delay,
+    /// A kilobyte a second each way.
+    Trickle,
+}
+
+const DELAY_MILLIS: u64 = 200;
+const TRICKLE_BYTES: usize = 100;
+const TRICKLE_PAUSE: Duration = Duration::from_millis(100);
+
+/// Within it a COMMIT has reached the server.
+const COMMIT_ARRIVES: Duration = Duration::from_millis(20);
+
+/// What becomes of the next COMMIT.
+const NOTHING: u8 = 0;
+const DROP_COMMIT: u8 = 1;
+const DROP_ITS_ANSWER: u8 = 2;
+
+/// One way to one server.
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    mode: watch::Sender<Mode>,
+    /// Counts: each connection that sees it change is reset.
+    resets: watch::Sender<u64>,
+    commit: Arc<AtomicU8>,
+}
+
+/// What a connection knows of its proxy.
+#[derive(Clone)]
+struct Orders {
+    mode: watch::Receiver<Mode>,
+    resets: watch::Receiver<u64>,
+    commit: Arc<AtomicU8>,
+}
+
+impl Proxy {
+    pub(crate) async fn start(server: u16) -> anyhow::Result<Self> {
+        let port = free_port();
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+        let (mode, modes) = watch::channel(Mode::Open);
+        let (resets, reset) = watch::channel(0);
+        let commit = Arc::new(AtomicU8::new(NOTHING));
+        let orders = Orders { mode: modes, resets: reset, commit: Arc::clone(&commit) };
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let orders = orders.clone();
+                tokio::spawn(async move { connection(client, server, orders).await });
+            }
+        });
+        Ok(Self { port, mode, resets, commit })
+    }
+
+    pub(crate) fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+
+    pub(crate) fn reset(&self) {
+        self.resets.send_modify(|resets| *resets += 1);
+    }
+
+    /// The connection that commits next is reset, before its COMMIT arrives or
+    /// before the answer to it does.
+    pub(crate) fn reset_during_commit(&self, arrives: bool) {
+        let what = if arrives { DROP_ITS_ANSWER } else { DROP_COMMIT };
+        self.commit.store(what, Ordering::SeqCst);
+    }
+
+    /// Whether that has happened; otherwise it will not happen any more.
+    pub(crate) fn commit_was_met(&self) -> bool {
+        self.commit.swap(NOTHING, Ordering::SeqCst) == NOTHING
+    }
+}
+
+/// Ends with both sides reset, unless both have said goodbye.
+async fn connection(client: TcpStream, server: u16, mut orders: Orders) {
+    // While nothing passes, a new connection is taken and hears nothing.
+    let mut resets = orders.resets.clone();
+    let seen = *resets.borrow_and_update();
+    let opened = tokio::select! {
+        server = async {
+            let _ = orders.mode.wait_for(|mode| *mode != Mode::Blackhole).await;
+            TcpStream::connect(("127.0.0.1", server)).await
+        } => server,
+        _ = resets.wait_for(|resets| *resets != seen) => return,
+    };
+    // Whoever is refused by the server sees a connection that ends at once.
+    let Ok(server) = opened else { return };
+    for stream in [&client, &server] {
+        let _ = stream.set_nodelay(true);
+        // Dropped, it is reset.
+        let _ = stream.set_zero_linger();
+    }
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let cut = Notify::new();
+    let up = pump(from_client, to_server, orders.clone(), Some(&cut));
+    let down = pump(from_server, to_client, orders.clone(), None);
+    tokio::select! {
+        _ = async { tokio::join!(up, down) } => {}
+        _ = resets.wait_for(|resets| *resets != seen) => {}
+        () = cut.notified() => {}
+    }
+}
+
+/// One way. `cut`: it is the client's, and has COMMITs to look for.
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut orders: Orders,
+    cut: Option<&Notify>,
+) {
+    let mut piece = vec![0; 16 * 1024];
+    let mut number: u64 = 0;
+    while let Ok(length @ 1..) = from.read(&mut piece).await {
+        let mode = match orders.mode.wait_for(|mode| *mode != Mode::Blackhole).await {
+            Ok(mode) => *mode,
+            Err(_) => return,
+        };
+        let piece = &piece[..length];
+        if let Some(cut) = cut
+            && commits(piece)
+        {
+            let what = orders.commit.swap(NOTHING, Ordering::SeqCst);
+            if what == DROP_ITS_ANSWER {
+                let _ = to.write_all(piece).await;
+                // The server reads it before the reset reaches it.
+                tokio::time::sleep(COMMIT_ARRIVES).await;
+            }
+            if what != NOTHING {
+                cut.notify_one();
+                return std::future::pending().await;
+            }
+        }
+        number += 1;
+        let passed = match mode {
+            Mode::Open | Mode::Blackhole => to.write_all(piece).await,
+            Mode::Delay => {
+                // Jitter that needs no randomness: a fixed walk through the range.
+                let millis = DELAY_MILLIS / 2 + number * 37 % DELAY_MILLIS;
+                tokio::time::sleep(Duration::from_millis(millis)).await;
+                to.write_all(piece).await
+            }
+            Mode::Trickle => trickle(&mut to, piece, &orders).await,
+        };
+        if passed.is_err() {
+            return;
+        }
+    }
+    let _ = to.shutdown().await;
+}
+
+async fn trickle(to: &mut OwnedWriteHalf, piece: &[u8], orders: &Orders) -> std::io::Result<()> {
+    for little in piece.chunks(TRICKLE_BYTES) {
+        if *orders.mode.borrow() == Mode::Trickle {
+            tokio::time::sleep(TRICKLE_PAUSE).await;
+        }
+        to.write_all(little).await?;
+    }
+    Ok(())
+}
+
+/// Postgres's simple query, as sqlx ends its transactions.
+fn commits(piece: &[u8]) -> bool {
+    piece.windows(6).any(|word| word == b"COMMIT")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers each piece with itself.
+    async fn echo() -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (mut from, mut to) = stream.into_split();
+                    tokio::io::copy(&mut from, &mut to).await
+                });
+            }
+        });
+        port
+    }
+
+    async fn say(stream: &mut TcpStream, what: &str) -> std::io::Result<String> {
+        stream.write_all(what.as_bytes()).await?;
+        let mut heard = vec![0; what.len()];
+        stream.read_exact(&mut heard).await?;
+        Ok(String::from_utf8_lossy(&heard).into_owned())
+    }
+
+    #[tokio::test]
+    async fn a_blackhole_says_nothing_and_loses_nothing() {
+        let proxy = Proxy::start(echo().await).await.expect("started");
+        let mut stream = TcpStream::connect(("127.0.0.1", proxy.port)).await.expect("open");
+        assert_eq!(say(&mut stream, "one").await.expect("open"), "one");
+        proxy.set(Mode::Blackhole);
+        let waited =
+            tokio::time::timeout(Duration::from_millis(200), say(&mut stream, "two")).await;
+        assert!(waited.is_err(), "{waited:?}");
+        proxy.set(Mode::Open);
+        let mut heard = [0; 3];
+        stream.read_exact(&mut heard).await.expect("what was held back");
+        assert_eq!(&heard, b"two");
+    }
+
+    #[tokio::test]
+    async fn a_reset_ends_what_is_open_and_nothing_later() {
+        let proxy = Proxy::start(echo().await).await.expect("started");
+        let mut stream = TcpStream::connect(("127.0.0.1", proxy.port)).await.expect("open");
+        assert_eq!(say(&mut stream, "one").await.expect("open"), "one");
+        proxy.reset();
+        assert!(stream.read_u8().await.is_err());
+        let mut stream = TcpStream::connect(("127.0.0.1", proxy.port)).await.expect("open");
+        assert_eq!(say(&mut stream, "two").await.expect("open"), "two");
+    }
+
+    #[tokio::test]
+    async fn one_commit_is_cut_off_and_the_next_is_not() {
+        let proxy = Proxy::start(echo().await).await.expect("started");
+        for arrives in [true, false] {
+            proxy.reset_during_commit(arrives);
+            let mut stream = TcpStream::connect(("127.0.0.1", proxy.port)).await.expect("open");
+            assert_eq!(say(&mut stream, "SELECT").await.expect("no commit"), "SELECT");
+            assert!(say(&mut stream, "COMMIT").await.is_err());
+            assert!(proxy.commit_was_met());
+            let mut stream = TcpStream::connect(("127.0.0.1", proxy.port)).await.expect("open");
+            assert_eq!(say(&mut stream, "COMMIT").await.expect("another"), "COMMIT");
+        }
+    }
+}
