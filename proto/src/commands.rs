@@ -80,6 +80,15 @@ named! {
         order::OrderConfirmed = "OrderConfirmed",
         order::OrderRejected = "OrderRejected",
         order::OrderCancelled = "OrderCancelled",
+        order::OpenReturn = "OpenReturn",
+        order::ReturnOpenedReply = "ReturnOpenedReply",
+        order::RejectReturn = "RejectReturn",
+        order::ReturnRejectedReply = "ReturnRejectedReply",
+        order::MarkReturned = "MarkReturned",
+        order::OrderReturnedReply = "OrderReturnedReply",
+        order::ReturnOpened = "ReturnOpened",
+        order::ReturnRejected = "ReturnRejected",
+        order::OrderReturned = "OrderReturned",
     }
     "saga.inventory.v1": {
         inventory::ReserveStock = "ReserveStock",
@@ -91,6 +100,9 @@ named! {
         inventory::StockReserved = "StockReserved",
         inventory::StockReleased = "StockReleased",
         inventory::StockCommitted = "StockCommitted",
+        inventory::TakeBackStock = "TakeBackStock",
+        inventory::StockTakenBackReply = "StockTakenBackReply",
+        inventory::StockTakenBack = "StockTakenBack",
     }
     "saga.payment.v1": {
         payment::AuthorisePayment = "AuthorisePayment",
@@ -113,12 +125,16 @@ commands! { ORDER, "order":
     order::CreateOrder => order::OrderCreated,
     order::RejectOrder => order::OrderRejectedReply,
     order::ConfirmOrder => order::OrderConfirmedReply,
+    order::OpenReturn => order::ReturnOpenedReply,
+    order::RejectReturn => order::ReturnRejectedReply,
+    order::MarkReturned => order::OrderReturnedReply,
 }
 
 commands! { INVENTORY, "inventory":
     inventory::ReserveStock => inventory::StockReservedReply,
     inventory::ReleaseStock => inventory::StockReleasedReply,
     inventory::CommitStock => inventory::StockCommittedReply,
+    inventory::TakeBackStock => inventory::StockTakenBackReply,
 }
 
 commands! { PAYMENT, "payment":
@@ -133,9 +149,13 @@ events! {
     order::OrderConfirmed = "order.confirmed",
     order::OrderRejected = "order.rejected",
     order::OrderCancelled = "order.cancelled",
+    order::ReturnOpened = "order.return_opened",
+    order::ReturnRejected = "order.return_rejected",
+    order::OrderReturned = "order.returned",
     inventory::StockReserved = "stock.reserved",
     inventory::StockReleased = "stock.released",
     inventory::StockCommitted = "stock.committed",
+    inventory::StockTakenBack = "stock.taken_back",
     payment::PaymentAuthorised = "payment.authorised",
     payment::PaymentDeclined = "payment.declined",
     payment::PaymentVoided = "payment.voided",

@@ -32,7 +32,8 @@ where
         handle,
         reads: store,
         hosted,
-        place_order: Arc::new(saga_definitions::place_order(front.step_timeout_millis)),
+        place_order: Arc::new(saga_definitions::definition(front.step_timeout_millis)),
+        return_order: Arc::new(saga_definitions::definition(front.step_timeout_millis)),
         neighbours,
         settings: saga_server::Settings {
             max_in_flight: front.max_in_flight,

@@ -3,25 +3,33 @@
 //! A saga is a plain struct and a list of steps. It knows which command goes out
 //! when and what to keep of a reply; it knows nothing of queues, tables or time.
 //!
-//! Read first: [`PlaceOrder`].
+//! Read first: [`PlaceOrder`], then [`ReturnOrder`].
 
+mod cause;
 mod place_order;
+mod return_order;
 
-pub use place_order::{PlaceOrder, Quote, reason};
+pub use cause::reason;
+pub use place_order::{PlaceOrder, Quote};
+pub use return_order::{Opened, ReturnOrder};
 use saga_core::{Definition, Hosted, Saga};
 
 /// Every definition that this binary hosts. `step_timeout_millis` overrides how
 /// long the first answer is waited for.
 #[must_use]
 pub fn hosted(step_timeout_millis: Option<u64>) -> Hosted {
-    Hosted::default().with(place_order(step_timeout_millis))
+    Hosted::default().with(definition::<PlaceOrder>(step_timeout_millis)).with(definition::<
+        ReturnOrder,
+    >(
+        step_timeout_millis,
+    ))
 }
 
-/// The definition that new orders begin under, as [`hosted`] hosts it.
+/// The definition that new sagas begin under, as [`hosted`] hosts it.
 #[must_use]
-pub fn place_order(step_timeout_millis: Option<u64>) -> Definition<PlaceOrder> {
+pub fn definition<S: Saga>(step_timeout_millis: Option<u64>) -> Definition<S> {
     match step_timeout_millis {
-        Some(millis) => PlaceOrder::steps().with_step_timeout(millis),
-        None => PlaceOrder::steps(),
+        Some(millis) => S::steps().with_step_timeout(millis),
+        None => S::steps(),
     }
 }

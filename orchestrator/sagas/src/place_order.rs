@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use saga_core::{Cause, Definition, Refusal, Saga, Steps, step, together};
+use saga_core::{Cause, Definition, Saga, Steps, step, together};
 use saga_proto::{
     Money,
     inventory::v1::{CommitStock, ReleaseStock, ReserveStock, StockReservedReply},
@@ -12,6 +12,8 @@ use saga_proto::{
     types::v1::{Line, PricedLine},
 };
 use serde::{Deserialize, Serialize};
+
+use crate::reason;
 
 /// What an order's saga remembers. The saga's id is the order's id.
 #[derive(Clone, Serialize, Deserialize)]
@@ -94,27 +96,8 @@ impl PlaceOrder {
 
 /// How the order ends when it is undone: what the client will read.
 fn reject(cause: &Cause) -> RejectOrder {
-    let (reason_code, reason) = reason(cause);
+    let (reason_code, reason) = reason(cause, "order");
     RejectOrder { reason_code, reason, cancelled: matches!(cause, Cause::Cancelled(_)) }
-}
-
-/// Why an order was undone: a stable code, and a sentence.
-#[must_use]
-pub fn reason(cause: &Cause) -> (String, String) {
-    match cause {
-        Cause::Refused { refusal: Refusal { code, message }, .. } => {
-            (code.clone(), message.clone())
-        }
-        Cause::Unanswered { step } => {
-            ("UNAVAILABLE".to_owned(), format!("{step} was not answered in time"))
-        }
-        Cause::Deadline => {
-            ("DEADLINE".to_owned(), "the order could not be completed in time".to_owned())
-        }
-        Cause::Cancelled(wish) => ("CANCELLED".to_owned(), wish.reason.clone()),
-        // Who it was, and in which words, is for the saga's history.
-        Cause::Operator(_) => ("WITHDRAWN".to_owned(), "the shop took the order back".to_owned()),
-    }
 }
 
 impl fmt::Debug for PlaceOrder {

@@ -89,12 +89,13 @@ fn paid(id: SagaId) -> Status {
     status::precondition(
         "ORDER_PAID",
         &id.to_string(),
-        "the order is paid and can no longer be cancelled: once it is confirmed, return it instead",
+        "the order is paid and can no longer be cancelled: return it with ReturnOrder \
+         (`saga return`), once it is confirmed",
     )
 }
 
 fn already_undone(id: SagaId, cause: &Cause) -> Status {
-    let (code, reason) = saga_definitions::reason(cause);
+    let (code, reason) = saga_definitions::reason(cause, "order");
     status::precondition(
         "ORDER_ALREADY_UNDONE",
         &id.to_string(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use saga_core::{Definition, Hosted, Instance, SagaId};
-use saga_definitions::PlaceOrder;
+use saga_definitions::{PlaceOrder, ReturnOrder};
 use saga_engine::{Handle, SagaReads};
 use saga_proto::{
     inventory::v1::inventory_client::InventoryClient,
@@ -39,6 +39,7 @@ pub(crate) struct Front<R> {
     pub(crate) reads: R,
     pub(crate) hosted: Hosted,
     pub(crate) place_order: Arc<Definition<PlaceOrder>>,
+    pub(crate) return_order: Arc<Definition<ReturnOrder>>,
     pub(crate) orders: OrderReadsClient<Neighbour>,
     pub(crate) inventory: InventoryClient<Neighbour>,
     pub(crate) payment: Availability,

@@ -23,6 +23,7 @@ mod orders;
 mod page;
 mod place;
 mod read;
+mod returns;
 mod sagas;
 mod serve;
 mod settings;

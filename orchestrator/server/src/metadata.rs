@@ -46,6 +46,13 @@ pub(crate) fn traceparent(metadata: &MetadataMap) -> Option<String> {
     Context::parse(text).map(|_| text.to_owned())
 }
 
+/// What a new saga's trace continues from: this very call where that is recorded, the
+/// caller's own context where it is not.
+pub(crate) fn continued(metadata: &MetadataMap) -> Option<String> {
+    let recorded = saga_trace::current().map(|here| here.to_string());
+    recorded.or_else(|| traceparent(metadata))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

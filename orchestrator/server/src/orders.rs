@@ -4,9 +4,9 @@ use saga_engine::SagaReads;
 use saga_proto::{
     order::v1::Order,
     shop::v1::{
-        CancelOrderRequest, CancelOrderResponse, GetOrderRequest, ListOrdersRequest,
-        ListOrdersResponse, PlaceOrderRequest, PlaceOrderResponse, WatchOrderRequest,
-        orders_server::Orders,
+        CancelOrderRequest, CancelOrderResponse, GetOrderRequest, GetReturnRequest,
+        ListOrdersRequest, ListOrdersResponse, PlaceOrderRequest, PlaceOrderResponse, Return,
+        ReturnOrderRequest, ReturnOrderResponse, WatchOrderRequest, orders_server::Orders,
     },
 };
 use tonic::{Request, Response, Status};
@@ -60,5 +60,23 @@ impl<R: SagaReads> Orders for Front<R> {
         let trace = metadata::traceparent(request.metadata());
         let call = self.cancel(request);
         metered("saga.shop.v1.Orders/CancelOrder", trace, call).await.map(Response::new)
+    }
+
+    async fn return_order(
+        &self,
+        request: Request<ReturnOrderRequest>,
+    ) -> Result<Response<ReturnOrderResponse>, Status> {
+        let trace = metadata::traceparent(request.metadata());
+        let call = self.begin_return(request);
+        metered("saga.shop.v1.Orders/ReturnOrder", trace, call).await.map(Response::new)
+    }
+
+    async fn get_return(
+        &self,
+        request: Request<GetReturnRequest>,
+    ) -> Result<Response<Return>, Status> {
+        let trace = metadata::traceparent(request.metadata());
+        let call = self.read_return(request);
+        metered("saga.shop.v1.Orders/GetReturn", trace, call).await.map(Response::new)
     }
 }

@@ -27,13 +27,11 @@ impl<R: SagaReads> Front<R> {
         let caller = Caller::of(&request)?;
         let patience = metadata::patience(request.metadata(), self.settings.wait_limit);
         let until = Instant::now() + patience;
-        // The saga goes on from this very call where that is recorded, and passes the
-        // caller's own context on where it is not.
-        let recorded = saga_trace::current().map(|here| here.to_string());
-        let traceparent = recorded.or_else(|| metadata::traceparent(request.metadata()));
+        let traceparent = metadata::continued(request.metadata());
         let order = request.into_inner();
         validate::place_order(&order)?;
         self.check_capacity()?;
+        self.check_payments()?;
 
         let (id, key, wait) = (SagaId(Uuid::now_v7()), order.idempotency_key.clone(), order.wait);
         // Watching begins before there is anything to see, so that nothing is missed.
@@ -56,14 +54,18 @@ impl<R: SagaReads> Front<R> {
         }
     }
 
-    /// Says no while what is in flight is as much as can be served in time, or no
-    /// payment could be tried before the order's deadline.
-    fn check_capacity(&self) -> Result<(), Status> {
+    /// Says no while what is in flight is as much as can be served in time.
+    pub(crate) fn check_capacity(&self) -> Result<(), Status> {
         if self.handle.in_flight.load(Ordering::Relaxed) >= self.settings.max_in_flight {
             return Err(status::overloaded(
                 "too many orders are in progress: call again, with the same idempotency key",
             ));
         }
+        Ok(())
+    }
+
+    /// Says no while no payment could be tried before the order's deadline.
+    fn check_payments(&self) -> Result<(), Status> {
         match self.payment.away_for() {
             Some(away) if away > self.settings.order_deadline => {
                 let wait = away.saturating_sub(self.settings.order_deadline);
@@ -99,14 +101,19 @@ impl<R: SagaReads> Front<R> {
             expected_total: order.expected_total,
             quote: None,
         };
-        let admitted = Admitted {
-            caller: caller.as_str().to_owned(),
-            deadline_millis: millis(self.settings.order_deadline),
-            traceparent,
-        };
+        let admitted = self.admitted(caller, traceparent);
         let definition = Arc::clone(&self.place_order);
         let begin = move |now: Timestamp| start(&definition, id, &data, admitted.clone(), now);
         NewSaga { key, begin: Arc::new(begin) }
+    }
+
+    /// What a new saga is told of the call that began it.
+    pub(crate) fn admitted(&self, caller: &Caller, traceparent: Option<String>) -> Admitted {
+        Admitted {
+            caller: caller.as_str().to_owned(),
+            deadline_millis: millis(self.settings.order_deadline),
+            traceparent,
+        }
     }
 
     /// Waits for the end of an order that was just accepted.

@@ -34,7 +34,7 @@ impl Standing {
     }
 
     fn undone(cause: &Cause) -> Self {
-        let (reason_code, reason) = reason(cause);
+        let (reason_code, reason) = reason(cause, "order");
         let status = match cause {
             Cause::Cancelled(_) => OrderStatus::Cancelled,
             Cause::Refused { .. }

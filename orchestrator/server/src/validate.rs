@@ -5,7 +5,10 @@ use std::collections::HashSet;
 
 use saga_core::SagaId;
 use saga_proto::{
-    Money, inventory::v1::ReceiveStockRequest, order::v1::OrderStatus, shop::v1::PlaceOrderRequest,
+    Money,
+    inventory::v1::ReceiveStockRequest,
+    order::v1::OrderStatus,
+    shop::v1::{PlaceOrderRequest, ReturnOrderRequest},
     types::v1::Line,
 };
 use tonic::Status;
@@ -88,6 +91,10 @@ impl Violations {
             self.add("lines", "must be 1 to 100 lines");
             return;
         }
+        self.each_line(lines);
+    }
+
+    fn each_line(&mut self, lines: &[Line]) {
         let mut seen = HashSet::new();
         for (index, line) in lines.iter().enumerate() {
             self.sku(format!("lines[{index}].sku"), &line.sku);
@@ -118,6 +125,26 @@ pub(crate) fn place_order(order: &PlaceOrderRequest) -> Result<(), Status> {
         wrong.money("expected_total", total);
     }
     wrong.none_or_err()
+}
+
+/// An order to be returned. No lines are all lines.
+pub(crate) fn return_order(asked: &ReturnOrderRequest) -> Result<SagaId, Status> {
+    let mut wrong = Violations::default();
+    wrong.key(&asked.idempotency_key);
+    if asked.lines.len() > MAX_LINES {
+        wrong.add("lines", "must be at most 100 lines");
+    } else {
+        wrong.each_line(&asked.lines);
+    }
+    if !is_text(&asked.reason, MAX_REASON_CHARS) {
+        wrong.add("reason", "must be at most 500 characters, none of them a control character");
+    }
+    let order = asked.order_id.parse();
+    if order.is_err() {
+        wrong.add("order_id", "must be a UUID in lower case with hyphens");
+    }
+    wrong.none_or_err()?;
+    order.map_err(|_| status::invalid_field("order_id", "must be a UUID"))
 }
 
 /// Goods that come in.

@@ -1,5 +1,7 @@
 //! The service's commands: load, decide, save, a batch at a time.
 
+mod take_back;
+
 use std::collections::{BTreeSet, HashMap};
 
 use saga_core::{Answer, Failure, SagaId};

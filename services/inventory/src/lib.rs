@@ -1,6 +1,7 @@
 //! The inventory service: products, their prices, and their stock.
 //!
-//! Stock is reserved for a saga, then given back or sold; at every instant
+//! Stock is reserved for a saga, then given back or sold; what was sold can be taken
+//! back, by another saga that names the first. At every instant
 //! `received = available + reserved + sold` for each product. This crate knows no
 //! order, no payment and no saga but its id: it answers commands. A reservation
 //! never ends by itself.
@@ -17,7 +18,7 @@ pub mod table;
 use std::sync::Arc;
 
 use saga_kit::{Participant, Store};
-use saga_proto::inventory::v1::{CommitStock, ReleaseStock, ReserveStock};
+use saga_proto::inventory::v1::{CommitStock, ReleaseStock, ReserveStock, TakeBackStock};
 
 pub use handlers::Inventory;
 
@@ -29,11 +30,12 @@ pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 pub fn participant<S>(store: S) -> Participant<S>
 where
     S: Store,
-    S::Tx: table::Shelf,
+    S::Tx: table::Shelf + table::Sales,
 {
     let inventory = Arc::new(Inventory);
     Participant::new("inventory", store)
         .action::<ReserveStock, _>(&inventory)
         .compensation::<ReleaseStock, _>(&inventory)
         .action::<CommitStock, _>(&inventory)
+        .action::<TakeBackStock, _>(&inventory)
 }

@@ -44,6 +44,42 @@ pub struct Levels {
     pub sold: i64,
 }
 
+/// What was reserved of a product under an order, and what has come back of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sale {
+    /// Stock keeping unit.
+    pub sku: String,
+    /// How many were reserved, and sold if they were.
+    pub quantity: i64,
+    /// How many of them have come back.
+    pub returned: i64,
+    /// Whether they were sold, or released, or neither yet.
+    pub state: SaleState,
+}
+
+/// What became of a reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SaleState {
+    /// Nothing yet.
+    Open,
+    /// It was given back.
+    Released,
+    /// It was sold.
+    Committed,
+}
+
+/// Why goods are not taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// Never: an answer.
+    Refused(Refusal),
+    /// Not yet: an order is confirmed and its stock sold side by side, so the sale may
+    /// still be on its way.
+    NotSoldYet,
+    /// The tables contradict each other.
+    Imbalance(Imbalance),
+}
+
 /// What a saga was promised.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Promise {
@@ -110,6 +146,45 @@ pub fn commit(stock: &mut Stock, lines: &[Line]) -> Result<(), Imbalance> {
     close(stock, lines, |levels| &mut levels.sold)
 }
 
+/// Takes back goods that were sold under an order; `sales` are all of that order's.
+/// Both move on, so that a later command of the same batch sees it.
+///
+/// # Errors
+/// [`NotTaken`]: sales and stock are as before, but for an imbalance, after which
+/// neither may be saved.
+pub fn take_back(stock: &mut Stock, sales: &mut [Sale], lines: &[Line]) -> Result<(), NotTaken> {
+    check_form(lines).map_err(NotTaken::Refused)?;
+    let refused = |code, why: String| Err(NotTaken::Refused(Refusal::new(code, why)));
+    for Line { sku, quantity } in lines {
+        match sales.iter().find(|sale| sale.sku == *sku) {
+            Some(sale) if sale.state == SaleState::Open => return Err(NotTaken::NotSoldYet),
+            Some(Sale { quantity: sold, returned, state: SaleState::Committed, .. }) => {
+                let left = sold - returned;
+                if *quantity > left {
+                    let why = format!("{quantity} of {sku} to take back, {left} are sold");
+                    return refused("EXCEEDS_SOLD", why);
+                }
+            }
+            Some(_) | None => {
+                return refused("NOT_SOLD", format!("no {sku} was sold under this order"));
+            }
+        }
+    }
+    for Line { sku, quantity } in lines {
+        let imbalance = || NotTaken::Imbalance(Imbalance { sku: sku.clone() });
+        let levels = &mut stock.get_mut(sku).ok_or_else(imbalance)?.levels;
+        if levels.sold < *quantity {
+            return Err(imbalance());
+        }
+        levels.sold -= quantity;
+        levels.available = levels.available.checked_add(*quantity).ok_or_else(imbalance)?;
+        if let Some(sale) = sales.iter_mut().find(|sale| sale.sku == *sku) {
+            sale.returned += quantity;
+        }
+    }
+    Ok(())
+}
+
 /// The refusal of a sale that nothing was reserved for.
 #[must_use]
 pub fn no_reservation() -> Refusal {
@@ -137,12 +212,12 @@ fn close(
 fn check_form(lines: &[Line]) -> Result<(), Refusal> {
     let invalid = |why: String| Err(Refusal::new("INVALID_LINES", why));
     if lines.is_empty() || lines.len() > MAX_LINES {
-        return invalid(format!("a reservation has 1 to {MAX_LINES} lines, not {}", lines.len()));
+        return invalid(format!("there are 1 to {MAX_LINES} lines, not {}", lines.len()));
     }
     let mut skus = HashSet::new();
     for Line { sku, quantity } in lines {
         if *quantity < 1 {
-            return invalid(format!("{quantity} of {sku} cannot be reserved"));
+            return invalid(format!("{quantity} of {sku} cannot be had"));
         }
         if !skus.insert(sku) {
             return invalid(format!("{sku} stands in more than one line"));

@@ -4,14 +4,14 @@ pub mod postgres;
 mod row;
 pub mod sqlite;
 
-use std::future::Future;
+use std::{collections::HashMap, future::Future};
 
 use saga_core::{Failure, SagaId};
 use saga_proto::{Money, types::v1::Line};
 
 use crate::{
     receipt::Receipt,
-    rule::{Product, Stock},
+    rule::{Product, Sale, Stock},
 };
 
 /// The stock, inside a transaction.
@@ -56,6 +56,34 @@ pub trait Shelf: Send {
         product: &Product,
         receipt: &Receipt,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// What was sold, inside a transaction. Sales are locked before products.
+pub trait Sales: Send {
+    /// Locks what was reserved under those orders, in the order of their ids and SKUs.
+    fn sales(
+        &mut self,
+        orders: &[SagaId],
+    ) -> impl Future<Output = Result<HashMap<SagaId, Vec<Sale>>, Failure>> + Send;
+
+    /// Writes the levels of locked products, and what was taken back to change them.
+    /// A saga takes back an SKU once.
+    fn take_back(
+        &mut self,
+        products: &[&Product],
+        taken: &[TakenBack],
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// What a return takes back of a product.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TakenBack {
+    /// The return.
+    pub saga: SagaId,
+    /// The order under which it was sold.
+    pub order: SagaId,
+    /// What comes back.
+    pub line: Line,
 }
 
 /// What a saga holds of a product.

@@ -1,5 +1,7 @@
 //! The service's commands: load, decide, save, a batch at a time.
 
+mod returns;
+
 use std::collections::HashSet;
 
 use saga_core::{Answer, Refusal};

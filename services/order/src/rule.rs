@@ -176,7 +176,7 @@ fn prices(ordered: &[Line], command: &ConfirmOrder) -> Result<(Vec<i64>, Money),
 
 /// A text as a database can hold it. Undoing an order must never fail because of
 /// its reason.
-fn storable(text: &str) -> String {
+pub(crate) fn storable(text: &str) -> String {
     let end = text.floor_char_boundary(MAX_REASON_BYTES);
     text[..end].replace('\0', "")
 }

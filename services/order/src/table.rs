@@ -12,7 +12,10 @@ use std::{
 use saga_core::{Failure, SagaId};
 use saga_proto::{order::v1::Order, types::v1::Line};
 
-use crate::rule::{End, Known, Status};
+use crate::{
+    returns::{Return, Returnable},
+    rule::{End, Known, Status},
+};
 
 /// The orders, inside a transaction.
 pub trait Orders: Send {
@@ -31,6 +34,30 @@ pub trait Orders: Send {
 
     /// Ends orders that are locked. An order's prices are those of all its lines.
     fn end(&mut self, ends: &[(SagaId, End)]) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// What comes back of orders, inside a transaction. Everybody locks returns first,
+/// orders after them, both in the order of their ids.
+pub trait Returns: Send {
+    /// Locks those orders that exist, with what has come back of them.
+    fn lock_returnable(
+        &mut self,
+        orders: &[SagaId],
+    ) -> impl Future<Output = Result<HashMap<SagaId, Returnable>, Failure>> + Send;
+
+    /// Writes new returns, and holds their pieces in their orders, which are locked.
+    fn open(&mut self, returns: &[Return]) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Locks those returns that exist.
+    fn lock_returns(
+        &mut self,
+        returns: &[SagaId],
+    ) -> impl Future<Output = Result<HashMap<SagaId, Return>, Failure>> + Send;
+
+    /// Writes that returns have ended, as they say: their pieces are no longer held,
+    /// and of those that are done have come back, and were refunded. Returns and
+    /// orders are locked.
+    fn close(&mut self, returns: &[Return]) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 /// An order to be created.

@@ -77,6 +77,7 @@ fn expected(read: &Order, customer: &str, end: &End) -> Order {
         reason_code: reason.map(|reason| reason.code.clone()).unwrap_or_default(),
         reason: reason.map(|reason| reason.text.clone()).unwrap_or_default(),
         created_at_micros: read.created_at_micros,
+        ..Order::default()
     }
 }
 

@@ -1,5 +1,7 @@
 //! The tables in Postgres. Every statement takes a whole batch.
 
+mod sales;
+
 use saga_core::{Failure, SagaId};
 use saga_postgres::failure;
 use saga_proto::types::v1::Line;

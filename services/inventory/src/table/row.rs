@@ -1,9 +1,10 @@
 //! Rows as every database gives them, and the words in them.
 
+use saga_core::Failure;
 use saga_proto::Money;
 
 use crate::{
-    rule::{Levels, Product},
+    rule::{Levels, Product, SaleState},
     table::Closing,
 };
 
@@ -32,5 +33,15 @@ pub(super) fn name(how: Closing) -> &'static str {
     match how {
         Closing::Released => "released",
         Closing::Committed => "committed",
+    }
+}
+
+/// What the tables call it.
+pub(super) fn sale_state(stored: &str) -> Result<SaleState, Failure> {
+    match stored {
+        "open" => Ok(SaleState::Open),
+        "released" => Ok(SaleState::Released),
+        "committed" => Ok(SaleState::Committed),
+        other => Err(Failure::Permanent(format!("a reservation has the state {other:?}"))),
     }
 }

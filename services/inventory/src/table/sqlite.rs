@@ -1,5 +1,7 @@
 //! The tables in SQLite. A transaction is alone on its database: to read is to lock.
 
+mod sales;
+
 use rusqlite::{OptionalExtension as _, params};
 use saga_core::{Failure, SagaId};
 use saga_proto::types::v1::Line;
@@ -17,7 +19,12 @@ use crate::{
 /// The service's database, the inbox included.
 pub const SCHEMA: Schema = Schema {
     application_id: 0x5341_4749,
-    scripts: &[INBOX, include_str!("../../schema/inventory_1.sql"), INBOX_2],
+    scripts: &[
+        INBOX,
+        include_str!("../../schema/inventory_1.sql"),
+        INBOX_2,
+        include_str!("../../schema/inventory_2.sql"),
+    ],
 };
 
 impl Shelf for Transaction {

@@ -1,5 +1,7 @@
 //! The tables in Postgres. Every statement takes a whole batch.
 
+mod returns;
+
 use std::collections::{HashMap, HashSet};
 
 use saga_core::{Failure, SagaId};
@@ -177,9 +179,10 @@ impl Reads for PostgresReads {
     async fn order(&self, id: SagaId) -> Result<Option<Order>, Failure> {
         let rows = sqlx::query_as!(
             Row,
-            r#"SELECT o.order_id, o.customer, o.status, o.reason_code, o.reason, o.currency, o.total,
+            r#"SELECT o.order_id, o.customer, o.status, o.reason_code, o.reason, o.currency, o.total, o.refunded,
                       (EXTRACT(EPOCH FROM o.created_at) * 1000000)::bigint AS "created_at_micros!",
-                      l.sku AS "sku?", l.quantity AS "quantity?", l.unit_price
+                      l.sku AS "sku?", l.quantity AS "quantity?", l.unit_price,
+                      l.returned AS "returned?"
                FROM orders o LEFT JOIN order_lines l USING (order_id)
                WHERE o.order_id = $1
                ORDER BY l.line_no"#,
@@ -203,9 +206,10 @@ impl Reads for PostgresReads {
             Some(customer) => {
                 sqlx::query_as!(
                     Row,
-                    r#"SELECT o.order_id, o.customer, o.status, o.reason_code, o.reason, o.currency, o.total,
+                    r#"SELECT o.order_id, o.customer, o.status, o.reason_code, o.reason, o.currency, o.total, o.refunded,
                               (EXTRACT(EPOCH FROM o.created_at) * 1000000)::bigint AS "created_at_micros!",
-                              l.sku AS "sku?", l.quantity AS "quantity?", l.unit_price
+                              l.sku AS "sku?", l.quantity AS "quantity?", l.unit_price,
+                              l.returned AS "returned?"
                        FROM (SELECT * FROM orders
                              WHERE customer = $1 AND order_id < $2 AND status = ANY($3)
                              ORDER BY order_id DESC LIMIT $4) o
@@ -222,9 +226,10 @@ impl Reads for PostgresReads {
             None => {
                 sqlx::query_as!(
                     Row,
-                    r#"SELECT o.order_id, o.customer, o.status, o.reason_code, o.reason, o.currency, o.total,
+                    r#"SELECT o.order_id, o.customer, o.status, o.reason_code, o.reason, o.currency, o.total, o.refunded,
                               (EXTRACT(EPOCH FROM o.created_at) * 1000000)::bigint AS "created_at_micros!",
-                              l.sku AS "sku?", l.quantity AS "quantity?", l.unit_price
+                              l.sku AS "sku?", l.quantity AS "quantity?", l.unit_price,
+                              l.returned AS "returned?"
                        FROM (SELECT * FROM orders
                              WHERE order_id < $1 AND status = ANY($2)
                              ORDER BY order_id DESC LIMIT $3) o

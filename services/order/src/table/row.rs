@@ -4,11 +4,11 @@ use saga_core::Failure;
 use saga_proto::{
     Money,
     order::v1::{Order, OrderStatus},
-    types::v1::PricedLine,
+    types::v1::{Line, PricedLine},
 };
 use uuid::Uuid;
 
-use crate::rule::Status;
+use crate::{returns::ReturnState, rule::Status};
 
 /// An order beside one of its lines.
 pub(super) struct Row {
@@ -19,10 +19,12 @@ pub(super) struct Row {
     pub(super) reason: Option<String>,
     pub(super) currency: Option<String>,
     pub(super) total: Option<i64>,
+    pub(super) refunded: i64,
     pub(super) created_at_micros: i64,
     pub(super) sku: Option<String>,
     pub(super) quantity: Option<i64>,
     pub(super) unit_price: Option<i64>,
+    pub(super) returned: Option<i64>,
 }
 
 /// Puts together the orders whose lines stand next to each other.
@@ -43,11 +45,16 @@ pub(super) fn orders(rows: Vec<Row>) -> Result<Vec<Order>, Failure> {
                 reason_code: row.reason_code.unwrap_or_default(),
                 reason: row.reason.unwrap_or_default(),
                 created_at_micros: row.created_at_micros,
+                returned: Vec::new(),
+                refunded: Some(row.refunded).filter(|refunded| *refunded > 0).map(money),
             });
         }
         if let (Some(order), Some(sku), Some(quantity)) = (orders.last_mut(), row.sku, row.quantity)
         {
             let unit_price = row.unit_price.map(money);
+            if let Some(returned) = row.returned.filter(|returned| *returned > 0) {
+                order.returned.push(Line { sku: sku.clone(), quantity: returned });
+            }
             order.lines.push(PricedLine { sku, quantity, unit_price });
         }
     }
@@ -73,6 +80,23 @@ pub(super) fn status(stored: i16) -> Result<Status, Failure> {
     ALL.into_iter()
         .find(|status| number(*status) == stored)
         .ok_or_else(|| Failure::Permanent(format!("an order has the status {stored}")))
+}
+
+/// As the tables number it.
+pub(super) fn state_number(state: ReturnState) -> i16 {
+    match state {
+        ReturnState::Open => 1,
+        ReturnState::Done => 2,
+        ReturnState::Rejected => 3,
+    }
+}
+
+/// What was stored by [`state_number`].
+pub(super) fn state(stored: i16) -> Result<ReturnState, Failure> {
+    [ReturnState::Open, ReturnState::Done, ReturnState::Rejected]
+        .into_iter()
+        .find(|state| state_number(*state) == stored)
+        .ok_or_else(|| Failure::Permanent(format!("a return has the state {stored}")))
 }
 
 fn contract(status: Status) -> OrderStatus {

@@ -1,5 +1,7 @@
 //! The tables in SQLite. A transaction is alone on its database: to read is to lock.
 
+mod returns;
+
 use std::collections::{HashMap, HashSet};
 
 use rusqlite::{OptionalExtension as _, params};
@@ -19,7 +21,12 @@ use crate::{
 /// The service's database, the inbox included.
 pub const SCHEMA: Schema = Schema {
     application_id: 0x5341_4752,
-    scripts: &[INBOX, include_str!("../../schema/orders_1.sql"), INBOX_2],
+    scripts: &[
+        INBOX,
+        include_str!("../../schema/orders_1.sql"),
+        INBOX_2,
+        include_str!("../../schema/orders_2.sql"),
+    ],
 };
 
 impl Orders for Transaction {
@@ -118,7 +125,8 @@ impl Reads for SqliteReads {
             connection
                 .prepare_cached(
                     "SELECT o.order_id, o.customer, o.status, o.reason_code, o.reason, o.currency,
-                            o.total, o.created_at, l.sku, l.quantity, l.unit_price
+                            o.total, o.created_at, l.sku, l.quantity, l.unit_price,
+                            o.refunded, l.returned
                      FROM orders o LEFT JOIN order_lines l USING (order_id)
                      WHERE o.order_id = ?1
                      ORDER BY l.line_no",
@@ -139,7 +147,8 @@ impl Reads for SqliteReads {
                 Some(customer) => connection
                     .prepare_cached(
                         "SELECT o.order_id, o.customer, o.status, o.reason_code, o.reason,
-                                o.currency, o.total, o.created_at, l.sku, l.quantity, l.unit_price
+                                o.currency, o.total, o.created_at, l.sku, l.quantity, l.unit_price,
+                            o.refunded, l.returned
                          FROM (SELECT * FROM orders
                                WHERE customer = ?1 AND order_id < ?2 AND status = ifnull(?3, status)
                                ORDER BY order_id DESC LIMIT ?4) o
@@ -151,7 +160,8 @@ impl Reads for SqliteReads {
                 None => connection
                     .prepare_cached(
                         "SELECT o.order_id, o.customer, o.status, o.reason_code, o.reason,
-                                o.currency, o.total, o.created_at, l.sku, l.quantity, l.unit_price
+                                o.currency, o.total, o.created_at, l.sku, l.quantity, l.unit_price,
+                            o.refunded, l.returned
                          FROM (SELECT * FROM orders
                                WHERE order_id < ?1 AND status = ifnull(?2, status)
                                ORDER BY order_id DESC LIMIT ?3) o
@@ -179,5 +189,7 @@ fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         sku: row.get(8)?,
         quantity: row.get(9)?,
         unit_price: row.get(10)?,
+        refunded: row.get(11)?,
+        returned: row.get(12)?,
     })
 }

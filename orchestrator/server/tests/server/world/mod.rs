@@ -7,7 +7,7 @@ mod store;
 use std::{sync::Arc, time::Duration};
 
 use saga_core::{Instance, Saga as _, SagaId};
-use saga_definitions::PlaceOrder;
+use saga_definitions::{PlaceOrder, ReturnOrder};
 use saga_engine::Engine;
 use saga_proto::{
     operations::v1::sagas_client::SagasClient,
@@ -111,6 +111,7 @@ impl World {
             reads: store.clone(),
             hosted,
             place_order: Arc::new(PlaceOrder::steps()),
+            return_order: Arc::new(ReturnOrder::steps()),
             neighbours: Neighbours {
                 order: behind.clone(),
                 inventory: behind.clone(),

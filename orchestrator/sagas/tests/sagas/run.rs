@@ -1,33 +1,44 @@
-//! One order's saga, turn by turn.
+//! One saga, turn by turn.
+
+use std::marker::PhantomData;
 
 use saga_core::{
     Admitted, Decision, Direction, HostedDefinition as _, Input, Instance, Intervention,
     OutgoingCommand, Refusal, Remedy, Reply, ReplyOutcome, Saga, SagaId, Signed, Timestamp,
     TypeName, Wish, start,
 };
-use saga_definitions::PlaceOrder;
+use saga_definitions::{PlaceOrder, ReturnOrder};
 use saga_proto::{
     Money,
-    inventory::v1::{StockCommittedReply, StockReleasedReply, StockReservedReply},
-    order::v1::{OrderConfirmedReply, OrderCreated, OrderRejectedReply},
-    payment::v1::{PaymentAuthorisedReply, PaymentCapturedReply, PaymentVoidedReply},
+    inventory::v1::{
+        StockCommittedReply, StockReleasedReply, StockReservedReply, StockTakenBackReply,
+    },
+    order::v1::{
+        OrderConfirmedReply, OrderCreated, OrderRejectedReply, OrderReturnedReply,
+        ReturnOpenedReply, ReturnRejectedReply,
+    },
+    payment::v1::{
+        PaymentAuthorisedReply, PaymentCapturedReply, PaymentRefundedReply, PaymentVoidedReply,
+    },
     types::v1::{Line, PricedLine},
 };
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
 /// A saga while it runs.
-pub(crate) struct Run {
+pub(crate) struct Run<S> {
     pub(crate) saga: Instance,
     pub(crate) now: Timestamp,
     pub(crate) sent: Vec<OutgoingCommand>,
+    of: PhantomData<S>,
 }
 
-impl Run {
-    pub(crate) fn start() -> Self {
+impl<S: Saga> Run<S> {
+    pub(crate) fn start(data: &S) -> Self {
         let (id, now) = (SagaId(uuid::Uuid::from_u128(7)), Timestamp(0));
-        let decision = start(&PlaceOrder::steps(), id, &order(), admitted(), now);
-        Self { saga: decision.saga.expect("a new saga"), now, sent: decision.send }
+        let decision = start(&S::steps(), id, data, admitted(), now);
+        let saga = decision.saga.expect("a new saga");
+        Self { saga, now, sent: decision.send, of: PhantomData }
     }
 
     pub(crate) fn done(&mut self, step: &str, direction: Direction) {
@@ -37,7 +48,7 @@ impl Run {
     /// Every action is done, up to that step, which is open then.
     pub(crate) fn until(mut self, last: &str) -> Self {
         while self.sent.iter().all(|command| command.id.step != last) {
-            let open = PlaceOrder::steps().open_commands(&self.saga).expect("sound");
+            let open = S::steps().open_commands(&self.saga).expect("sound");
             self.done(&open[0].id.step, Direction::Action);
         }
         self
@@ -69,7 +80,7 @@ impl Run {
     }
 
     fn turn(&mut self, input: &Input) {
-        let turn = PlaceOrder::steps().turn(&self.saga, input, self.now);
+        let turn = S::steps().turn(&self.saga, input, self.now);
         let Decision { saga, send, .. } = turn.expect("it decodes");
         self.saga = saga.expect("it moves the saga");
         self.sent.extend(send);
@@ -85,6 +96,17 @@ pub(crate) fn order() -> PlaceOrder {
         payment_token: "tok_visa".into(),
         expected_total: None,
         quote: None,
+    }
+}
+
+/// What Ann returns of it.
+pub(crate) fn part() -> ReturnOrder {
+    ReturnOrder {
+        caller: "ann".into(),
+        order_id: uuid::Uuid::from_u128(5).to_string(),
+        lines: vec![Line { sku: "teapot".into(), quantity: 1 }],
+        reason: "it leaks".into(),
+        opened: None,
     }
 }
 
@@ -112,7 +134,15 @@ pub(crate) fn truthful(step: &str, direction: Direction) -> ReplyOutcome {
         ("capture-payment", _) => done(&PaymentCapturedReply { amount: euros(2_500) }),
         ("commit-stock", _) => done(&StockCommittedReply::default()),
         ("confirm-order", _) => done(&OrderConfirmedReply::default()),
-        (step, _) => panic!("place order has no step {step}"),
+        ("open-return", Direction::Action) => done(&ReturnOpenedReply {
+            lines: vec![PricedLine { sku: "teapot".into(), quantity: 1, unit_price: euros(1_250) }],
+            amount: euros(1_250),
+        }),
+        ("open-return", Direction::Compensation) => done(&ReturnRejectedReply::default()),
+        ("refund-payment", _) => done(&PaymentRefundedReply::default()),
+        ("take-back-stock", _) => done(&StockTakenBackReply::default()),
+        ("mark-returned", _) => done(&OrderReturnedReply::default()),
+        (step, _) => panic!("no saga has a step {step}"),
     }
 }
 

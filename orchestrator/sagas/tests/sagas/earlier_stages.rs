@@ -5,7 +5,7 @@ use saga_core::{
     Cause, Definition, Direction, HostedDefinition, Input, Instance, Opener, Phase, Reply,
     ReplyOutcome, Saga, SagaId, Sending, StepState, Steps, Timestamp, start, step,
 };
-use saga_definitions::PlaceOrder;
+use saga_definitions::{PlaceOrder, ReturnOrder};
 use saga_proto::{
     inventory::v1::{ReleaseStock, ReserveStock, StockReservedReply},
     order::v1::{CreateOrder, RejectOrder},
@@ -13,11 +13,16 @@ use saga_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::run::{admitted, order, truthful};
+use crate::run::{admitted, order, part, truthful};
 
 #[test]
 fn place_order_builds_the_same_command_before_and_after_any_later_reply() {
     check(&PlaceOrder::steps(), begin(&order()), &|step| truthful(step, Direction::Action));
+}
+
+#[test]
+fn return_order_builds_the_same_command_before_and_after_any_later_reply() {
+    check(&ReturnOrder::steps(), begin(&part()), &|step| truthful(step, Direction::Action));
 }
 
 /// Shows that the check can fail.

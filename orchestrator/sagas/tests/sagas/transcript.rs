@@ -7,13 +7,13 @@ use saga_core::{
     Cause,
     Direction::{Action, Compensation},
 };
-use saga_definitions::reason;
+use saga_definitions::{PlaceOrder, reason};
 
-use crate::run::Run;
+use crate::run::{Run, order};
 
 #[test]
 fn an_order_that_goes_well() {
-    let mut run = Run::start().until("commit-stock");
+    let mut run = Run::start(&order()).until("commit-stock");
     run.done("confirm-order", Action);
     run.done("commit-stock", Action);
     check(
@@ -38,7 +38,7 @@ fn an_order_that_goes_well() {
 
 #[test]
 fn a_declined_card_releases_the_stock_and_rejects_the_order() {
-    let mut run = Run::start().until("authorise-payment");
+    let mut run = Run::start(&order()).until("authorise-payment");
     run.refused("authorise-payment", Action, "CARD_DECLINED", "the card was declined");
     run.done("reserve-stock", Compensation);
     run.done("create-order", Compensation);
@@ -62,7 +62,7 @@ fn a_declined_card_releases_the_stock_and_rejects_the_order() {
 
 #[test]
 fn out_of_stock_rejects_the_order() {
-    let mut run = Run::start().until("reserve-stock");
+    let mut run = Run::start(&order()).until("reserve-stock");
     run.refused("reserve-stock", Action, "OUT_OF_STOCK", "1 of 2 teapot");
     run.done("create-order", Compensation);
     check(
@@ -81,7 +81,7 @@ fn out_of_stock_rejects_the_order() {
 
 #[test]
 fn a_cancelled_order_is_told_as_cancelled_in_the_clients_words() {
-    let mut run = Run::start().until("authorise-payment");
+    let mut run = Run::start(&order()).until("authorise-payment");
     run.cancel("found it cheaper");
     run.done("authorise-payment", Compensation);
     run.done("reserve-stock", Compensation);
@@ -108,7 +108,7 @@ fn a_cancelled_order_is_told_as_cancelled_in_the_clients_words() {
 
 #[test]
 fn a_cancel_during_the_capture_counts_when_the_capture_is_refused() {
-    let mut run = Run::start().until("capture-payment");
+    let mut run = Run::start(&order()).until("capture-payment");
     run.cancel("found it cheaper");
     run.refused("capture-payment", Action, "EXPIRED", "the hold has expired");
     run.done("authorise-payment", Compensation);
@@ -138,7 +138,7 @@ fn a_cancel_during_the_capture_counts_when_the_capture_is_refused() {
 
 #[test]
 fn a_deadline_rejects_the_order() {
-    let mut run = Run::start().until("reserve-stock");
+    let mut run = Run::start(&order()).until("reserve-stock");
     run.wake(61);
     run.done("reserve-stock", Compensation);
     run.done("create-order", Compensation);
@@ -160,7 +160,7 @@ fn a_deadline_rejects_the_order() {
 
 #[test]
 fn silence_is_told_as_unavailable() {
-    let told = reason(&Cause::Unanswered { step: "reserve-stock".into() });
+    let told = reason(&Cause::Unanswered { step: "reserve-stock".into() }, "order");
     expect![[r#"
         (
             "UNAVAILABLE",
@@ -170,7 +170,14 @@ fn silence_is_told_as_unavailable() {
     .assert_debug_eq(&told);
 }
 
-fn check(run: &Run, expected: Expect) {
+fn check(run: &Run<PlaceOrder>, expected: Expect) {
+    expected.assert_eq(&told(run));
+    // The token is there for as long as a command may need it, and not a turn longer.
+    assert_eq!(run.saga.data.get().contains("tok_visa"), run.saga.ended().is_none());
+}
+
+/// What a saga has said so far, and where it stands.
+pub(crate) fn told<S>(run: &Run<S>) -> String {
     let mut out = String::new();
     for command in &run.sent {
         let (id, payload) = (&command.id, &command.payload);
@@ -186,7 +193,5 @@ fn check(run: &Run, expected: Expect) {
         );
     }
     let _ = writeln!(out, "{}", run.saga.phase.name());
-    expected.assert_eq(&out);
-    // The token is there for as long as a command may need it, and not a turn longer.
-    assert_eq!(run.saga.data.get().contains("tok_visa"), run.saga.ended().is_none());
+    out
 }

@@ -1,20 +1,23 @@
-//! What version 1 of place order has stored must decode for ever. A golden file
+//! What each version of a saga has stored must decode for ever. A golden file
 //! is never changed: what no longer fits it needs a new version of the definition.
 
 use expect_test::{Expect, expect};
 use saga_core::{
-    Direction, HostedDefinition as _, Instance, Intervention, Phase, Remedy, Saga as _, StepState,
+    Direction, HostedDefinition as _, Instance, Intervention, Phase, Remedy, Saga, StepState,
 };
-use saga_definitions::PlaceOrder;
+use saga_definitions::{PlaceOrder, ReturnOrder};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::run::Run;
+use crate::run::{Run, order, part};
 
 const RUNNING: &str = include_str!("../golden/place_order_v1_running.json");
 const COMPENSATING: &str = include_str!("../golden/place_order_v1_compensating.json");
 const OPERATED: &str = include_str!("../golden/place_order_v1_operated.json");
 const STUCK: &str = include_str!("../golden/place_order_v1_stuck.json");
+const RETURN_RUNNING: &str = include_str!("../golden/return_order_v1_running.json");
+const RETURN_COMPENSATING: &str = include_str!("../golden/return_order_v1_compensating.json");
+const RETURN_STUCK: &str = include_str!("../golden/return_order_v1_stuck.json");
 
 #[test]
 fn a_running_saga_of_version_1_goes_on() {
@@ -55,6 +58,45 @@ fn a_saga_of_version_1_that_an_operator_had_undone_goes_on() {
     );
 }
 
+#[test]
+fn a_running_return_of_version_1_goes_on() {
+    let today = Run::start(&part()).until("take-back-stock");
+    check(
+        RETURN_RUNNING,
+        &today,
+        expect![[r#"
+        take-back-stock/action #1 {"orderId":"00000000-0000-0000-0000-000000000005","lines":[{"sku":"teapot","quantity":"1"}]}
+        mark-returned/action #1 {}
+    "#]],
+    );
+}
+
+#[test]
+fn a_compensating_return_of_version_1_goes_on() {
+    let mut today = Run::start(&part()).until("refund-payment");
+    today.refused("refund-payment", Direction::Action, "NOT_CAPTURED", "nothing was taken");
+    check(
+        RETURN_COMPENSATING,
+        &today,
+        expect![[r#"
+        open-return/compensation #1 {"reasonCode":"NOT_CAPTURED","reason":"nothing was taken"}
+    "#]],
+    );
+}
+
+#[test]
+fn a_stuck_return_of_version_1_goes_on() {
+    let mut today = Run::<ReturnOrder>::start(&part()).until("take-back-stock");
+    today.refused("take-back-stock", Direction::Action, "NOT_SOLD", "no teapot was sold");
+    check(
+        RETURN_STUCK,
+        &today,
+        expect![[r#"
+        mark-returned/action #1 {}
+    "#]],
+    );
+}
+
 /// The parts of a row that are stored as JSON.
 #[derive(Serialize, Deserialize)]
 struct Stored {
@@ -65,7 +107,7 @@ struct Stored {
     intervention: Option<Intervention>,
 }
 
-fn check(golden: &str, today: &Run, expected: Expect) {
+fn check<S: Saga>(golden: &str, today: &Run<S>, expected: Expect) {
     let stored: Stored = serde_json::from_str(golden).expect("it decodes for ever");
     let row = Instance {
         phase: stored.phase,
@@ -74,7 +116,7 @@ fn check(golden: &str, today: &Run, expected: Expect) {
         intervention: stored.intervention,
         ..today.saga.clone()
     };
-    let open = PlaceOrder::steps().open_commands(&row).expect("it decodes for ever");
+    let open = S::steps().open_commands(&row).expect("it decodes for ever");
     let open: Vec<String> = open
         .iter()
         .map(|c| {
@@ -99,25 +141,25 @@ fn check(golden: &str, today: &Run, expected: Expect) {
     );
 }
 
-fn running() -> Run {
-    Run::start().until("commit-stock")
+fn running() -> Run<PlaceOrder> {
+    Run::start(&order()).until("commit-stock")
 }
 
-fn compensating() -> Run {
-    let mut run = Run::start().until("authorise-payment");
+fn compensating() -> Run<PlaceOrder> {
+    let mut run = Run::start(&order()).until("authorise-payment");
     run.refused("authorise-payment", Direction::Action, "CARD_DECLINED", "the card was declined");
     run.done("reserve-stock", Direction::Compensation);
     run
 }
 
-fn operated() -> Run {
-    let mut run = Run::start().until("authorise-payment");
+fn operated() -> Run<PlaceOrder> {
+    let mut run = Run::start(&order()).until("authorise-payment");
     run.operate(Remedy::Compensate, "the warehouse has burnt down");
     run
 }
 
-fn stuck() -> Run {
-    let mut run = Run::start().until("capture-payment");
+fn stuck() -> Run<PlaceOrder> {
+    let mut run = Run::start(&order()).until("capture-payment");
     run.cancel("found it cheaper");
     run.refused("capture-payment", Direction::Action, "EXPIRED", "the hold has expired");
     run.refused("authorise-payment", Direction::Compensation, "BROKEN", "no such hold");

@@ -1,0 +1,83 @@
+//! Return order: hold what comes back, give the money back (which decides), then
+//! take the goods back and mark the order, side by side.
+
+use saga_core::{Cause, Definition, Saga, Steps, step, together};
+use saga_proto::{
+    Money,
+    inventory::v1::TakeBackStock,
+    order::v1::{MarkReturned, OpenReturn, RejectReturn, ReturnOpenedReply},
+    payment::v1::RefundPayment,
+    types::v1::{Line, PricedLine},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::reason;
+
+/// What a return's saga remembers. The saga's id is the return's id, not the
+/// order's: an order can be returned in parts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReturnOrder {
+    /// Whose request it was.
+    pub caller: String,
+    /// The order.
+    pub order_id: String,
+    /// What is to come back; nothing means everything that is left.
+    pub lines: Vec<Line>,
+    /// Why, in the client's words.
+    pub reason: String,
+    /// What the order agreed to.
+    pub opened: Option<Opened>,
+}
+
+/// What comes back, and what it is worth.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Opened {
+    /// The lines, at the prices at order time.
+    pub lines: Vec<PricedLine>,
+    /// Their sum.
+    pub amount: Option<Money>,
+}
+
+impl Saga for ReturnOrder {
+    const NAME: &'static str = "return-order";
+    const VERSION: u32 = 1;
+
+    fn steps() -> Definition<Self> {
+        Steps::new()
+            .compensatable(
+                step("open-return", |s: &Self| OpenReturn {
+                    order_id: s.order_id.clone(),
+                    caller: s.caller.clone(),
+                    lines: s.lines.clone(),
+                    reason: s.reason.clone(),
+                })
+                .on_reply(|s, reply: ReturnOpenedReply| {
+                    s.opened = Some(Opened { lines: reply.lines, amount: reply.amount });
+                })
+                .compensate(|_, cause| reject(cause)),
+            )
+            .pivot(step("refund-payment", |s: &Self| RefundPayment {
+                order_id: s.order_id.clone(),
+                amount: s.opened.as_ref().and_then(|opened| opened.amount.clone()),
+            }))
+            .retriable(together((
+                step("take-back-stock", |s: &Self| TakeBackStock {
+                    order_id: s.order_id.clone(),
+                    lines: s.opened.as_ref().map(taken_back).unwrap_or_default(),
+                }),
+                step("mark-returned", |_: &Self| MarkReturned {}),
+            )))
+            .build()
+    }
+}
+
+/// The inventory has prices of its own.
+fn taken_back(opened: &Opened) -> Vec<Line> {
+    let line = |line: &PricedLine| Line { sku: line.sku.clone(), quantity: line.quantity };
+    opened.lines.iter().map(line).collect()
+}
+
+fn reject(cause: &Cause) -> RejectReturn {
+    let (reason_code, reason) = reason(cause, "return");
+    RejectReturn { reason_code, reason }
+}

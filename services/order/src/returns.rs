@@ -1,0 +1,223 @@
+//! What of an order may come back, and what it is worth. Pure: no database, no clock.
+
+use std::collections::HashSet;
+
+use saga_core::{Refusal, SagaId};
+use saga_proto::{
+    Money,
+    order::v1::OpenReturn,
+    types::v1::{Line, PricedLine},
+};
+
+use crate::rule::{Status, storable};
+
+/// What the rules need of an order whose lines may come back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Returnable {
+    /// Whose order it is.
+    pub caller: String,
+    /// Where it stands.
+    pub status: Status,
+    /// In which currency it was paid; empty unless it is confirmed.
+    pub currency: String,
+    /// Its lines, in their order.
+    pub lines: Vec<Sold>,
+}
+
+/// A line of an order: `quantity ≥ held + returned`, and neither is negative.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sold {
+    /// Stock keeping unit.
+    pub sku: String,
+    /// How many were ordered.
+    pub quantity: i64,
+    /// Price of one; 0 unless the order is confirmed.
+    pub unit_price: i64,
+    /// Held by returns that are open.
+    pub held: i64,
+    /// Come back.
+    pub returned: i64,
+}
+
+/// A return. It never changes, but for its state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Return {
+    /// Its saga's id.
+    pub id: SagaId,
+    /// The order.
+    pub order: SagaId,
+    /// Where it stands.
+    pub state: ReturnState,
+    /// Why, in the client's words.
+    pub reason: String,
+    /// What it is worth, in the minor unit of the order's currency.
+    pub amount: i64,
+    /// What comes back.
+    pub pieces: Vec<Piece>,
+}
+
+/// What comes back of one line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The line's place in the order, from 1.
+    pub line_no: i32,
+    /// How many of it.
+    pub quantity: i64,
+}
+
+/// Where a return stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReturnState {
+    /// Its pieces are held for it: the semantic lock.
+    Open,
+    /// They have come back, and were refunded.
+    Done,
+    /// They were let go.
+    Rejected,
+}
+
+impl Sold {
+    fn left(&self) -> i64 {
+        self.quantity - self.held - self.returned
+    }
+}
+
+impl Returnable {
+    /// A return's lines at the prices at order time.
+    #[must_use]
+    pub fn priced(&self, pieces: &[Piece]) -> Vec<PricedLine> {
+        let line = |piece: &Piece| {
+            let sold = self.line(piece)?;
+            let unit_price = Some(Money::new(sold.unit_price, self.currency.clone()));
+            Some(PricedLine { sku: sold.sku.clone(), quantity: piece.quantity, unit_price })
+        };
+        pieces.iter().filter_map(line).collect()
+    }
+
+    /// Whether everything has come back.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.lines.iter().all(|line| line.returned == line.quantity)
+    }
+
+    fn line(&self, piece: &Piece) -> Option<&Sold> {
+        self.lines.get(place(piece)?)
+    }
+}
+
+fn place(piece: &Piece) -> Option<usize> {
+    usize::try_from(piece.line_no).ok()?.checked_sub(1)
+}
+
+/// Opens a return, and holds its pieces. `order` moves on, so that a later command
+/// of the same batch sees it.
+///
+/// # Errors
+/// A refusal: the order stays as it is.
+pub fn open(
+    order: Option<&mut Returnable>,
+    id: SagaId,
+    order_id: SagaId,
+    command: &OpenReturn,
+) -> Result<Return, Refusal> {
+    // Somebody else's order is told from none by nobody.
+    let order = order
+        .filter(|order| order.caller == command.caller)
+        .ok_or_else(|| Refusal::new("NO_SUCH_ORDER", "there is no such order"))?;
+    match order.status {
+        Status::Confirmed => {}
+        Status::Pending | Status::Rejected | Status::Cancelled => {
+            let why = format!("an order that is {:?} cannot be returned", order.status);
+            return Err(Refusal::new("NOT_CONFIRMED", why));
+        }
+    }
+    let pieces = match command.lines.as_slice() {
+        [] => everything(order)?,
+        lines => asked(order, lines)?,
+    };
+    let mut amount: i64 = 0;
+    for piece in &pieces {
+        let price = order.line(piece).map_or(0, |line| line.unit_price);
+        // A part of the order's total, which has been added up.
+        amount = price
+            .checked_mul(piece.quantity)
+            .and_then(|worth| amount.checked_add(worth))
+            .ok_or_else(|| Refusal::new("AMOUNT_OVERFLOW", "the amount is too large"))?;
+    }
+    for piece in &pieces {
+        if let Some(line) = place(piece).and_then(|place| order.lines.get_mut(place)) {
+            line.held += piece.quantity;
+        }
+    }
+    let reason = storable(&command.reason);
+    Ok(Return { id, order: order_id, state: ReturnState::Open, reason, amount, pieces })
+}
+
+/// Ends a return that is open: what it held comes back, or is let go.
+///
+/// # Errors
+/// A refusal: everything stays as it is.
+pub fn end(order: &mut Returnable, known: &mut Return, to: ReturnState) -> Result<(), Refusal> {
+    match (known.state, to) {
+        (ReturnState::Open, ReturnState::Done | ReturnState::Rejected) => {}
+        (ReturnState::Open, ReturnState::Open) | (ReturnState::Done | ReturnState::Rejected, _) => {
+            let why = format!("a return that is {:?} cannot become {to:?}", known.state);
+            return Err(Refusal::new("ILLEGAL_TRANSITION", why));
+        }
+    }
+    for piece in &known.pieces {
+        if let Some(line) = place(piece).and_then(|place| order.lines.get_mut(place)) {
+            line.held -= piece.quantity;
+            match to {
+                ReturnState::Done => line.returned += piece.quantity,
+                ReturnState::Open | ReturnState::Rejected => {}
+            }
+        }
+    }
+    known.state = to;
+    Ok(())
+}
+
+/// The refusal of whatever names a return that is not there.
+#[must_use]
+pub fn no_such_return() -> Refusal {
+    Refusal::new("NO_SUCH_RETURN", "there is no such return")
+}
+
+fn everything(order: &Returnable) -> Result<Vec<Piece>, Refusal> {
+    let left = order.lines.iter().zip(1..).filter(|(line, _)| line.left() > 0);
+    let pieces: Vec<Piece> =
+        left.map(|(line, line_no)| Piece { line_no, quantity: line.left() }).collect();
+    if pieces.is_empty() {
+        let why = "everything has come back, or is about to";
+        return Err(Refusal::new("NOTHING_LEFT", why));
+    }
+    Ok(pieces)
+}
+
+fn asked(order: &Returnable, lines: &[Line]) -> Result<Vec<Piece>, Refusal> {
+    let invalid = |why: String| Refusal::new("INVALID_LINES", why);
+    let mut skus = HashSet::new();
+    let mut pieces = Vec::with_capacity(lines.len());
+    for Line { sku, quantity } in lines {
+        if *quantity < 1 {
+            return Err(invalid(format!("{quantity} of {sku} cannot be returned")));
+        }
+        if !skus.insert(sku) {
+            return Err(invalid(format!("{sku} stands in more than one line")));
+        }
+        let found = order.lines.iter().zip(1..).find(|(line, _)| line.sku == *sku);
+        let Some((line, line_no)) = found else {
+            return Err(Refusal::new("NOT_ORDERED", format!("{sku} is not in the order")));
+        };
+        if *quantity > line.left() {
+            let why = format!("{quantity} of {sku} asked, {} can still be returned", line.left());
+            return Err(Refusal::new("NOT_RETURNABLE", why));
+        }
+        pieces.push(Piece { line_no, quantity: *quantity });
+    }
+    Ok(pieces)
+}
+
+#[cfg(test)]
+mod tests;
