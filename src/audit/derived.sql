@@ -7,7 +7,11 @@ INSERT INTO steps VALUES
     ('place-order', 1, 'authorise-payment', 'compensatable', 'payment'),
     ('place-order', 1, 'capture-payment', 'pivot', 'payment'),
     ('place-order', 1, 'commit-stock', 'retriable', 'inventory'),
-    ('place-order', 1, 'confirm-order', 'retriable', 'order');
+    ('place-order', 1, 'confirm-order', 'retriable', 'order'),
+    ('return-order', 1, 'open-return', 'compensatable', 'order'),
+    ('return-order', 1, 'refund-payment', 'pivot', 'payment'),
+    ('return-order', 1, 'take-back-stock', 'retriable', 'inventory'),
+    ('return-order', 1, 'mark-returned', 'retriable', 'order');
 
 -- What the caller expects there to be: one row.
 CREATE TABLE expected (quarantined INTEGER, orders INTEGER);
@@ -63,12 +67,17 @@ CREATE TABLE effects AS
 SELECT 'order' AS service, id AS saga_id, 'create-order' AS step, 'action' AS direction FROM orders
 UNION SELECT 'order', id, 'create-order', 'compensation' FROM orders WHERE status IN (3, 4)
 UNION SELECT 'order', id, 'confirm-order', 'action' FROM orders WHERE status = 2
+UNION SELECT 'order', id, 'open-return', 'action' FROM returns
+UNION SELECT 'order', id, 'open-return', 'compensation' FROM returns WHERE state = 3
+UNION SELECT 'order', id, 'mark-returned', 'action' FROM returns WHERE state = 2
 UNION SELECT 'inventory', saga_id, 'reserve-stock', 'action' FROM movements WHERE kind = 'reserved'
 UNION SELECT 'inventory', saga_id, 'reserve-stock', 'compensation' FROM movements WHERE kind = 'released'
 UNION SELECT 'inventory', saga_id, 'commit-stock', 'action' FROM movements WHERE kind = 'committed'
+UNION SELECT 'inventory', saga_id, 'take-back-stock', 'action' FROM movements WHERE kind = 'returned'
 UNION SELECT 'payment', saga_id, 'authorise-payment', 'action' FROM payment_ledger WHERE kind = 'authorised'
 UNION SELECT 'payment', saga_id, 'authorise-payment', 'compensation' FROM payment_ledger WHERE kind = 'voided'
-UNION SELECT 'payment', saga_id, 'capture-payment', 'action' FROM payment_ledger WHERE kind = 'captured';
+UNION SELECT 'payment', saga_id, 'capture-payment', 'action' FROM payment_ledger WHERE kind = 'captured'
+UNION SELECT 'payment', saga_id, 'refund-payment', 'action' FROM payment_ledger WHERE kind = 'refunded';
 
 -- The provider's ledger in our ledger's words.
 CREATE TABLE provider_lines AS
@@ -88,6 +97,9 @@ CREATE INDEX recorded_by_saga ON recorded (saga_id, step, direction);
 CREATE INDEX effects_by_saga ON effects (saga_id, step, direction);
 CREATE INDEX orders_by_id ON orders (id);
 CREATE INDEX order_lines_by_order ON order_lines (order_id, sku);
+CREATE INDEX returns_by_id ON returns (id);
+CREATE INDEX returns_by_order ON returns (order_id);
+CREATE INDEX return_lines_by_return ON return_lines (return_id);
 CREATE INDEX reservations_by_saga ON reservations (saga_id, sku);
 CREATE INDEX movements_by_saga ON movements (saga_id, sku, kind);
 CREATE INDEX payments_by_order ON payments (order_id);

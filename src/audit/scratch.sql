@@ -20,15 +20,21 @@ CREATE TABLE inbox (
 );
 
 -- Of the order service. statuses: 1 pending, 2 confirmed, 3 rejected, 4 cancelled.
-CREATE TABLE orders (id TEXT, caller TEXT, status INTEGER, currency TEXT, total INTEGER);
-CREATE TABLE order_lines (order_id TEXT, sku TEXT, quantity INTEGER, unit_price INTEGER);
+CREATE TABLE orders (id TEXT, caller TEXT, status INTEGER, currency TEXT, total INTEGER, refunded INTEGER);
+CREATE TABLE order_lines (
+    order_id TEXT, line_no INTEGER, sku TEXT, quantity INTEGER, unit_price INTEGER, held INTEGER, returned INTEGER
+);
+-- states: 1 open, 2 done, 3 rejected.
+CREATE TABLE returns (id TEXT, order_id TEXT, state INTEGER, amount INTEGER);
+CREATE TABLE return_lines (return_id TEXT, line_no INTEGER, quantity INTEGER);
 
 -- Of the inventory.
 CREATE TABLE products (sku TEXT, received INTEGER, available INTEGER, reserved INTEGER, sold INTEGER);
 CREATE TABLE reservations (
-    saga_id TEXT, sku TEXT, quantity INTEGER, unit_price INTEGER, currency TEXT, state TEXT
+    saga_id TEXT, sku TEXT, quantity INTEGER, unit_price INTEGER, currency TEXT, state TEXT,
+    returned INTEGER
 );
-CREATE TABLE movements (sku TEXT, kind TEXT, quantity INTEGER, saga_id TEXT, receipt_key TEXT);
+CREATE TABLE movements (sku TEXT, kind TEXT, quantity INTEGER, saga_id TEXT, receipt_key TEXT, order_id TEXT);
 CREATE TABLE receipts (key TEXT, sku TEXT, quantity INTEGER);
 
 -- Of the payment service.

@@ -18,6 +18,7 @@ mod load;
 mod money;
 mod orders;
 mod place;
+mod returns;
 mod sagas;
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Watch(watch::Watch),
     /// Take an order back, while its payment has not been captured
     Cancel(orders::Cancel),
+    /// Return a confirmed order, whole or in part: it is refunded and back in stock
+    Return(returns::Return),
     /// List the products and their stock
     Products(catalogue::Products),
     /// Receive goods; adds the product if it is new
@@ -103,6 +106,7 @@ impl Command {
             Self::Order(c) => c.connection.json,
             Self::Watch(c) => c.connection.json,
             Self::Cancel(c) => c.connection.json,
+            Self::Return(c) => c.connection.json,
             Self::Products(c) => c.connection.json,
             Self::Restock(c) => c.connection.json,
             Self::Sagas(c) => c.connection.json,
@@ -119,6 +123,7 @@ impl Command {
             Self::Order(c) => c.ask(console).await,
             Self::Watch(c) => c.ask(console).await,
             Self::Cancel(c) => c.ask(console).await,
+            Self::Return(c) => c.ask(console).await,
             Self::Products(c) => c.ask(console).await,
             Self::Restock(c) => c.ask(console).await,
             Self::Sagas(c) => c.ask(console).await,

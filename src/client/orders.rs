@@ -47,7 +47,7 @@ pub(crate) struct Order {
     pub(super) connection: Connection,
 }
 
-/// Takes an order back. Once its payment has been captured that is refused: then it can only be returned.
+/// Takes an order back. Once its payment has been captured that is refused: then `saga return` it.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
@@ -205,6 +205,11 @@ fn describe(order: &order::Order) -> String {
     if order.total.is_some() {
         fields.push(("Total", total(order)));
     }
+    let returned = order.returned.iter().map(|line| format!("{} × {}", line.quantity, line.sku));
+    fields.extend(returned.map(|line| ("Returned", line)));
+    if let Some(refunded) = &order.refunded {
+        fields.push(("Refunded", money::show(refunded)));
+    }
     if !order.reason_code.is_empty() || !order.reason.is_empty() {
         fields.push(("Why", why(&order.reason_code, &order.reason)));
     }
@@ -215,7 +220,10 @@ fn describe(order: &order::Order) -> String {
 
 #[cfg(test)]
 mod tests {
-    use saga_proto::{Money, types::v1::PricedLine};
+    use saga_proto::{
+        Money,
+        types::v1::{Line, PricedLine},
+    };
 
     use super::*;
 
@@ -240,6 +248,12 @@ Created   2026-11-24 04:12:52.123 UTC
 Line      2 × teapot at 12.34 EUR
 Total     24.68 EUR"
         );
+        let returned = order::Order {
+            returned: vec![Line { sku: "teapot".to_owned(), quantity: 1 }],
+            refunded: Some(Money::new(1234, "EUR")),
+            ..order.clone()
+        };
+        assert!(describe(&returned).ends_with("\nReturned  1 × teapot\nRefunded  12.34 EUR"));
         let rejected = order::Order {
             status: OrderStatus::Rejected.into(),
             reason_code: "OUT_OF_STOCK".to_owned(),

@@ -12,9 +12,10 @@ use saga_proto::{
     inventory::v1::{Product, ReceiveStockRequest},
     order::v1::{Order, OrderStatus},
     shop::v1::{
-        CancelOrderRequest, CancelOrderResponse, GetOrderRequest, ListOrdersRequest,
-        ListOrdersResponse, ListProductsRequest, ListProductsResponse, OrderUpdate,
-        PlaceOrderRequest, PlaceOrderResponse, WatchOrderRequest,
+        CancelOrderRequest, CancelOrderResponse, GetOrderRequest, GetReturnRequest,
+        ListOrdersRequest, ListOrdersResponse, ListProductsRequest, ListProductsResponse,
+        OrderUpdate, PlaceOrderRequest, PlaceOrderResponse, Return, ReturnOrderRequest,
+        ReturnOrderResponse, ReturnStatus, WatchOrderRequest,
         catalogue_server::{Catalogue, CatalogueServer},
         orders_server::{Orders, OrdersServer},
     },
@@ -32,6 +33,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 #[derive(Default)]
 struct Shop {
     placed: Mutex<Vec<PlaceOrderRequest>>,
+    returned: Mutex<Vec<ReturnOrderRequest>>,
     watched: AtomicU32,
     products: Mutex<std::collections::BTreeMap<String, Product>>,
 }
@@ -165,6 +167,33 @@ impl Orders for Shared {
             "the payment has been captured",
             details,
         ))
+    }
+
+    /// Takes two calls to come to an end.
+    async fn return_order(
+        &self,
+        request: Request<ReturnOrderRequest>,
+    ) -> Result<Response<ReturnOrderResponse>, Status> {
+        let request = request.into_inner();
+        let mut returned = self.0.returned.lock().expect("no test panics while it holds this");
+        let known = returned.iter().any(|r| r.idempotency_key == request.idempotency_key);
+        let status = match (known, request.order_id.as_str()) {
+            (false, _) => ReturnStatus::Pending,
+            (true, "o-1") => ReturnStatus::Done,
+            (true, _) => ReturnStatus::Rejected,
+        };
+        let details = Return {
+            return_id: "r-1".to_owned(),
+            order_id: request.order_id.clone(),
+            status: status.into(),
+            ..Default::default()
+        };
+        returned.push(request);
+        Ok(Response::new(ReturnOrderResponse { details: Some(details), repeated: known }))
+    }
+
+    async fn get_return(&self, _: Request<GetReturnRequest>) -> Result<Response<Return>, Status> {
+        Err(Status::not_found("there is no such return"))
     }
 }
 
@@ -353,6 +382,27 @@ async fn a_refusal_names_the_fields_for_people_and_for_programs() {
         "saga: FAILED_PRECONDITION: the payment has been captured\n  CAPTURED o-1: return the order instead\n"
     );
     assert_eq!(ran.code, 1);
+}
+
+#[tokio::test]
+async fn a_return_is_waited_for_under_one_key_and_its_end_is_the_exit_code() {
+    let (shop, server) = open().await;
+    let part = ["return", "o-1", "--line", "teapot=1", "--reason", "it leaks", "--json"];
+    let ran = saga(&server, &part).await;
+    let answer: Value = serde_json::from_str(&ran.out).expect("one JSON object");
+    assert_eq!((ran.code, &answer["details"]["status"]), (0, &"RETURN_STATUS_DONE".into()));
+    let asked = shop.returned.lock().expect("no test panics while it holds this").clone();
+    assert_eq!(asked.len(), 2, "asked again while it was pending");
+    assert_eq!(asked[0], asked[1], "under the same key");
+    assert_eq!(answer["idempotencyKey"], asked[0].idempotency_key.as_str());
+    assert_eq!((asked[0].lines[0].sku.as_str(), asked[0].reason.as_str()), ("teapot", "it leaks"));
+
+    let ran = saga(&server, &["return", "o-2", "--key", "k-2"]).await;
+    assert_eq!((ran.code, ran.out.contains("was rejected")), (1, true), "{}", ran.out);
+    let ran = saga(&server, &["return", "o-1", "--key", "k-3", "--no-wait"]).await;
+    assert_eq!((ran.code, ran.out.contains("is accepted")), (0, true), "{}", ran.out);
+    let ran = saga(&server, &["return", "o-1", "--line", "teapot=0"]).await;
+    assert_eq!(ran.code, 64);
 }
 
 #[tokio::test]

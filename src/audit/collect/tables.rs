@@ -131,6 +131,7 @@ pub(super) const TABLES: &[Table] = &[
             ("status", "status", Integer),
             ("currency", "currency", Text),
             ("total", "total", Integer),
+            ("refunded", "refunded", Integer),
         ],
     },
     Table {
@@ -139,9 +140,33 @@ pub(super) const TABLES: &[Table] = &[
         source: "order_lines",
         columns: &[
             ("order_id", "order_id", Id),
+            ("line_no", "line_no", Integer),
             ("sku", "sku", Text),
             ("quantity", "quantity", Integer),
             ("unit_price", "unit_price", Integer),
+            ("held", "held", Integer),
+            ("returned", "returned", Integer),
+        ],
+    },
+    Table {
+        database: Database::Order,
+        name: "returns",
+        source: "returns",
+        columns: &[
+            ("id", "return_id", Id),
+            ("order_id", "order_id", Id),
+            ("state", "state", Integer),
+            ("amount", "amount", Integer),
+        ],
+    },
+    Table {
+        database: Database::Order,
+        name: "return_lines",
+        source: "return_lines",
+        columns: &[
+            ("return_id", "return_id", Id),
+            ("line_no", "line_no", Integer),
+            ("quantity", "quantity", Integer),
         ],
     },
     Table {
@@ -167,6 +192,7 @@ pub(super) const TABLES: &[Table] = &[
             ("unit_price", "unit_price", Integer),
             ("currency", "currency", Text),
             ("state", "state", Text),
+            ("returned", "returned", Integer),
         ],
     },
     Table {
@@ -179,6 +205,7 @@ pub(super) const TABLES: &[Table] = &[
             ("quantity", "quantity", Integer),
             ("saga_id", "saga_id", Id),
             ("receipt_key", "receipt_key", Text),
+            ("order_id", "order_id", Id),
         ],
     },
     Table {

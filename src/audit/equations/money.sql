@@ -1,6 +1,6 @@
 -- money: at rest
--- In each currency, what was captured less what was refunded is the total of the CONFIRMED orders, less what was refunded
--- of those.
+-- In each currency, what was captured less what was refunded is the total of the CONFIRMED orders, less what the orders
+-- say was refunded of it.
 -- checked
 SELECT (SELECT count(*) FROM payment_ledger WHERE kind IN ('captured', 'refunded'))
      + (SELECT count(*) FROM orders WHERE status = 2);
@@ -10,13 +10,14 @@ WITH moved AS (
            sum(CASE kind WHEN 'captured' THEN amount ELSE -amount END) AS kept
     FROM payment_ledger
     WHERE kind IN ('captured', 'refunded') AND order_id NOT IN (SELECT id FROM stuck)
+      AND order_id NOT IN (SELECT order_id FROM returns WHERE id IN (SELECT id FROM stuck))
     GROUP BY currency
 ),
-refunded AS (SELECT order_id, sum(amount) AS amount FROM payment_ledger WHERE kind = 'refunded' GROUP BY order_id),
 earned AS (
-    SELECT currency, sum(total - coalesce(amount, 0)) AS total
-    FROM orders o LEFT JOIN refunded r ON r.order_id = o.id
+    SELECT currency, sum(total - refunded) AS total
+    FROM orders
     WHERE status = 2 AND id NOT IN (SELECT id FROM stuck)
+      AND id NOT IN (SELECT order_id FROM returns WHERE id IN (SELECT id FROM stuck))
     GROUP BY currency
 )
 SELECT format('%s: captured less refunded is %d, the CONFIRMED orders come to %d', coalesce(m.currency, e.currency), kept, total)

@@ -2,7 +2,8 @@
 -- Whatever a service keeps belongs to a saga that exists, or is below the watermark, and an order to the same caller.
 -- checked
 SELECT (SELECT count(*) FROM inbox) + (SELECT count(*) FROM orders) + (SELECT count(*) FROM reservations)
-     + (SELECT count(*) FROM payments) + (SELECT count(*) FROM refunds);
+     + (SELECT count(*) FROM payments) + (SELECT count(*) FROM refunds)
+     + (SELECT count(*) FROM returns);
 -- offenders
 SELECT format('%s: saga %s is in no history', whose, saga_id)
 FROM (
@@ -11,6 +12,7 @@ FROM (
     UNION SELECT 'a reservation', saga_id FROM reservations
     UNION SELECT 'a payment', order_id FROM payments
     UNION SELECT 'a refund', saga_id FROM refunds
+    UNION SELECT 'a return', id FROM returns
 )
 WHERE saga_id NOT IN (SELECT id FROM sagas)
   AND saga_id >= (SELECT below FROM forgotten WHERE service = 'orchestrator')

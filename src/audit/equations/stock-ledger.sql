@@ -9,7 +9,8 @@ WITH moved AS (
            coalesce(sum(quantity) FILTER (WHERE kind = 'received'), 0) AS received,
            coalesce(sum(quantity) FILTER (WHERE kind = 'reserved'), 0)
                - coalesce(sum(quantity) FILTER (WHERE kind IN ('released', 'committed')), 0) AS reserved,
-           coalesce(sum(quantity) FILTER (WHERE kind = 'committed'), 0) AS sold
+           coalesce(sum(quantity) FILTER (WHERE kind = 'committed'), 0)
+               - coalesce(sum(quantity) FILTER (WHERE kind = 'returned'), 0) AS sold
     FROM movements GROUP BY sku
 )
 SELECT format('%s: received %d, reserved %d, sold %d; by its movements %d, %d, %d', coalesce(p.sku, m.sku),
