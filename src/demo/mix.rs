@@ -121,6 +121,16 @@ pub(super) fn lines(seed: u64, number: u32) -> Vec<(&'static str, i64)> {
     lines
 }
 
+/// Whether the order with this number is returned if it is confirmed, and then whether
+/// whole or one piece of it.
+pub(super) fn returned(seed: u64, number: u32) -> Option<bool> {
+    match scatter(seed ^ 0xBAC4, number) % 100 {
+        0..4 => Some(true),
+        4..8 => Some(false),
+        _ => None,
+    }
+}
+
 /// A number that looks random, always the same for the same two (SplitMix64's finaliser).
 fn scatter(seed: u64, number: u32) -> u64 {
     let mut mixed = seed.wrapping_add(u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15));
@@ -146,6 +156,8 @@ mod tests {
     #[test]
     fn every_kind_comes_up_in_a_default_run() {
         for seed in 1..=20 {
+            let returned = |whole| (0..500).any(|n| returned(seed, n) == Some(whole));
+            assert!(returned(true) && returned(false), "seed {seed}");
             let mut counts: BTreeMap<Kind, u32> = BTreeMap::new();
             for number in 0..500 {
                 *counts.entry(Kind::of(seed, number)).or_default() += 1;

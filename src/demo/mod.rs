@@ -41,7 +41,7 @@ const OUTAGE_SECONDS: u64 = 2;
 /// Shows the whole system at work on this machine, with nothing but this program.
 ///
 /// Starts every role in this process (SQLite files in a directory, messages in memory), places a
-/// mix of orders through the gRPC API, kills two roles in mid-run and starts them again, takes the
+/// mix of orders through the gRPC API and returns some of them, kills two roles in mid-run and starts them again, takes the
 /// payment provider away for a while, tells the story of three orders, and audits every database.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -174,6 +174,7 @@ impl Demo {
 saga products
 saga place --customer ada --item teapot=1
 saga place --customer ada --item teapot=1 --token tok_declined
+saga return ORDER --line teapot=1
 saga orders --limit 5
 saga sagas --state compensated --limit 5
 saga audit --data-dir {}

@@ -14,12 +14,13 @@ use futures::{StreamExt as _, stream};
 use saga_proto::{
     order::v1::OrderStatus,
     shop::v1::{
-        CancelOrderRequest, PlaceOrderRequest, PlaceOrderResponse, orders_client::OrdersClient,
+        CancelOrderRequest, PlaceOrderRequest, PlaceOrderResponse, Return, ReturnOrderRequest,
+        ReturnStatus, orders_client::OrdersClient,
     },
     types::v1::Line,
 };
 use tokio::sync::Notify;
-use tonic::{Code, transport::Channel};
+use tonic::{Code, Status, transport::Channel};
 
 use super::mix::{self, End, Kind};
 use crate::client::again::{self, Patience};
@@ -55,6 +56,8 @@ pub(super) struct Placed {
     pub(super) kind: Kind,
     pub(super) status: OrderStatus,
     pub(super) reason: String,
+    /// What became of its return, if it was returned.
+    pub(super) returned: Option<ReturnStatus>,
 }
 
 /// What became of all of them.
@@ -151,15 +154,52 @@ impl Clients {
         if kind == Kind::Cancelled {
             tokio::time::sleep(SECOND_THOUGHTS).await;
             self.cancel(&placed.order_id).await?;
-            placed = self.persist(PlaceOrderRequest { wait: true, ..request }).await?;
+            placed = self.persist(PlaceOrderRequest { wait: true, ..request.clone() }).await?;
         }
+        let returned = match (placed.status(), mix::returned(self.seed, number)) {
+            (OrderStatus::Confirmed, Some(whole)) => {
+                let lines = if whole { Vec::new() } else { one_of(&request) };
+                Some(self.give_back(number, &placed.order_id, lines).await?.status())
+            }
+            (_, Some(_) | None) => None,
+        };
         let status = placed.status();
         let name = status.as_str_name().trim_start_matches("ORDER_STATUS_").to_lowercase();
         *self.piles.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
         self.in_flight.fetch_sub(1, Relaxed);
         self.ended.fetch_add(1, Relaxed);
         self.progress.notify_waiters();
-        Ok(Placed { order_id: placed.order_id, kind, status, reason: placed.reason_code })
+        let reason = placed.reason_code;
+        Ok(Placed { order_id: placed.order_id, kind, status, reason, returned })
+    }
+
+    /// Returns an order, and waits until it is refunded.
+    async fn give_back(
+        &self,
+        number: u32,
+        order_id: &str,
+        lines: Vec<Line>,
+    ) -> anyhow::Result<Return> {
+        let request = ReturnOrderRequest {
+            idempotency_key: format!("demo/{}/{number}", self.run),
+            order_id: order_id.to_owned(),
+            lines,
+            reason: "it is not what I thought".to_owned(),
+            wait: true,
+        };
+        let mut repeats = 0;
+        let returned = again::until_answered(PATIENCE, &mut repeats, || {
+            let (mut orders, request) = (self.orders.clone(), request.clone());
+            async move {
+                let answer = orders.return_order(again::limited(request)).await?.into_inner();
+                let ended = |details: &Return| details.status() != ReturnStatus::Pending;
+                let details = answer.details.filter(ended);
+                details.ok_or_else(|| Status::deadline_exceeded("it has not ended yet"))
+            }
+        });
+        let returned = returned.await;
+        self.repeats.fetch_add(repeats, Relaxed);
+        Ok(returned?)
     }
 
     /// Calls until the answer is there: under one key, so there is one order.
@@ -192,9 +232,19 @@ impl Clients {
     }
 }
 
+/// One piece of an order's first line.
+fn one_of(request: &PlaceOrderRequest) -> Vec<Line> {
+    request.lines.iter().take(1).map(|line| Line { quantity: 1, ..line.clone() }).collect()
+}
+
 impl Placed {
-    /// Whether it ended as its kind must.
+    /// Whether it ended as its kind must, and its return well.
     pub(super) fn as_asked(&self) -> bool {
+        let returned = self.returned.is_none_or(|status| status == ReturnStatus::Done);
+        returned && self.ended_as_asked()
+    }
+
+    fn ended_as_asked(&self) -> bool {
         match self.kind.end() {
             End::Confirmed => self.status == OrderStatus::Confirmed,
             End::Rejected(reason) => self.status == OrderStatus::Rejected && self.reason == reason,

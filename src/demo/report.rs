@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use saga_proto::order::v1::OrderStatus;
+use saga_proto::{order::v1::OrderStatus, shop::v1::ReturnStatus};
 use serde::Serialize;
 
 use super::{
@@ -26,7 +26,17 @@ pub(super) fn table(tally: &Tally) -> String {
         [kind.name().to_owned(), placed.len().to_string(), ends.join(", ")]
     });
     let table = client::table(["ORDERS", "PLACED", "ENDED"], rows);
-    format!("{table}\nCalls repeated under the same key: {}", tally.repeats)
+    format!(
+        "{table}\nReturned afterwards, whole or in part: {}, of which {} were refunded\n\
+         Calls repeated under the same key: {}",
+        tally.placed.iter().filter(|placed| placed.returned.is_some()).count(),
+        refunded(tally),
+        tally.repeats
+    )
+}
+
+fn refunded(tally: &Tally) -> usize {
+    tally.placed.iter().filter(|placed| placed.returned == Some(ReturnStatus::Done)).count()
 }
 
 fn end(placed: &Placed) -> String {
@@ -56,6 +66,8 @@ pub(super) struct Summary {
     confirmed: usize,
     rejected: usize,
     cancelled: usize,
+    /// Of the confirmed ones, those that were returned, whole or in part, and refunded.
+    returned: usize,
     /// Orders that ended otherwise than their kind asks for: a provider that is
     /// away for too long makes some.
     unexpected: Vec<String>,
@@ -79,6 +91,7 @@ impl Summary {
             confirmed: count(OrderStatus::Confirmed),
             rejected: count(OrderStatus::Rejected),
             cancelled: count(OrderStatus::Cancelled),
+            returned: refunded(tally),
             unexpected: odd
                 .map(|p| format!("{} {}: {}", p.order_id, p.kind.name(), end(p)))
                 .collect(),

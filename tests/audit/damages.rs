@@ -49,6 +49,36 @@ pub(crate) const DAMAGES: &[Damage] = &[
         "UPDATE inventory.reservations SET state = 'committed'
          WHERE saga_id = (SELECT min(saga_id) FROM inventory.reservations WHERE state = 'released')",
     ),
+    damage(
+        &["returns-moved"],
+        "UPDATE inventory.reservations SET returned = returned + 1
+         WHERE (saga_id, sku) = (SELECT saga_id, sku FROM inventory.reservations
+                                 WHERE state = 'committed' AND returned < quantity LIMIT 1)",
+    ),
+    damage(
+        &["returns-add-up"],
+        "UPDATE orders.order_lines SET held = held + 1
+         WHERE (order_id, line_no) = (
+             SELECT l.order_id, l.line_no FROM orders.order_lines l JOIN orders.orders o USING (order_id)
+             WHERE o.status = 2 AND l.returned < l.quantity LIMIT 1)",
+    ),
+    // More is refunded than its returns come to, as the order sees it.
+    damage(
+        &["returns-add-up", "money"],
+        "UPDATE orders.orders SET refunded = refunded + 1
+         WHERE order_id = (SELECT min(order_id) FROM orders.orders WHERE status = 2 AND refunded < total)",
+    ),
+    // Two returns are taken for each other.
+    damage(
+        &["returns-ended"],
+        "CREATE TEMP TABLE pair AS SELECT min(return_id) AS a, max(return_id) AS b FROM orders.returns WHERE state = 2;
+         UPDATE orders.returns SET return_id = x'00' WHERE return_id = (SELECT a FROM pair);
+         UPDATE orders.returns SET return_id = (SELECT a FROM pair) WHERE return_id = (SELECT b FROM pair);
+         UPDATE orders.returns SET return_id = (SELECT b FROM pair) WHERE return_id = x'00';
+         UPDATE orders.return_lines SET return_id = x'00' WHERE return_id = (SELECT a FROM pair);
+         UPDATE orders.return_lines SET return_id = (SELECT a FROM pair) WHERE return_id = (SELECT b FROM pair);
+         UPDATE orders.return_lines SET return_id = (SELECT b FROM pair) WHERE return_id = x'00'",
+    ),
     damage(&["goods-received"], "UPDATE inventory.receipts SET quantity = quantity + 1 WHERE sku = 'cup'"),
     damage(
         &["payments-bounded"],

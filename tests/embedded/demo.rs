@@ -21,6 +21,7 @@ async fn the_demo_ends_with_an_audit_that_passes() -> anyhow::Result<()> {
         (count("confirmed"), count("rejected"), count("cancelled"));
     ensure!(confirmed + rejected + cancelled == 200, "{summary}");
     ensure!(confirmed > 100 && rejected > 10 && cancelled > 0, "{summary}");
+    ensure!(count("returned") > 0, "{summary}");
     // What was done to it, and the three stories.
     for told in [
         "the orchestrator is killed",
