@@ -37,23 +37,27 @@ impl<R: SagaReads> Front<R> {
         self.check_capacity()?;
 
         let (id, key, wait) = (SagaId(Uuid::now_v7()), asked.idempotency_key.clone(), asked.wait);
+        // Watching begins before there is anything to see, so that nothing is missed.
+        let watched = wait.then(|| self.handle.watches.watch(id));
         let new = self.new_return(id, order, &caller, asked, traceparent);
         let placed = self.handle.requests.place(new).await;
         let placed = placed.map_err(|error| status::of_request(&error, "return", ""))?;
-        let (id, repeated) = match placed {
-            Placed::New(id) => (id, false),
-            Placed::Repeated(id) => (id, true),
+        let (id, repeated, watched) = match placed {
+            Placed::New(id) => (id, false, watched),
+            Placed::Repeated(id) => (id, true, wait.then(|| self.handle.watches.watch(id))),
             Placed::Conflict => return Err(status::key_reused(&key)),
         };
-        // Watching begins before the row is read, so that nothing is missed.
-        let watched = wait.then(|| self.handle.watches.watch(id));
-        let mut saga = self.find(id).await?;
-        if let Some(mut watched) = watched
-            && saga.as_ref().is_none_or(|saga| saga.ended().is_none())
-        {
-            saga = self.until_ended(id, &mut watched, until).await?.or(saga);
-        }
-        let saga = saga.ok_or_else(|| status::not_found("return", &id.to_string()))?;
+        let ended = match watched {
+            Some(mut watched) => self.until_ended(&mut watched, until).await,
+            None => None,
+        };
+        let saga = match ended {
+            Some(saga) => saga,
+            None => {
+                let saga = self.find(id).await?;
+                Arc::new(saga.ok_or_else(|| status::not_found("return", &id.to_string()))?)
+            }
+        };
         Ok(ReturnOrderResponse { details: Some(told(&saga)), repeated })
     }
 
