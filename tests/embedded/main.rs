@@ -7,4 +7,7 @@ mod disk;
 mod kill;
 #[path = "../e2e/load.rs"]
 mod load;
+mod returning;
+#[path = "../e2e/returns.rs"]
+mod returns;
 mod system;

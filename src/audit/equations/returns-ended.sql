@@ -17,11 +17,11 @@ due AS (
 ),
 moved AS (
     SELECT saga_id, order_id, sku, quantity FROM movements
-    WHERE kind = 'returned' AND saga_id NOT IN (SELECT id FROM stuck)
+    WHERE kind = 'returned' AND saga_id IN (SELECT id FROM sagas WHERE state IN (3, 4))
 ),
 refunded AS (
     SELECT saga_id, order_id, amount, currency FROM payment_ledger
-    WHERE kind = 'refunded' AND saga_id NOT IN (SELECT id FROM stuck)
+    WHERE kind = 'refunded' AND saga_id IN (SELECT id FROM sagas WHERE state IN (3, 4))
 )
 SELECT format('return %s ended in state %d, the order service says %s', id, state, coalesce(ended, 'nothing of it'))
 FROM ends WHERE (state = 3 AND ended IS NOT 2) OR (state = 4 AND opened AND ended IS NOT 3)
