@@ -3,6 +3,8 @@
 mod a_failed_constraint_is_permanent_and_leaves_nothing;
 mod a_reader_sees_nothing_of_an_open_transaction;
 mod a_repeated_insert_changes_nothing;
+mod a_return_is_read_back_in_every_state;
+mod a_return_of_what_is_not_there_is_never_written;
 mod an_order_without_lines_is_an_order;
 mod customers_are_told_apart_byte_by_byte;
 mod every_end_is_read_back;
@@ -13,6 +15,7 @@ mod of_many_that_end_an_order_at_once_one_finds_it_pending;
 mod of_two_inserts_at_once_one_is_new;
 mod pages_are_newest_first;
 mod planted;
+mod returns_at_once_never_have_the_same_piece;
 mod times_are_the_transactions_in_microseconds;
 
 use saga_core::{Failure, SagaId};

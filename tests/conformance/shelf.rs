@@ -15,6 +15,7 @@ mod stock_that_does_not_add_up_is_never_written;
 mod the_catalogue_is_in_the_order_of_bytes;
 mod the_second_closing_finds_nothing;
 mod what_does_not_exist_is_not_locked;
+mod what_was_sold_is_taken_back_once_and_by_order;
 mod whoever_wants_a_claimed_key_waits;
 
 use saga_core::{Failure, SagaId};

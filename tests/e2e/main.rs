@@ -16,5 +16,7 @@ mod metrics;
 mod orders;
 mod python;
 mod retention;
+mod returning;
+mod returns;
 mod system;
 mod traces;

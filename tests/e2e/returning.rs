@@ -1,0 +1,94 @@
+//! Returns over Postgres and RabbitMQ, with `kill -9` in the middle, and the books
+//! afterwards.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use futures::future::try_join_all;
+use saga_proto::{
+    shop::v1::{PlaceOrderRequest, ReturnOrderRequest, ReturnStatus, orders_client::OrdersClient},
+    types::v1::Line,
+};
+use tonic::transport::Channel;
+
+use crate::{
+    returns,
+    system::{Replicas, System},
+};
+
+/// How many returns are in flight when something is killed.
+const RETURNS: usize = 40;
+/// How long a role stays dead.
+const DOWN: Duration = Duration::from_millis(500);
+/// How often one return is asked for until it has ended.
+const TRIES: u32 = 120;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn returns_add_up_whatever_is_killed_meanwhile() -> anyhow::Result<()> {
+    let mut system = System::start(Replicas { orchestrators: 1, services: 1 }).await?;
+    let result = add_up(&mut system).await;
+    if result.is_err() {
+        eprintln!("{}", system.logs());
+    }
+    result
+}
+
+async fn add_up(system: &mut System) -> anyhow::Result<()> {
+    system.stock("teapot", 1_000).await?;
+    returns::tell(system.channel("orchestrator-1")?).await?;
+    for victim in ["orchestrator-1", "order-1", "inventory-1", "payment-1"] {
+        let channel = system.channel("orchestrator-1")?;
+        let placed = (0..RETURNS).map(|n| place(channel.clone(), format!("{victim}-{n}")));
+        let orders = try_join_all(placed).await.context("placing")?;
+        let asked: Vec<_> = orders
+            .into_iter()
+            .map(|order| tokio::spawn(give_back(channel.clone(), order)))
+            .collect();
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        system.kill(victim)?;
+        tokio::time::sleep(DOWN).await;
+        system.start_role(victim).await?;
+        for one in asked {
+            one.await?.with_context(|| format!("while {victim} was killed"))?;
+        }
+    }
+    let report = system.run(&["audit", "--wait", "120"]).await?;
+    ensure!(report.contains("audit: PASS"), "{report}");
+    Ok(())
+}
+
+async fn place(channel: Channel, key: String) -> anyhow::Result<String> {
+    let request = PlaceOrderRequest {
+        idempotency_key: key,
+        customer: "alice".to_owned(),
+        lines: vec![Line { sku: "teapot".to_owned(), quantity: 2 }],
+        payment_token: "tok_approved".to_owned(),
+        wait: true,
+        ..PlaceOrderRequest::default()
+    };
+    Ok(OrdersClient::new(channel).place_order(request).await?.into_inner().order_id)
+}
+
+/// Asks under one key until it is known that the order has come back.
+async fn give_back(channel: Channel, order: String) -> anyhow::Result<()> {
+    let asked = ReturnOrderRequest {
+        idempotency_key: format!("return-{order}"),
+        order_id: order,
+        wait: true,
+        ..ReturnOrderRequest::default()
+    };
+    for _ in 0..TRIES {
+        let answer = OrdersClient::new(channel.clone()).return_order(asked.clone()).await;
+        let details = answer.ok().and_then(|answer| answer.into_inner().details);
+        match details.as_ref().map(|details| details.status()) {
+            Some(ReturnStatus::Done) => return Ok(()),
+            Some(ReturnStatus::Rejected | ReturnStatus::Unspecified) => {
+                anyhow::bail!("it did not come back: {details:?}")
+            }
+            Some(ReturnStatus::Pending) | None => {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+        }
+    }
+    anyhow::bail!("{} has not come back", asked.order_id)
+}
