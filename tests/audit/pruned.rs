@@ -42,7 +42,8 @@ const ABOVE: &[(&[&str], &str)] = &[
     (
         &["answers-agree", "effects-recorded"],
         "DELETE FROM inventory.inbox WHERE step = 'commit-stock'
-         AND saga_id = (SELECT min(id) FROM orchestrator.sagas WHERE state = 3)",
+         AND saga_id = (SELECT min(id) FROM orchestrator.sagas
+                        WHERE state = 3 AND definition = 'place-order')",
     ),
     (
         &["answers-agree"],
@@ -52,7 +53,8 @@ const ABOVE: &[(&[&str], &str)] = &[
     ),
     (
         &["sagas-exist", "answers-agree"],
-        "CREATE TEMP TABLE lost AS SELECT min(id) AS id FROM orchestrator.sagas WHERE state = 3;
+        "CREATE TEMP TABLE lost AS SELECT min(id) AS id FROM orchestrator.sagas
+             WHERE state = 3 AND definition = 'place-order';
          DELETE FROM orchestrator.saga_history WHERE saga_id IN (SELECT id FROM lost);
          DELETE FROM orchestrator.idempotency_keys WHERE saga_id IN (SELECT id FROM lost);
          DELETE FROM orchestrator.sagas WHERE id IN (SELECT id FROM lost)",
