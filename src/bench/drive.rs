@@ -35,8 +35,10 @@ const OPEN_CONNECTIONS: usize = 40;
 const MOST_UNDER_WAY: usize = 50_000;
 /// A loop that fails so often has nothing more to say.
 const MOST_FAILURES: u64 = 100;
-/// Warming up lasts until every caller has seen an order's end, but no longer than this.
-const LONGEST_WARM_UP: Duration = Duration::from_secs(60);
+/// Warming up lasts until as many orders have ended as there are callers, and so does measuring, but no longer than this.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The median of fewer orders than this says nothing.
+const LEAST_ORDERS: u64 = 20;
 /// How often the loop's bounds are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -133,9 +135,11 @@ impl Driver {
         let arriving = async {
             let (mut held_back, mut calls) = (0, JoinSet::new());
             let whole = bounds.warm_up + bounds.time;
-            let mut arrivals = Arrivals::new(rate.a_second, Instant::now(), whole);
+            let began = Instant::now();
+            let mut arrivals = Arrivals::new(rate.a_second, began, whole);
             let mut clients = channels.iter().cycle().map(|c| OrdersClient::new(c.clone()));
-            while let Some(next) = arrivals.next().filter(|_| shared.goes_on()) {
+            // Whatever happens meanwhile, and however late it is: everybody who was to come comes.
+            while let Some(next) = arrivals.next().filter(|_| !shared.is_hopeless()) {
                 sleep_until(next.into()).await;
                 while let Some(at) = arrivals.due(Instant::now()) {
                     if calls.len() >= MOST_UNDER_WAY {
@@ -143,8 +147,9 @@ impl Driver {
                         continue;
                     }
                     let orders = clients.next().expect("there are channels");
+                    let coming = Coming { at, is_measured: at >= began + bounds.warm_up };
                     let honours_advice = rate.honours_advice;
-                    calls.spawn(call_at(at, honours_advice, orders, Arc::clone(&shared)));
+                    calls.spawn(call_at(coming, honours_advice, orders, Arc::clone(&shared)));
                 }
                 while let Some(ended) = calls.try_join_next() {
                     ended?;
@@ -177,28 +182,32 @@ impl Driver {
 }
 
 impl Shared {
-    /// Waits until all is warm, then lets the window begin and end.
+    /// Waits until all is warm, then lets the window begin and end. An open loop has no callers.
     async fn measure(
         &self,
-        warm_ends: u64,
+        callers: u64,
         bounds: Bounds,
         observer: &Observer,
     ) -> anyhow::Result<(Duration, Used)> {
         sleep(bounds.warm_up).await;
         let cold = Instant::now();
-        let is_warm = || bounds.warm_up.is_zero() || self.ended.load(Relaxed) >= warm_ends;
-        while !is_warm() && self.goes_on() && cold.elapsed() < LONGEST_WARM_UP {
+        let is_warm = || bounds.warm_up.is_zero() || self.ended.load(Relaxed) >= callers;
+        while !is_warm() && self.goes_on() && cold.elapsed() < LONGEST_WAIT {
             sleep(LOOK_EVERY).await;
         }
         let before = observer.look().await?;
         let began = Instant::now();
         self.phase.store(MEASURING, Relaxed);
-        while began.elapsed() < bounds.time
-            && self.goes_on()
-            && self.completed.load(Relaxed) < bounds.orders
-        {
+        let least = if callers == 0 { 0 } else { callers.max(LEAST_ORDERS) };
+        // Callers tend to go in step, a batch at a time: a window shorter than a batch would see all of it or nothing.
+        let is_over = || {
+            let (time, completed) = (began.elapsed(), self.completed.load(Relaxed));
+            let enough = completed >= least || time >= bounds.time + LONGEST_WAIT;
+            (time >= bounds.time && enough) || completed >= bounds.orders
+        };
+        while !is_over() && self.goes_on() {
             let left = bounds.time.saturating_sub(began.elapsed());
-            sleep(LOOK_EVERY.min(left)).await;
+            sleep(if left.is_zero() { LOOK_EVERY } else { LOOK_EVERY.min(left) }).await;
         }
         self.phase.store(OVER, Relaxed);
         let time = began.elapsed();
@@ -207,7 +216,11 @@ impl Shared {
     }
 
     fn goes_on(&self) -> bool {
-        self.phase.load(Relaxed) != OVER && self.failed.load(Relaxed) < MOST_FAILURES
+        self.phase.load(Relaxed) != OVER && !self.is_hopeless()
+    }
+
+    fn is_hopeless(&self) -> bool {
+        self.failed.load(Relaxed) >= MOST_FAILURES
     }
 
     fn is_measuring(&self) -> bool {
@@ -265,14 +278,19 @@ async fn call_in_turn(orders: OrdersClient<Channel>, shared: Arc<Shared>) {
     }
 }
 
-/// Places one order that was to come then. It is measured if it was to come while we were measuring.
-async fn call_at(
+/// An order of an open loop: when it was to come, and whether that was after the warming up.
+struct Coming {
     at: Instant,
+    is_measured: bool,
+}
+
+/// Places one order that was to come then.
+async fn call_at(
+    Coming { at, is_measured }: Coming,
     honours_advice: bool,
     orders: OrdersClient<Channel>,
     shared: Arc<Shared>,
 ) {
-    let is_measured = shared.is_measuring();
     let (wanted, mut repeats) = (shared.demand.next(), 0);
     let first = again::place_once(orders.clone(), wanted.request.clone()).await;
     let end = match first {

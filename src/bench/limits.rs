@@ -86,7 +86,7 @@ pub(super) async fn measure(backing: &Backing, known: &Known) -> anyhow::Result<
 
 async fn broker(all: &All, known: &Known, costs: &mut Costs) -> anyhow::Result<BrokerLimit> {
     let broker = &all.setup.broker;
-    let probe = Probe::connect(&broker.url.0, &broker.prefix).await?;
+    let probe = Probe::new(&broker.url.0, &broker.prefix);
     let mix = known.mix;
     let events_way = if known.events_are_consumed { Way::Queue } else { Way::Nowhere };
     // Alone, a parcel has one member.

@@ -3,6 +3,7 @@
 //! the clients' own log only.
 
 mod audit;
+mod bench;
 mod canary;
 mod collector;
 mod commands;

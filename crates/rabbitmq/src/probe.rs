@@ -22,7 +22,7 @@ use lapin::{
 pub use flood::{Flood, Flow};
 pub use tap::{EventConsumer, Tap, Tapped};
 
-use crate::topology::quorum;
+use crate::{link, topology::quorum};
 
 /// `delivery_mode` of what must survive a restart of the broker.
 const PERSISTENT: u8 = 2;
@@ -41,12 +41,24 @@ pub enum ProbeError {
     NotTaken,
 }
 
-/// Two connections to a broker, one for publishing and one for consuming, as each role has them.
-#[derive(Debug)]
+/// Measures a broker. It has two connections to it, one for publishing and one for consuming, as each role has.
+#[derive(Clone)]
 pub struct Probe {
+    url: String,
     prefix: String,
+}
+
+/// Its connections while it measures one thing. They are closed after it, with whatever still happens on them.
+struct Session {
     publishing: Connection,
     consuming: Connection,
+}
+
+impl std::fmt::Debug for Probe {
+    /// Leaves the URL out: it may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Probe").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
 }
 
 /// Where the messages of a probe go.
@@ -59,15 +71,16 @@ pub enum Way {
 }
 
 impl Probe {
-    /// Connects. Whatever is declared begins with the prefix, and is deleted again.
-    ///
-    /// # Errors
-    /// [`ProbeError`].
-    pub async fn connect(url: &str, prefix: &str) -> Result<Self, ProbeError> {
-        Ok(Self {
-            prefix: format!("{prefix}probe."),
-            publishing: connect(url, "saga bench (publish)").await?,
-            consuming: connect(url, "saga bench (consume)").await?,
+    /// Of the broker at a URL. Whatever is declared begins with the prefix, and is deleted again.
+    #[must_use]
+    pub fn new(url: &str, prefix: &str) -> Self {
+        Self { url: url.to_owned(), prefix: format!("{prefix}probe.") }
+    }
+
+    async fn session(&self) -> Result<Session, ProbeError> {
+        Ok(Session {
+            publishing: connect(&self.url, "saga bench (publish)").await?,
+            consuming: connect(&self.url, "saga bench (consume)").await?,
         })
     }
 
@@ -76,9 +89,10 @@ impl Probe {
     /// # Errors
     /// [`ProbeError`].
     pub async fn hops(&self, bytes: usize, count: usize) -> Result<Vec<Duration>, ProbeError> {
-        let publisher = confirming(&self.publishing).await?;
+        let session = self.session().await?;
+        let publisher = confirming(&session.publishing).await?;
         let road = Road::make(&publisher, format!("{}hop", self.prefix), Way::Queue).await?;
-        let consumer = self.consuming.create_channel().await?;
+        let consumer = session.consuming.create_channel().await?;
         let mut deliveries = consume(&consumer, &road.queue, 10).await?;
         let body = vec![b'x'; bytes];
         let mut took = Vec::with_capacity(count);
@@ -91,6 +105,7 @@ impl Probe {
             delivery.ack(BasicAckOptions::default()).await?;
         }
         road.delete(&publisher).await?;
+        session.close().await;
         Ok(took)
     }
 
@@ -104,7 +119,8 @@ impl Probe {
         bytes: usize,
         count: usize,
     ) -> Result<Vec<Duration>, ProbeError> {
-        let publisher = confirming(&self.publishing).await?;
+        let session = self.session().await?;
+        let publisher = confirming(&session.publishing).await?;
         let road = Road::make(&publisher, format!("{}confirm", self.prefix), way).await?;
         let body = vec![b'x'; bytes];
         let mut took = Vec::with_capacity(count);
@@ -114,7 +130,16 @@ impl Probe {
             took.push(began.elapsed());
         }
         road.delete(&publisher).await?;
+        session.close().await;
         Ok(took)
+    }
+}
+
+impl Session {
+    /// The consumers first: nobody has to hear what is deleted.
+    async fn close(self) {
+        link::close(&self.consuming).await;
+        link::close(&self.publishing).await;
     }
 }
 

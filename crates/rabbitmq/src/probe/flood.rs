@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -14,6 +14,7 @@ use lapin::{Channel, options::BasicAckOptions};
 use tokio::task::JoinSet;
 
 use super::{Probe, ProbeError, Road, Way, confirming, consume, taken};
+use crate::link;
 
 /// How many publishers there are at once: a role's process has one or two connections under load.
 const PUBLISHERS: usize = 2;
@@ -53,7 +54,6 @@ struct Counts {
     published: AtomicU64,
     consumed: AtomicU64,
     unheard: AtomicU64,
-    over: AtomicBool,
 }
 
 impl Probe {
@@ -62,7 +62,8 @@ impl Probe {
     /// # Errors
     /// [`ProbeError`].
     pub async fn flood(&self, flows: &[Flow], time: Duration) -> Result<Flood, ProbeError> {
-        let making = confirming(&self.publishing).await?;
+        let session = self.session().await?;
+        let making = confirming(&session.publishing).await?;
         let mut roads = Vec::with_capacity(flows.len());
         for (number, flow) in flows.iter().enumerate() {
             roads.push(
@@ -72,13 +73,13 @@ impl Probe {
         let counts = Arc::new(Counts::default());
         let mut consumers = JoinSet::new();
         for road in roads.iter().filter(|road| road.way == Way::Queue) {
-            let channel = self.consuming.create_channel().await?;
+            let channel = session.consuming.create_channel().await?;
             consumers.spawn(drain(channel, road.clone(), Arc::clone(&counts)));
         }
         let began = Instant::now();
         let mut publishers = JoinSet::new();
         for _ in 0..PUBLISHERS {
-            let channel = confirming(&self.publishing).await?;
+            let channel = confirming(&session.publishing).await?;
             let (roads, flows, counts) = (roads.clone(), flows.to_vec(), Arc::clone(&counts));
             publishers.spawn(pour(channel, roads, flows, counts, began + time));
         }
@@ -87,11 +88,16 @@ impl Probe {
         }
         let messages = counts.consumed.load(Relaxed) + counts.unheard.load(Relaxed);
         let elapsed = began.elapsed();
-        counts.over.store(true, Relaxed);
-        consumers.abort_all();
+        if let Some(ended) = consumers.try_join_next() {
+            ended.expect("a consumer does not panic")?;
+            return Err(ProbeError::Ended);
+        }
+        // What the consumers still hold comes to nothing.
+        link::close(&session.consuming).await;
         for road in &roads {
             road.delete(&making).await?;
         }
+        session.close().await;
         Ok(Flood { messages, elapsed })
     }
 }
@@ -148,7 +154,7 @@ async fn drain(channel: Channel, road: Road, counts: Arc<Counts>) -> Result<(), 
         let delivery = delivery?;
         counts.consumed.fetch_add(1, Relaxed);
         unacknowledged += 1;
-        if unacknowledged >= ACKS || counts.over.load(Relaxed) {
+        if unacknowledged >= ACKS {
             delivery.ack(BasicAckOptions { multiple: true }).await?;
             unacknowledged = 0;
         }

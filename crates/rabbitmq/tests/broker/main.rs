@@ -4,5 +4,6 @@ mod connecting;
 mod consuming;
 mod hints;
 mod outages;
+mod probe;
 mod publishing;
 mod setup;
