@@ -185,6 +185,9 @@ pub trait HostedDefinition: Send + Sync {
     /// # Errors
     /// If the row does not decode.
     fn open_commands(&self, saga: &Instance) -> Result<Vec<OutgoingCommand>, StateError>;
+    /// When the saga needs to be looked at next, derived from its row: its
+    /// `wake_at` is never later. `None`: it waits for nobody.
+    fn need(&self, saga: &Instance) -> Option<Timestamp>;
     /// When an open step's command was sent for the first time, to within the
     /// lateness of its repetitions: derived, as everything of a command is.
     fn opened_at(&self, saga: &Instance, step: &str, direction: Direction) -> Option<Timestamp>;
@@ -218,6 +221,10 @@ impl<S: Saga> HostedDefinition for Definition<S> {
             .flat_map(|step| both.map(|direction| (step, direction)))
             .filter_map(|(step, direction)| self.command(saga, &data, step, direction))
             .collect())
+    }
+
+    fn need(&self, saga: &Instance) -> Option<Timestamp> {
+        Self::need(self, saga)
     }
 
     fn opened_at(&self, saga: &Instance, step: &str, direction: Direction) -> Option<Timestamp> {

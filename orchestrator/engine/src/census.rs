@@ -45,6 +45,7 @@ pub(crate) async fn take<S: SagaReads>(shared: Arc<Shared<S>>) {
             show(&names, &census);
         }
         tokio::select! {
+            biased;
             () = shared.shutdown.cancelled() => return,
             () = tokio::time::sleep(limits::CENSUS_INTERVAL) => {}
         }

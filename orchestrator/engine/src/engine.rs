@@ -15,7 +15,7 @@ use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -98,8 +98,9 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
         let (requested, requests_confirmed) = stage(&transport, &watermark);
         let (woken, wakes_confirmed) = stage(&transport, &watermark);
         let (replied, replies_confirmed) = stage(&transport, &watermark);
-        // The way out of replies ends before their consumer does.
-        let replies_confirmed = tokio::spawn(replies_confirmed);
+        // The way out of replies ends before their consumer does, and with this
+        // future, whose end in the middle of everything is a crash.
+        let replies_confirmed = AbortOnDropHandle::new(tokio::spawn(replies_confirmed));
         info!(definitions = ?shared.hosted, "drives sagas");
         let mut loops = JoinSet::new();
         loops.spawn(requests_confirmed);
@@ -133,6 +134,7 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
         };
         // What is not done by the deadline is aborted with the set.
         tokio::select! {
+            biased;
             () = all => {}
             () = deadline => {}
         }
@@ -157,6 +159,7 @@ async fn count<R: SagaReads>(reads: R, in_flight: Arc<AtomicU64>, shutdown: Canc
             gauge!("saga_in_flight").set(count as f64);
         }
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(limits::COUNT_INTERVAL) => {}
         }

@@ -13,6 +13,7 @@ pub(crate) async fn keep<S: SagaStore, T: Transport>(shared: Arc<Shared<S>>, tra
     let mut consumer = transport.consume(Queue::Quarantine, limits::QUARANTINE_PREFETCH);
     loop {
         let deliveries = tokio::select! {
+            biased;
             () = shared.shutdown.cancelled() => return,
             deliveries = consumer.next(limits::MAX_DELIVERIES) => deliveries,
         };

@@ -12,6 +12,7 @@ use saga_messaging::{
 use saga_trace::{Context, Span, trace_id};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, warn};
 
 use crate::{
@@ -28,12 +29,13 @@ pub(crate) async fn take<S: SagaStore, T: Transport>(
     shared: Arc<Shared<S>>,
     transport: T,
     to_confirm: mpsc::Sender<Outgoing>,
-    confirmed: tokio::task::JoinHandle<()>,
+    confirmed: AbortOnDropHandle<()>,
 ) {
     let mut consumer = transport.consume(Queue::Replies, limits::PREFETCH);
     let source = Source::of(&transport, &Queue::Replies);
     loop {
         let deliveries = tokio::select! {
+            biased;
             () = shared.shutdown.cancelled() => break,
             deliveries = consumer.next(limits::MAX_DELIVERIES) => deliveries,
         };

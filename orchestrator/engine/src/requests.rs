@@ -117,6 +117,8 @@ pub(crate) async fn carry_out<S: SagaStore>(
     let mut open = true;
     loop {
         let stopping = tokio::select! {
+            // What is decided leaves before more is decided.
+            biased;
             () = shared.shutdown.cancelled() => true,
             place = to_confirm.reserve(), if !waiting.is_empty() => {
                 // Without a way out the engine is stopping.

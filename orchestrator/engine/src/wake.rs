@@ -31,6 +31,7 @@ pub(crate) async fn claim<S: SagaStore>(
         place.send(outgoing);
         if claimed < limits::MAX_BATCH {
             tokio::select! {
+                biased;
                 () = shared.shutdown.cancelled() => return,
                 () = tokio::time::sleep(limits::CLAIM_INTERVAL) => {}
             }

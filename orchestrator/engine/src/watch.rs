@@ -71,7 +71,10 @@ impl Watches {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let ids = tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return,
+                // Before the hints, which may come without a gap.
+                _ = tick.tick() => self.all(),
                 hint = hints.recv() => match hint {
                     Ok(changed) => self.news(&changed),
                     Err(broadcast::error::RecvError::Lagged(_)) => self.all(),
@@ -80,7 +83,6 @@ impl Watches {
                         self.all()
                     }
                 },
-                _ = tick.tick() => self.all(),
             };
             if ids.is_empty() {
                 continue;

@@ -153,8 +153,9 @@ impl<S: Store> Batches<S> {
 
     async fn pause(&self, pause: Duration) -> Result<(), Stop> {
         tokio::select! {
-            () = tokio::time::sleep(pause) => Ok(()),
+            biased;
             () = self.shutdown.cancelled() => Err(Stop),
+            () = tokio::time::sleep(pause) => Ok(()),
         }
     }
 

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use metrics::counter;
 use saga_trace::within;
 use tokio::sync::{Semaphore, mpsc};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 use tracing::warn;
 
 use crate::{
@@ -37,7 +40,8 @@ pub(crate) struct Calls {
     found: mpsc::UnboundedSender<Found>,
     places: Arc<Semaphore>,
     running: TaskTracker,
-    stop: CancellationToken,
+    /// Dropped with the participant in the middle of everything, it ends them too.
+    stop: DropGuard,
 }
 
 impl Calls {
@@ -46,7 +50,7 @@ impl Calls {
             found,
             places: Arc::new(Semaphore::new(limits::MAX_CALLS)),
             running: TaskTracker::new(),
-            stop: CancellationToken::new(),
+            stop: CancellationToken::new().drop_guard(),
         }
     }
 
@@ -87,7 +91,7 @@ impl Calls {
 
     fn spawn(&self, call: impl Future<Output = Found> + Send + 'static) {
         let (places, found, stop) =
-            (Arc::clone(&self.places), self.found.clone(), self.stop.clone());
+            (Arc::clone(&self.places), self.found.clone(), self.stop.token().clone());
         self.running.spawn(async move {
             let asking = async {
                 let _place = places.acquire().await.expect("never closed");
@@ -96,15 +100,16 @@ impl Calls {
             // Stopped in mid-call, the command is not acknowledged: it comes
             // again, and the intent on record has it looked up.
             tokio::select! {
-                came = asking => { let _ = found.send(came); }
+                biased;
                 () = stop.cancelled() => {}
+                came = asking => { let _ = found.send(came); }
             }
         });
     }
 
     /// Ends the calls under way.
     pub(crate) fn stop(&self) {
-        self.stop.cancel();
+        self.stop.token().cancel();
         self.running.close();
     }
 }

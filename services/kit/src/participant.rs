@@ -7,7 +7,7 @@ use saga_core::{Command, Direction, TypeName, Watermark};
 use saga_messaging::{Queue, Transport, trace::Source};
 use saga_trace::Span;
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{error, info};
 
 use crate::{
@@ -158,8 +158,12 @@ impl<S: Store> Participant<S> {
             watermark,
             shutdown: shutdown.clone(),
         });
-        let confirming = tokio::spawn(confirm(transport, name, confirmations));
-        let mut settling = tokio::spawn(settle(Arc::clone(&batches), findings, to_confirm.clone()));
+        // Both end with this future: dropped in the middle of everything, it is a
+        // crash, and no part of it goes on.
+        let confirming =
+            AbortOnDropHandle::new(tokio::spawn(confirm(transport, name, confirmations)));
+        let settle = settle(Arc::clone(&batches), findings, to_confirm.clone());
+        let mut settling = AbortOnDropHandle::new(tokio::spawn(settle));
         let mut settled = false;
         // What has not happened yet is a zero, not a gap.
         for outcome in OUTCOMES {
@@ -173,6 +177,7 @@ impl<S: Store> Participant<S> {
         info!(participant = name, "takes commands");
         loop {
             let deliveries = tokio::select! {
+                biased;
                 () = shutdown.cancelled() => break,
                 // Calls that nobody settles would be a silent death: stop as a whole.
                 ended = &mut settling => {

@@ -1,7 +1,9 @@
 //! What is opened next, forward and backward, and when to look again.
 
 use super::Turn;
-use crate::{Cause, Direction, Kind, Phase, Saga, Sending, StepState, Timestamp};
+use crate::{
+    Cause, Definition, Direction, Instance, Kind, Phase, Saga, Sending, StepState, Timestamp,
+};
 
 impl<S: Saga> Turn<'_, S> {
     /// Opens what is next, or ends the saga.
@@ -95,22 +97,36 @@ impl<S: Saga> Turn<'_, S> {
     }
 
     pub(super) fn pivot(&self) -> Option<&StepState> {
-        let pivot = self.definition.steps.iter().position(|s| s.kind == Kind::Pivot)?;
-        Some(&self.next.steps[pivot])
+        self.definition.pivot_of(&self.next)
     }
 
     pub(super) fn deadline_counts(&self) -> bool {
-        let before_pivot = self.pivot().is_none_or(|state| *state == StepState::Pending);
-        self.next.phase == Phase::Running && before_pivot
+        self.definition.deadline_counts(&self.next)
     }
 
-    /// When the saga needs to be looked at next: the earliest of its open steps'
-    /// due times, the deadline and the reminder (protocol 5).
     pub(super) fn need(&self) -> Option<Timestamp> {
-        if self.next.paused.is_some() || self.next.phase.ended().is_some() {
+        self.definition.need(&self.next)
+    }
+}
+
+impl<S: Saga> Definition<S> {
+    fn pivot_of<'a>(&self, saga: &'a Instance) -> Option<&'a StepState> {
+        let pivot = self.steps.iter().position(|s| s.kind == Kind::Pivot)?;
+        saga.steps.get(pivot)
+    }
+
+    fn deadline_counts(&self, saga: &Instance) -> bool {
+        let before_pivot = self.pivot_of(saga).is_none_or(|state| *state == StepState::Pending);
+        saga.phase == Phase::Running && before_pivot
+    }
+
+    /// When a saga needs to be looked at next: the earliest of its open steps'
+    /// due times, the deadline and the reminder (protocol 5).
+    pub(crate) fn need(&self, saga: &Instance) -> Option<Timestamp> {
+        if saga.paused.is_some() || saga.phase.ended().is_some() {
             return None;
         }
-        let due = self.next.steps.iter().filter_map(|state| match state {
+        let due = saga.steps.iter().filter_map(|state| match state {
             StepState::Open(sending) | StepState::Undoing(sending) => Some(sending.due_at),
             StepState::Pending
             | StepState::Done
@@ -119,8 +135,8 @@ impl<S: Saga> Turn<'_, S> {
             | StepState::Undone
             | StepState::Halted { .. } => None,
         });
-        let deadline = self.deadline_counts().then_some(self.next.deadline);
-        let reminder = match &self.next.phase {
+        let deadline = self.deadline_counts(saga).then_some(saga.deadline);
+        let reminder = match &saga.phase {
             Phase::Stuck(stuck) => Some(stuck.remind_at),
             Phase::Running | Phase::Compensating(_) | Phase::Completed | Phase::Compensated(_) => {
                 None
