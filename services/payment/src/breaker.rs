@@ -1,16 +1,16 @@
 //! The circuit breaker before the provider: after several failures in a row
 //! nobody asks for a while, then one call tries.
 //!
-//! The state machine is `failsafe`'s. It does not say how long it stays open and
-//! lets everybody through when half-open; both are added here.
+//! Its clock is the runtime's, as that of every other wait here, so that a
+//! simulation has it in hand.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use failsafe::{FailurePolicy, Instrument, StateMachine, failure_policy};
 use metrics::gauge;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 /// When the breaker opens, and for how long.
@@ -61,71 +61,93 @@ impl Availability {
 }
 
 pub(crate) struct Breaker {
-    inner: Mutex<Inner>,
-    seen: Arc<Mutex<Seen>>,
+    settings: BreakerSettings,
+    state: Mutex<State>,
 }
 
-struct Inner {
-    machine: StateMachine<Policy, Watch>,
-    /// Whether the one call that tries a half-open breaker is under way.
-    probing: bool,
-}
-
-/// What the state machine was seen to do.
-struct Seen {
-    pause: Duration,
-    state: SeenState,
-}
-
-#[derive(Clone, Copy)]
-enum SeenState {
-    Closed,
-    HalfOpen,
-    Open { until: Instant },
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// So many calls in a row have failed.
+    Closed { failures: u32 },
+    /// Nobody asks until then. `pause` is how long that is in all.
+    Open { until: Instant, pause: Duration },
+    /// One call tries, or the next one will. `pause` is how long it was open.
+    HalfOpen { pause: Duration, probing: bool },
 }
 
 impl Breaker {
     pub(crate) fn new(settings: &BreakerSettings) -> Self {
-        let pauses = Pauses { next: settings.first_pause, longest: settings.longest_pause };
-        let seen =
-            Arc::new(Mutex::new(Seen { pause: settings.first_pause, state: SeenState::Closed }));
-        let policy = Policy {
-            policy: failure_policy::consecutive_failures(settings.failures, pauses),
-            seen: Arc::clone(&seen),
-        };
-        let watch = Watch(Arc::clone(&seen));
-        watch.now(SeenState::Closed);
-        let machine = StateMachine::new(policy, watch);
-        Self { inner: Mutex::new(Inner { machine, probing: false }), seen }
+        let state = State::Closed { failures: 0 };
+        show(state);
+        Self { settings: settings.clone(), state: Mutex::new(state) }
     }
 
     /// Leave to make one call, or how long to wait for it.
     pub(crate) fn permit(&self) -> Result<Permit<'_>, Duration> {
-        let mut inner = lock(&self.inner);
-        if inner.probing || !inner.machine.is_call_permitted() {
-            return Err(match self.availability() {
-                Availability::Open { remaining } => remaining,
-                Availability::Closed | Availability::HalfOpen => Duration::ZERO,
-            });
-        }
-        let probe = matches!(lock(&self.seen).state, SeenState::HalfOpen);
-        inner.probing = probe;
-        Ok(Permit { breaker: self, probe })
+        let mut state = self.lock();
+        let pause = match *state {
+            State::Closed { .. } => return Ok(Permit { breaker: self, probe: false }),
+            State::HalfOpen { probing: true, .. } => return Err(Duration::ZERO),
+            State::HalfOpen { pause, probing: false } => pause,
+            State::Open { until, pause } => match remaining(until) {
+                Some(remaining) => return Err(remaining),
+                None => {
+                    info!("one call tries the payment provider");
+                    pause
+                }
+            },
+        };
+        *state = State::HalfOpen { pause, probing: true };
+        show(*state);
+        Ok(Permit { breaker: self, probe: true })
     }
 
     pub(crate) fn availability(&self) -> Availability {
-        match lock(&self.seen).state {
-            SeenState::Closed => Availability::Closed,
-            SeenState::HalfOpen => Availability::HalfOpen,
-            SeenState::Open { until } => {
-                // Once its time is up, whoever comes next is let through: say so,
-                // or nobody might come.
-                match until.saturating_duration_since(Instant::now()) {
-                    Duration::ZERO => Availability::HalfOpen,
-                    remaining => Availability::Open { remaining },
-                }
-            }
+        match *self.lock() {
+            State::Closed { .. } => Availability::Closed,
+            State::HalfOpen { .. } => Availability::HalfOpen,
+            // Once its time is up, whoever comes next is let through: say so, or
+            // nobody might come.
+            State::Open { until, .. } => remaining(until)
+                .map_or(Availability::HalfOpen, |remaining| Availability::Open { remaining }),
         }
+    }
+
+    fn answered(&self) {
+        let mut state = self.lock();
+        match *state {
+            State::Closed { .. } => *state = State::Closed { failures: 0 },
+            State::HalfOpen { .. } => {
+                *state = State::Closed { failures: 0 };
+                show(*state);
+                info!("the payment provider is asked");
+            }
+            // Asked before it opened: the failures since then say more.
+            State::Open { .. } => {}
+        }
+    }
+
+    fn failed(&self, probe: bool) {
+        let mut state = self.lock();
+        let pause = match *state {
+            State::Closed { failures } if failures + 1 < self.settings.failures => {
+                *state = State::Closed { failures: failures + 1 };
+                return;
+            }
+            State::Closed { .. } => self.settings.first_pause,
+            State::HalfOpen { pause, .. } if probe => pause.saturating_mul(2),
+            // Asked before it opened: that much was known then.
+            State::HalfOpen { .. } | State::Open { .. } => return,
+        };
+        let pause = pause.min(self.settings.longest_pause);
+        *state = State::Open { until: Instant::now() + pause, pause };
+        show(*state);
+        warn!(?pause, "the payment provider failed too often and is left alone for a while");
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while holding it; if it did, the state would still be whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -140,103 +162,35 @@ pub(crate) struct Permit<'a> {
 impl Permit<'_> {
     /// The provider answered.
     pub(crate) fn answered(self) {
-        lock(&self.breaker.inner).machine.on_success();
+        self.breaker.answered();
     }
 
     /// It did not, or with 5xx.
     pub(crate) fn failed(self) {
-        lock(&self.breaker.inner).machine.on_error();
+        self.breaker.failed(self.probe);
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        if self.probe {
-            lock(&self.breaker.inner).probing = false;
+        if self.probe
+            && let State::HalfOpen { probing, .. } = &mut *self.breaker.lock()
+        {
+            *probing = false;
         }
     }
 }
 
-/// Doubles up to its bound. `failsafe`'s own takes whole seconds only.
-#[derive(Clone, Debug)]
-struct Pauses {
-    next: Duration,
-    longest: Duration,
+fn remaining(until: Instant) -> Option<Duration> {
+    Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
 }
 
-impl Iterator for Pauses {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let pause = self.next.min(self.longest);
-        self.next = pause.saturating_mul(2);
-        Some(pause)
-    }
-}
-
-/// Consecutive failures; notes how long the breaker will be open.
-struct Policy {
-    policy: failure_policy::ConsecutiveFailures<Pauses>,
-    seen: Arc<Mutex<Seen>>,
-}
-
-impl FailurePolicy for Policy {
-    fn record_success(&mut self) {
-        self.policy.record_success();
-    }
-
-    fn mark_dead_on_failure(&mut self) -> Option<Duration> {
-        let pause = self.policy.mark_dead_on_failure();
-        if let Some(pause) = pause {
-            lock(&self.seen).pause = pause;
-        }
-        pause
-    }
-
-    fn revived(&mut self) {
-        self.policy.revived();
-    }
-}
-
-/// Notes and tells what the state machine does.
-struct Watch(Arc<Mutex<Seen>>);
-
-impl Watch {
-    fn now(&self, state: SeenState) -> Duration {
-        let mut seen = lock(&self.0);
-        seen.state = state;
-        gauge!("saga_payment_breaker_state").set(match state {
-            SeenState::Closed => 0.0,
-            SeenState::HalfOpen => 1.0,
-            SeenState::Open { .. } => 2.0,
-        });
-        seen.pause
-    }
-}
-
-impl Instrument for Watch {
-    fn on_call_rejected(&self) {}
-
-    fn on_open(&self) {
-        let pause = lock(&self.0).pause;
-        self.now(SeenState::Open { until: Instant::now() + pause });
-        warn!(?pause, "the payment provider failed too often and is left alone for a while");
-    }
-
-    fn on_half_open(&self) {
-        self.now(SeenState::HalfOpen);
-        info!("one call tries the payment provider");
-    }
-
-    fn on_closed(&self) {
-        self.now(SeenState::Closed);
-        info!("the payment provider is asked");
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while holding one; if it did, the state would still be whole.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn show(state: State) {
+    gauge!("saga_payment_breaker_state").set(match state {
+        State::Closed { .. } => 0.0,
+        State::HalfOpen { .. } => 1.0,
+        State::Open { .. } => 2.0,
+    });
 }
 
 #[cfg(test)]
@@ -259,8 +213,6 @@ mod tests {
         while let Availability::Open { remaining } = breaker.availability() {
             std::thread::sleep(remaining + Duration::from_millis(1));
         }
-        // The state machine's clock was read a little later than ours.
-        std::thread::sleep(Duration::from_millis(2));
     }
 
     #[test]
@@ -299,9 +251,10 @@ mod tests {
         for longest in [PAUSE * 2, PAUSE * 3, PAUSE * 3] {
             wait(&breaker);
             fail(&breaker);
-            let seen = lock(&breaker.seen);
-            assert!(matches!(seen.state, SeenState::Open { .. }), "a failed probe opens it");
-            assert_eq!(seen.pause, longest);
+            let State::Open { pause, .. } = *breaker.lock() else {
+                panic!("a failed probe opens it");
+            };
+            assert_eq!(pause, longest);
         }
     }
 
@@ -313,5 +266,21 @@ mod tests {
         wait(&breaker);
         drop(breaker.permit().expect("the probe"));
         assert!(breaker.permit().is_ok());
+    }
+
+    #[test]
+    fn who_asked_before_it_opened_neither_closes_it_nor_prolongs_it() {
+        let breaker = breaker(PAUSE);
+        let [first, second, third] = [(); 3].map(|()| breaker.permit().expect("permitted"));
+        fail(&breaker);
+        fail(&breaker);
+        let opened = *breaker.lock();
+        first.answered();
+        second.failed();
+        assert_eq!(*breaker.lock(), opened);
+        wait(&breaker);
+        let _probe = breaker.permit().expect("the probe");
+        third.failed();
+        assert_eq!(breaker.availability(), Availability::HalfOpen, "the probe decides");
     }
 }

@@ -14,6 +14,7 @@ mod handlers;
 mod provider;
 mod rule;
 pub mod table;
+mod wire;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub use handlers::Cashier;
 pub use provider::{AskError, Provider, ProviderSettings, SettingsError};
 pub use rule::{Entry, Kind, Payment, Refund, RefundState, State};
 pub use table::postgres::MIGRATIONS;
+pub use wire::{Call, Lost, Wire};
 
 /// The participant's name, which is its queue's routing key.
 pub const NAME: &str = "payment";

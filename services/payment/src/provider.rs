@@ -7,7 +7,7 @@ mod tests;
 use std::time::{Duration, Instant};
 
 use metrics::{counter, histogram};
-use reqwest::{Method, Request, Url, header::CONTENT_TYPE, redirect};
+use reqwest::Url;
 use saga_core::SagaId;
 use saga_proto::Money;
 use saga_trace::{Kind, Span};
@@ -19,14 +19,11 @@ use crate::{
     rule::answer::{
         self, Authorisation, Cancellation, Capture, Refunding, RemoteStatus, Said, Unclear,
     },
+    wire::{Call, Http, Lost, Wire},
 };
 
 /// Names no payment: what is asked of it is refused, and its key is taken.
 const NO_PAYMENT: &str = "pay_none";
-/// Longest answer that is read: a payment has some hundred bytes.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// How long an unused connection is kept: shorter than servers keep theirs.
-const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 
 /// What the client needs.
 #[derive(Clone, Debug)]
@@ -93,8 +90,9 @@ impl From<Unclear> for AskError {
 
 /// The payment provider.
 pub struct Provider {
-    http: reqwest::Client,
-    base: String,
+    wire: Box<dyn Wire>,
+    /// For spans.
+    base: Url,
     timeout: Duration,
     retries: u32,
     breaker: Breaker,
@@ -137,26 +135,24 @@ struct OperationFound {
 }
 
 impl Provider {
-    /// A client; it connects when it is first asked.
+    /// A client over HTTP; it connects when it is first asked.
     ///
     /// # Errors
     /// [`SettingsError`].
     pub fn new(settings: ProviderSettings) -> Result<Self, SettingsError> {
-        let url = Url::parse(&settings.url).map_err(|_| SettingsError::Url)?;
-        if url.scheme() != "http" || !url.has_host() || url.query().is_some() {
-            return Err(SettingsError::Url);
-        }
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(settings.timeout)
-            .pool_max_idle_per_host(settings.idle_connections)
-            .pool_idle_timeout(IDLE_CONNECTION)
-            .build()
+        let http = Http::new(&base(&settings)?, settings.timeout, settings.idle_connections)
             .map_err(SettingsError::Client)?;
+        Self::over(http, settings)
+    }
+
+    /// A client whose calls go another way.
+    ///
+    /// # Errors
+    /// [`SettingsError::Url`].
+    pub fn over(wire: impl Wire, settings: ProviderSettings) -> Result<Self, SettingsError> {
         Ok(Self {
-            http,
-            base: url.as_str().trim_end_matches('/').to_owned(),
+            wire: Box::new(wire),
+            base: base(&settings)?,
             timeout: settings.timeout,
             retries: settings.retries,
             breaker: Breaker::new(&settings.breaker),
@@ -300,20 +296,13 @@ impl Provider {
     }
 
     async fn post(&self, path: &str, key: &str, body: &impl Serialize) -> Result<Said, AskError> {
-        let json = serde_json::to_vec(body).expect("texts and numbers are JSON");
-        let request = self
-            .http
-            .request(Method::POST, format!("{}{path}", self.base))
-            .header("Idempotency-Key", key)
-            .header(CONTENT_TYPE, "application/json")
-            .body(json);
-        let (status, body) = self.exchange(built(request)?).await?;
+        let body = serde_json::to_vec(body).expect("texts and numbers are JSON");
+        let (status, body) = self.exchange(Call::post(path, key, body)).await?;
         Ok(Said::read(status, &body)?)
     }
 
     async fn get(&self, path_and_query: &str) -> Result<String, AskError> {
-        let request = self.http.request(Method::GET, format!("{}{path_and_query}", self.base));
-        match self.exchange(built(request)?).await? {
+        match self.exchange(Call::get(path_and_query)).await? {
             (200, body) => Ok(body),
             (status, _) => Err(AskError::Unclear(format!("a look-up's status is {status}"))),
         }
@@ -321,14 +310,14 @@ impl Provider {
 
     /// One request, with its repetitions, through the breaker. What counts there
     /// is whether the provider is well, not whether it says yes.
-    async fn exchange(&self, request: Request) -> Result<(u16, String), AskError> {
+    async fn exchange(&self, call: Call) -> Result<(u16, String), AskError> {
         let permit = self.breaker.permit().map_err(|pause| {
             counter!("saga_payment_provider_requests_total", "outcome" => "breaker open")
                 .increment(1);
             AskError::BreakerOpen(pause)
         })?;
         let began = Instant::now();
-        let answered = tokio::time::timeout(self.timeout, self.attempts(request)).await;
+        let answered = tokio::time::timeout(self.timeout, self.attempts(call)).await;
         let answered = answered
             .unwrap_or_else(|_| Err(AskError::NoAnswer(format!("not within {:?}", self.timeout))));
         let outcome = match &answered {
@@ -350,11 +339,10 @@ impl Provider {
         answered
     }
 
-    async fn attempts(&self, request: Request) -> Result<(u16, String), AskError> {
+    async fn attempts(&self, call: Call) -> Result<(u16, String), AskError> {
         let mut resent = 0;
         loop {
-            let attempt = request.try_clone().expect("a body of bytes can be sent again");
-            match self.traced(attempt, resent).await {
+            match self.traced(call.clone(), resent).await {
                 Err(AskError::NoAnswer(_)) if resent < self.retries => resent += 1,
                 outcome => return outcome,
             }
@@ -362,23 +350,21 @@ impl Provider {
     }
 
     /// An attempt as a span of the command that it is made for, where that is traced.
-    async fn traced(&self, mut request: Request, resent: u32) -> Result<(u16, String), AskError> {
-        let Some(here) = saga_trace::current() else { return self.attempt(request).await };
-        let method = request.method().to_string();
+    async fn traced(&self, mut call: Call, resent: u32) -> Result<(u16, String), AskError> {
+        let Some(here) = saga_trace::current() else { return self.attempt(&call).await };
         // Without its query, which is the command's id.
-        let url = format!("{}{}", self.base, request.url().path());
-        let mut span = Span::child(here, Kind::Client, method.clone())
-            .with("http.request.method", method)
-            .with("server.address", request.url().host_str().unwrap_or_default().to_owned())
-            .with("server.port", i64::from(request.url().port().unwrap_or(80)))
+        let path = call.path_and_query.split('?').next().unwrap_or_default();
+        let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
+        let mut span = Span::child(here, Kind::Client, call.method().to_owned())
+            .with("http.request.method", call.method().to_owned())
+            .with("server.address", self.base.host_str().unwrap_or_default().to_owned())
+            .with("server.port", i64::from(self.base.port().unwrap_or(80)))
             .with("url.full", url);
         if resent > 0 {
             span = span.with("http.request.resend_count", i64::from(resent));
         }
-        if let Ok(value) = span.context.to_string().parse() {
-            request.headers_mut().insert("traceparent", value);
-        }
-        let answered = self.attempt(request).await;
+        call.traceparent = Some(span.context.to_string());
+        let answered = self.attempt(&call).await;
         let span = match &answered {
             Ok((status, _)) | Err(AskError::Unwell(status)) => {
                 span.with("http.response.status_code", i64::from(*status))
@@ -393,32 +379,25 @@ impl Provider {
         answered
     }
 
-    async fn attempt(&self, request: Request) -> Result<(u16, String), AskError> {
-        let mut response = self.http.execute(request).await.map_err(no_answer)?;
-        let status = response.status().as_u16();
-        if status >= 500 {
-            return Err(AskError::Unwell(status));
+    async fn attempt(&self, call: &Call) -> Result<(u16, String), AskError> {
+        match self.wire.send(call).await {
+            Ok((status @ 500.., _)) => Err(AskError::Unwell(status)),
+            Ok((status, body)) => match String::from_utf8(body) {
+                Ok(body) => Ok((status, body)),
+                Err(_) => Err(AskError::Unclear("an answer that is not UTF-8".to_owned())),
+            },
+            Err(Lost::NoAnswer(why)) => Err(AskError::NoAnswer(why)),
+            Err(Lost::Unreadable(why)) => Err(AskError::Unclear(why)),
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
-            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err(AskError::Unclear("an answer without an end".to_owned()));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let body = String::from_utf8(body)
-            .map_err(|_| AskError::Unclear("an answer that is not UTF-8".to_owned()))?;
-        Ok((status, body))
     }
 }
 
-fn built(request: reqwest::RequestBuilder) -> Result<Request, AskError> {
-    // For example an id with a character that no URL has.
-    request.build().map_err(|error| AskError::Unclear(error.without_url().to_string()))
-}
-
-fn no_answer(error: reqwest::Error) -> AskError {
-    AskError::NoAnswer(error.without_url().to_string())
+fn base(settings: &ProviderSettings) -> Result<Url, SettingsError> {
+    let url = Url::parse(&settings.url).map_err(|_| SettingsError::Url)?;
+    if url.scheme() != "http" || !url.has_host() || url.query().is_some() {
+        return Err(SettingsError::Url);
+    }
+    Ok(url)
 }
 
 fn understood<'a, T: Deserialize<'a>>(body: &'a str) -> Result<T, AskError> {

@@ -17,7 +17,11 @@ use crate::tokens::Behaviour;
 pub(crate) struct Ledger {
     connection: Connection,
     down_attempts: u32,
+    ids: Ids,
 }
+
+/// Makes the ids of payments and refunds.
+pub(crate) type Ids = Box<dyn Fn() -> Uuid + Send>;
 
 /// How a submission ended; what it wrote is committed by the time anybody sees this.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +46,17 @@ pub(crate) fn error_body(code: &str, message: &str) -> String {
 impl Ledger {
     pub(crate) fn open(data_dir: &Path, down_attempts: u32) -> Result<Self, RunError> {
         let connection = schema::open(data_dir)?;
-        Ok(Self { connection, down_attempts })
+        Ok(Self { connection, down_attempts, ids: Box::new(Uuid::now_v7) })
+    }
+
+    /// A ledger that ends with this value.
+    pub(crate) fn in_memory(down_attempts: u32, ids: Ids) -> Result<Self, RunError> {
+        Ok(Self { connection: schema::in_memory()?, down_attempts, ids })
+    }
+
+    /// For those who only read.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// Applies the submissions in their order, in one transaction. `now_ms` is in Unix milliseconds.
@@ -51,10 +65,10 @@ impl Ledger {
         submissions: &[&Submission],
         now_ms: i64,
     ) -> rusqlite::Result<Vec<Outcome>> {
-        let down_attempts = self.down_attempts;
+        let (down_attempts, ids) = (self.down_attempts, &self.ids);
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let turn = Turn { connection: &transaction, now_ms, down_attempts };
+        let turn = Turn { connection: &transaction, now_ms, down_attempts, ids };
         let outcomes = submissions
             .iter()
             .map(|submission| turn.apply(submission))
@@ -74,6 +88,7 @@ struct Turn<'a> {
     connection: &'a Connection,
     now_ms: i64,
     down_attempts: u32,
+    ids: &'a Ids,
 }
 
 impl Turn<'_> {
@@ -95,7 +110,7 @@ impl Turn<'_> {
                 }
                 let (effect, on_capture) = rule::authorise(*amount, *behaviour);
                 let payment = Payment {
-                    id: format!("pay_{}", Uuid::now_v7().simple()),
+                    id: format!("pay_{}", (self.ids)().simple()),
                     reference: reference.clone(),
                     amount: *amount,
                     currency: currency.clone(),
@@ -127,7 +142,12 @@ impl Turn<'_> {
                 key,
                 payment,
                 |payment| rule::refund(payment, *amount),
-                |payment| Ok((Answer { status: 201, body: refund_body(payment, *amount)? }, false)),
+                |payment| {
+                    Ok((
+                        Answer { status: 201, body: refund_body(payment, *amount, (self.ids)())? },
+                        false,
+                    ))
+                },
             )?,
         };
         self.record(submission, &answer)?;

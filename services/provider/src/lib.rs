@@ -44,6 +44,7 @@
 mod control;
 mod error;
 mod http;
+mod in_memory;
 mod ledger;
 mod reader;
 mod records;
@@ -57,5 +58,6 @@ mod tokens;
 mod writer;
 
 pub use error::RunError;
+pub use in_memory::InMemory;
 pub use serve::run;
 pub use settings::Settings;

@@ -1,4 +1,4 @@
-//! What `GET` sees: a connection of its own, so only what is committed.
+//! What `GET` sees: only what is committed, by a connection of its own or, in memory, between two commits.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,19 +6,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 
 use crate::error::RunError;
+use crate::ledger::Ledger;
 use crate::schema;
 
 /// One read-only connection, shared: a read takes microseconds, and callers read only when an answer was lost.
 #[derive(Clone)]
-pub(crate) struct Reader {
-    /// Empty once the provider has stopped.
-    connection: Arc<Mutex<Option<Connection>>>,
+pub(crate) enum Reader {
+    /// Of the file. Empty once the provider has stopped.
+    File(Arc<Mutex<Option<Connection>>>),
+    /// In memory there is nothing to wait for, and one connection for all.
+    Here(Arc<Mutex<Ledger>>),
 }
 
 impl Reader {
     pub(crate) fn open(data_dir: &Path) -> Result<Self, RunError> {
         let connection = schema::open_to_read(data_dir)?;
-        Ok(Self { connection: Arc::new(Mutex::new(Some(connection))) })
+        Ok(Self::File(Arc::new(Mutex::new(Some(connection)))))
     }
 
     /// Reads away from the threads that serve sockets. `None` if the ledger is closed or cannot be read.
@@ -26,12 +29,21 @@ impl Reader {
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Option<T> {
-        let connection = Arc::clone(&self.connection);
-        let reading = tokio::task::spawn_blocking(move || {
-            let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            connection.as_ref().map(read)
-        });
-        match reading.await {
+        let reading = match self {
+            Self::File(connection) => {
+                let connection = Arc::clone(connection);
+                let reading = tokio::task::spawn_blocking(move || {
+                    let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+                    connection.as_ref().map(read)
+                });
+                reading.await
+            }
+            Self::Here(ledger) => {
+                let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(Some(read(ledger.connection())))
+            }
+        };
+        match reading {
             Ok(Some(Ok(found))) => Some(found),
             Ok(Some(Err(error))) => {
                 tracing::error!(%error, "the ledger could not be read");
@@ -43,6 +55,11 @@ impl Reader {
 
     /// Closes the connection, whoever else still holds this reader.
     pub(crate) fn close(&self) {
-        drop(self.connection.lock().unwrap_or_else(PoisonError::into_inner).take());
+        match self {
+            Self::File(connection) => {
+                drop(connection.lock().unwrap_or_else(PoisonError::into_inner).take());
+            }
+            Self::Here(_) => {}
+        }
     }
 }

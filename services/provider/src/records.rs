@@ -59,9 +59,9 @@ pub(crate) fn payment_body(payment: &Payment) -> rusqlite::Result<String> {
 }
 
 /// A refund as callers see it, in JSON, with an id of its own.
-pub(crate) fn refund_body(payment: &Payment, amount: i64) -> rusqlite::Result<String> {
+pub(crate) fn refund_body(payment: &Payment, amount: i64, id: Uuid) -> rusqlite::Result<String> {
     let (_, refunded) = payment.state.totals();
-    let id = format!("ref_{}", Uuid::now_v7().simple());
+    let id = format!("ref_{}", id.simple());
     json(&RefundBody { id, payment_id: &payment.id, amount, currency: &payment.currency, refunded })
 }
 

@@ -87,6 +87,17 @@ pub(crate) fn open(data_dir: &Path) -> Result<Connection, RunError> {
     }
 }
 
+/// A ledger in memory.
+pub(crate) fn in_memory() -> Result<Connection, RunError> {
+    let opened = Connection::open_in_memory().and_then(|connection| {
+        connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.execute_batch(VERSION_1)?;
+        Ok(connection)
+    });
+    opened.map_err(|error| refused(Path::new(":memory:"), error))
+}
+
 /// A second connection that can only read, and so sees only what is committed.
 pub(crate) fn open_to_read(data_dir: &Path) -> Result<Connection, RunError> {
     let path = data_dir.join(FILE_NAME);

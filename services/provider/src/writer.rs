@@ -1,8 +1,8 @@
 //! The one thread that writes. It takes whatever has queued up and commits it in one transaction (group commit), so that
 //! under load a wait for the disk is shared by hundreds, and at rest nobody waits for company.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,12 +20,22 @@ const MAX_QUEUED: usize = 4 * MAX_BATCH;
 /// How long the end waits for what is still queued to be committed.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
-/// The way to the writing thread.
+/// The way to the ledger.
 pub(crate) struct Writer {
-    queue: mpsc::Sender<Message>,
+    way: Way,
     stats: Arc<Stats>,
     ended: CancellationToken,
 }
+
+enum Way {
+    /// To the writing thread.
+    Thread(mpsc::Sender<Message>),
+    /// In memory there is no disk to wait for, and so no thread.
+    Here(Arc<Mutex<Ledger>>, Now),
+}
+
+/// The time, in Unix milliseconds.
+pub(crate) type Now = Box<dyn Fn() -> i64 + Send + Sync>;
 
 /// Owns the thread; whoever has it can end it.
 pub(crate) struct WriterThread {
@@ -81,15 +91,35 @@ impl Writer {
             .spawn(move || write_until_closed(ledger, messages, &counted, guard))
             .map_err(|_| RunError::Writer("could not be started"))?;
         let owner = WriterThread { queue: queue.clone(), ended: ended.clone(), thread };
-        Ok((Self { queue, stats, ended }, owner))
+        Ok((Self { way: Way::Thread(queue), stats, ended }, owner))
+    }
+
+    /// Over a ledger in memory, by a clock of the caller's.
+    pub(crate) fn here(ledger: Arc<Mutex<Ledger>>, now: Now) -> Self {
+        let (stats, ended) = (Arc::new(Stats::default()), CancellationToken::new());
+        Self { way: Way::Here(ledger, now), stats, ended }
     }
 
     /// Queues a submission and waits until it is committed. It is committed even if nobody waits any more.
     pub(crate) async fn submit(&self, submission: Submission) -> Result<Outcome, NotWritten> {
-        let (outcome, answered) = oneshot::channel();
-        let message = Message::Apply(Write { submission, outcome });
-        self.queue.send(message).await.map_err(|_| NotWritten::Closed)?;
-        answered.await.unwrap_or(Err(NotWritten::Closed))
+        match &self.way {
+            Way::Thread(queue) => {
+                let (outcome, answered) = oneshot::channel();
+                let message = Message::Apply(Write { submission, outcome });
+                queue.send(message).await.map_err(|_| NotWritten::Closed)?;
+                answered.await.unwrap_or(Err(NotWritten::Closed))
+            }
+            Way::Here(ledger, now) => {
+                let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+                match apply(&mut ledger, &[&submission], now(), &self.stats) {
+                    Ok(mut outcomes) => outcomes.pop().ok_or(NotWritten::Storage),
+                    Err(error) => {
+                        tracing::error!(%error, "the ledger could not be written");
+                        Err(NotWritten::Storage)
+                    }
+                }
+            }
+        }
     }
 
     pub(crate) fn stats(&self) -> LedgerStats {
@@ -151,7 +181,7 @@ fn write_until_closed(
 /// the failed commit did survive: every submission first looks for its own recorded answer.
 fn commit(ledger: &mut Ledger, batch: Vec<Write>, stats: &Stats) {
     let submissions: Vec<&Submission> = batch.iter().map(|write| &write.submission).collect();
-    match apply(ledger, &submissions, stats) {
+    match apply(ledger, &submissions, now_ms(), stats) {
         Ok(outcomes) => {
             for (write, outcome) in batch.into_iter().zip(outcomes) {
                 write.answer(Ok(outcome));
@@ -171,9 +201,10 @@ fn commit(ledger: &mut Ledger, batch: Vec<Write>, stats: &Stats) {
 fn apply(
     ledger: &mut Ledger,
     submissions: &[&Submission],
+    now_ms: i64,
     stats: &Stats,
 ) -> rusqlite::Result<Vec<Outcome>> {
-    let outcomes = ledger.apply(submissions, now_ms())?;
+    let outcomes = ledger.apply(submissions, now_ms)?;
     let members = submissions.len() as u64;
     stats.writes.fetch_add(members, Ordering::Relaxed);
     stats.transactions.fetch_add(1, Ordering::Relaxed);

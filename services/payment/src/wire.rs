@@ -1,0 +1,124 @@
+//! The way to the provider: one call out, its answer back or lost. HTTP, except
+//! where a simulation loses answers on purpose.
+
+use std::{fmt, time::Duration};
+
+use futures::future::BoxFuture;
+use reqwest::{Method, Url, header::CONTENT_TYPE, redirect};
+
+/// Longest answer that is read: a payment has some hundred bytes.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// How long an unused connection is kept: shorter than servers keep theirs.
+const IDLE_CONNECTION: Duration = Duration::from_secs(30);
+
+/// Carries calls to the provider, once each: time-outs, repetitions and the
+/// circuit breaker are its caller's.
+pub trait Wire: Send + Sync + 'static {
+    /// Sends a call and waits for status and body of its answer. Whoever stops
+    /// waiting does not undo the call.
+    fn send<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<(u16, Vec<u8>), Lost>>;
+}
+
+/// One call. Its `Debug` leaves the body out, which may hold a card's token.
+#[derive(Clone)]
+pub struct Call {
+    /// Below the provider's URL, with its query.
+    pub path_and_query: String,
+    /// Idempotency key and JSON of what is asked for; `None`: it only looks.
+    pub post: Option<(String, Vec<u8>)>,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum Lost {
+    /// The connection failed: the call may or may not have arrived.
+    NoAnswer(String),
+    /// It is none that can be read.
+    Unreadable(String),
+}
+
+impl Call {
+    pub(crate) fn get(path_and_query: &str) -> Self {
+        Self { path_and_query: path_and_query.to_owned(), post: None, traceparent: None }
+    }
+
+    pub(crate) fn post(path: &str, key: &str, body: Vec<u8>) -> Self {
+        let post = Some((key.to_owned(), body));
+        Self { path_and_query: path.to_owned(), post, traceparent: None }
+    }
+
+    /// `GET` or `POST`.
+    #[must_use]
+    pub fn method(&self) -> &'static str {
+        if self.post.is_some() { "POST" } else { "GET" }
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Call").field(&self.method()).field(&self.path_and_query).finish()
+    }
+}
+
+/// Over HTTP.
+pub(crate) struct Http {
+    client: reqwest::Client,
+    base: String,
+}
+
+impl Http {
+    pub(crate) fn new(
+        base: &Url,
+        connect_timeout: Duration,
+        idle_connections: usize,
+    ) -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .connect_timeout(connect_timeout)
+            .pool_max_idle_per_host(idle_connections)
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .build()?;
+        Ok(Self { client, base: base.as_str().trim_end_matches('/').to_owned() })
+    }
+
+    async fn exchange(&self, call: &Call) -> Result<(u16, Vec<u8>), Lost> {
+        let url = format!("{}{}", self.base, call.path_and_query);
+        let mut request = match &call.post {
+            None => self.client.request(Method::GET, url),
+            Some((key, body)) => self
+                .client
+                .request(Method::POST, url)
+                .header("Idempotency-Key", key)
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.clone()),
+        };
+        if let Some(traceparent) = &call.traceparent {
+            request = request.header("traceparent", traceparent);
+        }
+        // For example an id with a character that no URL has.
+        let request =
+            request.build().map_err(|error| Lost::Unreadable(error.without_url().to_string()))?;
+        let mut response = self.client.execute(request).await.map_err(no_answer)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(Lost::Unreadable("an answer without an end".to_owned()));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((response.status().as_u16(), body))
+    }
+}
+
+impl Wire for Http {
+    fn send<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<(u16, Vec<u8>), Lost>> {
+        Box::pin(self.exchange(call))
+    }
+}
+
+fn no_answer(error: reqwest::Error) -> Lost {
+    Lost::NoAnswer(error.without_url().to_string())
+}
