@@ -1,0 +1,337 @@
+//! What must be true at every commit and of every message. None of the code that
+//! is being tested is asked, but for what a row needs (`HostedDefinition::need`).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
+
+use rusqlite::Connection;
+use saga_core::{CommandId, Direction, Happening, Hosted, Instance, SagaId, State, Timestamp};
+use saga_engine::Write;
+use saga_kit::Entry;
+use saga_messaging::{Body, Envelope, Message, Outcome, Route, parcel};
+use serde_json::value::RawValue;
+
+use crate::{
+    life::Life,
+    sim::{Sim, Watch, lock},
+    transport::short,
+};
+
+/// Watches a run.
+#[derive(Debug)]
+pub(crate) struct Checks {
+    sim: Arc<Sim>,
+    hosted: Hosted,
+    clock: Watch,
+    /// Whether sagas that are due are woken. Where they are not, only what comes
+    /// again may wake one, and none may sleep.
+    timers: bool,
+    seen: Mutex<Seen>,
+}
+
+/// What has been committed and said so far.
+#[derive(Debug, Default)]
+struct Seen {
+    sagas: BTreeMap<SagaId, Instance>,
+    /// What has been opened, has not reached the broker, and is in no message
+    /// that would come again: only a wake-up sends it.
+    owed: BTreeMap<SagaId, BTreeSet<String>>,
+    /// Commands that were answered with a repeat.
+    repeated: BTreeSet<CommandId>,
+    /// What the open transaction of a service has recorded.
+    pending: BTreeMap<&'static str, Vec<Entry>>,
+    /// Answers on record, each with the place of its event.
+    answers: BTreeMap<CommandId, Option<u32>>,
+    events: BTreeMap<(SagaId, u32), Box<RawValue>>,
+    messages: BTreeMap<SagaId, Messages>,
+}
+
+/// How many commands and replies there were of a saga.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Messages {
+    /// In all.
+    pub(crate) all: u64,
+    /// After everything was healed.
+    pub(crate) healed: u64,
+}
+
+impl Checks {
+    /// Watches a run whose sagas are decided by these definitions.
+    #[must_use]
+    pub(crate) fn new(sim: Arc<Sim>, hosted: Hosted, clock: Watch, timers: bool) -> Arc<Self> {
+        Arc::new(Self { sim, hosted, clock, timers, seen: Mutex::default() })
+    }
+
+    /// Sagas were written.
+    pub(crate) fn committed(&self, who: &str, writes: &[Write]) {
+        let mut seen = lock(&self.seen);
+        for write in writes {
+            let before = seen.sagas.get(&write.saga.id);
+            if let Some(wrong) = self.wrong(before, write) {
+                let id = short(&write.saga.id.to_string());
+                self.sim.violated(format!("{who} writes saga {id}: {wrong}"));
+            }
+            for entry in &write.history {
+                let id = |step: &String, direction: &Direction| CommandId {
+                    saga: write.saga.id,
+                    step: step.clone(),
+                    direction: *direction,
+                };
+                let owed = match &entry.happening {
+                    // A request does not come again, once it is answered.
+                    Happening::Started | Happening::Cancel(_) | Happening::Resumed(_) => true,
+                    // Nor does a redelivered repeat publish anything (protocol 4).
+                    Happening::Done { step, direction }
+                    | Happening::Refused { step, direction, .. } => {
+                        seen.repeated.contains(&id(step, direction))
+                    }
+                    Happening::Resent
+                    | Happening::GaveUp { .. }
+                    | Happening::DeadlinePassed
+                    | Happening::Paused(_)
+                    | Happening::Reminded => false,
+                };
+                if owed {
+                    let sent = entry.sent.iter().map(|(command, _)| command.clone());
+                    seen.owed.entry(write.saga.id).or_default().extend(sent);
+                }
+            }
+            seen.sagas.insert(write.saga.id, write.saga.clone());
+        }
+    }
+
+    /// What is wrong with a write.
+    fn wrong(&self, before: Option<&Instance>, write: &Write) -> Option<String> {
+        let Write { before: version, saga, history } = write;
+        let known = before.map_or(0, |before| before.version);
+        if *version != known {
+            return Some(format!("it rests on version {version}, the row has {known}"));
+        }
+        let versions: Vec<u64> = history.iter().map(|entry| entry.version).collect();
+        let due: Vec<u64> = (known + 1..=saga.version).collect();
+        if versions != due {
+            return Some(format!("versions {versions:?} in its history instead of {due:?}"));
+        }
+        let mut state = before.map(|before| before.phase.state());
+        for entry in history {
+            if !may(state, entry.state) {
+                return Some(format!("it goes from {state:?} to {:?}", entry.state));
+            }
+            state = Some(entry.state);
+        }
+        if state != Some(saga.phase.state()) {
+            return Some(format!("its history ends in {state:?}, it is {}", saga.phase.name()));
+        }
+        let definition = self.hosted.get(&saga.definition, saga.definition_version);
+        let Some(definition) = definition else {
+            return Some("nobody hosts its definition".to_owned());
+        };
+        // Protocol 5.
+        match (saga.wake_at, definition.need(saga)) {
+            (_, None) => None,
+            (Some(at), Some(need)) if at <= need => None,
+            (at, Some(need)) => {
+                let at = at.map(|at| at.0 - need.0);
+                Some(format!("it wakes {at:?} µs after it needs to (rule wake_at <= need)"))
+            }
+        }
+    }
+
+    /// Whether the store has anything for a claim.
+    pub(crate) fn anything_due(&self) -> Option<Timestamp> {
+        let (now, seen) = (self.clock.now(), lock(&self.seen));
+        let due = |saga: &&Instance| saga.wake_at.is_some_and(|at| at <= now);
+        let mut due = seen.sagas.values().filter(due).filter(|saga| self.wakes(&seen, saga.id));
+        due.next().map(|_| now)
+    }
+
+    /// Whether a claim may take this saga.
+    pub(crate) fn may_wake(&self, saga: SagaId) -> bool {
+        self.wakes(&lock(&self.seen), saga)
+    }
+
+    fn wakes(&self, seen: &Seen, saga: SagaId) -> bool {
+        self.timers || seen.owed.get(&saga).is_some_and(|owed| !owed.is_empty())
+    }
+
+    /// What the orchestrators' database's clock shows.
+    pub(crate) fn saga_clock(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// How many sagas have neither ended nor got stuck.
+    pub(crate) fn in_progress(&self) -> Vec<Instance> {
+        let going = |saga: &&Instance| match saga.phase.state() {
+            State::Running | State::Compensating | State::Stuck => true,
+            State::Completed | State::Compensated => false,
+        };
+        lock(&self.seen).sagas.values().filter(going).cloned().collect()
+    }
+
+    /// All sagas, as they were last written.
+    pub(crate) fn sagas(&self) -> Vec<Instance> {
+        lock(&self.seen).sagas.values().cloned().collect()
+    }
+
+    /// How many commands and replies there were of each saga.
+    pub(crate) fn messages(&self) -> BTreeMap<SagaId, Messages> {
+        lock(&self.seen).messages.clone()
+    }
+
+    /// A service's transaction begins.
+    pub(crate) fn began(&self, service: &'static str) {
+        lock(&self.seen).pending.insert(service, Vec::new());
+    }
+
+    /// A service's open transaction records answers.
+    pub(crate) fn recorded(&self, service: &'static str, entries: &[Entry]) {
+        lock(&self.seen).pending.entry(service).or_default().extend_from_slice(entries);
+    }
+
+    /// A service is about to commit.
+    pub(crate) fn service_commits(&self, life: &Life, service: &'static str, tx: &Connection) {
+        if service == "inventory"
+            && let Some(wrong) = unbalanced(tx)
+        {
+            self.sim
+                .violated(format!("{} commits: the stock of {wrong} does not balance", life.name));
+        }
+    }
+
+    /// A service has committed.
+    pub(crate) fn service_committed(&self, life: &Life, service: &'static str) {
+        let mut seen = lock(&self.seen);
+        for entry in seen.pending.remove(&service).unwrap_or_default() {
+            let Entry { key, direction, answer, .. } = entry;
+            let id = CommandId { saga: key.saga, step: key.step, direction };
+            let Some(answer) = answer else {
+                life.say(|| format!("intends {}", short(&id.to_string())));
+                continue;
+            };
+            life.say(|| {
+                format!("records {} {:?}", short(&id.to_string()), answer.outcome).to_lowercase()
+            });
+            let event = answer.event.map(|event| event.sequence);
+            if seen.answers.insert(id.clone(), event).is_some() {
+                self.sim.violated(format!("{} answers {id} a second time", life.name));
+            }
+        }
+    }
+
+    /// An event has reached the broker.
+    pub(crate) fn event_arrived(&self, message: &Message) {
+        let Ok(raw) = serde_json::from_slice::<Box<RawValue>>(&message.body) else {
+            return self.sim.violated(format!("the event {} is no JSON", message.id));
+        };
+        let Ok(Envelope { id, body: Body::Event(event), data, .. }) = Envelope::read(&raw) else {
+            return self.sim.violated(format!("the event {} is none", message.id));
+        };
+        let mut seen = lock(&self.seen);
+        if seen.answers.get(&id) != Some(&Some(event.sequence)) {
+            self.sim.violated(format!("an event of {id}, whose answer is not on record"));
+        }
+        let known = seen.events.entry((id.saga, event.sequence)).or_insert_with(|| data.clone());
+        if known.get() != data.get() {
+            self.sim.violated(format!("two different events {} of {}", event.sequence, id.saga));
+        }
+    }
+
+    /// A message has reached the broker.
+    pub(crate) fn message_arrived(&self, message: &Message) {
+        let healed = self.sim.healed();
+        let members = match &message.route {
+            Route::Command { .. } | Route::Reply { .. } => parcel::read(&message.body),
+            Route::Event { .. } | Route::Quarantine { .. } => return,
+        };
+        let mut seen = lock(&self.seen);
+        for envelope in members.into_iter().flatten().flatten() {
+            let id = &envelope.id;
+            let messages = seen.messages.entry(id.saga).or_default();
+            messages.all += 1;
+            messages.healed += u64::from(healed);
+            match &envelope.body {
+                Body::Command(_) => {
+                    if let Some(owed) = seen.owed.get_mut(&id.saga) {
+                        owed.remove(&format!("{}/{}", id.step, id.direction));
+                    }
+                }
+                Body::Reply(reply) => {
+                    if reply.repeat {
+                        seen.repeated.insert(id.clone());
+                    }
+                    if let Some(wrong) = unfounded(&seen, id, reply.outcome) {
+                        self.sim
+                            .violated(format!("the reply to {}: {wrong}", short(&id.to_string())));
+                    }
+                }
+                Body::Event(_) => self.sim.violated("an event among commands or replies"),
+            }
+        }
+    }
+
+    /// Events on record that nobody has heard of, and gaps in what was heard.
+    pub(crate) fn unheard(&self) {
+        let seen = lock(&self.seen);
+        for (id, sequence) in &seen.answers {
+            if let Some(sequence) = sequence
+                && !seen.events.contains_key(&(id.saga, *sequence))
+            {
+                self.sim.violated(format!("the event of {id} was never published"));
+            }
+        }
+        for saga in seen.sagas.values().filter(|saga| saga.phase.state() == State::Completed) {
+            let heard = seen.events.range((saga.id, 0)..=(saga.id, u32::MAX));
+            let heard: Vec<u32> = heard.map(|((_, sequence), _)| *sequence).collect();
+            let due: Vec<u32> = (1..=saga.steps.len() as u32).collect();
+            if heard != due {
+                self.sim
+                    .violated(format!("saga {} is completed, its events are {heard:?}", saga.id));
+            }
+        }
+    }
+}
+
+/// Why a reply ought not to be there.
+fn unfounded(seen: &Seen, id: &CommandId, outcome: Outcome) -> Option<&'static str> {
+    let other = |direction| CommandId { direction, ..id.clone() };
+    let told = |id: &CommandId| match seen.answers.get(id) {
+        Some(Some(sequence)) => seen.events.contains_key(&(id.saga, *sequence)),
+        Some(None) | None => true,
+    };
+    match outcome {
+        Outcome::TooLate => {
+            let undone = seen.answers.contains_key(&other(Direction::Compensation));
+            // An intent to undo is on record, whose answer is still to come.
+            (!undone && id.direction == Direction::Compensation).then_some("too late for what?")
+        }
+        Outcome::Done | Outcome::Refused if !seen.answers.contains_key(id) => {
+            Some("its answer is not on record")
+        }
+        Outcome::Done | Outcome::Refused if !told(id) || !told(&other(Direction::Action)) => {
+            Some("its event has not been published")
+        }
+        Outcome::Done | Outcome::Refused => None,
+    }
+}
+
+/// Whether a saga may go from state to state.
+fn may(from: Option<State>, to: State) -> bool {
+    use State::{Compensated, Compensating, Completed, Running, Stuck};
+    match from {
+        None => to == Running,
+        Some(Running | Stuck) => true,
+        Some(Compensating) => matches!(to, Compensating | Compensated | Stuck),
+        Some(Completed | Compensated) => false,
+    }
+}
+
+/// A product whose levels do not add up (semantics 23).
+fn unbalanced(tx: &Connection) -> Option<String> {
+    let asked = tx.prepare_cached(
+        "SELECT sku FROM products
+         WHERE received <> available + reserved + sold OR min(received, available, reserved, sold) < 0",
+    );
+    asked.and_then(|mut asked| asked.query_row([], |row| row.get(0))).ok()
+}

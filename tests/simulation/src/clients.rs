@@ -1,0 +1,249 @@
+//! Clients and operators: they place orders, repeat themselves, take orders back,
+//! go away, and hold sagas for a while.
+
+use std::{sync::Arc, time::Duration};
+
+use saga_core::{Admitted, Cancelled, Input, Pause, SagaId, Verdict, Wish, start};
+use saga_definitions::PlaceOrder;
+use saga_engine::{Handle, IdempotencyKey, NewSaga, Placed, RequestError};
+use saga_proto::{Money, types::v1::Line};
+use sha2::{Digest, Sha256};
+use tokio::time::sleep;
+
+use crate::{
+    faults::Fault,
+    sim::Sim,
+    transport::short,
+    world::{Plan, World},
+};
+
+/// What the shop has at first: SKU, quantity, price.
+pub(crate) const GOODS: [(&str, i64, i64); 3] =
+    [("teapot", 1_000, 2_500), ("cup", 40, 450), ("last-one", 2, 99_900)];
+
+/// The cards, and how often each is used.
+const CARDS: [(&str, usize); 9] = [
+    ("tok_approved", 40),
+    ("tok_declined", 8),
+    ("tok_insufficient_funds", 4),
+    ("tok_slow", 8),
+    ("tok_very_slow", 4),
+    ("tok_answer_lost", 10),
+    ("tok_capture_answer_lost", 10),
+    ("tok_down", 8),
+    ("tok_capture_declined", 8),
+];
+
+/// Those to which the provider does not answer at first.
+const SILENT: [&str; 5] =
+    ["tok_slow", "tok_very_slow", "tok_answer_lost", "tok_capture_answer_lost", "tok_down"];
+
+/// What clients have asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// Orders that were accepted, each once.
+    pub(crate) accepted: std::sync::Mutex<Vec<SagaId>>,
+}
+
+/// One client's order.
+#[derive(Clone)]
+struct Wanted {
+    key: String,
+    order: PlaceOrder,
+    deadline_millis: u64,
+}
+
+impl Wanted {
+    fn draw(sim: &Sim, plan: &Plan, number: usize) -> Self {
+        let dice = &sim.dice;
+        let mut lines = Vec::new();
+        for (sku, _, _) in GOODS {
+            let often = if sku == "last-one" { 0.15 } else { 0.6 };
+            if dice.chance(often) {
+                let quantity = 1 + dice.below(3) as i64;
+                lines.push(Line { sku: sku.to_owned(), quantity });
+            }
+        }
+        if lines.is_empty() || dice.chance(0.03) {
+            let sku = if lines.is_empty() { "teapot" } else { "unheard-of" };
+            lines.push(Line { sku: sku.to_owned(), quantity: 1 });
+        }
+        let cards: usize = CARDS.iter().map(|(_, share)| share).sum();
+        let mut drawn = dice.below(cards);
+        let card = CARDS.iter().find(|(_, share)| {
+            let here = drawn < *share;
+            drawn = drawn.saturating_sub(*share);
+            here
+        });
+        let card = card.map_or("tok_approved", |(card, _)| card);
+        // Without an answer from outside a command is dropped, and sent again
+        // only when its saga wakes.
+        let card = if plan.timers || !SILENT.contains(&card) { card } else { "tok_approved" };
+        let expected_total = dice.chance(0.05).then(|| Money::new(1, "EUR"));
+        let order = PlaceOrder {
+            caller: "ada".to_owned(),
+            customer: format!("customer-{number}"),
+            lines,
+            payment_token: format!("{card}-{number}"),
+            expected_total,
+            quote: None,
+        };
+        let deadline = if dice.chance(0.15) { 200..=8_000 } else { 60_000..=60_000 };
+        let deadline_millis = dice.millis(deadline).as_millis() as u64;
+        Self { key: format!("key-{number}"), order, deadline_millis }
+    }
+
+    fn saga(&self, world: &World) -> NewSaga {
+        let id = SagaId(world.sim.uuid());
+        let hashed = (&self.order.lines, &self.order.customer, &self.order.payment_token);
+        let key = IdempotencyKey {
+            caller: self.order.caller.clone(),
+            method: "PlaceOrder",
+            key: self.key.clone(),
+            payload_hash: Sha256::digest(format!("{hashed:?}")).to_vec(),
+            saga: id,
+        };
+        let admitted = Admitted {
+            caller: self.order.caller.clone(),
+            deadline_millis: self.deadline_millis,
+            traceparent: None,
+        };
+        let (order, definition) = (self.order.clone(), Arc::clone(&world.place_order));
+        NewSaga {
+            key,
+            begin: Arc::new(move |now| start(&definition, id, &order, admitted.clone(), now)),
+        }
+    }
+}
+
+/// One client, until it has nothing more to ask.
+pub(crate) async fn client(world: Arc<World>, number: usize) {
+    let (sim, dice) = (&world.sim, &world.sim.dice);
+    sleep(dice.millis(0..=world.plan.orders_within_millis)).await;
+    let wanted = Wanted::draw(sim, &world.plan, number);
+    let who = format!("client-{number}");
+    let again = dice.chance(0.3);
+    let other = dice.chance(0.1);
+    let cancel = dice.chance(0.3).then(|| dice.millis(0..=12_000));
+    let pause = dice.chance(0.1).then(|| dice.millis(0..=8_000));
+    let id = placed(&world, &who, &wanted).await;
+    crate::sim::lock(&world.asked.accepted).push(id);
+    if again {
+        let repeated = placed(&world, &who, &wanted).await;
+        if repeated != id {
+            sim.violated(format!("{who}: one key, two orders: {id} and {repeated}"));
+        }
+    }
+    if other {
+        let mut changed = wanted.clone();
+        changed.order.lines[0].quantity += 1;
+        let placed = place(&world, &who, &changed).await;
+        if placed != Placed::Conflict {
+            sim.violated(format!("{who}: one key, another payload: {placed:?}"));
+        }
+    }
+    if let Some(after) = pause {
+        sleep(after).await;
+        let by = Pause { by: "grace".to_owned(), reason: "to have a look".to_owned() };
+        input(&world, &who, id, &Input::Pause(by.clone())).await;
+        sleep(dice.millis(0..=10_000)).await;
+        input(&world, &who, id, &Input::Resume(by)).await;
+    }
+    if let Some(after) = cancel {
+        sleep(after).await;
+        let wish = Wish { by: "ada".to_owned(), reason: "changed my mind".to_owned() };
+        if let Verdict::Cancel(Cancelled::Accepted) =
+            input(&world, &who, id, &Input::Cancel(wish)).await
+        {
+            crate::sim::lock(&world.cancelled).insert(id);
+        }
+    }
+}
+
+async fn placed(world: &World, who: &str, wanted: &Wanted) -> SagaId {
+    match place(world, who, wanted).await {
+        Placed::New(id) | Placed::Repeated(id) => id,
+        Placed::Conflict => {
+            world.sim.violated(format!("{who}: its own key is another's"));
+            SagaId(world.sim.uuid())
+        }
+    }
+}
+
+/// Places an order, under its key as often as it takes.
+async fn place(world: &World, who: &str, wanted: &Wanted) -> Placed {
+    loop {
+        let handle = orchestrator(world).await;
+        let call = handle.requests.place(wanted.saga(world));
+        match patiently(world, call).await {
+            Some(Ok(placed)) => {
+                world.sim.say(who, || format!("{}: {}", wanted.key, told(placed)));
+                return placed;
+            }
+            Some(Err(error)) => world.sim.say(who, || format!("{}: {error}", wanted.key)),
+            None => world.sim.say(who, || format!("{}: goes away", wanted.key)),
+        }
+        sleep(world.sim.dice.millis(50..=3_000)).await;
+    }
+}
+
+fn told(placed: Placed) -> String {
+    match placed {
+        Placed::New(id) => format!("accepted as {}", short(&id.to_string())),
+        Placed::Repeated(id) => format!("known as {}", short(&id.to_string())),
+        Placed::Conflict => "refused: the key has another payload".to_owned(),
+    }
+}
+
+/// Asks something of a saga, as often as it takes.
+async fn input(world: &World, who: &str, id: SagaId, input: &Input) -> Verdict {
+    loop {
+        let handle = orchestrator(world).await;
+        let call = handle.requests.input(id, input.clone());
+        let asked = || format!("{} of {}", name(input), short(&id.to_string()));
+        match patiently(world, call).await {
+            Some(Ok((verdict, _))) => {
+                world.sim.say(who, || format!("{}: {verdict:?}", asked()));
+                return verdict;
+            }
+            Some(Err(RequestError::NotFound)) => {
+                world.sim.violated(format!("{who}: {}: its saga is gone", asked()));
+                return Verdict::Nothing;
+            }
+            Some(Err(error)) => world.sim.say(who, || format!("{}: {error}", asked())),
+            None => world.sim.say(who, || format!("{}: goes away", asked())),
+        }
+        sleep(world.sim.dice.millis(50..=3_000)).await;
+    }
+}
+
+fn name(input: &Input) -> &'static str {
+    match input {
+        Input::Cancel(_) => "cancel",
+        Input::Pause(_) => "pause",
+        Input::Resume(_) => "resume",
+        Input::Reply(_) => "reply",
+        Input::Wake => "wake",
+    }
+}
+
+/// Waits for an answer, unless it takes too long or the client goes away.
+async fn patiently<T>(world: &World, call: impl Future<Output = T>) -> Option<T> {
+    let patience = if world.sim.strikes(Fault::ClientGone) {
+        world.sim.dice.millis(0..=20)
+    } else {
+        Duration::from_secs(10)
+    };
+    tokio::time::timeout(patience, call).await.ok()
+}
+
+/// One of the orchestrators that run.
+async fn orchestrator(world: &World) -> Handle {
+    loop {
+        let running: Vec<Handle> = world.orchestrators().collect();
+        if !running.is_empty() {
+            return world.sim.dice.pick(&running).clone();
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+}

@@ -1,0 +1,197 @@
+//! What can go wrong, and how often it does in a run.
+
+use crate::dice::Dice;
+
+macro_rules! named {
+    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $one:ident: $text:literal,)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum $name {
+            $($(#[$doc])* $one,)*
+        }
+
+        impl $name {
+            /// All of them.
+            pub(crate) const ALL: &[Self] = &[$(Self::$one,)*];
+
+            /// For people.
+            #[must_use]
+            pub(crate) const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$one => $text,)*
+                }
+            }
+        }
+    };
+}
+
+named! {
+    /// A kind of fault.
+    Fault {
+        /// A process dies at a named point.
+        CrashAtPoint: "crash at a point",
+        /// A process dies, wherever its tasks are.
+        Crash: "crash anywhere",
+        /// A process is told to stop, and is started again.
+        Restart: "orderly restart",
+        /// A process stands still past every time-out, and goes on.
+        Freeze: "freeze",
+        /// Publishing is not confirmed; some of it may have arrived.
+        PublishUnconfirmed: "publish not confirmed",
+        /// The broker does not take some of what is published.
+        PublishRefused: "publish refused",
+        /// A message arrives twice.
+        Duplicate: "message duplicated",
+        /// A message takes its time.
+        SlowMessage: "message delayed",
+        /// A confirmation takes its time.
+        SlowConfirm: "confirmation delayed",
+        /// An acknowledgement is lost with its connection: all that is out comes again.
+        AckLost: "acknowledgement lost",
+        /// A consumer's connection ends: all that is out comes again.
+        Cut: "connection cut",
+        /// The broker is away for a while, and every connection ends.
+        BrokerAway: "broker away",
+        /// A transaction met another one.
+        Conflict: "conflict or deadlock",
+        /// The database does not answer.
+        Unavailable: "database unavailable",
+        /// A commit's answer is lost; it was written.
+        UnknownDone: "commit unknown, done",
+        /// A commit's answer is lost; it was not written.
+        UnknownLost: "commit unknown, not done",
+        /// A statement takes its time.
+        SlowStore: "database slow",
+        /// A database's clock jumps.
+        ClockJump: "database clock jump",
+        /// The provider never hears of a call.
+        CallLost: "provider call lost",
+        /// The provider hears of a call when nobody waits any more.
+        CallLate: "provider call late",
+        /// The provider's answer is lost.
+        AnswerLost: "provider answer lost",
+        /// The provider takes its time.
+        SlowAnswer: "provider slow",
+        /// The provider is away for a while.
+        ProviderAway: "provider away",
+        /// A client goes away in the middle of its call.
+        ClientGone: "client gone",
+    }
+}
+
+named! {
+    /// A point at which a process can die, beside all others.
+    Point {
+        /// Before new sagas are written.
+        BeforeAdmit: "orchestrator: before admitting",
+        /// After new sagas are written.
+        AfterAdmit: "orchestrator: after admitting",
+        /// Before a turn is written.
+        BeforeTurn: "orchestrator: before a turn's commit",
+        /// After a turn is written.
+        AfterTurn: "orchestrator: after a turn's commit",
+        /// Before due sagas are claimed.
+        BeforeClaim: "orchestrator: before a claim's commit",
+        /// After due sagas are claimed.
+        AfterClaim: "orchestrator: after a claim's commit",
+        /// Before what is poison is kept.
+        BeforeQuarantine: "orchestrator: before keeping poison",
+        /// After what is poison is kept.
+        AfterQuarantine: "orchestrator: after keeping poison",
+        /// Before commands are published.
+        BeforeCommands: "orchestrator: before publishing commands",
+        /// After commands are published.
+        AfterCommands: "orchestrator: after publishing commands",
+        /// Before replies are acknowledged.
+        BeforeReplyAck: "orchestrator: before acknowledging",
+        /// After replies are acknowledged.
+        AfterReplyAck: "orchestrator: after acknowledging",
+        /// Before a transaction begins.
+        BeforeBegin: "participant: before a transaction",
+        /// Before rows are locked.
+        BeforeLock: "participant: before locking",
+        /// Before answers are recorded: the effect is written.
+        BeforeRecord: "participant: before recording answers",
+        /// Before the commit.
+        BeforeCommit: "participant: before the commit",
+        /// After the commit.
+        AfterCommit: "participant: after the commit",
+        /// Before events are published.
+        BeforeEvents: "participant: before publishing events",
+        /// After events are published.
+        AfterEvents: "participant: after publishing events",
+        /// Before replies are published.
+        BeforeReplies: "participant: before publishing replies",
+        /// After replies are published.
+        AfterReplies: "participant: after publishing replies",
+        /// Before a parcel is taken apart.
+        BeforeApart: "participant: before taking a parcel apart",
+        /// After a parcel is taken apart.
+        AfterApart: "participant: after taking a parcel apart",
+        /// Before commands are acknowledged.
+        BeforeCommandAck: "participant: before acknowledging",
+        /// After commands are acknowledged.
+        AfterCommandAck: "participant: after acknowledging",
+        /// Before the provider is asked.
+        BeforeCall: "payment: before asking the provider",
+        /// After the provider has answered.
+        AfterCall: "payment: after asking the provider",
+    }
+}
+
+/// How often each fault happens, from 0 to 1 a chance, in one run.
+#[derive(Clone, Debug)]
+pub(crate) struct Rates(Vec<f64>);
+
+impl Rates {
+    /// Nothing goes wrong.
+    #[must_use]
+    pub(crate) fn none() -> Self {
+        Self(vec![0.0; Fault::ALL.len()])
+    }
+
+    /// Drawn: most kinds never happen, or seldom; some happen often.
+    #[must_use]
+    pub(crate) fn draw(dice: &Dice) -> Self {
+        let rate = |fault: &Fault| {
+            let (drawn, share) = (dice.chance(0.6), dice.share());
+            // Squared, so that rare is more usual than often.
+            if drawn { fault.most() * share * share } else { 0.0 }
+        };
+        Self(Fault::ALL.iter().map(rate).collect())
+    }
+
+    /// How often this one happens.
+    #[must_use]
+    pub(crate) fn of(&self, fault: Fault) -> f64 {
+        self.0[fault as usize]
+    }
+
+    /// Rules some out.
+    #[must_use]
+    pub(crate) fn without(mut self, faults: &[Fault]) -> Self {
+        for fault in faults {
+            self.0[*fault as usize] = 0.0;
+        }
+        self
+    }
+}
+
+impl Fault {
+    /// The highest rate that is drawn. Those that chaos draws once a second, and
+    /// those that a port draws at every call.
+    const fn most(self) -> f64 {
+        match self {
+            Self::CrashAtPoint => 0.06,
+            Self::Crash | Self::Cut => 0.3,
+            Self::Restart => 0.1,
+            Self::Freeze | Self::ClockJump | Self::BrokerAway | Self::ProviderAway => 0.05,
+            Self::PublishUnconfirmed | Self::AnswerLost | Self::CallLost => 0.3,
+            Self::PublishRefused | Self::AckLost | Self::CallLate => 0.2,
+            Self::Duplicate | Self::SlowMessage | Self::SlowConfirm | Self::SlowAnswer => 0.4,
+            Self::Conflict | Self::SlowStore => 0.3,
+            Self::Unavailable | Self::UnknownDone | Self::UnknownLost => 0.15,
+            Self::ClientGone => 0.3,
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The store of one participant's replica: the real one, with what can go wrong around it.
+
+use std::sync::Arc;
+
+use saga_core::Failure;
+use saga_kit::{Entry, Key, Locked, Store};
+use saga_sqlite::{Inbox, Transaction};
+
+use crate::{
+    check::Checks,
+    faults::{Fault, Point},
+    life::Life,
+    saga_store::Fate,
+};
+
+/// The store, as a process sees it.
+#[derive(Clone)]
+pub(crate) struct SimInbox {
+    inner: Inbox,
+    service: &'static str,
+    life: Arc<Life>,
+    checks: Arc<Checks>,
+}
+
+impl SimInbox {
+    /// What a process has of the store.
+    #[must_use]
+    pub(crate) fn new(
+        inner: Inbox,
+        service: &'static str,
+        life: Arc<Life>,
+        checks: Arc<Checks>,
+    ) -> Self {
+        Self { inner, service, life, checks }
+    }
+}
+
+impl Store for SimInbox {
+    type Tx = Transaction;
+
+    async fn begin(&self) -> Result<Transaction, Failure> {
+        self.life.pass(Point::BeforeBegin).await;
+        if self.life.sim.strikes(Fault::Unavailable) {
+            return Err(Failure::Unavailable("the database is away".to_owned()));
+        }
+        let tx = self.inner.begin().await?;
+        // Whoever waited for its turn may have died meanwhile.
+        self.life.thaw().await;
+        self.checks.began(self.service);
+        Ok(tx)
+    }
+
+    async fn lock(&self, tx: &mut Transaction, keys: &[Key]) -> Result<Locked, Failure> {
+        self.life.pass(Point::BeforeLock).await;
+        let locked = self.inner.lock(tx, keys).await?;
+        if self.life.sim.strikes(Fault::Conflict) {
+            self.life.say(|| "deadlock".to_owned());
+            return Err(Failure::Conflict("deadlock".to_owned()));
+        }
+        Ok(locked)
+    }
+
+    async fn record(&self, tx: &mut Transaction, entries: &[Entry]) -> Result<(), Failure> {
+        self.life.pass(Point::BeforeRecord).await;
+        self.inner.record(tx, entries).await?;
+        self.checks.recorded(self.service, entries);
+        Ok(())
+    }
+
+    async fn commit(&self, tx: Transaction) -> Result<(), Failure> {
+        self.life.pass(Point::BeforeCommit).await;
+        let fate = Fate::of(&self.life).await;
+        if matches!(fate, Fate::Done | Fate::UnknownDone) {
+            self.checks.service_commits(&self.life, self.service, &tx);
+            self.inner.commit(tx).await?;
+            self.checks.service_committed(&self.life, self.service);
+        } else {
+            drop(tx);
+        }
+        if let Some(failure) = fate.failure() {
+            self.life.say(|| format!("commit: {failure}"));
+            return Err(failure);
+        }
+        self.life.pass(Point::AfterCommit).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,33 @@
+//! Deterministic simulation of the whole system: one seed, one run.
+//!
+//! Everything that decides is the real thing: the core, the engine's loops, the
+//! participants' kit and rules, the payment's client with its breaker, the
+//! provider's rules and ledger, the SQLite adapters in memory. What surrounds them
+//! is the seed's: messages are lost before they are confirmed, repeated, late and
+//! out of order; commits fail, or nobody hears of them; processes die at any await
+//! and at named points; the provider is slow, silent or away; the databases' clocks
+//! jump. Then everything heals, and every saga must end, with the books in order.
+//!
+//! One thread, one paused clock, one source of chance: a seed gives the same run in
+//! every process. What this cannot show: races between Postgres' transactions,
+//! since SQLite has one writer, and what a real broker does.
+//!
+//! Read first: [`run`] and `world.rs`, then `check.rs` (what must hold).
+
+mod broker;
+mod check;
+mod clients;
+mod dice;
+mod faults;
+mod inbox;
+mod life;
+mod processes;
+mod provider;
+mod report;
+mod saga_store;
+mod sim;
+mod transport;
+mod world;
+
+pub use report::{Outcome, Summary};
+pub use world::{Options, run};

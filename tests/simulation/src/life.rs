@@ -1,0 +1,106 @@
+//! A process's life, from its start to its crash.
+
+use std::{
+    future::pending,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use crate::{
+    faults::Point,
+    sim::{Sim, lock},
+};
+
+/// One run of a process. What its ports do is done by the life, so that a dead
+/// one does nothing any more, wherever its tasks are.
+#[derive(Debug)]
+pub(crate) struct Life {
+    /// Whose.
+    pub(crate) name: String,
+    /// The run that it is part of.
+    pub(crate) sim: Arc<Sim>,
+    dead: AtomicBool,
+    died: Notify,
+    frozen_until: Mutex<Option<Instant>>,
+}
+
+impl Life {
+    /// A process starts.
+    #[must_use]
+    pub(crate) fn new(name: &str, sim: Arc<Sim>) -> Arc<Self> {
+        sim.say(name, || "starts".to_owned());
+        Arc::new(Self {
+            name: name.to_owned(),
+            sim,
+            dead: AtomicBool::new(false),
+            died: Notify::new(),
+            frozen_until: Mutex::default(),
+        })
+    }
+
+    /// Goes past a point: the process may die there, and does not go on while it
+    /// is dead or stands still.
+    pub(crate) async fn pass(&self, point: Point) {
+        self.thaw().await;
+        if self.sim.crashes(point) {
+            self.kill(point.name());
+            pending::<()>().await;
+        }
+    }
+
+    /// Waits while the process stands still; for ever, once it is dead.
+    pub(crate) async fn thaw(&self) {
+        loop {
+            if self.is_dead() {
+                pending::<()>().await;
+            }
+            let until = *lock(&self.frozen_until);
+            match until {
+                Some(until) if until > Instant::now() => tokio::time::sleep_until(until).await,
+                Some(_) | None => return,
+            }
+        }
+    }
+
+    /// Takes its time; a dead process takes for ever.
+    pub(crate) async fn spend(&self, time: Duration) {
+        if !time.is_zero() {
+            tokio::time::sleep(time).await;
+        }
+        self.thaw().await;
+    }
+
+    /// Stands still for a while.
+    pub(crate) fn freeze(&self, time: Duration) {
+        self.sim.say(&self.name, || format!("stands still for {time:?}"));
+        *lock(&self.frozen_until) = Some(Instant::now() + time);
+    }
+
+    /// Ends it in the middle of everything.
+    pub(crate) fn kill(&self, at: &str) {
+        if !self.dead.swap(true, Ordering::Relaxed) {
+            self.sim.say(&self.name, || format!("DIES {at}"));
+            self.died.notify_one();
+        }
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Relaxed)
+    }
+
+    /// Returns once it has been killed.
+    pub(crate) async fn died(&self) {
+        self.died.notified().await;
+    }
+
+    /// Writes down what it does.
+    pub(crate) fn say(&self, what: impl FnOnce() -> String) {
+        self.sim.say(&self.name, what);
+    }
+}

@@ -1,0 +1,180 @@
+//! The processes: the real loops over this run's ports, started again whenever they end.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use saga_engine::{Engine, Handle};
+use saga_kit::{Participant, Settings, Store};
+use saga_payment::{BreakerSettings, Provider, ProviderSettings};
+use saga_sqlite::Inbox;
+use saga_store::sqlite::SagaTable;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    inbox::SimInbox, life::Life, provider::SimWire, saga_store::SimStore, sim::lock,
+    transport::SimTransport, world::World,
+};
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Drives sagas.
+    Orchestrator,
+    /// A replica of the order service.
+    Order,
+    /// A replica of the inventory service.
+    Inventory,
+    /// A replica of the payment service.
+    Payment,
+}
+
+/// One process, through all its lives.
+pub(crate) struct Process {
+    /// For people.
+    pub(crate) name: String,
+    role: Role,
+    now: Mutex<Option<Running>>,
+}
+
+#[derive(Clone)]
+struct Running {
+    life: Arc<Life>,
+    stop: CancellationToken,
+    cut: Arc<Notify>,
+    handle: Option<Handle>,
+}
+
+impl Process {
+    /// One that does not run yet.
+    #[must_use]
+    pub(crate) fn new(role: Role, number: usize) -> Arc<Self> {
+        let role_name = match role {
+            Role::Orchestrator => "orchestrator",
+            Role::Order => "order",
+            Role::Inventory => "inventory",
+            Role::Payment => "payment",
+        };
+        Arc::new(Self { name: format!("{role_name}-{number}"), role, now: Mutex::default() })
+    }
+
+    /// What clients talk to, if this is an orchestrator that runs.
+    pub(crate) fn handle(&self) -> Option<Handle> {
+        let now = lock(&self.now);
+        now.as_ref().filter(|running| !running.life.is_dead())?.handle.clone()
+    }
+
+    /// Dies in the middle of everything.
+    pub(crate) fn kill(&self) {
+        self.with(|running| running.life.kill("anywhere"));
+    }
+
+    /// Is told to stop.
+    pub(crate) fn stop(&self) {
+        self.with(|running| {
+            running.life.say(|| "is told to stop".to_owned());
+            running.stop.cancel();
+        });
+    }
+
+    /// Stands still.
+    pub(crate) fn freeze(&self, time: Duration) {
+        self.with(|running| running.life.freeze(time));
+    }
+
+    /// Loses its connections.
+    pub(crate) fn cut(&self) {
+        self.with(|running| running.cut.notify_waiters());
+    }
+
+    fn with(&self, change: impl FnOnce(&Running)) {
+        let now = lock(&self.now).clone();
+        if let Some(running) = now {
+            change(&running);
+        }
+    }
+
+    /// Runs it, life after life.
+    pub(crate) async fn supervise(self: Arc<Self>, world: Arc<World>) {
+        loop {
+            let life = Life::new(&self.name, Arc::clone(&world.sim));
+            let (stop, cut) = (CancellationToken::new(), Arc::new(Notify::new()));
+            let transport =
+                SimTransport::new(Arc::clone(&world.broker), Arc::clone(&life), Arc::clone(&cut));
+            let (mut running, handle) = self.start(&world, &life, transport, &stop);
+            *lock(&self.now) =
+                Some(Running { life: Arc::clone(&life), stop: stop.clone(), cut, handle });
+            tokio::select! {
+                biased;
+                () = life.died() => {
+                    running.abort();
+                    let _ = (&mut running).await;
+                }
+                ended = &mut running => match ended {
+                    Ok(()) if stop.is_cancelled() => life.say(|| "has stopped".to_owned()),
+                    Ok(()) => world.sim.violated(format!("{} ended by itself", self.name)),
+                    Err(error) => world.sim.violated(format!("{} panicked: {error}", self.name)),
+                },
+            }
+            *lock(&self.now) = None;
+            tokio::time::sleep(world.sim.dice.millis(50..=4_000)).await;
+        }
+    }
+
+    fn start(
+        &self,
+        world: &World,
+        life: &Arc<Life>,
+        transport: SimTransport,
+        stop: &CancellationToken,
+    ) -> (tokio::task::JoinHandle<()>, Option<Handle>) {
+        let checks = Arc::clone(&world.checks);
+        let store = |database, service| {
+            SimInbox::new(Inbox::new(database), service, Arc::clone(life), Arc::clone(&checks))
+        };
+        let stop = stop.clone();
+        let running = match self.role {
+            Role::Orchestrator => {
+                let table = SagaTable::new(world.databases.orchestrator.clone());
+                let store = SimStore::new(table, Arc::clone(life), checks);
+                let (engine, handle) = Engine::new(store, transport, world.hosted.clone());
+                return (tokio::spawn(engine.run(stop)), Some(handle));
+            }
+            Role::Order => {
+                let participant =
+                    saga_order::participant(store(world.databases.order.clone(), "order"));
+                participate(participant, transport, stop)
+            }
+            Role::Inventory => {
+                let inbox = store(world.databases.inventory.clone(), "inventory");
+                participate(saga_inventory::participant(inbox), transport, stop)
+            }
+            Role::Payment => {
+                let settings = ProviderSettings {
+                    timeout: Duration::from_millis(2_000),
+                    breaker: BreakerSettings {
+                        longest_pause: Duration::from_secs(8),
+                        ..BreakerSettings::default()
+                    },
+                    ..ProviderSettings::new("http://provider")
+                };
+                let wire = SimWire::new(world.provider.clone(), Arc::clone(life));
+                let provider = Provider::over(wire, settings).expect("a URL");
+                let inbox = store(world.databases.payment.clone(), "payment");
+                let participant = saga_payment::participant(inbox, Arc::new(provider));
+                participate(participant, transport, stop)
+            }
+        };
+        (running, None)
+    }
+}
+
+fn participate<S: Store>(
+    participant: Participant<S>,
+    transport: SimTransport,
+    stop: CancellationToken,
+) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(participant.run(transport, Settings::default(), stop))
+}

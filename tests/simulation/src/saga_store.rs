@@ -1,0 +1,218 @@
+//! The sagas' store of one orchestrator: the real one, with what can go wrong around it.
+
+use std::sync::Arc;
+
+use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp};
+use saga_engine::{
+    Admission, Census, IdempotencyKey, ListFilter, NewQuarantined, SagaReads, SagaStore, Write,
+};
+
+use crate::{
+    check::Checks,
+    faults::{Fault, Point},
+    life::Life,
+};
+
+/// The store, as a process sees it.
+#[derive(Clone)]
+pub(crate) struct SimStore<S> {
+    inner: S,
+    life: Arc<Life>,
+    checks: Arc<Checks>,
+}
+
+/// What becomes of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Done,
+    Conflict,
+    Unavailable,
+    UnknownDone,
+    UnknownLost,
+}
+
+impl Fate {
+    /// Draws one.
+    pub(crate) async fn of(life: &Life) -> Self {
+        if life.sim.strikes(Fault::SlowStore) {
+            let time = life.sim.dice.millis(1..=1_500);
+            life.spend(time).await;
+        }
+        let fates = [
+            (Fault::Conflict, Self::Conflict),
+            (Fault::Unavailable, Self::Unavailable),
+            (Fault::UnknownDone, Self::UnknownDone),
+            (Fault::UnknownLost, Self::UnknownLost),
+        ];
+        let struck = fates.into_iter().find(|(fault, _)| life.sim.strikes(*fault));
+        struck.map_or(Self::Done, |(_, fate)| fate)
+    }
+
+    /// What its caller gets to know.
+    pub(crate) fn failure(self) -> Option<Failure> {
+        match self {
+            Self::Done => None,
+            Self::Conflict => Some(Failure::Conflict("another one was faster".to_owned())),
+            Self::Unavailable => Some(Failure::Unavailable("the database is away".to_owned())),
+            Self::UnknownDone | Self::UnknownLost => {
+                Some(Failure::UnknownCommit("the answer was lost".to_owned()))
+            }
+        }
+    }
+}
+
+impl<S> SimStore<S> {
+    /// What a process has of the store.
+    pub(crate) fn new(inner: S, life: Arc<Life>, checks: Arc<Checks>) -> Self {
+        Self { inner, life, checks }
+    }
+
+    /// What came of a transaction, as its caller gets to know it.
+    async fn end<R>(
+        &self,
+        what: &str,
+        fate: Fate,
+        after: Point,
+        done: Result<(Vec<Write>, R), Failure>,
+    ) -> Result<R, Failure> {
+        let (writes, result) = done?;
+        if matches!(fate, Fate::Done | Fate::UnknownDone) {
+            for write in &writes {
+                self.life.say(|| format!("{what}: {}", told(write)));
+            }
+            self.checks.committed(&self.life.name, &writes);
+        }
+        if let Some(failure) = fate.failure() {
+            self.life.say(|| format!("{what}: {failure}"));
+            return Err(failure);
+        }
+        self.life.pass(after).await;
+        Ok(result)
+    }
+}
+
+/// One transition, for people.
+fn told(write: &Write) -> String {
+    let Write { before, saga, history } = write;
+    let happenings: Vec<String> = history.iter().map(|e| format!("{:?}", e.happening)).collect();
+    let id = crate::transport::short(&saga.id.to_string());
+    format!("{id} v{before}>v{} {} {}", saga.version, saga.phase.name(), happenings.join("; "))
+}
+
+/// What a decision would write, or nothing of it.
+fn kept<R>(fate: Fate, decided: (Vec<Write>, R)) -> (Vec<Write>, (Vec<Write>, R)) {
+    let (writes, result) = decided;
+    match fate {
+        Fate::Done | Fate::UnknownDone => (writes.clone(), (writes, result)),
+        // Decided, and then undone by the database.
+        Fate::Conflict | Fate::Unavailable | Fate::UnknownLost => (Vec::new(), (writes, result)),
+    }
+}
+
+impl<S: SagaStore> SagaStore for SimStore<S> {
+    async fn admit<R: Send>(
+        &self,
+        keys: &[IdempotencyKey],
+        decide: impl Fn(Timestamp, &[usize]) -> (Vec<Write>, R) + Send + Sync,
+    ) -> Result<(Vec<Admission>, Option<R>), Failure> {
+        self.life.pass(Point::BeforeAdmit).await;
+        let fate = Fate::of(&self.life).await;
+        // Whose keys are bound is written too: what does not commit is not begun.
+        if let (Fate::Conflict | Fate::Unavailable | Fate::UnknownLost, Some(failure)) =
+            (fate, fate.failure())
+        {
+            self.life.say(|| format!("admission: {failure}"));
+            return Err(failure);
+        }
+        let decide = |now: Timestamp, new: &[usize]| {
+            let (writes, result) = decide(now, new);
+            (writes.clone(), (writes, result))
+        };
+        let (admissions, decided) = self.inner.admit(keys, decide).await?;
+        let (writes, result) = decided.unzip();
+        let done = Ok((writes.unwrap_or_default(), (admissions, result)));
+        self.end("admission", fate, Point::AfterAdmit, done).await
+    }
+
+    async fn turn<R: Send>(
+        &self,
+        ids: &[SagaId],
+        decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
+    ) -> Result<R, Failure> {
+        self.life.pass(Point::BeforeTurn).await;
+        let fate = Fate::of(&self.life).await;
+        let decide = |now: Timestamp, sagas: Vec<Instance>| kept(fate, decide(now, sagas));
+        let done = self.inner.turn(ids, decide).await;
+        self.end("turn", fate, Point::AfterTurn, done).await
+    }
+
+    async fn claim<R: Send>(
+        &self,
+        definitions: &[(&'static str, u32)],
+        limit: usize,
+        decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
+    ) -> Result<R, Failure> {
+        self.life.thaw().await;
+        let Some(now) = self.checks.anything_due() else {
+            // Nothing is due: the store need not be asked to say so.
+            return Ok(decide(self.checks.saga_clock(), Vec::new()).1);
+        };
+        let _ = now;
+        self.life.pass(Point::BeforeClaim).await;
+        let fate = Fate::of(&self.life).await;
+        let decide = |now: Timestamp, sagas: Vec<Instance>| {
+            let sagas = sagas.into_iter().filter(|saga| self.checks.may_wake(saga.id)).collect();
+            kept(fate, decide(now, sagas))
+        };
+        let done = self.inner.claim(definitions, limit, decide).await;
+        self.end("claim", fate, Point::AfterClaim, done).await
+    }
+
+    async fn quarantine(&self, messages: &[NewQuarantined]) -> Result<(), Failure> {
+        self.life.pass(Point::BeforeQuarantine).await;
+        let fate = Fate::of(&self.life).await;
+        if matches!(fate, Fate::Done | Fate::UnknownDone) {
+            for message in messages {
+                self.life.say(|| format!("keeps poison {}: {}", message.id, message.reason));
+            }
+            self.inner.quarantine(messages).await?;
+        }
+        if let Some(failure) = fate.failure() {
+            return Err(failure);
+        }
+        self.life.pass(Point::AfterQuarantine).await;
+        Ok(())
+    }
+}
+
+impl<S: SagaReads> SagaReads for SimStore<S> {
+    async fn find(&self, ids: &[SagaId]) -> Result<Vec<Instance>, Failure> {
+        self.life.thaw().await;
+        self.inner.find(ids).await
+    }
+
+    async fn versions(&self, ids: &[SagaId]) -> Result<Vec<(SagaId, u64, bool)>, Failure> {
+        self.life.thaw().await;
+        self.inner.versions(ids).await
+    }
+
+    async fn history(&self, id: SagaId, after: u64) -> Result<Vec<HistoryEntry>, Failure> {
+        self.life.thaw().await;
+        self.inner.history(id, after).await
+    }
+
+    async fn list(&self, filter: &ListFilter) -> Result<Vec<Instance>, Failure> {
+        self.life.thaw().await;
+        self.inner.list(filter).await
+    }
+
+    async fn in_flight(&self) -> Result<u64, Failure> {
+        self.life.thaw().await;
+        self.inner.in_flight().await
+    }
+
+    async fn census(&self) -> Result<Census, Failure> {
+        self.life.thaw().await;
+        self.inner.census().await
+    }
+}

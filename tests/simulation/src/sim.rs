@@ -1,0 +1,179 @@
+//! What everything in a run shares: chance, faults, the time, and what is written down.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use saga_core::Timestamp;
+use saga_sqlite::Clock;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::{
+    dice::Dice,
+    faults::{Fault, Point, Rates},
+};
+
+/// When every run begins, on the databases' clocks: 2026-01-01, in microseconds.
+const EPOCH_MICROS: i64 = 1_767_225_600_000_000;
+
+/// The run.
+#[derive(Debug)]
+pub(crate) struct Sim {
+    /// Chance.
+    pub(crate) dice: Dice,
+    rates: Mutex<Rates>,
+    healed: AtomicBool,
+    began: Instant,
+    tally: Mutex<Tally>,
+    violations: Mutex<Vec<String>>,
+    transcript: Option<Mutex<Vec<String>>>,
+}
+
+/// What happened how often.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Faults.
+    pub(crate) faults: BTreeMap<Fault, u64>,
+    /// Crashes at named points.
+    pub(crate) points: BTreeMap<Point, u64>,
+}
+
+impl Sim {
+    /// A run, which must be begun inside its runtime.
+    #[must_use]
+    pub(crate) fn new(dice: Dice, rates: Rates, transcribe: bool) -> Self {
+        Self {
+            dice,
+            rates: Mutex::new(rates),
+            healed: AtomicBool::new(false),
+            began: Instant::now(),
+            tally: Mutex::default(),
+            violations: Mutex::default(),
+            transcript: transcribe.then(Mutex::default),
+        }
+    }
+
+    /// Whether this goes wrong now.
+    pub(crate) fn strikes(&self, fault: Fault) -> bool {
+        let strikes = self.dice.chance(lock(&self.rates).of(fault));
+        if strikes {
+            *lock(&self.tally).faults.entry(fault).or_default() += 1;
+        }
+        strikes
+    }
+
+    /// Whether a process dies at this point.
+    pub(crate) fn crashes(&self, point: Point) -> bool {
+        let crashes = self.strikes(Fault::CrashAtPoint);
+        if crashes {
+            *lock(&self.tally).points.entry(point).or_default() += 1;
+        }
+        crashes
+    }
+
+    /// From now on things go wrong so often.
+    pub(crate) fn set_rates(&self, rates: Rates) {
+        *lock(&self.rates) = rates;
+    }
+
+    /// Nothing goes wrong from now on.
+    pub(crate) fn heal(&self) {
+        self.say("world", || "healed: nothing goes wrong from now on".to_owned());
+        *lock(&self.rates) = Rates::none();
+        self.healed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing goes wrong any more.
+    pub(crate) fn healed(&self) -> bool {
+        self.healed.load(Ordering::Relaxed)
+    }
+
+    /// How long it has been going on.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// An id of version 7, as processes make them, but of this run.
+    pub(crate) fn uuid(&self) -> Uuid {
+        let millis = (EPOCH_MICROS / 1_000) as u128 + self.elapsed().as_millis();
+        let chance = self.dice.bits() & ((1 << 76) - 1);
+        let (a, b) = (chance >> 64 & 0xfff, chance & ((1 << 62) - 1));
+        Uuid::from_u128(millis << 80 | 0x7 << 76 | a << 64 | 0b10 << 62 | b)
+    }
+
+    /// Writes down what happened, where somebody will read it.
+    pub(crate) fn say(&self, who: &str, what: impl FnOnce() -> String) {
+        if let Some(transcript) = &self.transcript {
+            let now = self.elapsed();
+            let line = format!("{:>8.3} {who:<15} {}", now.as_secs_f64(), what());
+            lock(transcript).push(line);
+        }
+    }
+
+    /// Writes down what must not have happened.
+    pub(crate) fn violated(&self, what: impl Into<String>) {
+        let what = what.into();
+        self.say("VIOLATION", || what.clone());
+        lock(&self.violations).push(what);
+    }
+
+    /// What must not have happened.
+    pub(crate) fn violations(&self) -> Vec<String> {
+        lock(&self.violations).clone()
+    }
+
+    /// What happened how often.
+    pub(crate) fn tally(&self) -> Tally {
+        lock(&self.tally).clone()
+    }
+
+    /// What was written down.
+    pub(crate) fn transcript(&self) -> Vec<String> {
+        self.transcript.as_ref().map(|lines| lock(lines).clone()).unwrap_or_default()
+    }
+}
+
+/// A database's clock, which can jump. No process's clock is ever asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Watch {
+    began: Instant,
+    offset: std::sync::Arc<AtomicI64>,
+}
+
+impl Watch {
+    /// A clock that is right.
+    #[must_use]
+    pub(crate) fn new(sim: &Sim) -> Self {
+        Self { began: sim.began, offset: std::sync::Arc::default() }
+    }
+
+    /// Sets it off by so many seconds.
+    pub(crate) fn set_off(&self, seconds: i64) {
+        self.offset.store(seconds * 1_000_000, Ordering::Relaxed);
+    }
+
+    /// What it shows.
+    #[must_use]
+    pub(crate) fn now(&self) -> Timestamp {
+        let elapsed = self.began.elapsed().as_micros() as i64;
+        Timestamp(EPOCH_MICROS + elapsed + self.offset.load(Ordering::Relaxed))
+    }
+
+    /// For a database.
+    #[must_use]
+    pub(crate) fn clock(&self) -> Clock {
+        let watch = self.clone();
+        Clock::new(move || watch.now())
+    }
+}
+
+/// Locks what nobody holds while panicking.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,321 @@
+//! A seed's run, from its start to its verdict.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use saga_core::{Definition, Failure, Hosted, SagaId, State};
+use saga_definitions::PlaceOrder;
+use saga_engine::Handle;
+use saga_inventory::{receipt::Receipt, table::Shelf as _};
+use saga_messaging::Queue;
+use saga_proto::Money;
+use saga_sqlite::{Database, Schema};
+use tokio::{
+    runtime::Builder,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use crate::{
+    broker::Broker,
+    check::Checks,
+    clients::{Asked, GOODS, client},
+    dice::Dice,
+    faults::{Fault, Rates},
+    processes::{Process, Role},
+    provider::SimProvider,
+    report::Outcome,
+    sim::{Sim, Watch, lock},
+};
+
+/// How long everything may take to end once nothing goes wrong any more: longer
+/// than the longest wait, after a clock that was an hour fast.
+const TO_THE_END: Duration = Duration::from_secs(5_400);
+/// The same, where only messages that come again may wake a saga.
+const WITHOUT_TIMERS: Duration = Duration::from_secs(120);
+/// How often it is looked whether everything has ended.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What a seed is to be like. All of it is drawn.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) rates: Rates,
+    pub(crate) orchestrators: usize,
+    pub(crate) orders: usize,
+    pub(crate) orders_within_millis: u64,
+    pub(crate) faults_for: Duration,
+    /// Whether sagas that are due are woken.
+    pub(crate) timers: bool,
+    pub(crate) step_timeout_millis: u64,
+    pub(crate) delivery_limit: Option<u32>,
+}
+
+/// What a single run may be told beside its seed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Write down what happens.
+    pub transcribe: bool,
+    /// Nothing goes wrong.
+    pub no_faults: bool,
+}
+
+/// What everything in a run shares.
+pub(crate) struct World {
+    pub(crate) sim: Arc<Sim>,
+    pub(crate) plan: Plan,
+    pub(crate) checks: Arc<Checks>,
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) provider: SimProvider,
+    pub(crate) databases: Databases,
+    pub(crate) hosted: Hosted,
+    pub(crate) place_order: Arc<Definition<PlaceOrder>>,
+    pub(crate) asked: Asked,
+    pub(crate) cancelled: Mutex<BTreeSet<SagaId>>,
+    processes: Vec<Arc<Process>>,
+}
+
+/// The databases, and their clocks.
+pub(crate) struct Databases {
+    pub(crate) orchestrator: Database,
+    pub(crate) order: Database,
+    pub(crate) inventory: Database,
+    pub(crate) payment: Database,
+    clocks: Vec<Watch>,
+}
+
+impl Plan {
+    fn draw(dice: &Dice, options: Options) -> Self {
+        let timers = !dice.chance(0.15);
+        let mut rates = Rates::draw(dice);
+        if !timers {
+            // What is lost for good is sent again only when a saga wakes.
+            rates = rates.without(&[
+                Fault::Conflict,
+                Fault::PublishRefused,
+                Fault::CallLost,
+                Fault::CallLate,
+                Fault::AnswerLost,
+                Fault::SlowAnswer,
+                Fault::ProviderAway,
+                Fault::ClockJump,
+            ]);
+        }
+        if options.no_faults {
+            rates = Rates::none();
+        }
+        Self {
+            rates,
+            orchestrators: if dice.chance(0.2) { 3 } else { 2 },
+            orders: 10 + dice.below(5),
+            orders_within_millis: *dice.pick(&[50, 2_000, 15_000]),
+            faults_for: dice.millis(10_000..=40_000),
+            timers,
+            step_timeout_millis: *dice.pick(&[400, 1_000, 3_000]),
+            delivery_limit: timers.then(|| *dice.pick(&[3, 10])),
+        }
+    }
+}
+
+/// Runs a seed.
+///
+/// # Panics
+/// If there is no runtime to be had.
+#[must_use]
+pub fn run(seed: u64, options: Options) -> Outcome {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime of one thread");
+    runtime.block_on(async {
+        let dice = Dice::new(seed);
+        let plan = Plan::draw(&dice, options);
+        let sim = Arc::new(Sim::new(dice, Rates::none(), options.transcribe));
+        let world = World::new(sim, plan).await;
+        Arc::new(world).run(seed).await
+    })
+}
+
+impl World {
+    async fn new(sim: Arc<Sim>, plan: Plan) -> Self {
+        let clocks: Vec<Watch> = (0..4).map(|_| Watch::new(&sim)).collect();
+        let database = |schema: &Schema, clock: &Watch| {
+            Database::in_memory(schema, clock.clock()).expect("a database in memory")
+        };
+        let databases = Databases {
+            orchestrator: database(&saga_store::sqlite::SCHEMA, &clocks[0]),
+            order: database(&saga_order::table::sqlite::SCHEMA, &clocks[1]),
+            inventory: database(&saga_inventory::table::sqlite::SCHEMA, &clocks[2]),
+            payment: database(&saga_payment::table::sqlite::SCHEMA, &clocks[3]),
+            clocks: clocks.clone(),
+        };
+        receive_goods(&databases.inventory).await.expect("goods are received");
+        let hosted = saga_definitions::hosted(Some(plan.step_timeout_millis));
+        let place_order = saga_definitions::place_order(Some(plan.step_timeout_millis));
+        let checks = Checks::new(Arc::clone(&sim), hosted.clone(), clocks[0].clone(), plan.timers);
+        let limit = plan.delivery_limit;
+        let broker = Broker::new(Arc::clone(&sim), Arc::clone(&checks), limit, plan.timers);
+        let orchestrators = (1..=plan.orchestrators).map(|n| Process::new(Role::Orchestrator, n));
+        let replicas = [Role::Order, Role::Inventory, Role::Payment]
+            .into_iter()
+            .flat_map(|role| [1, 2].map(|number| Process::new(role, number)));
+        Self {
+            provider: SimProvider::new(&sim, Watch::new(&sim)),
+            processes: orchestrators.chain(replicas).collect(),
+            place_order: Arc::new(place_order),
+            asked: Asked::default(),
+            cancelled: Mutex::default(),
+            sim,
+            plan,
+            checks,
+            broker,
+            databases,
+            hosted,
+        }
+    }
+
+    /// What clients talk to.
+    pub(crate) fn orchestrators(&self) -> impl Iterator<Item = Handle> + '_ {
+        self.processes.iter().filter_map(|process| process.handle())
+    }
+
+    async fn run(self: Arc<Self>, seed: u64) -> Outcome {
+        let mut running = JoinSet::new();
+        for process in &self.processes {
+            running.spawn(Arc::clone(process).supervise(Arc::clone(&self)));
+        }
+        // Goods were received and processes started without a fault.
+        self.sim.set_rates(self.plan.rates.clone());
+        let mut clients = JoinSet::new();
+        for number in 1..=self.plan.orders {
+            clients.spawn(client(Arc::clone(&self), number));
+        }
+        self.harm().await;
+        self.sim.heal();
+        self.databases.clocks.iter().for_each(|clock| clock.set_off(0));
+        let ended = self.end(&mut clients).await;
+        self.judge(ended).await;
+        running.shutdown().await;
+        Outcome::of(seed, &self)
+    }
+
+    /// What is not a port's to do wrong, second by second.
+    async fn harm(&self) {
+        let (sim, dice) = (&self.sim, &self.sim.dice);
+        let until = Instant::now() + self.plan.faults_for;
+        while Instant::now() < until {
+            sleep(dice.millis(200..=1_800)).await;
+            let one = dice.pick(&self.processes);
+            if sim.strikes(Fault::Crash) {
+                one.kill();
+            }
+            if sim.strikes(Fault::Restart) {
+                one.stop();
+            }
+            if sim.strikes(Fault::Freeze) {
+                one.freeze(dice.millis(500..=30_000));
+            }
+            if sim.strikes(Fault::Cut) {
+                one.cut();
+            }
+            if sim.strikes(Fault::BrokerAway) {
+                self.broker.go_away(dice.millis(200..=15_000));
+            }
+            if sim.strikes(Fault::ProviderAway) {
+                sim.say("provider", || "is away".to_owned());
+                self.provider.go_away(dice.millis(200..=15_000));
+            }
+            if sim.strikes(Fault::ClockJump) {
+                let seconds = *dice.pick(&[-3_600, -60, 0, 60, 3_600]);
+                let which = dice.below(self.databases.clocks.len());
+                sim.say("world", || format!("clock {which} is off by {seconds} s"));
+                self.databases.clocks[which].set_off(seconds);
+            }
+        }
+    }
+
+    /// Waits until clients have their answers and every saga has ended.
+    async fn end(&self, clients: &mut JoinSet<()>) -> bool {
+        let until = Instant::now() + if self.plan.timers { TO_THE_END } else { WITHOUT_TIMERS };
+        let answered = async {
+            while let Some(ended) = clients.join_next().await {
+                if let Err(error) = ended {
+                    self.sim.violated(format!("a client panicked: {error}"));
+                }
+            }
+        };
+        if tokio::time::timeout_at(until, answered).await.is_err() {
+            self.sim.violated("a client has no answer");
+            return false;
+        }
+        while Instant::now() < until {
+            if self.checks.in_progress().is_empty() {
+                // What is on its way arrives.
+                sleep(Duration::from_secs(30)).await;
+                return true;
+            }
+            sleep(LOOK).await;
+        }
+        for saga in self.checks.in_progress() {
+            let (now, wake) = (self.checks.saga_clock(), saga.wake_at);
+            let wake = wake.map(|at| (at.0 - now.0) as f64 / 1e6);
+            self.sim.violated(format!(
+                "saga {} has not ended: {:?} {:?}, to be woken in {wake:?} s",
+                saga.id, saga.phase, saga.steps
+            ));
+        }
+        false
+    }
+
+    async fn judge(&self, ended: bool) {
+        let mut accepted = lock(&self.asked.accepted).clone();
+        accepted.sort_unstable();
+        let sagas: Vec<SagaId> = self.checks.sagas().iter().map(|saga| saga.id).collect();
+        if accepted != sagas {
+            self.sim.violated(format!("accepted {} orders, {} sagas", accepted.len(), sagas.len()));
+        }
+        if !ended {
+            return;
+        }
+        self.checks.unheard();
+        for saga in self.checks.sagas() {
+            let undone = saga.phase.state() == State::Compensated;
+            if lock(&self.cancelled).contains(&saga.id) && !undone {
+                self.sim
+                    .violated(format!("the cancel of {} was accepted, and it went on", saga.id));
+            }
+        }
+        for participant in ["order", "inventory", "payment"] {
+            let queue = Queue::Commands { participant: participant.to_owned() };
+            self.empty(&queue);
+        }
+        self.empty(&Queue::Replies);
+        self.empty(&Queue::Quarantine);
+    }
+
+    fn empty(&self, queue: &Queue) {
+        let depth = self.broker.depth(queue);
+        if depth > 0 {
+            self.sim.violated(format!("{depth} messages are left in {queue:?}"));
+        }
+    }
+}
+
+/// The goods of the shop, as its catalogue receives them.
+async fn receive_goods(inventory: &Database) -> Result<(), Failure> {
+    for (sku, quantity, price) in GOODS {
+        let receipt = Receipt {
+            key: format!("receipt-{sku}"),
+            sku: sku.to_owned(),
+            quantity,
+            name: Some(sku.to_owned()),
+            price: Some(Money::new(price, "EUR")),
+        };
+        let mut tx = inventory.begin().await?;
+        tx.claim(&receipt).await?;
+        let product = receipt.take_in(None).expect("a new product that is described");
+        tx.receive(&product, &receipt).await?;
+        tx.commit()?;
+    }
+    Ok(())
+}

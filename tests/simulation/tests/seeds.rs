@@ -1,0 +1,40 @@
+//! Seeds as tests: some of them every time, and those that once found something by name.
+
+use std::process::Command;
+
+use saga_simulation::{Options, Summary, run};
+
+/// A seed's whole transcript, from a process of its own.
+fn transcript(seed: u64) -> String {
+    let simulate = env!("CARGO_BIN_EXE_simulate");
+    let ran = Command::new(simulate).args(["--seed", &seed.to_string()]).output();
+    let ran = ran.expect("the simulator runs");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+    String::from_utf8(ran.stdout).expect("text")
+}
+
+#[test]
+fn a_seed_gives_the_same_transcript_in_every_process() {
+    for seed in [3, 4] {
+        let (first, second) = (transcript(seed), transcript(seed));
+        assert!(first.lines().count() > 200, "seed {seed} is a run");
+        assert!(first == second, "seed {seed} differs from process to process");
+    }
+}
+
+#[test]
+fn every_saga_ends_whatever_goes_wrong_on_the_way() {
+    let mut summary = Summary::default();
+    (1..=100).for_each(|seed| summary.add(&run(seed, Options::default())));
+    assert!(summary.failed.is_empty(), "{summary}");
+}
+
+#[test]
+fn sagas_complete_where_nothing_goes_wrong() {
+    let options = Options { no_faults: true, ..Options::default() };
+    for seed in 1..=10 {
+        let outcome = run(seed, options);
+        assert_eq!(outcome.violations, Vec::<String>::new(), "seed {seed}");
+        assert!(outcome.completed > 0, "seed {seed} completes no saga");
+    }
+}
