@@ -113,6 +113,7 @@ pub(crate) async fn keep<S: Retention>(
             Err(failure) => warn!(%failure, "the watermark is raised later"),
         }
         tokio::select! {
+            biased;
             () = shared.shutdown.cancelled() => return,
             () = tokio::time::sleep_until(until) => {}
         }
@@ -139,6 +140,7 @@ async fn prune<S: Retention>(
             return Ok(());
         }
         tokio::select! {
+            biased;
             () = shared.shutdown.cancelled() => return Ok(()),
             () = tokio::time::sleep(pause) => {}
         }

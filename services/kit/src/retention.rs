@@ -27,6 +27,7 @@ pub(crate) async fn follow<S: Store>(
     // No transaction runs in a future that can be cancelled: it is told between two.
     loop {
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             changed = heard.changed() => if changed.is_err() { return },
         }
@@ -58,6 +59,7 @@ pub(crate) async fn follow<S: Store>(
 /// Whether to go on after a pause.
 async fn pause(pause: Duration, shutdown: &CancellationToken) -> bool {
     tokio::select! {
+        biased;
         () = shutdown.cancelled() => false,
         () = tokio::time::sleep(pause) => true,
     }

@@ -81,7 +81,13 @@ impl Checks {
                 };
                 let owed = match &entry.happening {
                     // A request does not come again, once it is answered.
-                    Happening::Started | Happening::Cancel(_) | Happening::Resumed(_) => true,
+                    Happening::Started
+                    | Happening::Cancel(_)
+                    | Happening::Resumed(_)
+                    | Happening::Retried(_)
+                    | Happening::Skipped { .. }
+                    | Happening::Resolved { .. }
+                    | Happening::Compensate(_) => true,
                     // Nor does a redelivered repeat publish anything (protocol 4).
                     Happening::Done { step, direction }
                     | Happening::Refused { step, direction, .. } => {
@@ -173,6 +179,11 @@ impl Checks {
     /// All sagas, as they were last written.
     pub(crate) fn sagas(&self) -> Vec<Instance> {
         lock(&self.seen).sagas.values().cloned().collect()
+    }
+
+    /// A saga's version, as an operator sees it.
+    pub(crate) fn version(&self, saga: SagaId) -> u64 {
+        lock(&self.seen).sagas.get(&saga).map_or(0, |saga| saga.version)
     }
 
     /// How many commands and replies there were of each saga.

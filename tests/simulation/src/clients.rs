@@ -3,7 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use saga_core::{Admitted, Cancelled, Input, Pause, SagaId, Verdict, Wish, start};
+use saga_core::{
+    Admitted, Cancelled, Input, Intervened, Intervention, Remedy, SagaId, Signed, Verdict, Wish,
+    start,
+};
 use saga_definitions::PlaceOrder;
 use saga_engine::{Handle, IdempotencyKey, NewSaga, Placed, RequestError};
 use saga_proto::{Money, types::v1::Line};
@@ -126,6 +129,8 @@ pub(crate) async fn client(world: Arc<World>, number: usize) {
     let other = dice.chance(0.1);
     let cancel = dice.chance(0.3).then(|| dice.millis(0..=12_000));
     let pause = dice.chance(0.1).then(|| dice.millis(0..=8_000));
+    let remedy = [Remedy::Retry, Remedy::Compensate][dice.below(2)].clone();
+    let remedy = dice.chance(0.1).then(|| (dice.millis(0..=8_000), remedy));
     let id = placed(&world, &who, &wanted).await;
     crate::sim::lock(&world.asked.accepted).push(id);
     if again {
@@ -144,10 +149,13 @@ pub(crate) async fn client(world: Arc<World>, number: usize) {
     }
     if let Some(after) = pause {
         sleep(after).await;
-        let by = Pause { by: "grace".to_owned(), reason: "to have a look".to_owned() };
-        input(&world, &who, id, &Input::Pause(by.clone())).await;
+        intervene(&world, id, &Remedy::Pause).await;
         sleep(dice.millis(0..=10_000)).await;
-        input(&world, &who, id, &Input::Resume(by)).await;
+        intervene(&world, id, &Remedy::Resume).await;
+    }
+    if let Some((after, remedy)) = remedy {
+        sleep(after).await;
+        intervene(&world, id, &remedy).await;
     }
     if let Some(after) = cancel {
         sleep(after).await;
@@ -156,6 +164,27 @@ pub(crate) async fn client(world: Arc<World>, number: usize) {
             input(&world, &who, id, &Input::Cancel(wish)).await
         {
             crate::sim::lock(&world.cancelled).insert(id);
+        }
+    }
+}
+
+/// An operator steps in, at the version that they see, as often as it takes.
+async fn intervene(world: &World, id: SagaId, remedy: &Remedy) {
+    loop {
+        let signed = Signed { by: "grace".to_owned(), reason: "to have a look".to_owned() };
+        let expected_version = world.checks.version(id);
+        let intervention = Intervention { remedy: remedy.clone(), expected_version, signed };
+        match input(world, "operator", id, &Input::Intervene(intervention)).await {
+            Verdict::Intervention(Intervened::Moved { .. }) => {}
+            Verdict::Intervention(
+                Intervened::Applied | Intervened::Repeated | Intervened::Impossible(_),
+            )
+            | Verdict::Applied
+            | Verdict::Duplicate
+            | Verdict::Late
+            | Verdict::Foreign
+            | Verdict::Nothing
+            | Verdict::Cancel(_) => return,
         }
     }
 }
@@ -220,8 +249,7 @@ async fn input(world: &World, who: &str, id: SagaId, input: &Input) -> Verdict {
 fn name(input: &Input) -> &'static str {
     match input {
         Input::Cancel(_) => "cancel",
-        Input::Pause(_) => "pause",
-        Input::Resume(_) => "resume",
+        Input::Intervene(intervention) => intervention.remedy.name(),
         Input::Reply(_) => "reply",
         Input::Wake => "wake",
     }

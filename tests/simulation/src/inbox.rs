@@ -1,9 +1,9 @@
 //! The store of one participant's replica: the real one, with what can go wrong around it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use saga_core::Failure;
-use saga_kit::{Entry, Key, Locked, Store};
+use saga_core::{Failure, SagaId, Watermark};
+use saga_kit::{Entry, Key, Locked, Pruned, Store};
 use saga_sqlite::{Inbox, Transaction};
 
 use crate::{
@@ -66,6 +66,18 @@ impl Store for SimInbox {
         self.checks.recorded(self.service, entries);
         Ok(())
     }
+
+    async fn raise(&self, watermark: Watermark) -> Result<Watermark, Failure> {
+        self.life.thaw().await;
+        self.inner.raise(watermark).await
+    }
+
+    async fn prune(&self, from: SagaId, below: Watermark, limit: usize) -> Result<Pruned, Failure> {
+        self.life.thaw().await;
+        self.inner.prune(from, below, limit).await
+    }
+
+    const SETTLING: Duration = Inbox::SETTLING;
 
     async fn commit(&self, tx: Transaction) -> Result<(), Failure> {
         self.life.pass(Point::BeforeCommit).await;

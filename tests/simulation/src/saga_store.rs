@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp};
+use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp, Watermark};
 use saga_engine::{
-    Admission, Census, IdempotencyKey, ListFilter, NewQuarantined, SagaReads, SagaStore, Write,
+    Admission, Census, IdempotencyKey, ListFilter, NewQuarantined, Pruned, Range, Retention,
+    SagaReads, SagaStore, Standing, Write,
 };
 
 use crate::{
@@ -182,6 +183,23 @@ impl<S: SagaStore> SagaStore for SimStore<S> {
         }
         self.life.pass(Point::AfterQuarantine).await;
         Ok(())
+    }
+}
+
+impl<S: Retention> Retention for SimStore<S> {
+    async fn advance(&self, retention_millis: u64) -> Result<Standing, Failure> {
+        self.life.thaw().await;
+        self.inner.advance(retention_millis).await
+    }
+
+    async fn watermark(&self) -> Result<Watermark, Failure> {
+        self.life.thaw().await;
+        self.inner.watermark().await
+    }
+
+    async fn prune(&self, range: &Range) -> Result<Pruned, Failure> {
+        self.life.thaw().await;
+        self.inner.prune(range).await
     }
 }
 
