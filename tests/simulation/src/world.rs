@@ -151,7 +151,7 @@ impl World {
         };
         receive_goods(&databases.inventory).await.expect("goods are received");
         let hosted = saga_definitions::hosted(Some(plan.step_timeout_millis));
-        let place_order = saga_definitions::place_order(Some(plan.step_timeout_millis));
+        let place_order = saga_definitions::definition(Some(plan.step_timeout_millis));
         let checks = Checks::new(Arc::clone(&sim), hosted.clone(), clocks[0].clone(), plan.timers);
         let limit = plan.delivery_limit;
         let broker = Broker::new(Arc::clone(&sim), Arc::clone(&checks), limit, plan.timers);
