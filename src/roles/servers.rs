@@ -43,7 +43,7 @@ pub(crate) async fn orchestrator(
         &settings.payment_url,
     )?;
     let crash = announced(settings.crash, "orchestrator");
-    let store = CrashingSagas::new(SagaTable::new(pool), crash.clone());
+    let store = CrashingSagas::new(SagaTable::new(pool).remembering(), crash.clone());
     let watched = CrashingTransport::new(transport.clone(), crash);
     let ran =
         orchestrate::run(store, watched, neighbours, settings.front, listener, shutdown).await;

@@ -23,6 +23,7 @@ mod the_tables_have_the_same_columns;
 mod two_claimants_never_get_the_same_saga;
 mod two_pruners_delete_each_saga_once;
 mod versions_say_who_has_ended;
+mod what_an_orchestrator_remembers_never_stands_against_the_row;
 mod what_has_ended_below_the_watermark_is_pruned_with_its_history_and_keys;
 mod what_has_not_ended_is_counted;
 mod what_is_committed_is_read_back;
@@ -165,6 +166,12 @@ fn over(pool: Pool) -> Sagas<postgres::SagaTable, Pool> {
     Sagas { store, beneath: pool, _directory: None }
 }
 
+/// As an orchestrator uses it: it decides on what it wrote last itself.
+async fn remembering() -> Sagas<postgres::SagaTable, Pool> {
+    let Sagas { store, beneath, _directory } = on_postgres().await;
+    Sagas { store: store.remembering(), beneath, _directory }
+}
+
 fn on_sqlite() -> Sagas<sqlite::SagaTable, Database> {
     let (database, directory) = databases::sqlite(&sqlite::SCHEMA);
     let store = sqlite::SagaTable::new(database.clone());
@@ -179,6 +186,19 @@ fn on_memory() -> Sagas<sqlite::SagaTable, Database> {
 
 /// The tests of a file's `property`, one an adapter.
 macro_rules! over_each_adapter {
+    () => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn postgres_remembering() {
+            property(super::remembering().await).await;
+        }
+
+        super::over_each_adapter_that_reads!();
+    };
+}
+use over_each_adapter;
+
+/// The same, without the one that need not read a row before it decides.
+macro_rules! over_each_adapter_that_reads {
     () => {
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
         async fn postgres() {
@@ -196,7 +216,7 @@ macro_rules! over_each_adapter {
         }
     };
 }
-use over_each_adapter;
+use over_each_adapter_that_reads;
 
 const DEFINITION: &str = "place-order";
 const HOSTED: [(&str, u32); 1] = [(DEFINITION, 1)];

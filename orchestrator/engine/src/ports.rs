@@ -12,8 +12,9 @@ pub trait SagaStore: Clone + Send + Sync + 'static {
     /// The database system's name in traces.
     const SYSTEM: &'static str = "other_sql";
 
-    /// Binds idempotency keys to new sagas. `decide` says what to write for those
-    /// keys that were not bound yet (by their index); the others are answered.
+    /// Binds idempotency keys to new sagas. `decide` says what to write for the keys of these
+    /// indexes; those that were bound before are answered. It may be asked for too many at
+    /// first: what counts, and is returned, is its last answer, for the new ones alone.
     fn admit<R: Send>(
         &self,
         keys: &[IdempotencyKey],

@@ -59,4 +59,4 @@ async fn claimed_and_listed_on_sqlite() {
     claimed_and_listed(super::on_sqlite()).await;
 }
 
-super::over_each_adapter!();
+super::over_each_adapter_that_reads!();

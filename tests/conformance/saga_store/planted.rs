@@ -10,6 +10,7 @@ use super::{
     only_hosted_and_due_sagas_are_claimed as hosted_and_due, over,
     the_quarantine_has_one_row_a_command_id as quarantine,
     two_claimants_never_get_the_same_saga as claimants,
+    what_an_orchestrator_remembers_never_stands_against_the_row as remembered,
     what_is_locked_is_skipped_by_a_claim as skipped,
 };
 use crate::planted::{Plant, is_backed_up, is_caught};
@@ -34,6 +35,12 @@ async fn a_turn_without_its_row_lock_meets_the_version_check() {
 async fn a_turn_with_neither_lock_nor_version_check_loses_updates() {
     let plants = [NO_LOCK_IN_A_TURN, NO_VERSION_CHECK, NO_HISTORY_KEY];
     is_caught(PARTS, &plants, "left == right", |pool| turns::property(over(pool))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_remembered_and_written_without_a_version_check_loses_updates() {
+    let plants = [NO_VERSION_CHECK, NO_HISTORY_KEY];
+    is_caught(PARTS, &plants, "left == right", remembered::side_by_side).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

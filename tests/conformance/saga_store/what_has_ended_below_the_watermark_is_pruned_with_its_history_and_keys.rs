@@ -58,7 +58,7 @@ async fn property(sagas: Sagas<impl Store, impl Beneath>) {
     let again = Instance { id: made(now, 0), ..saga() };
     let keys = [key(&ids[0].to_string(), again.id), key(&ids[3].to_string(), made(now, -1))];
     let decide = |_: Timestamp, new: &[usize]| {
-        assert_eq!(new, [0]);
+        assert!(new.contains(&0), "{new:?}");
         (vec![begun(again.clone())], ())
     };
     let (admissions, _) = sagas.store.admit(&keys, decide).await.expect("admitted");

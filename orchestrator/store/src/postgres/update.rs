@@ -1,0 +1,119 @@
+//! The one statement that writes turns.
+
+use saga_core::{Failure, Timestamp};
+use saga_engine::Write;
+use saga_postgres::failure;
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+use super::row::{datetime, timestamp};
+use crate::row::{self, bigint};
+
+/// What Postgres calls it when [`update`] has written fewer rows than it was given.
+const DIVISION_BY_ZERO: &str = "22012";
+
+/// Columns of a set of writes, one array each.
+#[derive(Default)]
+pub(super) struct Columns {
+    pub(super) ids: Vec<Uuid>,
+    pub(super) before: Vec<i64>,
+    pub(super) states: Vec<i16>,
+    pub(super) versions: Vec<i64>,
+    pub(super) progress: Vec<String>,
+    pub(super) data: Vec<String>,
+    pub(super) wake_at: Vec<Option<chrono::DateTime<chrono::Utc>>>,
+    pub(super) ended: Vec<bool>,
+    pub(super) history: HistoryColumns,
+}
+
+#[derive(Default)]
+pub(super) struct HistoryColumns {
+    pub(super) ids: Vec<Uuid>,
+    pub(super) versions: Vec<i64>,
+    pub(super) callers: Vec<String>,
+    pub(super) at: Vec<chrono::DateTime<chrono::Utc>>,
+    pub(super) states: Vec<i16>,
+    pub(super) entries: Vec<String>,
+}
+
+impl Columns {
+    pub(super) fn of(writes: &[Write]) -> Result<Self, Failure> {
+        let mut columns = Self::default();
+        for Write { before, saga, history } in writes {
+            columns.ids.push(saga.id.0);
+            columns.before.push(bigint(*before));
+            columns.states.push(saga.phase.state().code());
+            columns.versions.push(bigint(saga.version));
+            columns.progress.push(row::progress(saga)?);
+            columns.data.push(saga.data.get().to_owned());
+            columns.wake_at.push(saga.wake_at.map(datetime));
+            columns.ended.push(saga.ended().is_some());
+            for transition in history {
+                columns.history.ids.push(saga.id.0);
+                columns.history.versions.push(bigint(transition.version));
+                columns.history.callers.push(saga.caller.clone());
+                columns.history.at.push(datetime(transition.at));
+                columns.history.states.push(transition.state.code());
+                columns.history.entries.push(row::entry(transition)?);
+            }
+        }
+        Ok(columns)
+    }
+}
+
+/// Rows and their transitions, in one statement that checks every version: all are written,
+/// or none, because with fewer rows than writes the division fails, and the statement with
+/// it. Returns the database's clock.
+pub(super) async fn update(
+    executor: impl PgExecutor<'_>,
+    writes: &[Write],
+) -> Result<Timestamp, Failure> {
+    let c = Columns::of(writes)?;
+    let written = sqlx::query!(
+        r#"WITH changed AS (
+               UPDATE sagas SET
+                   state = u.state,
+                   version = u.version,
+                   progress = u.progress,
+                   data = u.data,
+                   wake_at = u.wake_at,
+                   ended_at = CASE WHEN u.ended THEN now() END
+               FROM UNNEST($1::uuid[], $2::bigint[], $3::smallint[], $4::bigint[], $5::text[],
+                   $6::text[], $7::timestamptz[], $8::bool[])
+                   AS u (id, before, state, version, progress, data, wake_at, ended)
+               WHERE sagas.id = u.id AND sagas.version = u.before
+               RETURNING sagas.id
+           ), told AS (
+               INSERT INTO saga_history (saga_id, version, caller, at, state, entry)
+               SELECT * FROM UNNEST($9::uuid[], $10::bigint[], $11::text[], $12::timestamptz[],
+                   $13::smallint[], $14::text[])
+           )
+           SELECT now() AS "now!", 1 / (count(*) = $15)::integer AS whole FROM changed"#,
+        &c.ids,
+        &c.before,
+        &c.states,
+        &c.versions,
+        &c.progress,
+        &c.data,
+        &c.wake_at as &[Option<chrono::DateTime<chrono::Utc>>],
+        &c.ended,
+        &c.history.ids,
+        &c.history.versions,
+        &c.history.callers,
+        &c.history.at,
+        &c.history.states,
+        &c.history.entries,
+        bigint(writes.len() as u64),
+    )
+    .fetch_one(executor)
+    .await
+    .map_err(|error| {
+        let code = error.as_database_error().and_then(|database| database.code());
+        if code.as_deref() == Some(DIVISION_BY_ZERO) {
+            Failure::Conflict("another turn has moved a saga on".to_owned())
+        } else {
+            failure(error)
+        }
+    })?;
+    Ok(timestamp(written.now))
+}
