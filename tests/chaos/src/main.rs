@@ -187,7 +187,7 @@ async fn chaos(
     let orders = client.log_so_far();
     let books = judge::read(&system, &mut findings).await?;
     judge::compare(&orders, &books, &mut findings);
-    judge::audit(&system, &mut findings).await?;
+    judge::audit(&system, true, &mut findings).await?;
     findings.recovery = judge::recovery(&orders, &injector.injected());
     let report = Report::new(arguments.seed, schedule, &injector, findings);
     say(&if arguments.json { report.json() } else { report.text() });

@@ -81,7 +81,7 @@ pub(crate) async fn run(victim: Victim, arguments: &Arguments, dir: &Path) -> an
     let mut findings = Findings::default();
     let books = judge::read(&system, &mut findings).await?;
     judge::compare(&orders, &books, &mut findings);
-    judge::audit(&system, &mut findings).await?;
+    judge::audit(&system, false, &mut findings).await?;
     let normal = median(&orders, began, away).unwrap_or_default();
     let mut windows = Vec::new();
     let mut from = back;

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -119,22 +119,37 @@ async fn connection(client: TcpStream, server: u16, mut orders: Orders) {
     }
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let cut = Notify::new();
-    let up = pump(from_client, to_server, orders.clone(), Some(&cut));
-    let down = pump(from_server, to_client, orders.clone(), None);
+    let cut = Cut::default();
+    let up = pump(from_client, to_server, orders.clone(), &cut, Way::Up);
+    let down = pump(from_server, to_client, orders.clone(), &cut, Way::Down);
     tokio::select! {
         _ = async { tokio::join!(up, down) } => {}
         _ = resets.wait_for(|resets| *resets != seen) => {}
-        () = cut.notified() => {}
+        () = cut.now.notified() => {}
     }
 }
 
-/// One way. `cut`: it is the client's, and has COMMITs to look for.
+/// How a connection that meets its COMMIT ends.
+#[derive(Default)]
+struct Cut {
+    /// The client hears nothing more, above all no answer to its COMMIT.
+    deaf: AtomicBool,
+    now: Notify,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// From the client, and so with COMMITs in it.
+    Up,
+    Down,
+}
+
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut orders: Orders,
-    cut: Option<&Notify>,
+    cut: &Cut,
+    way: Way,
 ) {
     let mut piece = vec![0; 16 * 1024];
     let mut number: u64 = 0;
@@ -144,19 +159,21 @@ async fn pump(
             Err(_) => return,
         };
         let piece = &piece[..length];
-        if let Some(cut) = cut
-            && commits(piece)
-        {
+        if way == Way::Up && commits(piece) {
             let what = orders.commit.swap(NOTHING, Ordering::SeqCst);
             if what == DROP_ITS_ANSWER {
+                cut.deaf.store(true, Ordering::SeqCst);
                 let _ = to.write_all(piece).await;
                 // The server reads it before the reset reaches it.
                 tokio::time::sleep(COMMIT_ARRIVES).await;
             }
             if what != NOTHING {
-                cut.notify_one();
+                cut.now.notify_one();
                 return std::future::pending().await;
             }
+        }
+        if way == Way::Down && cut.deaf.load(Ordering::SeqCst) {
+            return std::future::pending().await;
         }
         number += 1;
         let passed = match mode {
