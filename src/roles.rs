@@ -8,6 +8,7 @@ mod orchestrate;
 mod participants;
 mod provider;
 mod servers;
+mod traced;
 
 use std::net::SocketAddr;
 

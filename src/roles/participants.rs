@@ -14,6 +14,7 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
+use super::traced::Traced;
 use crate::config::Account;
 
 /// What tonic can serve.
@@ -59,7 +60,7 @@ where
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             let served = Server::builder()
                 .add_service(health_service)
-                .add_service(service)
+                .add_service(Traced(service))
                 .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned())
                 .await;
             stop.cancel();

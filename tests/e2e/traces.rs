@@ -8,7 +8,11 @@ use std::{
 
 use anyhow::Context as _;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use saga_proto::{order::v1::OrderStatus, shop::v1::PlaceOrderRequest, types::v1::Line};
+use saga_proto::{
+    order::v1::OrderStatus,
+    shop::v1::{GetOrderRequest, PlaceOrderRequest},
+    types::v1::Line,
+};
 use saga_test_support::eventually;
 use tonic::Request;
 
@@ -42,6 +46,7 @@ async fn all(system: &System, collector: Collector) -> anyhow::Result<()> {
     system.stock("teapot", 1_000).await?;
     completed(system, &collector).await?;
     compensated(system, &collector).await?;
+    forwarded(system, &collector).await?;
     unsampled(system, &collector).await?;
     many_at_once(system, &collector).await?;
     // Nobody takes the spans any more, and nobody minds.
@@ -97,6 +102,38 @@ async fn completed(system: &System, collector: &Collector) -> anyhow::Result<()>
     Ok(())
 }
 
+/// A read that another service answers is one trace too, well or not.
+async fn forwarded(system: &System, collector: &Collector) -> anyhow::Result<()> {
+    let (_, known) = place(system, "read", "tok_approved", None).await?;
+    let unknown = uuid::Uuid::now_v7().to_string();
+    for (n, (order_id, code)) in [(known, "0"), (unknown, "5")].into_iter().enumerate() {
+        let (trace, caller) = (format!("{:032x}", 0xabc0 + n), "00f067aa0ba902b7");
+        let mut request = Request::new(GetOrderRequest { order_id });
+        request.metadata_mut().insert("traceparent", format!("00-{trace}-{caller}-01").parse()?);
+        let answered = system.orders()?.get_order(request).await;
+        anyhow::ensure!(answered.is_ok() == (code == "0"), "{answered:?}");
+        let method = "saga.order.v1.OrderReads/ReadOrder";
+        let spans = eventually("the spans of a read", EXPORTED, async || {
+            let spans = collector.spans().into_iter().filter(|span| span.trace == trace);
+            let spans: Vec<Received> = spans.collect();
+            spans.iter().any(|span| span.name == "saga.shop.v1.Orders/GetOrder").then_some(())?;
+            spans.iter().any(|span| span.name == method).then_some(spans)
+        })
+        .await;
+        let named = |name: &str| spans.iter().find(|span| span.name == name).context("a span");
+        let (root, forward) = (named("saga.shop.v1.Orders/GetOrder")?, named("forward order")?);
+        let answer = named(method)?;
+        anyhow::ensure!(root.parent == caller && forward.parent == root.id, "{spans:#?}");
+        anyhow::ensure!(answer.parent == forward.id, "{spans:#?}");
+        anyhow::ensure!(answer.service == "saga-order" && answer.kind == SpanKind::Server);
+        anyhow::ensure!(answer.is("rpc.system", "grpc"), "{answer:?}");
+        anyhow::ensure!(answer.is("rpc.service", "saga.order.v1.OrderReads"), "{answer:?}");
+        anyhow::ensure!(answer.is("rpc.method", "ReadOrder"), "{answer:?}");
+        anyhow::ensure!(answer.is("rpc.grpc.status_code", code), "{answer:?}");
+    }
+    Ok(())
+}
+
 async fn compensated(system: &System, collector: &Collector) -> anyhow::Result<()> {
     // Without a trace of its caller's a new one begins here.
     let (status, id) = place(system, "compensated", "tok_declined", None).await?;
@@ -129,6 +166,9 @@ async fn unsampled(system: &System, collector: &Collector) -> anyhow::Result<()>
     anyhow::ensure!(status == OrderStatus::Confirmed, "{status:?}");
     let shown = system.run(&["saga", &id]).await?;
     anyhow::ensure!(shown.contains(trace), "the context is passed on: {shown}");
+    let mut request = Request::new(GetOrderRequest { order_id: id });
+    request.metadata_mut().insert("traceparent", context.parse()?);
+    system.orders()?.get_order(request).await?;
     // Whatever is exported later has overtaken what would have been exported of it.
     let (_, _) = place(system, "marker", "tok_approved", Some(&marker())).await?;
     Tree::of(collector, &marker()[3..35], "completed").await?;

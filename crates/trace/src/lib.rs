@@ -11,6 +11,7 @@
 //!
 //! Read first: [`Context`], then [`Span`].
 
+mod call;
 mod context;
 mod span;
 
@@ -23,6 +24,7 @@ use std::{
     },
 };
 
+pub use call::Call;
 pub use context::{Context, trace_id};
 pub use span::{Kind, Span, Value};
 

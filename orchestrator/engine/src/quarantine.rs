@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use metrics::counter;
+use saga_core::CommandId;
 use saga_messaging::{Delivery, Envelope, Queue, Transport, parcel};
+use saga_trace::trace_id;
 use tracing::error;
 
 use crate::{NewQuarantined, SagaStore, engine::Shared, limits};
@@ -23,7 +25,7 @@ pub(crate) async fn keep<S: SagaStore, T: Transport>(shared: Arc<Shared<S>>, tra
         let messages: Vec<NewQuarantined> = deliveries.iter().flat_map(read).collect();
         for message in &messages {
             counter!("saga_quarantined_total").increment(1);
-            error!(id = message.id, reason = message.reason, from = message.from, "quarantined");
+            log(message);
         }
         if !messages.is_empty()
             && let Err(failure) = shared.persist(|| shared.store.quarantine(&messages), None).await
@@ -36,6 +38,19 @@ pub(crate) async fn keep<S: SagaStore, T: Transport>(shared: Arc<Shared<S>>, tra
             delivery.ack.ack();
         }
     }
+}
+
+/// One line, with the saga, the command and the trace where they can be read.
+fn log(message: &NewQuarantined) {
+    let NewQuarantined { id, reason, from, .. } = message;
+    let Ok(command) = id.parse::<CommandId>() else {
+        error!(id, reason, from, "quarantined");
+        return;
+    };
+    let member = parcel::read(&message.body).ok().and_then(|members| members.into_iter().next());
+    let traceparent = member.and_then(Result::ok).and_then(|envelope| envelope.traceparent);
+    let trace_id = trace_id(traceparent.as_deref());
+    error!(saga = %command.saga, %command, trace_id, reason, from, "quarantined");
 }
 
 /// What a delivery of the quarantine's queue holds. A command that outlived its

@@ -24,15 +24,16 @@ impl<R: SagaReads> Front<R> {
         let CancelOrderRequest { order_id, reason } = request.into_inner();
         let id = validate::id("order_id", &order_id)?;
         let reason = validate::cancel_reason(&reason)?;
-        if self.find_order(id, &caller).await?.is_none() {
-            return Err(status::not_found("order", &order_id));
-        }
+        let saga = self.find_order(id, &caller).await?;
+        let saga = saga.ok_or_else(|| status::not_found("order", &order_id))?;
 
         let mut watched = self.handle.watches.watch(id);
         let wish = Wish { by: caller.as_str().to_owned(), reason };
         let asked = self.handle.requests.input(id, Input::Cancel(wish)).await;
-        let (verdict, saga) =
-            asked.map_err(|error| status::of_request(&error, "order", &order_id))?;
+        let (verdict, saga) = asked.map_err(|error| {
+            let trace_id = saga_trace::trace_id(saga.traceparent.as_deref());
+            status::of_request(&error, "order", &order_id, trace_id)
+        })?;
         match verdict {
             Verdict::Cancel(Cancelled::Accepted | Cancelled::Recorded) => {
                 let known = |saga: &Instance| saga.ended().is_some() || self.is_paid(saga);

@@ -37,7 +37,7 @@ impl<R: SagaReads> Front<R> {
         // Watching begins before there is anything to see, so that nothing is missed.
         let watched = wait.then(|| self.handle.watches.watch(id));
         let placed = self.handle.requests.place(self.new_saga(id, &caller, order, traceparent));
-        let placed = placed.await.map_err(|error| status::of_request(&error, "order", ""))?;
+        let placed = placed.await.map_err(|error| status::of_request(&error, "order", "", ""))?;
         match placed {
             Placed::New(id) => {
                 let standing = match watched {

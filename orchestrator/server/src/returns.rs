@@ -41,7 +41,7 @@ impl<R: SagaReads> Front<R> {
         let watched = wait.then(|| self.handle.watches.watch(id));
         let new = self.new_return(id, order, &caller, asked, traceparent);
         let placed = self.handle.requests.place(new).await;
-        let placed = placed.map_err(|error| status::of_request(&error, "return", ""))?;
+        let placed = placed.map_err(|error| status::of_request(&error, "return", "", ""))?;
         let (id, repeated, watched) = match placed {
             Placed::New(id) => (id, false, watched),
             Placed::Repeated(id) => (id, true, wait.then(|| self.handle.watches.watch(id))),

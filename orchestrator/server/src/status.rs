@@ -77,8 +77,8 @@ pub(crate) fn precondition(reason: &str, order: &str, message: &str) -> Status {
     Status::with_error_details(Code::FailedPrecondition, message, details)
 }
 
-/// The engine did not carry a request out.
-pub(crate) fn of_request(error: &RequestError, kind: &str, id: &str) -> Status {
+/// The engine did not carry a request out; `trace_id` is that of the saga, where it is known.
+pub(crate) fn of_request(error: &RequestError, kind: &str, id: &str, trace_id: &str) -> Status {
     match error {
         RequestError::Overloaded => {
             overloaded("too many requests wait: nothing was written, call again")
@@ -90,7 +90,7 @@ pub(crate) fn of_request(error: &RequestError, kind: &str, id: &str) -> Status {
         ),
         RequestError::NotFound => not_found(kind, id),
         RequestError::Undecidable => {
-            error!(id, "a request met a saga that this version cannot decide on");
+            error!(saga = id, trace_id, "a request met a saga that this version cannot decide on");
             internal(
                 "this version of the server cannot decide on the saga: nothing was changed, tell an operator",
             )

@@ -28,14 +28,14 @@ impl<R: SagaReads> Front<R> {
         let caller = Caller::of(&request)?;
         let order_id = &request.get_ref().order_id;
         let id = validate::id("order_id", order_id)?;
-        if self.find_order(id, &caller).await?.is_none() {
-            return Err(status::not_found("order", order_id));
-        }
+        let saga = self.find_order(id, &caller).await?;
+        let saga = saga.ok_or_else(|| status::not_found("order", order_id))?;
         let place = self.waiting.clone().try_acquire_owned();
         let place = place.map_err(|_| status::overloaded("too many watch already: call again"))?;
         let (updates, stream) = mpsc::channel(UPDATES_AHEAD);
         let watcher = Watcher {
             id,
+            traceparent: saga.traceparent,
             reads: self.reads.clone(),
             watched: self.handle.watches.watch(id),
             updates,
@@ -50,6 +50,7 @@ impl<R: SagaReads> Front<R> {
 /// Follows one saga for one client, until either ends.
 struct Watcher<R> {
     id: SagaId,
+    traceparent: Option<String>,
     reads: R,
     watched: Watched,
     updates: mpsc::Sender<Result<OrderUpdate, Status>>,
@@ -81,7 +82,8 @@ impl<R: SagaReads> Watcher<R> {
             for entry in history.map_err(|failure| status::of_failure(&failure))? {
                 version += 1;
                 if entry.version != version {
-                    error!(saga = %self.id, version, "a transition is missing in a history");
+                    let trace_id = saga_trace::trace_id(self.traceparent.as_deref());
+                    error!(saga = %self.id, trace_id, version, "a transition is missing in a history");
                     return Err(status::internal(
                         "the order's history has a gap: tell an operator",
                     ));

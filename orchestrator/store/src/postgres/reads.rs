@@ -3,6 +3,7 @@
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, State};
 use saga_engine::{Census, Headcount, ListFilter, SagaReads};
 use saga_postgres::failure;
+use saga_trace::trace_id;
 use tracing::error;
 use uuid::Uuid;
 
@@ -64,10 +65,14 @@ impl SagaReads for SagaTable {
             let rows = self.page(filter, before, missing).await?;
             let last_page = rows.len() < missing;
             for row in rows {
-                before = Some(SagaId(row.id));
+                let (id, traceparent) = (SagaId(row.id), row.traceparent.clone());
+                before = Some(id);
                 match row.into_instance() {
                     Ok(saga) => sagas.push(saga),
-                    Err(why) => error!(%why, "a saga is left out of a list"),
+                    Err(why) => {
+                        let trace_id = trace_id(traceparent.as_deref());
+                        error!(saga = %id, trace_id, %why, "the saga is left out of a list");
+                    }
                 }
             }
             if last_page {

@@ -3,6 +3,7 @@
 use saga_core::{Failure, Instance, SagaId, Timestamp};
 use saga_engine::{Admission, IdempotencyKey, NewQuarantined, SagaStore, Write};
 use saga_postgres::{commit, failure};
+use saga_trace::trace_id;
 use sqlx::{PgExecutor, Postgres, Transaction};
 use tracing::error;
 use uuid::Uuid;
@@ -181,11 +182,12 @@ impl SagaTable {
         self.memory.heard(now);
         let (mut sagas, mut broken) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in rows {
-            let id = row.id;
+            let (id, traceparent) = (row.id, row.traceparent.clone());
             match row.into_instance() {
                 Ok(saga) => sagas.push(saga),
                 Err(why) => {
-                    error!(saga = %id, %why, "the saga is left alone");
+                    let trace_id = trace_id(traceparent.as_deref());
+                    error!(saga = %id, trace_id, %why, "the saga is left alone");
                     broken.push(id);
                 }
             }

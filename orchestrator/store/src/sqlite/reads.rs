@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension as _, named_params, params};
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, State, Timestamp};
 use saga_engine::{Census, Headcount, ListFilter, SagaReads};
+use saga_trace::trace_id;
 use tracing::error;
 
 use super::{
@@ -76,12 +77,15 @@ impl SagaReads for SagaTable {
             while sagas.len() < filter.limit
                 && let Some(row) = rows.next()?
             {
-                match read(row)
-                    .map_err(|error| error.to_string())
-                    .and_then(|row| row.into_instance().map_err(|failure| failure.to_string()))
-                {
+                let id: uuid::Uuid = row.get(0)?;
+                let row = read(row).map_err(|error| row::broken(id, &error));
+                let traceparent = row.as_ref().ok().and_then(|row| row.traceparent.clone());
+                match row.and_then(row::SagaRow::into_instance) {
                     Ok(saga) => sagas.push(saga),
-                    Err(why) => error!(why, "a saga is left out of a list"),
+                    Err(why) => {
+                        let trace_id = trace_id(traceparent.as_deref());
+                        error!(saga = %id, trace_id, %why, "the saga is left out of a list");
+                    }
                 }
             }
             Ok(sagas)

@@ -4,6 +4,7 @@ use rusqlite::{Row, params};
 use saga_core::{Failure, Instance, SagaId, Timestamp};
 use saga_engine::{Admission, IdempotencyKey, NewQuarantined, SagaStore, Write};
 use saga_sqlite::{Transaction, failure};
+use saga_trace::trace_id;
 use tracing::error;
 use uuid::Uuid;
 
@@ -147,10 +148,12 @@ struct Found {
 impl Found {
     fn add(&mut self, id: Uuid, row: &Row<'_>) {
         let row = read(row).map_err(|error| row::broken(id, &error));
+        let traceparent = row.as_ref().ok().and_then(|row| row.traceparent.clone());
         match row.and_then(row::SagaRow::into_instance) {
             Ok(saga) => self.sagas.push(saga),
             Err(why) => {
-                error!(saga = %id, %why, "the saga is left alone");
+                let trace_id = trace_id(traceparent.as_deref());
+                error!(saga = %id, trace_id, %why, "the saga is left alone");
                 self.broken.push(id);
             }
         }

@@ -1,0 +1,70 @@
+//! A call that is answered here, by OpenTelemetry's conventions for gRPC.
+
+use crate::{Context, Kind, Span};
+
+/// gRPC's status codes that the conventions count as a server's failure.
+const UNKNOWN: i32 = 2;
+const DEADLINE_EXCEEDED: i32 = 4;
+const UNIMPLEMENTED: i32 = 12;
+const INTERNAL: i32 = 13;
+const UNAVAILABLE: i32 = 14;
+const DATA_LOSS: i32 = 15;
+/// And the one of a caller that went away.
+const CANCELLED: i32 = 1;
+
+/// The span of a call, which ends with the call even if its caller goes away.
+#[derive(Debug)]
+pub struct Call(Option<Span>);
+
+impl Call {
+    /// A call from outside: in the caller's trace, or in a new one. `method` is the full
+    /// one: `saga.shop.v1.Orders/GetOrder`.
+    #[must_use]
+    pub fn entry(method: &'static str, traceparent: Option<&str>) -> Self {
+        Self(Span::entry(traceparent, Kind::Server, method).map(|span| named(span, method)))
+    }
+
+    /// A call from inside the system: no trace begins here, but what the caller records
+    /// goes on.
+    #[must_use]
+    pub fn inside(method: &str, traceparent: Option<&str>) -> Self {
+        let caller = Context::recorded(traceparent);
+        Self(
+            caller
+                .map(|caller| named(Span::child(caller, Kind::Server, method.to_owned()), method)),
+        )
+    }
+
+    /// The context to work in, where it is recorded.
+    #[must_use]
+    pub fn context(&self) -> Option<Context> {
+        self.0.as_ref().map(|span| span.context)
+    }
+
+    /// The answer is known: gRPC's code, and what it means.
+    pub fn answered(&mut self, code: i32, meaning: &str) {
+        let Some(span) = self.0.take() else { return };
+        let span = span.with("rpc.grpc.status_code", i64::from(code));
+        match code {
+            UNKNOWN | DEADLINE_EXCEEDED | UNIMPLEMENTED | INTERNAL | UNAVAILABLE | DATA_LOSS => {
+                span.failed(meaning).end();
+            }
+            _ => span.end(),
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            self.answered(CANCELLED, "");
+        }
+    }
+}
+
+fn named(span: Span, method: &str) -> Span {
+    let (service, name) = method.split_once('/').unwrap_or(("", method));
+    span.with("rpc.system", "grpc")
+        .with("rpc.service", service.to_owned())
+        .with("rpc.method", name.to_owned())
+}
