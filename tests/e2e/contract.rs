@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use anyhow::{Context as _, ensure};
 use saga_proto::{
     order::v1::OrderStatus,
-    shop::v1::{CancelOrderRequest, PlaceOrderRequest},
+    shop::v1::{CancelOrderRequest, PlaceOrderRequest, ReturnOrderRequest, ReturnStatus},
     types::v1::{Line, Money},
 };
 use saga_test_support::{
@@ -84,6 +84,7 @@ async fn provoke(system: &System, wire: &Wire) -> anyhow::Result<()> {
         ensure!(status == OrderStatus::Rejected && why == code, "{token} {sku}: {status:?} {why}");
     }
     cancel(system).await?;
+    give_back(system, wire).await?;
     refund(system, wire, &confirmed.2).await?;
     every_command_once_more(system, wire).await?;
     every_action_after_its_compensation(system, wire).await?;
@@ -129,6 +130,64 @@ fn traced<T>(message: T) -> anyhow::Result<Request<T>> {
     let traceparent = format!("00-{TRACE}-00f067aa0ba902b7-01");
     request.metadata_mut().insert("traceparent", traceparent.parse()?);
     Ok(request)
+}
+
+/// Returns an order in two parts, is refused more, and goes by hand where a saga does
+/// not go unless something fails.
+async fn give_back(system: &System, wire: &Wire) -> anyhow::Result<()> {
+    let (_, _, order) = place(system, "tok_approved", "teapot", 2, None).await?;
+    let (_, _, kept) = place(system, "tok_approved", "teapot", 3, None).await?;
+    let (_, _, declined) = place(system, "tok_declined", "teapot", 2, None).await?;
+    let nowhere = Uuid::now_v7().to_string();
+    for (key, order, lines, why) in [
+        ("part", &order, vec![("teapot", 1)], ""),
+        ("more", &order, vec![("teapot", 2)], "NOT_RETURNABLE"),
+        ("strange", &order, vec![("kettle", 1)], "NOT_ORDERED"),
+        ("rest", &order, vec![], ""),
+        ("nothing", &order, vec![], "NOTHING_LEFT"),
+        ("declined", &declined, vec![], "NOT_CONFIRMED"),
+        ("nowhere", &nowhere, vec![], "NO_SUCH_ORDER"),
+    ] {
+        let line = |(sku, quantity): (&str, i64)| Line { sku: sku.to_owned(), quantity };
+        let request = traced(ReturnOrderRequest {
+            idempotency_key: key.to_owned(),
+            order_id: order.clone(),
+            lines: lines.into_iter().map(line).collect(),
+            reason: "it leaks".to_owned(),
+            wait: true,
+        })?;
+        let told = system.orders()?.return_order(request).await?.into_inner();
+        let told = told.details.context("a return has details")?;
+        let is_done = told.status() == ReturnStatus::Done;
+        ensure!(is_done == why.is_empty() && told.reason_code == why, "{told:?}");
+    }
+
+    let id = Uuid::now_v7().to_string();
+    let teapots = |quantity: &str| json!([{"sku": "teapot", "quantity": quantity}]);
+    let open = json!({
+        "orderId": kept, "caller": "anonymous", "lines": teapots("1"), "reason": "it leaks"
+    });
+    let reject = json!({"reasonCode": "CANCELLED", "reason": "changed my mind"});
+    let take = |order: &str, quantity: &str| json!({"orderId": order, "lines": teapots(quantity)});
+    for (step, type_name, data, answer) in [
+        ("open-return/action", "saga.order.v1.OpenReturn", open, "done"),
+        ("open-return/compensation", "saga.order.v1.RejectReturn", reject, "done"),
+    ] {
+        let command = command(&format!("{id}/{step}"), type_name, "return-order", data);
+        let reply = ask(system, wire, command).await?;
+        ensure!(reply["outcome"] == answer, "{reply}");
+    }
+    let take_back = "saga.inventory.v1.TakeBackStock";
+    for (step, type_name, data, code) in [
+        ("mark-returned", "saga.order.v1.MarkReturned", json!({}), "NO_SUCH_RETURN"),
+        ("take-back-stock", take_back, take(&declined, "1"), "NOT_SOLD"),
+        ("take-back-stock", take_back, take(&kept, "4"), "EXCEEDS_SOLD"),
+    ] {
+        let id = format!("{}/{step}/action", Uuid::now_v7());
+        let reply = ask(system, wire, command(&id, type_name, "return-order", data)).await?;
+        ensure!(reply["data"]["code"] == code, "{reply}");
+    }
+    Ok(())
 }
 
 /// Gives a captured payment back, as the saga that returns an order would.
