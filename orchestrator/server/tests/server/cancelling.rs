@@ -95,7 +95,7 @@ async fn a_cancel_after_the_pivot_is_refused_and_changes_nothing() {
 
 fn paid(status: &Status, id: &str) {
     assert_eq!((status.code(), reason(status).as_str()), (Code::FailedPrecondition, "ORDER_PAID"));
-    assert!(status.message().contains("return it instead"), "{}", status.message());
+    assert!(status.message().contains("return it with ReturnOrder"), "{}", status.message());
     let details = status.get_details_precondition_failure().expect("why");
     assert_eq!(details.violations[0].subject, id);
 }

@@ -6,5 +6,6 @@ mod limits;
 mod operating;
 mod placing;
 mod reading;
+mod returning;
 mod watching;
 mod world;

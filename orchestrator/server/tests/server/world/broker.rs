@@ -131,6 +131,9 @@ fn done(command: &str) -> (&'static str, Box<RawValue>) {
     }
     let quote = r#"{"lines":[{"sku":"teapot","quantity":"2","unitPrice":{"minorUnits":"750","currency":"EUR"}}],
                     "total":{"minorUnits":"1500","currency":"EUR"}}"#;
+    let opened = r#"{"lines":[{"sku":"teapot","quantity":"1","unitPrice":{"minorUnits":"750","currency":"EUR"}}],
+                     "amount":{"minorUnits":"750","currency":"EUR"}}"#;
+    let (opened_command, opened_reply, _) = of::<order::OpenReturn>();
     let (stock_command, stock_reply, _) = of::<inventory::ReserveStock>();
     let all = [
         of::<order::CreateOrder>(),
@@ -142,6 +145,11 @@ fn done(command: &str) -> (&'static str, Box<RawValue>) {
         of::<payment::AuthorisePayment>(),
         of::<payment::VoidAuthorisation>(),
         of::<payment::CapturePayment>(),
+        (opened_command, opened_reply, opened),
+        of::<order::RejectReturn>(),
+        of::<payment::RefundPayment>(),
+        of::<inventory::TakeBackStock>(),
+        of::<order::MarkReturned>(),
     ];
     let (_, reply, data) = all.into_iter().find(|(name, ..)| *name == command).expect("known");
     (reply, RawValue::from_string(data.to_owned()).expect("JSON"))

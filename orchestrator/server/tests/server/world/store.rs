@@ -23,7 +23,7 @@ pub(crate) struct Memory {
 
 #[derive(Default)]
 pub(crate) struct Rows {
-    pub(crate) keys: BTreeMap<(String, String), (Vec<u8>, SagaId)>,
+    pub(crate) keys: BTreeMap<(String, &'static str, String), (Vec<u8>, SagaId)>,
     pub(crate) sagas: BTreeMap<SagaId, Instance>,
     pub(crate) history: BTreeMap<(SagaId, u64), HistoryEntry>,
 }
@@ -73,7 +73,7 @@ impl SagaStore for Memory {
         let mut rows = self.open()?;
         let (mut admissions, mut new) = (Vec::new(), Vec::new());
         for (index, key) in keys.iter().enumerate() {
-            let name = (key.caller.clone(), key.key.clone());
+            let name = (key.caller.clone(), key.method, key.key.clone());
             admissions.push(match rows.keys.get(&name) {
                 Some((hash, saga)) if *hash == key.payload_hash => Admission::Repeated(*saga),
                 Some(_) => Admission::Conflict,
