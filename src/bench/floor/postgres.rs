@@ -51,7 +51,8 @@ async fn sample(settings: &Setup) -> anyhow::Result<Vec<Batch>> {
         let pool = connect(url(settings, role)).await?;
         if role == Role::Orchestrator {
             ids = sqlx::query_scalar::<_, Uuid>(
-                "SELECT id FROM sagas WHERE state IN (3, 4) ORDER BY id DESC LIMIT $1",
+                "SELECT id FROM sagas WHERE definition = 'place-order' AND state IN (3, 4)
+                 ORDER BY id DESC LIMIT $1",
             )
             .bind(SAMPLE as i64)
             .fetch_all(&pool)
@@ -336,7 +337,13 @@ fn bind<'q>(
         };
     }
     match column.sql_type.to_ascii_uppercase().as_str() {
-        "UUID" => query.bind(statement.sagas.iter().map(|n| numbered.ids[*n]).collect::<Vec<_>>()),
+        "UUID" => {
+            let id = |(value, saga): (&Value, &usize)| match value {
+                Value::Saga => Some(numbered.ids[*saga]),
+                _ => None,
+            };
+            query.bind(values.iter().zip(&statement.sagas).map(id).collect::<Vec<_>>())
+        }
         "INT2" => query.bind(array!(Small)),
         "INT4" => query.bind(array!(Int)),
         "INT8" | "BIGINT" => query.bind(array!(Big)),

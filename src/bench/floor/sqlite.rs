@@ -78,8 +78,10 @@ fn sample(dir: &Path) -> anyhow::Result<Vec<Batch>> {
     for role in Role::ALL {
         let connection = open(dir, role)?;
         if role == Role::Orchestrator {
-            let mut ended = connection
-                .prepare("SELECT id FROM sagas WHERE state IN (3, 4) ORDER BY id DESC LIMIT ?1")?;
+            let mut ended = connection.prepare(
+                "SELECT id FROM sagas WHERE definition = 'place-order' AND state IN (3, 4)
+                 ORDER BY id DESC LIMIT ?1",
+            )?;
             ids = ended
                 .query_map([SAMPLE as i64], |row| row.get::<_, Uuid>(0))?
                 .collect::<rusqlite::Result<_>>()?;
