@@ -16,6 +16,7 @@ mod health;
 mod items;
 mod load;
 mod money;
+mod operate;
 mod orders;
 mod place;
 mod returns;
@@ -60,6 +61,18 @@ pub(crate) enum Command {
     Sagas(sagas::Sagas),
     /// Show one saga: its steps and its history
     Saga(sagas::Saga),
+    /// Ask now for what a saga waits for, or sagas; takes it out of stuck
+    Retry(operate::Retry),
+    /// Count the step that a saga is stuck at as done, or undone
+    Skip(operate::Skip),
+    /// State what became of a saga's open command
+    Resolve(operate::Resolve),
+    /// Undo a saga, or sagas, before the payment
+    Compensate(operate::Compensate),
+    /// Hold a saga
+    Pause(operate::Pause),
+    /// Let a paused saga go on
+    Resume(operate::Resume),
     /// Place a steady mix of orders until told to stop
     Load(load::Load),
     /// Ask a role whether it serves
@@ -111,6 +124,12 @@ impl Command {
             Self::Restock(c) => c.connection.json,
             Self::Sagas(c) => c.connection.json,
             Self::Saga(c) => c.connection.json,
+            Self::Retry(c) => c.why.connection.json,
+            Self::Skip(c) => c.why.connection.json,
+            Self::Resolve(c) => c.why.connection.json,
+            Self::Compensate(c) => c.why.connection.json,
+            Self::Pause(c) => c.why.connection.json,
+            Self::Resume(c) => c.why.connection.json,
             Self::Load(c) => c.connection.json,
             Self::Health(c) => c.json,
         }
@@ -128,6 +147,12 @@ impl Command {
             Self::Restock(c) => c.ask(console).await,
             Self::Sagas(c) => c.ask(console).await,
             Self::Saga(c) => c.ask(console).await,
+            Self::Retry(c) => c.ask(console).await,
+            Self::Skip(c) => c.ask(console).await,
+            Self::Resolve(c) => c.ask(console).await,
+            Self::Compensate(c) => c.ask(console).await,
+            Self::Pause(c) => c.ask(console).await,
+            Self::Resume(c) => c.ask(console).await,
             Self::Load(c) => c.ask(console).await,
             Self::Health(c) => c.ask(console).await,
         }

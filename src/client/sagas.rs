@@ -1,8 +1,8 @@
 //! `saga sagas` and `saga saga`: what operators look at.
 
 use saga_proto::operations::v1::{
-    self as operations, GetSagaRequest, GetSagaResponse, ListSagasRequest, SagaState, Transition,
-    sagas_client::SagasClient,
+    self as operations, GetSagaRequest, GetSagaResponse, ListSagasRequest, SagaFilter, SagaState,
+    Transition, sagas_client::SagasClient,
 };
 use serde_json::json;
 
@@ -17,7 +17,8 @@ use super::{
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  saga sagas --state stuck
+  saga sagas --needs-me                 what is stuck or paused: where, since when, why, and what one can do
+  saga sagas --state stuck --step capture-payment --older-than 600
   saga sagas --definition place-order --limit 5 --json")]
 pub(crate) struct Sagas {
     /// Only those that stand here
@@ -27,9 +28,43 @@ pub(crate) struct Sagas {
     #[arg(long, value_name = "NAME")]
     definition: Option<String>,
     #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
     page: Page,
     #[command(flatten)]
     pub(super) connection: Connection,
+}
+
+/// What else sagas must be to be picked.
+#[derive(clap::Args, Clone)]
+pub(super) struct Filter {
+    /// Only those that wait at this step, or are stuck at it
+    #[arg(long, value_name = "STEP")]
+    step: Option<String>,
+    /// Only those that began at least so long ago
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(1..))]
+    older_than: Option<i64>,
+    /// Only those that are stuck or undone for this: a refusal's code, or UNANSWERED, DEADLINE, CANCELLED, OPERATOR
+    #[arg(long, value_name = "CODE")]
+    because: Option<String>,
+    /// Only those that an operator has paused
+    #[arg(long)]
+    paused: bool,
+    /// Only those that wait for a person: stuck, or paused
+    #[arg(long)]
+    needs_me: bool,
+}
+
+impl From<Filter> for SagaFilter {
+    fn from(filter: Filter) -> Self {
+        Self {
+            older_than_seconds: filter.older_than.unwrap_or_default(),
+            step: filter.step.unwrap_or_default(),
+            reason: filter.because.unwrap_or_default(),
+            paused: filter.paused,
+            needs_me: filter.needs_me,
+        }
+    }
 }
 
 /// Shows one saga: where it stands and why, its steps, and everything that happened to it.
@@ -48,7 +83,7 @@ pub(crate) struct Saga {
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum State {
+pub(super) enum State {
     Running,
     Compensating,
     Completed,
@@ -78,6 +113,7 @@ impl Sagas {
                 definition: self.definition.clone().unwrap_or_default(),
                 page_size: self.page.size(),
                 page_token,
+                filter: Some(self.filter.clone().into()),
             };
             let page = client.list_sagas(self.connection.request(request)).await?.into_inner();
             if console.json {
@@ -85,6 +121,9 @@ impl Sagas {
                     .object(&json!({"sagas": page.sagas, "nextPageToken": page.next_page_token}))?;
             } else if page.sagas.is_empty() {
                 console.note("No sagas.")?;
+            } else if self.filter.needs_me {
+                let heading = ["SAGA", "VERSION", "STATE", "STUCK AT", "SINCE", "WHY", "YOU CAN"];
+                console.say(&table(heading, page.sagas.iter().map(need)))?;
             } else {
                 let heading = ["SAGA", "DEFINITION", "STATE", "VERSION", "STARTED", "WHY"];
                 console.say(&table(heading, page.sagas.iter().map(row)))?;
@@ -111,7 +150,7 @@ impl Saga {
     }
 }
 
-fn state_name(state: i32) -> String {
+pub(super) fn state_name(state: i32) -> String {
     match SagaState::try_from(state) {
         Ok(state) => state.as_str_name().trim_start_matches("SAGA_STATE_").to_owned(),
         Err(_) => format!("UNKNOWN_{state}"),
@@ -130,6 +169,23 @@ fn row(saga: &operations::Saga) -> [String; 6] {
         saga.version.to_string(),
         times::show(saga.started_at_micros),
         saga.why.clone(),
+    ]
+}
+
+/// What a saga needs a person for.
+fn need(saga: &operations::Saga) -> [String; 7] {
+    let since = match saga.stuck_since_micros {
+        0 => String::new(),
+        since => times::show(since),
+    };
+    [
+        saga.saga_id.clone(),
+        saga.version.to_string(),
+        state_name(saga.state),
+        saga.stuck_at.clone(),
+        since,
+        saga.why.clone(),
+        saga.remedies.join(", "),
     ]
 }
 
@@ -152,6 +208,9 @@ pub(crate) fn describe(answer: &GetSagaResponse) -> String {
     }
     if !saga.why.is_empty() {
         fields.push(("Why", saga.why.clone()));
+    }
+    if !saga.remedies.is_empty() {
+        fields.push(("You can", saga.remedies.join(", ")));
     }
     let fields: Vec<_> =
         fields.into_iter().map(|(name, value)| format!("{name:<12}{value}")).collect();

@@ -5,6 +5,7 @@ mod a_dropped_call_leaves_nothing_behind;
 mod a_history_has_one_row_a_version_in_order;
 mod a_key_is_bound_once;
 mod a_key_is_scoped_to_its_caller_and_method;
+mod a_list_finds_what_needs_a_person;
 mod a_list_is_filtered_and_pages_newest_first;
 mod a_row_that_does_not_decode_holds_up_nobody;
 mod a_saga_that_does_not_exist_is_left_out;

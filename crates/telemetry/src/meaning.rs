@@ -55,7 +55,7 @@ const PARCELS: [(&str, &str); 2] = [
 ];
 
 /// Gauges: name, unit and meaning.
-const GAUGES: [(&str, Unit, &str); 11] = [
+const GAUGES: [(&str, Unit, &str); 13] = [
     ("saga_watermark_age_seconds", Unit::Seconds, "How far back sagas are kept"),
     (
         "saga_watermark_held_seconds",
@@ -74,6 +74,8 @@ const GAUGES: [(&str, Unit, &str); 11] = [
         Unit::Seconds,
         "Age of the oldest saga that has not ended; 0: there is none",
     ),
+    ("saga_paused", Unit::Count, "Sagas that an operator has paused"),
+    ("saga_unhosted_sagas", Unit::Count, "Sagas that this binary hosts no definition for"),
     ("saga_quarantine_messages", Unit::Count, "Messages that are in the quarantine"),
     (
         "saga_payment_breaker_state",

@@ -4,10 +4,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Instant,
 };
 
 use metrics::{counter, gauge};
-use saga_core::State;
+use saga_core::{Hosted, State};
+use tracing::error;
 
 use crate::{Census, Headcount, SagaReads, engine::Shared, limits};
 
@@ -38,11 +40,13 @@ pub(crate) async fn take<S: SagaReads>(shared: Arc<Shared<S>>) {
     ] {
         counter.increment(0);
     }
+    let mut unhosted = Unhosted::default();
     loop {
         if let Ok(census) = shared.store.census().await {
             // Definitions that others host are shown too, and from then on always.
             names.extend(census.unfinished.iter().map(|some| some.definition.clone()));
             show(&names, &census);
+            unhosted.look(&shared.hosted, &census);
         }
         tokio::select! {
             biased;
@@ -52,16 +56,67 @@ pub(crate) async fn take<S: SagaReads>(shared: Arc<Shared<S>>) {
     }
 }
 
+/// Versions of definitions that have sagas and that this binary does not host
+/// (semantics 19).
+#[derive(Default)]
+struct Unhosted {
+    /// The last look that was told of in the log.
+    told: Option<Instant>,
+    known: BTreeSet<(String, u32)>,
+}
+
+impl Unhosted {
+    /// Shows each that has sagas which began longer ago than an upgrade takes.
+    fn look(&mut self, hosted: &Hosted, census: &Census) {
+        let mut found: BTreeMap<(String, u32), u64> =
+            std::mem::take(&mut self.known).into_iter().map(|key| (key, 0)).collect();
+        let bound = u64::try_from(limits::UNHOSTED_BOUND.as_millis()).unwrap_or(u64::MAX);
+        for head in &census.unfinished {
+            let (name, version) = (&head.definition, head.definition_version);
+            if hosted.get(name, version).is_none() && head.oldest_millis > bound {
+                *found.entry((name.clone(), version)).or_default() += head.count;
+            }
+        }
+        let tell = self.told.is_none_or(|at| at.elapsed() > limits::UNHOSTED_REMINDER);
+        for ((definition, version), sagas) in &found {
+            let labels = [("definition", definition.clone()), ("version", version.to_string())];
+            gauge!("saga_unhosted_sagas", &labels).set(*sagas as f64);
+            if tell && *sagas > 0 {
+                self.told = Some(Instant::now());
+                error!(
+                    definition,
+                    version,
+                    sagas,
+                    "this binary does not host what these sagas run under: start one that does"
+                );
+            }
+        }
+        // What is gone is shown as a zero from then on.
+        self.known = found.into_keys().collect();
+    }
+}
+
 /// A state without sagas is a zero.
 fn show(names: &BTreeSet<String>, census: &Census) {
     let mut states: BTreeMap<(&str, &'static str), (u64, u64)> = BTreeMap::new();
+    let mut paused: BTreeMap<&str, u64> = BTreeMap::new();
     for name in names {
+        paused.insert(name.as_str(), 0);
         for state in [State::Running, State::Compensating, State::Stuck] {
             states.insert((name.as_str(), state.name()), (0, 0));
         }
     }
-    for Headcount { definition, state, count, oldest_millis } in &census.unfinished {
-        states.insert((definition, state.name()), (*count, *oldest_millis));
+    for head in &census.unfinished {
+        let Headcount { definition, definition_version: _, paused: held, state, count, .. } = head;
+        let (all, oldest) = states.entry((definition, state.name())).or_default();
+        *all += count;
+        *oldest = (*oldest).max(head.oldest_millis);
+        if *held {
+            *paused.entry(definition).or_default() += count;
+        }
+    }
+    for (definition, count) in paused {
+        gauge!("saga_paused", "definition" => definition.to_owned()).set(count as f64);
     }
     for ((definition, state), (count, oldest_millis)) in states {
         let labels = [("definition", definition.to_owned()), ("state", state.to_owned())];

@@ -10,6 +10,7 @@
 
 mod census;
 mod engine;
+mod filter;
 mod fold;
 pub mod limits;
 mod outgoing;
@@ -23,10 +24,10 @@ mod wake;
 mod watch;
 
 pub use engine::{Engine, Handle};
+pub use filter::{ListFilter, Place};
 pub use ports::{
-    Admission, Census, Headcount, IdempotencyKey, ListFilter, NewQuarantined, SagaReads, SagaStore,
-    Write,
+    Admission, Census, Headcount, IdempotencyKey, NewQuarantined, SagaReads, SagaStore, Write,
 };
-pub use requests::{NewSaga, Placed, RequestError, Requests};
+pub use requests::{NewSaga, Placed, Preview, RequestError, Requests};
 pub use retention::{Pruned, Range, Retention, Standing};
 pub use watch::{Seen, Watched, Watches};

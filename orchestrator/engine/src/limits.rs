@@ -68,6 +68,13 @@ pub const HELD_LONG: Duration = Duration::from_secs(86_400);
 /// How often.
 pub const COMPLAINT_INTERVAL: Duration = Duration::from_secs(3_600);
 
+/// How long sagas of a version that this binary does not host may wait before it
+/// alerts: a rolling upgrade has both versions side by side for minutes.
+pub const UNHOSTED_BOUND: Duration = Duration::from_secs(300);
+
+/// How often the log says so while it lasts.
+pub const UNHOSTED_REMINDER: Duration = Duration::from_secs(300);
+
 /// How long stopping waits for what has been begun.
 pub const DRAIN: Duration = Duration::from_secs(10);
 

@@ -4,6 +4,8 @@ use std::future::Future;
 
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, State, Timestamp};
 
+use crate::ListFilter;
+
 /// The sagas' rows. Each call is one transaction: whole or not at all.
 ///
 /// The deciding closure may be called again after a conflict. Its first argument
@@ -73,24 +75,29 @@ pub trait SagaReads: Clone + Send + Sync + 'static {
     fn in_flight(&self) -> impl Future<Output = Result<u64, Failure>> + Send;
 
     /// What has not ended, by definition and state, and how much is in quarantine.
-    /// For metrics, so it need not be exact: what is paused counts only if it is stuck.
+    /// For metrics, so it need not be exact.
     fn census(&self) -> impl Future<Output = Result<Census, Failure>> + Send;
 }
 
 /// What a glance at the store shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Census {
-    /// Sagas that have not ended: one entry a definition and state that there is.
+    /// Sagas that have not ended: one entry a definition, version, state and pause
+    /// that there is.
     pub unfinished: Vec<Headcount>,
     /// Messages in the quarantine.
     pub quarantined: u64,
 }
 
-/// The sagas of one definition in one state.
+/// The sagas of one version of a definition in one state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Headcount {
     /// Name of the definition.
     pub definition: String,
+    /// Its version.
+    pub definition_version: u32,
+    /// Whether they are paused.
+    pub paused: bool,
     /// Where they stand.
     pub state: State,
     /// How many there are.
@@ -134,19 +141,6 @@ pub enum Admission {
     Repeated(SagaId),
     /// It was bound with another payload.
     Conflict,
-}
-
-/// Which sagas to list.
-#[derive(Clone, Debug, Default)]
-pub struct ListFilter {
-    /// Only those in this state.
-    pub state: Option<State>,
-    /// Only those of this definition.
-    pub definition: Option<String>,
-    /// Only those older than this one.
-    pub before: Option<SagaId>,
-    /// At most so many.
-    pub limit: usize,
 }
 
 /// A message that cannot be handled.

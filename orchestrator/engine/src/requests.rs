@@ -66,6 +66,18 @@ pub enum RequestError {
 pub(crate) enum Request {
     Place(NewSaga, oneshot::Sender<Result<Placed, RequestError>>),
     Input(SagaId, Input, oneshot::Sender<Result<Answered, RequestError>>),
+    Preview(SagaId, Input, oneshot::Sender<Result<Preview, RequestError>>),
+}
+
+/// What an input would do.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// What would become of it.
+    pub verdict: Verdict,
+    /// The saga as it would be.
+    pub saga: Instance,
+    /// What would be sent: `reserve-stock/action`, with the attempt.
+    pub send: Vec<(String, u32)>,
 }
 
 /// What became of an input: the verdict, and the saga afterwards.
@@ -94,6 +106,17 @@ impl Requests {
     pub async fn input(&self, id: SagaId, input: Input) -> Result<Answered, RequestError> {
         let (answer, answered) = oneshot::channel();
         self.hand_in(Request::Input(id, input, answer))?;
+        answered.await.unwrap_or(Err(RequestError::Unavailable))
+    }
+
+    /// Says what an input would do: the same decision on the same row, and nothing
+    /// is written or sent.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn preview(&self, id: SagaId, input: Input) -> Result<Preview, RequestError> {
+        let (answer, answered) = oneshot::channel();
+        self.hand_in(Request::Preview(id, input, answer))?;
         answered.await.unwrap_or(Err(RequestError::Unavailable))
     }
 
@@ -138,11 +161,12 @@ pub(crate) async fn carry_out<S: SagaStore>(
                 batch.push(request);
             }
         }
-        let (mut places, mut inputs) = (Vec::new(), Vec::new());
+        let (mut places, mut inputs, mut previews) = (Vec::new(), Vec::new(), Vec::new());
         for request in batch.drain(..) {
             match request {
                 Request::Place(saga, answer) => places.push((saga, answer)),
                 Request::Input(id, input, answer) => inputs.push((id, input, answer)),
+                Request::Preview(id, input, answer) => previews.push((id, input, answer)),
             }
         }
         if !places.is_empty() {
@@ -151,6 +175,9 @@ pub(crate) async fn carry_out<S: SagaStore>(
         }
         if !inputs.is_empty() {
             answer_inputs(&shared, inputs, &mut waiting).await;
+        }
+        for (id, input, answer) in previews {
+            let _ = answer.send(preview(&shared, id, &input).await);
         }
         if let Ok(place) = to_confirm.try_reserve() {
             place.send(std::mem::take(&mut waiting));
@@ -280,6 +307,35 @@ async fn answer_inputs<S: SagaStore>(shared: &Shared<S>, inputs: Inputs, outgoin
             }
         }
     }
+}
+
+/// A turn that writes nothing. People ask for few of them, one at a time.
+async fn preview<S: SagaStore>(
+    shared: &Shared<S>,
+    id: SagaId,
+    input: &Input,
+) -> Result<Preview, RequestError> {
+    let decide = |now: Timestamp, sagas: Vec<Instance>| {
+        let seen = sagas.into_iter().next().ok_or(RequestError::NotFound);
+        let preview = seen.and_then(|saga| {
+            let definition = shared.hosted.get(&saga.definition, saga.definition_version);
+            let definition = definition.ok_or(RequestError::Undecidable)?;
+            let decision = definition.turn(&saga, input, now);
+            let decision = decision.map_err(|_| RequestError::Undecidable)?;
+            Ok(Preview {
+                verdict: decision.verdict,
+                saga: decision.saga.unwrap_or(saga),
+                send: decision.history.map(|entry| entry.sent).unwrap_or_default(),
+            })
+        });
+        (Vec::new(), preview)
+    };
+    let ids = [id];
+    let turn = shared.persist(|| shared.store.turn(&ids, decide), Some(limits::CONFLICT_RETRIES));
+    turn.await.unwrap_or_else(|failure| {
+        warn!(%failure, "a preview could not be made");
+        Err(RequestError::Unavailable)
+    })
 }
 
 impl<S: SagaStore> Shared<S> {

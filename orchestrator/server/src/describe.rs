@@ -1,8 +1,8 @@
 //! Sentences about sagas, for clients and operators.
 
 use saga_core::{
-    Cause, Direction, Happening, HistoryEntry, Instance, Phase, Refusal, Signed, State, StepState,
-    Stuck, StuckReason,
+    Cause, Direction, Happening, HistoryEntry, HostedDefinition, Instance, Phase, Refusal, Remedy,
+    Signed, State, Stated, StepState, Stuck, StuckReason, remedies,
 };
 use saga_proto::operations::v1::{Saga, SagaState, Step, Transition};
 
@@ -95,8 +95,13 @@ pub(crate) fn step(happening: &Happening) -> &str {
 }
 
 /// A saga for operators. Its data stays out: it may hold a payment token.
-/// `names` are its steps' names, if its definition is hosted here.
-pub(crate) fn saga(saga: &Instance, names: &[&str]) -> Saga {
+/// `definition` is its own, if it is hosted here.
+pub(crate) fn saga(saga: &Instance, definition: Option<&dyn HostedDefinition>) -> Saga {
+    let names = definition.map(HostedDefinition::step_names).unwrap_or_default();
+    let stuck = match &saga.phase {
+        Phase::Stuck(stuck) => Some(stuck),
+        Phase::Running | Phase::Compensating(_) | Phase::Completed | Phase::Compensated(_) => None,
+    };
     let step = |(index, state): (usize, &StepState)| {
         let (state, attempts) = step_state(state);
         let name = names.get(index).map_or_else(|| format!("#{}", index + 1), |n| (*n).to_owned());
@@ -119,7 +124,34 @@ pub(crate) fn saga(saga: &Instance, names: &[&str]) -> Saga {
         why: why(saga),
         steps: saga.steps.iter().enumerate().map(step).collect(),
         trace_id: saga_trace::trace_id(saga.traceparent.as_deref()).to_owned(),
+        stuck_since_micros: stuck.map_or(0, |stuck| stuck.since.0),
+        stuck_at: stuck.map(|at| format!("{}/{}", at.step, at.direction)).unwrap_or_default(),
+        paused: saga.paused.is_some() && saga.ended().is_none(),
+        remedies: definition.map(|own| possible(own, saga)).unwrap_or_default(),
     }
+}
+
+/// What an operator can do. The time matters to none of it: what a remedy would open
+/// may be refused by the deadline, which is no obstacle to the remedy.
+fn possible(definition: &dyn HostedDefinition, saga: &Instance) -> Vec<String> {
+    let name = |remedy: Remedy| match &remedy {
+        Remedy::Resolve { step, direction, outcome } => {
+            let outcome = match outcome {
+                Stated::Done { .. } => "done",
+                Stated::Refused => "refused",
+            };
+            format!("resolve {step} {direction} {outcome}")
+        }
+        Remedy::Retry | Remedy::Skip | Remedy::Compensate | Remedy::Pause | Remedy::Resume => {
+            remedy.name().to_owned()
+        }
+    };
+    remedies(definition, saga, saga.started_at).into_iter().map(name).collect()
+}
+
+/// What was or would be sent.
+pub(crate) fn sent(sent: &[(String, u32)]) -> Vec<String> {
+    sent.iter().map(|(command, attempt)| format!("{command} #{attempt}")).collect()
 }
 
 /// A transition for operators.
@@ -128,7 +160,7 @@ pub(crate) fn transition(entry: &HistoryEntry) -> Transition {
         version: number(entry.version),
         at_micros: entry.at.0,
         what: for_operator(&entry.happening),
-        sent: entry.sent.iter().map(|(command, attempt)| format!("{command} #{attempt}")).collect(),
+        sent: sent(&entry.sent),
         state: state(entry.state).into(),
     }
 }
@@ -200,6 +232,6 @@ fn step_state(state: &StepState) -> (&'static str, u32) {
     }
 }
 
-fn number(version: u64) -> i64 {
+pub(crate) fn number(version: u64) -> i64 {
     i64::try_from(version).unwrap_or(i64::MAX)
 }

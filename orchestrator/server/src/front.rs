@@ -34,6 +34,7 @@ fn in_trace(mut request: Request<()>) -> Result<Request<()>, Status> {
 }
 
 /// Answers the calls of all three services.
+#[derive(Clone)]
 pub(crate) struct Front<R> {
     pub(crate) handle: Handle,
     pub(crate) reads: R,

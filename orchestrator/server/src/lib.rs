@@ -17,6 +17,8 @@ mod connections;
 mod describe;
 mod forward;
 mod front;
+mod intervene;
+mod intervene_all;
 mod metadata;
 mod metered;
 mod orders;

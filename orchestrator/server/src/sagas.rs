@@ -1,14 +1,17 @@
 //! What operators see of the sagas.
 
 use saga_core::{Instance, State};
-use saga_engine::{ListFilter, SagaReads};
+use saga_engine::{ListFilter, Place, SagaReads};
 use saga_proto::operations::v1::{
-    GetSagaRequest, GetSagaResponse, ListSagasRequest, ListSagasResponse, Saga, SagaState,
-    sagas_server::Sagas,
+    GetSagaRequest, GetSagaResponse, InterveneAllRequest, InterveneRequest, InterveneResponse,
+    ListSagasRequest, ListSagasResponse, Saga, SagaFilter, SagaState, sagas_server::Sagas,
 };
 use tonic::{Request, Response, Status};
 
-use crate::{Caller, describe, front::Front, metadata, metered::metered, page, status, validate};
+use crate::{
+    Caller, describe, front::Front, intervene_all::Updates, metadata, metered::metered, page,
+    status, validate,
+};
 
 #[tonic::async_trait]
 impl<R: SagaReads> Sagas for Front<R> {
@@ -28,6 +31,26 @@ impl<R: SagaReads> Sagas for Front<R> {
         let trace = metadata::traceparent(request.metadata());
         let call = self.sagas(request);
         metered("saga.operations.v1.Sagas/ListSagas", trace, call).await.map(Response::new)
+    }
+
+    async fn intervene(
+        &self,
+        request: Request<InterveneRequest>,
+    ) -> Result<Response<InterveneResponse>, Status> {
+        let trace = metadata::traceparent(request.metadata());
+        let call = self.step_in(request);
+        metered("saga.operations.v1.Sagas/Intervene", trace, call).await.map(Response::new)
+    }
+
+    type InterveneAllStream = Updates;
+
+    async fn intervene_all(
+        &self,
+        request: Request<InterveneAllRequest>,
+    ) -> Result<Response<Updates>, Status> {
+        let trace = metadata::traceparent(request.metadata());
+        let call = self.step_in_at_all(request);
+        metered("saga.operations.v1.Sagas/InterveneAll", trace, call).await.map(Response::new)
     }
 }
 
@@ -49,23 +72,19 @@ impl<R: SagaReads> Front<R> {
 
     async fn sagas(&self, request: Request<ListSagasRequest>) -> Result<ListSagasResponse, Status> {
         Caller::of(&request)?;
-        let ListSagasRequest { state, definition, page_size, page_token } = request.into_inner();
-        let unknown = |_| status::invalid_field("state", "is none that a saga can have");
-        let state = SagaState::try_from(state).map_err(unknown)?;
-        let definition = validate::definition(definition)?;
+        let ListSagasRequest { state, definition, page_size, page_token, filter } =
+            request.into_inner();
+        let wanted = self.filter(state, definition, filter.clone().unwrap_or_default())?;
         let size = validate::page_size(page_size)?;
-        let filter = ["ListSagas", state.as_str_name(), definition.as_deref().unwrap_or("")];
+        let rest = filter.map(|filter| format!("{filter:?}")).unwrap_or_default();
+        let (state, definition) = (state.to_string(), wanted.definition.clone());
+        let filter = ["ListSagas", &state, definition.as_deref().unwrap_or(""), &rest];
         let before = match page::read(&filter, &page_token)? {
             Some(cursor) => Some(validate::id("page_token", &cursor)?),
             None => None,
         };
         let limit = usize::try_from(size).unwrap_or_default();
-        let wanted = ListFilter {
-            state: wanted(state),
-            definition: definition.clone(),
-            before,
-            limit: limit + 1,
-        };
+        let wanted = ListFilter { before, limit: limit + 1, ..wanted };
         let mut sagas =
             self.reads.list(&wanted).await.map_err(|failure| status::of_failure(&failure))?;
         // One more than asked for tells whether there is a next page.
@@ -80,10 +99,48 @@ impl<R: SagaReads> Front<R> {
         })
     }
 
-    fn described(&self, saga: &Instance) -> Saga {
+    /// A filter, checked. Its limit and where it begins are the caller's.
+    pub(crate) fn filter(
+        &self,
+        state: i32,
+        definition: String,
+        filter: SagaFilter,
+    ) -> Result<ListFilter, Status> {
+        let unknown = |_| status::invalid_field("state", "is none that a saga can have");
+        let state = SagaState::try_from(state).map_err(unknown)?;
+        let SagaFilter { older_than_seconds, step, reason, paused, needs_me } = filter;
+        let negative =
+            |_| status::invalid_field("filter.older_than_seconds", "must not be negative");
+        let age = u64::try_from(older_than_seconds).map_err(negative)?;
+        Ok(ListFilter {
+            state: wanted(state),
+            definition: validate::definition(definition)?,
+            older_than_millis: Some(age.saturating_mul(1_000)).filter(|age| *age > 0),
+            paused: paused.then_some(true),
+            step: if step.is_empty() { None } else { Some(self.places_of(&step)?) },
+            reason: validate::reason_code(reason)?,
+            needs_me,
+            ..ListFilter::default()
+        })
+    }
+
+    /// Where a step stands in the definitions that are hosted here.
+    fn places_of(&self, step: &str) -> Result<Place, Status> {
+        let hosted = self.hosted.names().filter_map(|(name, version)| {
+            let definition = self.hosted.get(name, version)?;
+            let index = definition.step_names().iter().position(|own| *own == step)?;
+            Some((name.to_owned(), version, index))
+        });
+        let places: Vec<_> = hosted.collect();
+        if places.is_empty() {
+            return Err(status::invalid_field("filter.step", "is no step of a hosted definition"));
+        }
+        Ok(Place { places })
+    }
+
+    pub(crate) fn described(&self, saga: &Instance) -> Saga {
         let definition = self.hosted.get(&saga.definition, saga.definition_version);
-        let names = definition.map(|definition| definition.step_names()).unwrap_or_default();
-        describe::saga(saga, &names)
+        describe::saga(saga, definition.map(|definition| &**definition))
     }
 }
 

@@ -77,6 +77,31 @@ pub(crate) fn precondition(reason: &str, order: &str, message: &str) -> Status {
     Status::with_error_details(Code::FailedPrecondition, message, details)
 }
 
+/// The saga has another version than the operator has seen.
+pub(crate) fn moved_on(saga: &str, seen: u64, version: u64) -> Status {
+    let message =
+        format!("the saga has version {version}, not {seen}: nothing was done, look at it again");
+    let reason = "SAGA_MOVED_ON";
+    let mut details = ErrorDetails::with_precondition_failure_violation(reason, saga, &message);
+    let facts = [("saga_id", saga.to_owned()), ("version", version.to_string())];
+    details.set_error_info(reason, DOMAIN, facts.map(|(name, fact)| (name.to_owned(), fact)));
+    Status::with_error_details(Code::FailedPrecondition, message, details)
+}
+
+/// What an operator asks for is not possible where the saga stands.
+pub(crate) fn not_possible(saga: &str, obstacle: &str) -> Status {
+    let reason = "NOT_POSSIBLE";
+    let mut details = ErrorDetails::with_precondition_failure_violation(reason, saga, obstacle);
+    details.set_error_info(reason, DOMAIN, [("saga_id".to_owned(), saga.to_owned())]);
+    Status::with_error_details(Code::FailedPrecondition, obstacle, details)
+}
+
+/// Only from the machine itself.
+pub(crate) fn off_loopback() -> Status {
+    let message = "operators' calls are answered on loopback only, until callers can be told apart";
+    with_reason(Code::PermissionDenied, message, "OFF_LOOPBACK", None)
+}
+
 /// The engine did not carry a request out; `trace_id` is that of the saga, where it is known.
 pub(crate) fn of_request(error: &RequestError, kind: &str, id: &str, trace_id: &str) -> Status {
     match error {

@@ -31,7 +31,7 @@ const MAX_LINES: usize = 100;
 const MAX_QUANTITY: i64 = 1_000_000;
 /// Most pieces in one receipt.
 const MAX_RECEIPT: i64 = 1_000_000_000;
-/// Most characters of a cancel's reason.
+/// Most characters of the reason for a cancel or an intervention.
 const MAX_REASON_CHARS: usize = 500;
 /// Most characters of a definition's name.
 const MAX_DEFINITION_CHARS: usize = 64;
@@ -200,6 +200,23 @@ pub(crate) fn definition(name: String) -> Result<Option<String>, Status> {
         return Err(status::invalid_field("definition", "must be a definition's name"));
     }
     Ok(Some(name).filter(|name| !name.is_empty()))
+}
+
+/// Why an operator steps in, for the history.
+pub(crate) fn operators_reason(reason: &str) -> Result<String, Status> {
+    if reason.trim().is_empty() || !is_text(reason, MAX_REASON_CHARS) {
+        let why = "must say why, in 1 to 500 characters, none of them a control character";
+        return Err(status::invalid_field("reason", why));
+    }
+    Ok(reason.to_owned())
+}
+
+/// A refusal's code to filter by; `None` for all.
+pub(crate) fn reason_code(code: String) -> Result<Option<String>, Status> {
+    if !is_text(&code, MAX_NAME_CHARS) {
+        return Err(status::invalid_field("filter.reason", "must be at most 200 characters"));
+    }
+    Ok(Some(code).filter(|code| !code.is_empty()))
 }
 
 /// How many entries a page may have.

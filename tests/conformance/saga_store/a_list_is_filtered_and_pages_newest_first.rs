@@ -32,8 +32,8 @@ async fn property(sagas: Sagas<impl Store, impl Beneath>) {
                 let filter = ListFilter {
                     state,
                     definition: definition.map(str::to_owned),
-                    before: None,
                     limit,
+                    ..ListFilter::default()
                 };
                 let listed = pages(&sagas.store, filter).await;
                 assert_eq!(listed, expected, "{state:?} {definition:?} by {limit}");

@@ -34,14 +34,14 @@ async fn property(sagas: Sagas<impl Store, impl Beneath>) {
             returned(began(9, Phase::Running)),
             began(3, Phase::Compensating(Cause::Deadline)),
             began(4, stuck.clone()),
-            // Paused: nothing is due, and it counts only because it is stuck.
+            // Paused: nothing is due.
             Instance { wake_at: None, ..began(8, stuck) },
             Instance { wake_at: None, ..began(99, Phase::Running) },
             began(99, Phase::Completed),
             began(99, Phase::Compensated(Cause::Deadline)),
         ])
         .await;
-    assert_eq!(sagas.store.in_flight().await, Ok(6));
+    assert_eq!(sagas.store.in_flight().await, Ok(8));
     let message = |id: &str| NewQuarantined {
         id: id.to_owned(),
         reason: String::new(),
@@ -56,18 +56,25 @@ async fn property(sagas: Sagas<impl Store, impl Beneath>) {
     let mut found: Vec<_> = census
         .unfinished
         .iter()
-        .map(|head| (head.definition.as_str(), head.state.code(), head.count, head.oldest_millis))
+        .inspect(|head| assert_eq!(head.definition_version, saga().definition_version))
+        .map(|head| {
+            let (name, state) = (head.definition.as_str(), head.state.code());
+            (name, state, head.count, head.oldest_millis, head.paused)
+        })
         .collect();
     found.sort();
     let expected = [
-        ("place-order", State::Running, 3, 5),
-        ("place-order", State::Compensating, 1, 3),
-        ("place-order", State::Stuck, 2, 8),
-        ("return-order", State::Running, 1, 9),
+        ("place-order", State::Running, 1, 99, true),
+        ("place-order", State::Running, 3, 5, false),
+        ("place-order", State::Compensating, 1, 3, false),
+        ("place-order", State::Stuck, 1, 4, false),
+        ("place-order", State::Stuck, 1, 8, true),
+        ("return-order", State::Running, 1, 9, false),
     ];
     assert_eq!(found.len(), expected.len(), "{found:?}");
-    for (found, (definition, state, count, hours)) in found.into_iter().zip(expected) {
-        assert_eq!((found.0, found.1, found.2), (definition, state.code(), count));
+    for (found, (definition, state, count, hours, paused)) in found.into_iter().zip(expected) {
+        let expected = (definition, state.code(), count, paused);
+        assert_eq!((found.0, found.1, found.2, found.4), expected);
         let least = hours * 3_600_000;
         assert!((least..least + SLACK_MILLIS).contains(&found.3), "{found:?}");
     }

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cancelling;
+mod intervening;
 mod limits;
 mod operating;
 mod placing;

@@ -90,7 +90,7 @@ async fn sagas_come_in_pages_newest_first_and_filtered() {
         state: SagaState::Completed.into(),
         definition: "place-order".to_owned(),
         page_size: 2,
-        page_token: String::new(),
+        ..Default::default()
     };
     let mut seen = Vec::new();
     let mut pages = 0;

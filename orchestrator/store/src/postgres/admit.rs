@@ -46,9 +46,10 @@ pub(super) async fn admit(
                RETURNING saga_id
            ), new AS (
                INSERT INTO sagas (id, format, definition, definition_version, caller, state,
-                   version, progress, data, traceparent, started_at, deadline, wake_at)
+                   version, progress, data, traceparent, started_at, deadline, wake_at, ended_at)
                SELECT u.id, $1, u.definition, u.definition_version, u.caller, u.state, u.version,
-                   u.progress, u.data, u.traceparent, u.started_at, u.deadline, u.wake_at
+                   u.progress, u.data, u.traceparent, u.started_at, u.deadline, u.wake_at,
+                   CASE WHEN u.state IN (3, 4) THEN now() END
                FROM bound JOIN UNNEST($2::uuid[], $3::text[], $4::integer[], $5::text[],
                    $6::smallint[], $7::bigint[], $8::text[], $9::text[], $10::text[],
                    $11::timestamptz[], $12::timestamptz[], $13::timestamptz[])

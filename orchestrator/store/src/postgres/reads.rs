@@ -13,6 +13,9 @@ use super::{
 };
 use crate::row::{self, bigint, natural};
 
+/// Rows of a list are read in pages of at least so many, where few may be picked.
+const LEAST_PAGE: usize = 256;
+
 impl SagaReads for SagaTable {
     async fn find(&self, ids: &[SagaId]) -> Result<Vec<Instance>, Failure> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
@@ -59,16 +62,22 @@ impl SagaReads for SagaTable {
     async fn list(&self, filter: &ListFilter) -> Result<Vec<Instance>, Failure> {
         let mut sagas = Vec::new();
         let mut before = filter.before;
-        // One query, unless a row of it does not decode.
+        // One query, unless a row of it does not decode, or is not picked.
         while sagas.len() < filter.limit {
-            let missing = filter.limit - sagas.len();
-            let rows = self.page(filter, before, missing).await?;
+            let missing = (filter.limit - sagas.len()).max(LEAST_PAGE);
+            let rows = match filter.is_of_unfinished() {
+                true => self.unfinished(filter, before, missing).await?,
+                false => self.page(filter, before, missing).await?,
+            };
             let last_page = rows.len() < missing;
             for row in rows {
                 let (id, traceparent) = (SagaId(row.id), row.traceparent.clone());
                 before = Some(id);
                 match row.into_instance() {
-                    Ok(saga) => sagas.push(saga),
+                    Ok(saga) if filter.picks(&saga) && sagas.len() < filter.limit => {
+                        sagas.push(saga);
+                    }
+                    Ok(_) => {}
                     Err(why) => {
                         let trace_id = trace_id(traceparent.as_deref());
                         error!(saga = %id, trace_id, %why, "the saga is left out of a list");
@@ -84,7 +93,8 @@ impl SagaReads for SagaTable {
 
     async fn in_flight(&self) -> Result<u64, Failure> {
         let count = sqlx::query_scalar!(
-            r#"SELECT count(*) AS "count!" FROM sagas WHERE wake_at IS NOT NULL"#
+            r#"SELECT count(*) AS "count!" FROM sagas
+               WHERE wake_at IS NOT NULL OR (wake_at IS NULL AND ended_at IS NULL)"#
         )
         .fetch_one(&self.pool)
         .await
@@ -95,10 +105,11 @@ impl SagaReads for SagaTable {
     async fn census(&self) -> Result<Census, Failure> {
         // Both indexes are partial: what has ended costs nothing here.
         let rows = sqlx::query!(
-            r#"SELECT definition, state, count(*) AS "count!",
+            r#"SELECT definition, definition_version, state, wake_at IS NULL AS "paused!",
+                      count(*) AS "count!",
                       (extract(epoch FROM now() - min(started_at)) * 1000)::bigint AS "oldest!"
-               FROM sagas WHERE wake_at IS NOT NULL OR state = 5
-               GROUP BY definition, state"#
+               FROM sagas WHERE wake_at IS NOT NULL OR (wake_at IS NULL AND ended_at IS NULL)
+               GROUP BY definition, definition_version, state, wake_at IS NULL"#
         )
         .fetch_all(&self.pool)
         .await
@@ -113,6 +124,8 @@ impl SagaReads for SagaTable {
                 count: natural(row.count),
                 oldest_millis: natural(row.oldest),
                 definition: row.definition,
+                definition_version: natural(row.definition_version.into()) as u32,
+                paused: row.paused,
             })
         });
         Ok(Census { unfinished: unfinished.collect(), quarantined: natural(quarantined) })
@@ -134,12 +147,46 @@ impl SagaTable {
                WHERE ($1::smallint IS NULL OR state = $1)
                  AND ($2::text IS NULL OR definition = $2)
                  AND ($3::uuid IS NULL OR id < $3)
+                 AND ($5::bigint IS NULL OR started_at <= now() - $5 * interval '1 millisecond')
                ORDER BY id DESC
                LIMIT $4"#,
             filter.state.map(saga_core::State::code),
             filter.definition,
             before.map(|id| id.0),
             i64::try_from(limit).unwrap_or(i64::MAX),
+            filter.older_than_millis.map(bigint),
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failure)
+    }
+
+    /// As `page`, by the partial indexes of what has not ended.
+    async fn unfinished(
+        &self,
+        filter: &ListFilter,
+        before: Option<SagaId>,
+        limit: usize,
+    ) -> Result<Vec<SagaRow>, Failure> {
+        sqlx::query_as!(
+            SagaRow,
+            r#"SELECT id, format, definition, definition_version, caller, version, progress,
+                      data, traceparent, started_at, deadline, wake_at, now() AS "now!"
+               FROM sagas
+               WHERE (wake_at IS NOT NULL OR (wake_at IS NULL AND ended_at IS NULL))
+                 AND ($1::smallint IS NULL OR state = $1)
+                 AND ($2::text IS NULL OR definition = $2)
+                 AND ($3::uuid IS NULL OR id < $3)
+                 AND ($5::bigint IS NULL OR started_at <= now() - $5 * interval '1 millisecond')
+                 AND (NOT $6::bool OR state = 5 OR wake_at IS NULL)
+               ORDER BY id DESC
+               LIMIT $4"#,
+            filter.state.map(saga_core::State::code),
+            filter.definition,
+            before.map(|id| id.0),
+            i64::try_from(limit).unwrap_or(i64::MAX),
+            filter.older_than_millis.map(bigint),
+            filter.needs_me,
         )
         .fetch_all(&self.pool)
         .await

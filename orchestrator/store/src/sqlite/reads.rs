@@ -58,6 +58,9 @@ impl SagaReads for SagaTable {
     }
 
     async fn list(&self, filter: &ListFilter) -> Result<Vec<Instance>, Failure> {
+        let now = self.database.clock().now().0;
+        let ago = |millis: u64| now.saturating_sub(bigint(millis).saturating_mul(1_000));
+        let latest = filter.older_than_millis.map(ago);
         let sagas = self.database.read(|c| {
             let mut page = c.prepare_cached(
                 "SELECT id, format, definition, definition_version, caller, version, progress,
@@ -66,12 +69,18 @@ impl SagaReads for SagaTable {
                  WHERE (:state IS NULL OR state = :state)
                    AND (:definition IS NULL OR definition = :definition)
                    AND (:before IS NULL OR id < :before)
+                   AND (:latest IS NULL OR started_at <= :latest)
+                   AND (NOT :unfinished OR ended_at IS NULL)
+                   AND (NOT :needs_me OR state = 5 OR wake_at IS NULL)
                  ORDER BY id DESC",
             )?;
             let mut rows = page.query(named_params! {
                 ":state": filter.state.map(State::code),
                 ":definition": filter.definition,
                 ":before": filter.before.map(|id| id.0),
+                ":latest": latest,
+                ":unfinished": filter.is_of_unfinished(),
+                ":needs_me": filter.needs_me,
             })?;
             let mut sagas = Vec::new();
             while sagas.len() < filter.limit
@@ -81,7 +90,8 @@ impl SagaReads for SagaTable {
                 let row = read(row).map_err(|error| row::broken(id, &error));
                 let traceparent = row.as_ref().ok().and_then(|row| row.traceparent.clone());
                 match row.and_then(row::SagaRow::into_instance) {
-                    Ok(saga) => sagas.push(saga),
+                    Ok(saga) if filter.picks(&saga) => sagas.push(saga),
+                    Ok(_) => {}
                     Err(why) => {
                         let trace_id = trace_id(traceparent.as_deref());
                         error!(saga = %id, trace_id, %why, "the saga is left out of a list");
@@ -94,7 +104,8 @@ impl SagaReads for SagaTable {
     }
 
     async fn in_flight(&self) -> Result<u64, Failure> {
-        let count = "SELECT count(*) FROM sagas WHERE wake_at IS NOT NULL";
+        let count = "SELECT (SELECT count(*) FROM sagas WHERE wake_at IS NOT NULL)
+                            + (SELECT count(*) FROM sagas WHERE wake_at IS NULL AND ended_at IS NULL)";
         let count =
             self.database.read(|c| c.prepare_cached(count)?.query_row([], |row| row.get(0)));
         Ok(natural(count.await?))
@@ -106,12 +117,13 @@ impl SagaReads for SagaTable {
             // Two partial indexes: what has ended costs nothing here. Of one
             // condition with OR, SQLite would make a walk through the table.
             let mut counts = c.prepare_cached(
-                "SELECT definition, state, count(*), min(started_at)
-                 FROM (SELECT definition, state, started_at FROM sagas WHERE wake_at IS NOT NULL
+                "SELECT definition, state, count(*), min(started_at), definition_version, paused
+                 FROM (SELECT definition, definition_version, state, started_at, 0 AS paused
+                       FROM sagas WHERE wake_at IS NOT NULL
                        UNION ALL
-                       SELECT definition, state, started_at FROM sagas
-                       WHERE state = 5 AND wake_at IS NULL)
-                 GROUP BY definition, state",
+                       SELECT definition, definition_version, state, started_at, 1
+                       FROM sagas WHERE wake_at IS NULL AND ended_at IS NULL)
+                 GROUP BY definition, definition_version, state, paused",
             )?;
             let mut rows = counts.query([])?;
             let mut unfinished = Vec::new();
@@ -120,6 +132,8 @@ impl SagaReads for SagaTable {
                 let oldest: i64 = row.get(3)?;
                 unfinished.push(Headcount {
                     definition: row.get(0)?,
+                    definition_version: row.get(4)?,
+                    paused: row.get(5)?,
                     state,
                     count: natural(row.get(2)?),
                     oldest_millis: natural(now.0.saturating_sub(oldest) / 1_000),

@@ -184,8 +184,8 @@ fn insert(tx: &Transaction, writes: &[Write]) -> Result<(), Failure> {
     for Write { before: _, saga, history: _ } in writes {
         let mut insert = tx.statement(
             "INSERT INTO sagas (id, format, definition, definition_version, caller, state,
-                 version, progress, data, traceparent, started_at, deadline, wake_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                 version, progress, data, traceparent, started_at, deadline, wake_at, ended_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?;
         let values = params![
             saga.id.0,
@@ -201,6 +201,7 @@ fn insert(tx: &Transaction, writes: &[Write]) -> Result<(), Failure> {
             micros(saga.started_at),
             micros(saga.deadline),
             saga.wake_at.map(micros),
+            saga.ended().map(|_| micros(tx.now())),
         ];
         insert.execute(values).map_err(failure)?;
     }

@@ -152,10 +152,9 @@ impl SagaReads for Memory {
 
     async fn list(&self, filter: &ListFilter) -> Result<Vec<Instance>, Failure> {
         let rows = self.open()?;
+        let latest = filter.older_than_millis.map(|millis| now().0 - millis as i64 * 1_000);
         let wanted = |saga: &&Instance| {
-            filter.state.is_none_or(|state| saga.phase.state() == state)
-                && filter.definition.as_ref().is_none_or(|name| saga.definition == *name)
-                && filter.before.is_none_or(|before| saga.id < before)
+            latest.is_none_or(|latest| saga.started_at.0 <= latest) && filter.picks(saga)
         };
         Ok(rows.sagas.values().rev().filter(wanted).take(filter.limit).cloned().collect())
     }
