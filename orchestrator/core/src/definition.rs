@@ -282,6 +282,17 @@ impl Hosted {
         self
     }
 
+    /// Adds those of others whose name and version are not there yet.
+    #[must_use]
+    pub fn with_others(mut self, others: &Self) -> Self {
+        for other in &others.definitions {
+            if self.get(other.name(), other.version()).is_none() {
+                self.definitions.push(Arc::clone(other));
+            }
+        }
+        self
+    }
+
     /// The definition of that name and version, if it is hosted.
     #[must_use]
     pub fn get(&self, name: &str, version: u32) -> Option<&Arc<dyn HostedDefinition>> {

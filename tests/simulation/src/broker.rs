@@ -19,11 +19,12 @@ use crate::{
     check::Checks,
     faults::{Fault, Point},
     life::Life,
+    meddler::Meddler,
     sim::{Sim, lock},
 };
 
 /// The `reply_to` of this deployment.
-const DEPLOYMENT: &str = "orchestrator";
+pub(crate) const DEPLOYMENT: &str = "orchestrator";
 /// Hints that a receiver may fall behind.
 const HINTS: usize = 64;
 /// How long what is being handled may be acknowledged after its consumer ended.
@@ -43,6 +44,8 @@ pub(crate) struct Broker {
     /// Ends every connection.
     cut: Notify,
     pub(crate) changes: broadcast::Sender<Vec<Changed>>,
+    /// What a test does to single messages.
+    pub(crate) meddler: Meddler,
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +76,19 @@ impl Broker {
     ) -> Arc<Self> {
         let (changes, _) = broadcast::channel(HINTS);
         let (queues, away_until, cut) = (Mutex::default(), Mutex::default(), Notify::new());
-        Arc::new(Self { sim, checks, queues, delivery_limit, expires, away_until, cut, changes })
+        let meddler = Meddler::default();
+        let broker = Self {
+            sim,
+            checks,
+            queues,
+            delivery_limit,
+            expires,
+            away_until,
+            cut,
+            changes,
+            meddler,
+        };
+        Arc::new(broker)
     }
 
     /// Is away for a while; every connection ends.
@@ -109,6 +124,7 @@ impl Broker {
             }
         };
         self.checks.message_arrived(&message);
+        let Some(message) = self.meddle(&queue, message) else { return Ok(()) };
         if self.sim.strikes(Fault::Duplicate) {
             self.put(&queue, message.clone(), self.sim.dice.millis(0..=3_000));
         }
@@ -121,7 +137,8 @@ impl Broker {
         Ok(())
     }
 
-    fn put(&self, queue: &Queue, message: Message, late: Duration) {
+    /// Lays a message into a queue.
+    pub(crate) fn put(&self, queue: &Queue, message: Message, late: Duration) {
         let now = Instant::now();
         let expires = message.expiry.filter(|_| self.expires).map(|expiry| now + expiry);
         let stored = Stored { message, returns: 0, death: None, expires };

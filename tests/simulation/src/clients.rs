@@ -169,7 +169,7 @@ pub(crate) async fn client(world: Arc<World>, number: usize) {
 }
 
 /// An operator steps in, at the version that they see, as often as it takes.
-async fn intervene(world: &World, id: SagaId, remedy: &Remedy) {
+pub(crate) async fn intervene(world: &World, id: SagaId, remedy: &Remedy) {
     loop {
         let signed = Signed { by: "grace".to_owned(), reason: "to have a look".to_owned() };
         let expected_version = world.checks.version(id);
@@ -266,7 +266,7 @@ async fn patiently<T>(world: &World, call: impl Future<Output = T>) -> Option<T>
 }
 
 /// One of the orchestrators that run.
-async fn orchestrator(world: &World) -> Handle {
+pub(crate) async fn orchestrator(world: &World) -> Handle {
     loop {
         let running: Vec<Handle> = world.orchestrators().collect();
         if !running.is_empty() {

@@ -14,20 +14,29 @@
 //!
 //! Read first: [`run`] and `world.rs`, then `check.rs` (what must hold).
 
+mod books;
 mod broker;
 mod check;
 mod clients;
 mod dice;
+mod every_saga;
 mod faults;
 mod inbox;
 mod life;
+mod meddler;
 mod processes;
 mod provider;
 mod report;
 mod saga_store;
+mod shop;
 mod sim;
 mod transport;
 mod world;
 
+pub use every_saga::{
+    Subject, every_refusal_leaves_nothing, no_unknown_outcome_leaves_anything,
+    repetition_changes_nothing,
+};
 pub use report::{Outcome, Summary};
+pub use shop::Shop;
 pub use world::{Options, run};

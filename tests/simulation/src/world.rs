@@ -74,7 +74,7 @@ pub(crate) struct World {
     pub(crate) place_order: Arc<Definition<PlaceOrder>>,
     pub(crate) asked: Asked,
     pub(crate) cancelled: Mutex<BTreeSet<SagaId>>,
-    processes: Vec<Arc<Process>>,
+    pub(crate) processes: Vec<Arc<Process>>,
 }
 
 /// The databases, and their clocks.
@@ -87,7 +87,7 @@ pub(crate) struct Databases {
 }
 
 impl Plan {
-    fn draw(dice: &Dice, options: Options) -> Self {
+    pub(crate) fn draw(dice: &Dice, options: Options) -> Self {
         let timers = !dice.chance(0.15);
         let mut rates = Rates::draw(dice);
         if !timers {
@@ -137,7 +137,7 @@ pub fn run(seed: u64, options: Options) -> Outcome {
 }
 
 impl World {
-    async fn new(sim: Arc<Sim>, plan: Plan) -> Self {
+    pub(crate) async fn new(sim: Arc<Sim>, plan: Plan) -> Self {
         let clocks: Vec<Watch> = (0..4).map(|_| Watch::new(&sim)).collect();
         let database = |schema: &Schema, clock: &Watch| {
             Database::in_memory(schema, clock.clock()).expect("a database in memory")
@@ -267,7 +267,8 @@ impl World {
         false
     }
 
-    async fn judge(&self, ended: bool) {
+    /// What must hold once every saga has ended.
+    pub(crate) async fn judge(&self, ended: bool) {
         let mut accepted = lock(&self.asked.accepted).clone();
         accepted.sort_unstable();
         let sagas: Vec<SagaId> = self.checks.sagas().iter().map(|saga| saga.id).collect();

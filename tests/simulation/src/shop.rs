@@ -1,0 +1,154 @@
+//! A shop in which nothing goes wrong but what a test says.
+
+use std::{sync::Arc, time::Duration};
+
+use saga_core::{Admitted, Definition, Hosted, Instance, Saga, SagaId, State, start};
+use saga_engine::{IdempotencyKey, NewSaga, Placed};
+use tokio::{
+    runtime::Builder,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use crate::{
+    Options,
+    books::Books,
+    clients::orchestrator,
+    dice::Dice,
+    faults::Rates,
+    sim::{Sim, lock},
+    world::{Plan, World},
+};
+
+/// How long the first answer is waited for; the longest wait is eight times that.
+pub(crate) const STEP_TIMEOUT_MILLIS: u64 = 400;
+/// Longer than all attempts before the pivot together.
+pub(crate) const LONG_DEADLINE_MILLIS: u64 = 60_000;
+/// How long anything may take: longer than all attempts, and a stuck saga's next one.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// By then what is on its way has arrived.
+const SETTLING: Duration = Duration::from_secs(30);
+/// How many of the last things that happened are told with a failure.
+const TOLD_LINES: usize = 60;
+
+/// A shop whose processes run.
+pub struct Shop {
+    pub(crate) world: Arc<World>,
+    running: JoinSet<()>,
+}
+
+impl Shop {
+    /// Runs a test in a shop, on a clock of its own.
+    ///
+    /// # Panics
+    /// If there is no runtime to be had.
+    pub(crate) fn with<R>(hosted: Hosted, test: impl AsyncFnOnce(&Self) -> R) -> R {
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.expect("a runtime of one thread").block_on(async {
+            let mut shop = Self::open(hosted).await;
+            let result = test(&shop).await;
+            shop.running.shutdown().await;
+            result
+        })
+    }
+
+    async fn open(hosted: Hosted) -> Self {
+        let dice = Dice::new(1);
+        let plan = Plan {
+            timers: true,
+            step_timeout_millis: STEP_TIMEOUT_MILLIS,
+            delivery_limit: None,
+            ..Plan::draw(&dice, Options { no_faults: true, ..Options::default() })
+        };
+        let mut world = World::new(Arc::new(Sim::new(dice, Rates::none(), true)), plan).await;
+        world.hosted = hosted;
+        let world = Arc::new(world);
+        let mut running = JoinSet::new();
+        for process in &world.processes {
+            running.spawn(Arc::clone(process).supervise(Arc::clone(&world)));
+        }
+        Self { world, running }
+    }
+
+    /// Runs one of the shop's sagas to its good end: what others rest on.
+    ///
+    /// # Panics
+    /// If it ends otherwise.
+    pub async fn complete<S: Saga>(&self, data: S) -> SagaId {
+        let id = SagaId(self.world.sim.uuid());
+        let definition = S::steps().with_step_timeout(STEP_TIMEOUT_MILLIS);
+        self.begin(&Arc::new(definition), id, data, LONG_DEADLINE_MILLIS).await;
+        let saga = self.until(id, "completed", |saga| saga.ended().is_some()).await;
+        self.hold(saga.phase.state() == State::Completed, || format!("it ends as {saga:?}"));
+        sleep(SETTLING).await;
+        id
+    }
+
+    /// Begins a saga.
+    pub(crate) async fn begin<S: Saga>(
+        &self,
+        definition: &Arc<Definition<S>>,
+        id: SagaId,
+        data: S,
+        deadline_millis: u64,
+    ) {
+        let caller = "ada".to_owned();
+        let key = IdempotencyKey {
+            caller: caller.clone(),
+            method: S::NAME,
+            key: id.to_string(),
+            payload_hash: Vec::new(),
+            saga: id,
+        };
+        let (definition, admitted) =
+            (Arc::clone(definition), Admitted { caller, deadline_millis, traceparent: None });
+        let begin = move |now| start(&definition, id, &data, admitted.clone(), now);
+        let handle = orchestrator(&self.world).await;
+        let placed = handle.requests.place(NewSaga { key, begin: Arc::new(begin) }).await;
+        self.hold(matches!(placed, Ok(Placed::New(_))), || format!("it begins: {placed:?}"));
+        lock(&self.world.asked.accepted).push(id);
+    }
+
+    /// Waits until a saga is as it should become.
+    pub(crate) async fn until(
+        &self,
+        id: SagaId,
+        what: &str,
+        is_so: impl Fn(&Instance) -> bool,
+    ) -> Instance {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let sagas = self.world.checks.sagas();
+            let saga = sagas.into_iter().find(|saga| saga.id == id);
+            if let Some(saga) = saga.clone().filter(|saga| is_so(saga)) {
+                return saga;
+            }
+            self.hold(Instant::now() < until, || format!("it is never {what}: {saga:?}"));
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// What stands in the books once everything on its way has arrived. Every saga must have ended.
+    pub(crate) async fn settle(&self) -> Books {
+        sleep(SETTLING).await;
+        self.world.judge(true).await;
+        let violations = self.world.sim.violations();
+        self.hold(violations.is_empty(), || violations.join("\n"));
+        self.books().await
+    }
+
+    /// What stands in the books.
+    pub(crate) async fn books(&self) -> Books {
+        Books::read(&self.world).await
+    }
+
+    /// # Panics
+    /// If it is not so: with the last of what happened.
+    pub(crate) fn hold(&self, is_so: bool, otherwise: impl FnOnce() -> String) {
+        if !is_so {
+            let transcript = self.world.sim.transcript();
+            let last = &transcript[transcript.len().saturating_sub(TOLD_LINES)..];
+            panic!("{}\n{}", otherwise(), last.join("\n"));
+        }
+    }
+}
