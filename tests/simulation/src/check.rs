@@ -7,7 +7,9 @@ use std::{
 };
 
 use rusqlite::Connection;
-use saga_core::{CommandId, Direction, Happening, Hosted, Instance, SagaId, State, Timestamp};
+use saga_core::{
+    CommandId, Direction, Happening, Hosted, Instance, SagaId, State, StepState, Timestamp,
+};
 use saga_engine::Write;
 use saga_kit::Entry;
 use saga_messaging::{Body, Envelope, Message, Outcome, Route, parcel};
@@ -181,6 +183,11 @@ impl Checks {
         lock(&self.seen).sagas.values().cloned().collect()
     }
 
+    /// Whether a saga has ended.
+    pub(crate) fn has_ended(&self, saga: SagaId) -> bool {
+        lock(&self.seen).sagas.get(&saga).is_some_and(|saga| saga.ended().is_some())
+    }
+
     /// A saga's version, as an operator sees it.
     pub(crate) fn version(&self, saga: SagaId) -> u64 {
         lock(&self.seen).sagas.get(&saga).map_or(0, |saga| saga.version)
@@ -257,6 +264,7 @@ impl Checks {
             Route::Event { .. } | Route::Quarantine { .. } => return,
         };
         let mut seen = lock(&self.seen);
+        let seen = &mut *seen;
         for envelope in members.into_iter().flatten().flatten() {
             let id = &envelope.id;
             let messages = seen.messages.entry(id.saga).or_default();
@@ -264,6 +272,11 @@ impl Checks {
             messages.healed += u64::from(healed);
             match &envelope.body {
                 Body::Command(_) => {
+                    if !self.begun(seen, id) {
+                        let id = short(&id.to_string());
+                        self.sim
+                            .violated(format!("the command {id} is sent, and no row waits for it"));
+                    }
                     if let Some(owed) = seen.owed.get_mut(&id.saga) {
                         owed.remove(&format!("{}/{}", id.step, id.direction));
                     }
@@ -272,13 +285,33 @@ impl Checks {
                     if reply.repeat {
                         seen.repeated.insert(id.clone());
                     }
-                    if let Some(wrong) = unfounded(&seen, id, reply.outcome) {
+                    if let Some(wrong) = unfounded(seen, id, reply.outcome) {
                         self.sim
                             .violated(format!("the reply to {}: {wrong}", short(&id.to_string())));
                     }
                 }
                 Body::Event(_) => self.sim.violated("an event among commands or replies"),
             }
+        }
+    }
+
+    /// Whether a saga's committed row says that this was asked for.
+    fn begun(&self, seen: &Seen, id: &CommandId) -> bool {
+        let Some(saga) = seen.sagas.get(&id.saga) else { return false };
+        let definition = self.hosted.get(&saga.definition, saga.definition_version);
+        let names = definition.map(|definition| definition.step_names()).unwrap_or_default();
+        let step = names.iter().position(|name| *name == id.step);
+        match (step.and_then(|step| saga.steps.get(step)), id.direction) {
+            (None | Some(StepState::Pending), _) => false,
+            (Some(_), Direction::Action) => true,
+            (Some(state), Direction::Compensation) => match state {
+                StepState::Undoing(_) | StepState::Undone | StepState::Halted { .. } => true,
+                StepState::Pending
+                | StepState::Open(_)
+                | StepState::Done
+                | StepState::Refused(_)
+                | StepState::Unknown => false,
+            },
         }
     }
 

@@ -4,10 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use saga_core::{
-    Admitted, Cancelled, Input, Intervened, Intervention, Remedy, SagaId, Signed, Verdict, Wish,
-    start,
+    Admitted, Cancelled, Input, Intervened, Intervention, Remedy, SagaId, Signed, Timestamp,
+    Verdict, Wish, start,
 };
-use saga_definitions::PlaceOrder;
+use saga_definitions::{PlaceOrder, ReturnOrder};
 use saga_engine::{Handle, IdempotencyKey, NewSaga, Placed, RequestError};
 use saga_proto::{Money, types::v1::Line};
 use sha2::{Digest, Sha256};
@@ -23,6 +23,9 @@ use crate::{
 /// What the shop has at first: SKU, quantity, price.
 pub(crate) const GOODS: [(&str, i64, i64); 3] =
     [("teapot", 1_000, 2_500), ("cup", 40, 450), ("last-one", 2, 99_900)];
+
+/// Whose orders they are.
+const CALLER: &str = "ada";
 
 /// The cards, and how often each is used.
 const CARDS: [(&str, usize); 9] = [
@@ -48,12 +51,18 @@ pub(crate) struct Asked {
     pub(crate) accepted: std::sync::Mutex<Vec<SagaId>>,
 }
 
-/// One client's order.
+/// What one client wants.
 #[derive(Clone)]
 struct Wanted {
     key: String,
-    order: PlaceOrder,
+    what: What,
     deadline_millis: u64,
+}
+
+#[derive(Clone)]
+enum What {
+    Order(PlaceOrder),
+    Return(ReturnOrder),
 }
 
 impl Wanted {
@@ -84,7 +93,7 @@ impl Wanted {
         let card = if plan.timers || !SILENT.contains(&card) { card } else { "tok_approved" };
         let expected_total = dice.chance(0.05).then(|| Money::new(1, "EUR"));
         let order = PlaceOrder {
-            caller: "ada".to_owned(),
+            caller: CALLER.to_owned(),
             customer: format!("customer-{number}"),
             lines,
             payment_token: format!("{card}-{number}"),
@@ -93,29 +102,61 @@ impl Wanted {
         };
         let deadline = if dice.chance(0.15) { 200..=8_000 } else { 60_000..=60_000 };
         let deadline_millis = dice.millis(deadline).as_millis() as u64;
-        Self { key: format!("key-{number}"), order, deadline_millis }
+        Self { key: format!("key-{number}"), what: What::Order(order), deadline_millis }
+    }
+
+    /// Of all of an order, or of one of something.
+    fn draw_return(sim: &Sim, order: SagaId, number: usize) -> Self {
+        let dice = &sim.dice;
+        let line = || Line { sku: dice.pick(&GOODS).0.to_owned(), quantity: 1 };
+        let back = ReturnOrder {
+            caller: CALLER.to_owned(),
+            order_id: order.to_string(),
+            lines: if dice.chance(0.5) { Vec::new() } else { vec![line()] },
+            reason: "it does not pour".to_owned(),
+            opened: None,
+        };
+        let key = format!("return-{number}-{}", sim.uuid());
+        Self { key, what: What::Return(back), deadline_millis: 60_000 }
+    }
+
+    /// With the same key.
+    fn changed(&self) -> Self {
+        let mut changed = self.clone();
+        match &mut changed.what {
+            What::Order(order) => order.lines[0].quantity += 1,
+            What::Return(back) => back.reason.push('!'),
+        }
+        changed
     }
 
     fn saga(&self, world: &World) -> NewSaga {
         let id = SagaId(world.sim.uuid());
-        let hashed = (&self.order.lines, &self.order.customer, &self.order.payment_token);
+        let (method, payload) = match &self.what {
+            What::Order(o) => {
+                ("PlaceOrder", format!("{:?} {} {}", o.lines, o.customer, o.payment_token))
+            }
+            What::Return(back) => ("ReturnOrder", format!("{back:?}")),
+        };
         let key = IdempotencyKey {
-            caller: self.order.caller.clone(),
-            method: "PlaceOrder",
+            caller: CALLER.to_owned(),
+            method,
             key: self.key.clone(),
-            payload_hash: Sha256::digest(format!("{hashed:?}")).to_vec(),
+            payload_hash: Sha256::digest(payload).to_vec(),
             saga: id,
         };
         let admitted = Admitted {
-            caller: self.order.caller.clone(),
+            caller: CALLER.to_owned(),
             deadline_millis: self.deadline_millis,
             traceparent: None,
         };
-        let (order, definition) = (self.order.clone(), Arc::clone(&world.place_order));
-        NewSaga {
-            key,
-            begin: Arc::new(move |now| start(&definition, id, &order, admitted.clone(), now)),
-        }
+        let what = self.what.clone();
+        let (place, back) = (Arc::clone(&world.place_order), Arc::clone(&world.return_order));
+        let begin = move |now: Timestamp| match &what {
+            What::Order(order) => start(&place, id, order, admitted.clone(), now),
+            What::Return(data) => start(&back, id, data, admitted.clone(), now),
+        };
+        NewSaga { key, begin: Arc::new(begin) }
     }
 }
 
@@ -129,6 +170,7 @@ pub(crate) async fn client(world: Arc<World>, number: usize) {
     let other = dice.chance(0.1);
     let cancel = dice.chance(0.3).then(|| dice.millis(0..=12_000));
     let pause = dice.chance(0.1).then(|| dice.millis(0..=8_000));
+    let returns = if dice.chance(0.3) { 1 + dice.below(2) } else { 0 };
     let remedy = [Remedy::Retry, Remedy::Compensate][dice.below(2)].clone();
     let remedy = dice.chance(0.1).then(|| (dice.millis(0..=8_000), remedy));
     let id = placed(&world, &who, &wanted).await;
@@ -140,9 +182,7 @@ pub(crate) async fn client(world: Arc<World>, number: usize) {
         }
     }
     if other {
-        let mut changed = wanted.clone();
-        changed.order.lines[0].quantity += 1;
-        let placed = place(&world, &who, &changed).await;
+        let placed = place(&world, &who, &wanted.changed()).await;
         if placed != Placed::Conflict {
             sim.violated(format!("{who}: one key, another payload: {placed:?}"));
         }
@@ -165,6 +205,17 @@ pub(crate) async fn client(world: Arc<World>, number: usize) {
         {
             crate::sim::lock(&world.cancelled).insert(id);
         }
+    }
+    for _ in 0..returns {
+        // Mostly once there is something to return.
+        if dice.chance(0.9) {
+            while !world.checks.has_ended(id) {
+                sleep(Duration::from_millis(700)).await;
+            }
+        }
+        let wanted = Wanted::draw_return(sim, id, number);
+        let back = placed(&world, &who, &wanted).await;
+        crate::sim::lock(&world.asked.accepted).push(back);
     }
 }
 

@@ -24,6 +24,7 @@ mod faults;
 mod inbox;
 mod life;
 mod meddler;
+mod planted;
 mod processes;
 mod provider;
 mod report;
@@ -37,6 +38,7 @@ pub use every_saga::{
     Subject, every_refusal_leaves_nothing, no_unknown_outcome_leaves_anything,
     repetition_changes_nothing,
 };
+pub use planted::Planted;
 pub use report::{Outcome, Summary};
 pub use shop::Shop;
 pub use world::{Options, run};

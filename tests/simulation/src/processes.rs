@@ -7,6 +7,7 @@ use std::{
 
 use saga_engine::{Engine, Handle};
 use saga_kit::{Participant, Settings, Store};
+use saga_messaging::Transport;
 use saga_payment::{BreakerSettings, Provider, ProviderSettings};
 use saga_sqlite::Inbox;
 use saga_store::sqlite::SagaTable;
@@ -14,8 +15,14 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    inbox::SimInbox, life::Life, provider::SimWire, saga_store::SimStore, sim::lock,
-    transport::SimTransport, world::World,
+    inbox::SimInbox,
+    life::Life,
+    planted::{PlantedInbox, PlantedStore, PlantedTransport, PlantedWire},
+    provider::SimWire,
+    saga_store::SimStore,
+    sim::lock,
+    transport::SimTransport,
+    world::World,
 };
 
 /// What a process does.
@@ -130,15 +137,19 @@ impl Process {
         transport: SimTransport,
         stop: &CancellationToken,
     ) -> (tokio::task::JoinHandle<()>, Option<Handle>) {
-        let checks = Arc::clone(&world.checks);
+        let (checks, planted) = (Arc::clone(&world.checks), world.plan.planted);
+        let transport = PlantedTransport::new(transport, planted);
         let store = |database, service| {
-            SimInbox::new(Inbox::new(database), service, Arc::clone(life), Arc::clone(&checks))
+            let inbox = Inbox::new(database);
+            let inbox = SimInbox::new(inbox, service, Arc::clone(life), Arc::clone(&checks));
+            PlantedInbox::new(inbox, planted)
         };
         let stop = stop.clone();
         let running = match self.role {
             Role::Orchestrator => {
                 let table = SagaTable::new(world.databases.orchestrator.clone());
                 let store = SimStore::new(table, Arc::clone(life), checks);
+                let store = PlantedStore::new(store, planted);
                 let (engine, handle) = Engine::new(store, transport, world.hosted.clone());
                 return (tokio::spawn(engine.run(stop)), Some(handle));
             }
@@ -161,6 +172,7 @@ impl Process {
                     ..ProviderSettings::new("http://provider")
                 };
                 let wire = SimWire::new(world.provider.clone(), Arc::clone(life));
+                let wire = PlantedWire::new(wire, planted);
                 let provider = Provider::over(wire, settings).expect("a URL");
                 let inbox = store(world.databases.payment.clone(), "payment");
                 let participant = saga_payment::participant(inbox, Arc::new(provider));
@@ -171,9 +183,9 @@ impl Process {
     }
 }
 
-fn participate<S: Store>(
+fn participate<S: Store, T: Transport>(
     participant: Participant<S>,
-    transport: SimTransport,
+    transport: T,
     stop: CancellationToken,
 ) -> tokio::task::JoinHandle<()> {
     tokio::spawn(participant.run(transport, Settings::default(), stop))

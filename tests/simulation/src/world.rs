@@ -7,7 +7,7 @@ use std::{
 };
 
 use saga_core::{Definition, Failure, Hosted, SagaId, State};
-use saga_definitions::PlaceOrder;
+use saga_definitions::{PlaceOrder, ReturnOrder};
 use saga_engine::Handle;
 use saga_inventory::{receipt::Receipt, table::Shelf as _};
 use saga_messaging::Queue;
@@ -25,6 +25,7 @@ use crate::{
     clients::{Asked, GOODS, client},
     dice::Dice,
     faults::{Fault, Rates},
+    planted::{self, Planted},
     processes::{Process, Role},
     provider::SimProvider,
     report::Outcome,
@@ -51,6 +52,7 @@ pub(crate) struct Plan {
     pub(crate) timers: bool,
     pub(crate) step_timeout_millis: u64,
     pub(crate) delivery_limit: Option<u32>,
+    pub(crate) planted: Option<Planted>,
 }
 
 /// What a single run may be told beside its seed.
@@ -60,6 +62,8 @@ pub struct Options {
     pub transcribe: bool,
     /// Nothing goes wrong.
     pub no_faults: bool,
+    /// A bug that is to be noticed.
+    pub planted: Option<Planted>,
 }
 
 /// What everything in a run shares.
@@ -72,6 +76,7 @@ pub(crate) struct World {
     pub(crate) databases: Databases,
     pub(crate) hosted: Hosted,
     pub(crate) place_order: Arc<Definition<PlaceOrder>>,
+    pub(crate) return_order: Arc<Definition<ReturnOrder>>,
     pub(crate) asked: Asked,
     pub(crate) cancelled: Mutex<BTreeSet<SagaId>>,
     pub(crate) processes: Vec<Arc<Process>>,
@@ -115,6 +120,7 @@ impl Plan {
             timers,
             step_timeout_millis: *dice.pick(&[400, 1_000, 3_000]),
             delivery_limit: timers.then(|| *dice.pick(&[3, 10])),
+            planted: options.planted,
         }
     }
 }
@@ -150,9 +156,11 @@ impl World {
             clocks: clocks.clone(),
         };
         receive_goods(&databases.inventory).await.expect("goods are received");
-        let hosted = saga_definitions::hosted(Some(plan.step_timeout_millis));
+        let sound = saga_definitions::hosted(Some(plan.step_timeout_millis));
+        let hosted = planted::hosted(&sound, plan.planted);
+        let return_order = saga_definitions::definition(Some(plan.step_timeout_millis));
         let place_order = saga_definitions::definition(Some(plan.step_timeout_millis));
-        let checks = Checks::new(Arc::clone(&sim), hosted.clone(), clocks[0].clone(), plan.timers);
+        let checks = Checks::new(Arc::clone(&sim), sound, clocks[0].clone(), plan.timers);
         let limit = plan.delivery_limit;
         let broker = Broker::new(Arc::clone(&sim), Arc::clone(&checks), limit, plan.timers);
         let orchestrators = (1..=plan.orchestrators).map(|n| Process::new(Role::Orchestrator, n));
@@ -163,6 +171,7 @@ impl World {
             provider: SimProvider::new(&sim, Watch::new(&sim)),
             processes: orchestrators.chain(replicas).collect(),
             place_order: Arc::new(place_order),
+            return_order: Arc::new(return_order),
             asked: Asked::default(),
             cancelled: Mutex::default(),
             sim,

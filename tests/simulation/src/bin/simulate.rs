@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use clap::Parser;
-use saga_simulation::{Options, Summary, run};
+use saga_simulation::{Options, Planted, Summary, run};
 
 /// Simulates the whole system, a run a seed.
 #[derive(Parser)]
@@ -20,17 +20,20 @@ struct Arguments {
     /// Nothing goes wrong.
     #[arg(long)]
     no_faults: bool,
+    /// With a bug in it, which must be noticed.
+    #[arg(long)]
+    planted: Option<Planted>,
 }
 
 fn main() -> std::process::ExitCode {
-    let Arguments { seeds, from, seed, no_faults } = Arguments::parse();
+    let Arguments { seeds, from, seed, no_faults, planted } = Arguments::parse();
     let mut out = std::io::stdout().lock();
     let mut summary = Summary::default();
     let transcribe = seed.is_some();
     let (first, last) = seed.map_or((from, from + seeds), |seed| (seed, seed + 1));
     let began = std::time::Instant::now();
     for seed in first..last {
-        let outcome = run(seed, Options { transcribe, no_faults });
+        let outcome = run(seed, Options { transcribe, no_faults, planted });
         summary.add(&outcome);
         for line in &outcome.transcript {
             let _ = writeln!(out, "{line}");

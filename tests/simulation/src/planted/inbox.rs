@@ -1,0 +1,105 @@
+//! Bugs of a participant's store.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use saga_core::{Failure, Record, SagaId, Watermark};
+use saga_kit::{Entry, Key, Locked, Pruned, Store};
+use saga_messaging::Outcome;
+
+use super::Planted;
+
+/// A store with a bug in it.
+#[derive(Clone)]
+pub(crate) struct PlantedInbox<S> {
+    inner: S,
+    planted: Option<Planted>,
+    /// A batch has just failed.
+    failed: Arc<AtomicBool>,
+}
+
+impl<S> PlantedInbox<S> {
+    pub(crate) fn new(inner: S, planted: Option<Planted>) -> Self {
+        Self { inner, planted, failed: Arc::default() }
+    }
+}
+
+impl<S: Store> Store for PlantedInbox<S> {
+    type Tx = S::Tx;
+
+    async fn begin(&self) -> Result<S::Tx, Failure> {
+        self.inner.begin().await
+    }
+
+    async fn lock(&self, tx: &mut S::Tx, keys: &[Key]) -> Result<Locked, Failure> {
+        let mut locked = self.inner.lock(tx, keys).await?;
+        for record in &mut locked.records {
+            match self.planted {
+                Some(Planted::NoDeduplication) => *record = Record::default(),
+                Some(Planted::ActionAfterItsTombstone) if record.action.is_none() => {
+                    record.compensation = None;
+                }
+                Some(_) | None => {}
+            }
+        }
+        Ok(locked)
+    }
+
+    async fn record(&self, tx: &mut S::Tx, entries: &[Entry]) -> Result<(), Failure> {
+        let mut entries = entries.to_vec();
+        match self.planted {
+            Some(Planted::RefusalIsDone) => {
+                for answer in entries.iter_mut().filter_map(|entry| entry.answer.as_mut()) {
+                    answer.outcome = Outcome::Done;
+                }
+            }
+            Some(Planted::BatchMemberNotRecorded) if entries.len() > 1 => {
+                entries.pop();
+            }
+            Some(Planted::NeighboursForgotten)
+                if entries.len() > 1 && self.failed.swap(false, Ordering::Relaxed) =>
+            {
+                entries.truncate(1);
+            }
+            Some(_) | None => {}
+        }
+        self.inner.record(tx, &entries).await
+    }
+
+    async fn raise(&self, watermark: Watermark) -> Result<Watermark, Failure> {
+        self.inner.raise(watermark).await
+    }
+
+    async fn prune(&self, from: SagaId, below: Watermark, limit: usize) -> Result<Pruned, Failure> {
+        self.inner.prune(from, below, limit).await
+    }
+
+    const SETTLING: Duration = S::SETTLING;
+
+    async fn commit(&self, tx: S::Tx) -> Result<(), Failure> {
+        match self.planted {
+            Some(Planted::AnsweredBeforeCommit) => {
+                let inner = self.inner.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    let _ = inner.commit(tx).await;
+                });
+                Ok(())
+            }
+            Some(Planted::UnknownCommitIsDone) => match self.inner.commit(tx).await {
+                Err(Failure::UnknownCommit(_)) => Ok(()),
+                committed => committed,
+            },
+            Some(_) | None => {
+                let committed = self.inner.commit(tx).await;
+                self.failed.store(committed.is_err(), Ordering::Relaxed);
+                committed
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Bugs, planted on purpose: a check that cannot fail is a defect. Each is a
+//! decorator around a port, so nothing of them is in the product.
+//!
+//! Each is found by one rule of the field being broken; `caught_within` says within
+//! how many seeds the simulation must notice.
+
+mod definition;
+mod inbox;
+mod saga_store;
+mod transport;
+mod wire;
+
+pub(crate) use definition::hosted;
+pub(crate) use inbox::PlantedInbox;
+pub(crate) use saga_store::PlantedStore;
+pub(crate) use transport::PlantedTransport;
+pub(crate) use wire::PlantedWire;
+
+macro_rules! planted {
+    ($($(#[$doc:meta])* $one:ident, within $seeds:literal;)*) => {
+        /// What can be planted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+        pub enum Planted {
+            $($(#[$doc])* $one,)*
+        }
+
+        impl Planted {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$one,)*];
+
+            /// The seeds, from 1, within which the simulation notices it.
+            #[must_use]
+            pub const fn caught_within(self) -> u64 {
+                match self {
+                    $(Self::$one => $seeds,)*
+                }
+            }
+        }
+    };
+}
+
+planted! {
+    /// A participant runs every copy of a command.
+    NoDeduplication, within 3;
+    /// A participant acknowledges commands as they arrive.
+    CommandAckedBeforeCommit, within 100;
+    /// An orchestrator acknowledges replies as they arrive.
+    ReplyAckedBeforeCommit, within 100;
+    /// A participant answers first and commits later.
+    AnsweredBeforeCommit, within 3;
+    /// An orchestrator sends commands first and commits later.
+    CommandedBeforeCommit, within 3;
+    /// A participant's commit of unknown outcome is taken for done.
+    UnknownCommitIsDone, within 20;
+    /// An action runs although its compensation came first.
+    ActionAfterItsTombstone, within 100;
+    /// What was asked for and not answered is not undone.
+    UnknownNotUndone, within 20;
+    /// The pivot is given up when it takes too long.
+    PivotTimesOut, within 20;
+    /// A cancel undoes although the pivot is open.
+    CancelBeyondThePivot, within 100;
+    /// A reply that is late moves the saga all the same.
+    StaleReplyMoves, within 20;
+    /// A reply that comes again publishes nothing.
+    RedeliveredReplyIgnored, within 100;
+    /// Turns rest on rows that were read long ago, also those that write nothing.
+    StaleCacheSwallowsReplies, within 100;
+    /// A saga is to be woken later than it needs.
+    WokenTooLate, within 3;
+    /// A refusal is recorded as done.
+    RefusalIsDone, within 3;
+    /// Of the answers of a batch the last is given and not recorded.
+    BatchMemberNotRecorded, within 20;
+    /// Where a batch failed, its members but the first are forgotten.
+    NeighboursForgotten, within 100;
+    /// A parcel is acknowledged when half of it was handled.
+    ParcelAckedByHalf, within 100;
+    /// An acknowledgement covers what was delivered before it.
+    AckCoversEarlier, within 100;
+    /// What is not confirmed counts as sent.
+    UnconfirmedIsSent, within 20;
+    /// What is returned counts as sent.
+    ReturnedIsSent, within 20;
+    /// A reply is published before its event.
+    ReplyBeforeEvent, within 3;
+    /// Nobody is told that a message may have come before.
+    FlagLost, within 100;
+    /// A redelivered reply publishes all that is open.
+    RepublishesEverything, within 100;
+    /// Every call to the provider has a key of its own.
+    FreshKeys, within 20;
+    /// The provider's silence is taken for a no.
+    SilenceIsANo, within 20;
+    /// Idempotency keys bind nothing.
+    KeysBindNothing, within 3;
+}

@@ -1,0 +1,163 @@
+//! Bugs of messaging.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use saga_messaging::{
+    Ack, Changed, Consumer, Delivery, Message, PublishError, Queue, Route, Transport, parcel,
+};
+use tokio::sync::{broadcast, mpsc};
+
+use super::Planted;
+use crate::sim::lock;
+
+/// Messaging with a bug in it.
+#[derive(Clone)]
+pub(crate) struct PlantedTransport<T> {
+    inner: T,
+    planted: Option<Planted>,
+}
+
+impl<T: Transport> PlantedTransport<T> {
+    pub(crate) fn new(inner: T, planted: Option<Planted>) -> Self {
+        Self { inner, planted }
+    }
+
+    fn touches(&self, queue: &Queue) -> bool {
+        match (self.planted, queue) {
+            (
+                Some(
+                    Planted::CommandAckedBeforeCommit
+                    | Planted::ParcelAckedByHalf
+                    | Planted::AckCoversEarlier
+                    | Planted::FlagLost,
+                ),
+                Queue::Commands { .. },
+            ) => true,
+            (Some(Planted::ReplyAckedBeforeCommit | Planted::FlagLost), Queue::Replies) => true,
+            (_, Queue::Commands { .. } | Queue::Replies | Queue::Quarantine) => false,
+        }
+    }
+
+    /// What its consumer gets of a delivery.
+    fn spoil(&self, mut delivery: Delivery, nobody: &mpsc::UnboundedSender<u64>) -> Vec<Delivery> {
+        match self.planted {
+            Some(Planted::CommandAckedBeforeCommit | Planted::ReplyAckedBeforeCommit) => {
+                let ack = std::mem::replace(&mut delivery.ack, Ack::new(0, nobody.clone()));
+                ack.ack();
+                vec![delivery]
+            }
+            Some(Planted::ParcelAckedByHalf) => halves(delivery, nobody),
+            Some(Planted::FlagLost) => {
+                delivery.redelivered = false;
+                vec![delivery]
+            }
+            Some(_) | None => vec![delivery],
+        }
+    }
+}
+
+/// A parcel as two, of which the first is acknowledged for both.
+fn halves(delivery: Delivery, nobody: &mpsc::UnboundedSender<u64>) -> Vec<Delivery> {
+    let members = match parcel::read(&delivery.body) {
+        Ok(members) if members.len() > 1 && members.iter().all(Result::is_ok) => members,
+        Ok(_) | Err(_) => return vec![delivery],
+    };
+    let members: Vec<_> = members.into_iter().flatten().collect();
+    let (first, second) = members.split_at(members.len() / 2);
+    let body = |half| parcel::write(half).into_iter().map(|(_, body)| Bytes::from(body)).next();
+    let other = Delivery {
+        body: body(second).unwrap_or_default(),
+        content_type: delivery.content_type.clone(),
+        redelivered: delivery.redelivered,
+        reply_to: delivery.reply_to.clone(),
+        message_id: delivery.message_id.clone(),
+        death: delivery.death.clone(),
+        headers: delivery.headers.clone(),
+        ack: Ack::new(0, nobody.clone()),
+    };
+    vec![Delivery { body: body(first).unwrap_or_default(), ..delivery }, other]
+}
+
+impl<T: Transport> Transport for PlantedTransport<T> {
+    async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
+        let events = matches!(messages.first(), Some(Message { route: Route::Event { .. }, .. }));
+        match self.planted {
+            Some(Planted::ReplyBeforeEvent) if events => {
+                let inner = self.inner.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    let _ = inner.publish(messages).await;
+                });
+                Ok(())
+            }
+            Some(Planted::UnconfirmedIsSent) => match self.inner.publish(messages).await {
+                Err(PublishError::Unavailable(_)) => Ok(()),
+                published => published,
+            },
+            Some(Planted::ReturnedIsSent) => match self.inner.publish(messages).await {
+                Err(PublishError::Refused(_)) => Ok(()),
+                published => published,
+            },
+            Some(_) | None => self.inner.publish(messages).await,
+        }
+    }
+
+    fn consume(&self, queue: Queue, prefetch: u16) -> Consumer {
+        if !self.touches(&queue) {
+            return self.inner.consume(queue, prefetch);
+        }
+        let mut consumer = self.inner.consume(queue, prefetch);
+        let (to, deliveries) = mpsc::channel(2 * usize::from(prefetch));
+        let this = self.clone();
+        tokio::spawn(async move {
+            let (nobody, _) = mpsc::unbounded_channel();
+            let (acks, mut acked) = mpsc::unbounded_channel();
+            let out: Arc<Mutex<BTreeMap<u64, Ack>>> = Arc::default();
+            let mut next = 0;
+            loop {
+                tokio::select! {
+                    biased;
+                    () = to.closed() => return,
+                    Some(tag) = acked.recv() => {
+                        // All that was delivered before it, too.
+                        let later = lock(&out).split_off(&(tag + 1));
+                        let covered = std::mem::replace(&mut *lock(&out), later);
+                        covered.into_values().for_each(Ack::ack);
+                    }
+                    got = consumer.next(1) => {
+                        if got.is_empty() {
+                            return;
+                        }
+                        for mut delivery in got {
+                            if this.planted == Some(Planted::AckCoversEarlier) {
+                                next += 1;
+                                let ack = Ack::new(next, acks.clone());
+                                let real = std::mem::replace(&mut delivery.ack, ack);
+                                lock(&out).insert(next, real);
+                            }
+                            for delivery in this.spoil(delivery, &nobody) {
+                                if to.send(delivery).await.is_err() {
+                                    return;
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        });
+        Consumer::new(deliveries)
+    }
+
+    fn announce(&self, changed: Vec<Changed>) {
+        self.inner.announce(changed);
+    }
+
+    fn changes(&self) -> broadcast::Receiver<Vec<Changed>> {
+        self.inner.changes()
+    }
+}

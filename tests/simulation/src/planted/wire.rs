@@ -1,0 +1,44 @@
+//! Bugs on the way to the provider.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::future::BoxFuture;
+use saga_payment::{Call, Lost, Wire};
+
+use super::Planted;
+
+/// A way with a bug in it.
+pub(crate) struct PlantedWire<W> {
+    inner: W,
+    planted: Option<Planted>,
+    calls: AtomicU64,
+}
+
+impl<W> PlantedWire<W> {
+    pub(crate) fn new(inner: W, planted: Option<Planted>) -> Self {
+        Self { inner, planted, calls: AtomicU64::new(0) }
+    }
+}
+
+impl<W: Wire> Wire for PlantedWire<W> {
+    fn send<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<(u16, Vec<u8>), Lost>> {
+        Box::pin(async move {
+            let mut call = call.clone();
+            if self.planted == Some(Planted::FreshKeys)
+                && let Some((key, _)) = &mut call.post
+            {
+                key.push_str(&format!("-{}", self.calls.fetch_add(1, Ordering::Relaxed)));
+            }
+            let captures = call.path_and_query.ends_with("/capture");
+            match self.inner.send(&call).await {
+                Err(Lost::NoAnswer(_))
+                    if self.planted == Some(Planted::SilenceIsANo) && captures =>
+                {
+                    let no = r#"{"error":{"code":"capture_declined","message":"silence"}}"#;
+                    Ok((409, no.as_bytes().to_vec()))
+                }
+                answered => answered,
+            }
+        })
+    }
+}
