@@ -11,7 +11,7 @@ use std::{
 
 use saga_core::Timestamp;
 use saga_sqlite::Clock;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use uuid::Uuid;
 
 use crate::{
@@ -32,6 +32,7 @@ pub(crate) struct Sim {
     began: Instant,
     tally: Mutex<Tally>,
     violations: Mutex<Vec<String>>,
+    violated: Notify,
     transcript: Option<Mutex<Vec<String>>>,
 }
 
@@ -55,6 +56,7 @@ impl Sim {
             began: Instant::now(),
             tally: Mutex::default(),
             violations: Mutex::default(),
+            violated: Notify::new(),
             transcript: transcribe.then(Mutex::default),
         }
     }
@@ -121,6 +123,12 @@ impl Sim {
         let what = what.into();
         self.say("VIOLATION", || what.clone());
         lock(&self.violations).push(what);
+        self.violated.notify_one();
+    }
+
+    /// Returns once something has happened that must not.
+    pub(crate) async fn first_violation(&self) {
+        self.violated.notified().await;
     }
 
     /// What must not have happened.

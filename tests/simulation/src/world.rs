@@ -199,13 +199,23 @@ impl World {
         for number in 1..=self.plan.orders {
             clients.spawn(client(Arc::clone(&self), number));
         }
+        // What comes after a violation says nothing any more.
+        tokio::select! {
+            biased;
+            () = self.sim.first_violation() => {}
+            () = self.to_the_end(&mut clients) => {}
+        }
+        clients.shutdown().await;
+        running.shutdown().await;
+        Outcome::of(seed, &self)
+    }
+
+    async fn to_the_end(&self, clients: &mut JoinSet<()>) {
         self.harm().await;
         self.sim.heal();
         self.databases.clocks.iter().for_each(|clock| clock.set_off(0));
-        let ended = self.end(&mut clients).await;
-        self.judge(ended).await;
-        running.shutdown().await;
-        Outcome::of(seed, &self)
+        let ended = self.end(clients).await;
+        self.judge(ended);
     }
 
     /// What is not a port's to do wrong, second by second.
@@ -277,7 +287,7 @@ impl World {
     }
 
     /// What must hold once every saga has ended.
-    pub(crate) async fn judge(&self, ended: bool) {
+    pub(crate) fn judge(&self, ended: bool) {
         let mut accepted = lock(&self.asked.accepted).clone();
         accepted.sort_unstable();
         let sagas: Vec<SagaId> = self.checks.sagas().iter().map(|saga| saga.id).collect();
