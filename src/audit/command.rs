@@ -86,8 +86,8 @@ pub(crate) async fn run(command: Command) -> ExitCode {
         },
     };
     let wait = Duration::from_secs(wait);
-    let options = Options { safety, wait, require_rows, expect_orders, quarantined };
-    match super::run(&sources, &options).await {
+    let options = Options { safety, require_rows, expect_orders, quarantined };
+    match super::run(&sources, wait, &options).await {
         Ok(report) => {
             let text = if json { format!("{}\n", report.json()) } else { report.text() };
             // Whoever reads it may have seen enough.

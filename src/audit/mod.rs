@@ -1,20 +1,11 @@
 //! `saga audit`: what must be true of a system's books, computed from outside.
 //!
-//! It reads rows, of the databases and of the payment provider's ledger, and compares them with SQL of its own. None of
-//! the code that wrote them is asked: no engine, no kit, no rule, no table module. Totals come from ledger rows, never
-//! only from counters that the same statement wrote.
+//! Each database is copied, a few columns of it, in one snapshot, into one scratch database, which `saga_audit` judges.
 //!
-//! Each database is copied, a few columns of it, in one snapshot, into one scratch database (`collect`, `scratch.sql`);
-//! each equation is a file in `equations/`, to be read as a textbook is: what must hold, how many rows say so, and who
-//! offends.
-//!
-//! Read first: one of the files in `equations/`, then [`run`].
+//! Read first: [`run`], and one of the equations of `saga_audit`.
 
 mod collect;
 mod command;
-mod equations;
-mod report;
-mod scratch;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -22,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use collect::Unreadable;
 pub(crate) use command::{Command, run as command};
-pub(crate) use report::{Report, Verdict};
+pub(crate) use saga_audit::{Options, Report, Verdict};
 
 use crate::config::Secret;
 use collect::Pulse;
@@ -49,30 +40,19 @@ pub(crate) struct Servers {
     pub(crate) provider_data_dir: PathBuf,
 }
 
-/// What to judge, and how.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Options {
-    /// Only what holds at every instant, whatever is in progress.
-    pub(crate) safety: bool,
-    /// How long to wait for the system to come to rest.
-    pub(crate) wait: Duration,
-    /// An equation that found no row to check fails, unless it says that there need be none.
-    pub(crate) require_rows: bool,
-    /// How many orders there must be.
-    pub(crate) expect_orders: Option<u64>,
-    /// How many messages must be in the quarantine.
-    pub(crate) quarantined: u64,
-}
-
-/// Reads the books and judges them.
+/// Reads the books and judges them. Waits at most so long for the system to come to rest.
 ///
 /// Databases are not read at one instant together, so what compares them is judged at rest only: when no saga was in
 /// progress before the first was read, and none had moved after the last.
 ///
 /// # Errors
 /// [`Unreadable`]: there is no verdict.
-pub(crate) async fn run(sources: &Sources, options: &Options) -> Result<Report, Unreadable> {
-    let deadline = Instant::now() + options.wait;
+pub(crate) async fn run(
+    sources: &Sources,
+    wait: Duration,
+    options: &Options,
+) -> Result<Report, Unreadable> {
+    let deadline = Instant::now() + wait;
     loop {
         let may_wait = !options.safety && Instant::now() < deadline;
         let before = Pulse::of(sources).await?;
@@ -86,7 +66,8 @@ pub(crate) async fn run(sources: &Sources, options: &Options) -> Result<Report, 
             continue;
         }
         let options = options.clone();
-        let judged = tokio::task::spawn_blocking(move || report::judge(&books, moved, &options));
+        let judged =
+            tokio::task::spawn_blocking(move || saga_audit::judge(&books, moved, &options));
         return judged.await.expect("judging does not panic").map_err(Unreadable::scratch);
     }
 }

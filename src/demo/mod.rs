@@ -97,8 +97,12 @@ impl Demo {
         view.say(&report::table(&tally));
         self.stories(&system, &tally, view).await?;
         view.heading("The audit, from the databases and the provider's ledger");
-        let audited =
-            audit::run(&audit::Sources::DataDir(dir.clone()), &report::audit_options()).await?;
+        let audited = audit::run(
+            &audit::Sources::DataDir(dir.clone()),
+            report::AUDIT_WAIT,
+            &report::audit_options(),
+        )
+        .await?;
         view.say(audited.text().trim_end());
         let passed = audited.passed;
         if self.keep {

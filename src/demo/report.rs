@@ -48,14 +48,13 @@ fn end(placed: &Placed) -> String {
     }
 }
 
+/// How long orders may take to come to rest.
+pub(super) const AUDIT_WAIT: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// Nothing is left open by then, and an equation that looked at nothing proves
 /// nothing.
 pub(super) fn audit_options() -> audit::Options {
-    audit::Options {
-        wait: std::time::Duration::from_secs(30),
-        require_rows: true,
-        ..Default::default()
-    }
+    audit::Options { require_rows: true, ..Default::default() }
 }
 
 /// The last line of `--json`.

@@ -2,30 +2,15 @@
 
 mod postgres;
 mod sqlite;
-mod tables;
 
-use std::{fmt, path::PathBuf};
+use std::path::PathBuf;
 
 use tokio::task::spawn_blocking;
 
-use super::{
-    Sources,
-    scratch::{Books, Scratch},
-};
+use saga_audit::{Books, Database, Failure, Scratch};
+
+use super::Sources;
 use crate::config::Secret;
-
-/// So many rows of a table are held in memory on their way.
-const ROWS_AT_ONCE: usize = 1_000;
-
-/// Whose database it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Database {
-    Orchestrator,
-    Order,
-    Inventory,
-    Payment,
-    Provider,
-}
 
 /// The provider writes before our payment service does, and is read after it: what is in our ledger must be in the
 /// provider's at every instant.
@@ -65,7 +50,7 @@ impl Unreadable {
 pub(super) async fn collect(sources: &Sources) -> Result<Books, Unreadable> {
     let mut scratch = Scratch::new().map_err(Unreadable::Scratch)?;
     for database in READING_ORDER {
-        let source = database.source(sources);
+        let source = source_of(database, sources);
         let unreadable = source.unreadable(database);
         let read = match source {
             Source::Postgres(url) => postgres::read(&url, database, scratch).await,
@@ -97,7 +82,7 @@ impl Pulse {
          FROM sagas";
 
     pub(super) async fn of(sources: &Sources) -> Result<Self, Unreadable> {
-        let source = Database::Orchestrator.source(sources);
+        let source = source_of(Database::Orchestrator, sources);
         let unreadable = source.unreadable(Database::Orchestrator);
         let pulse = match source {
             Source::Postgres(url) => postgres::pulse(&url).await,
@@ -113,40 +98,27 @@ impl Pulse {
     }
 }
 
-impl Database {
-    fn source(self, sources: &Sources) -> Source {
-        match (sources, self) {
-            (Sources::DataDir(dir), Self::Provider) => {
-                Source::File(dir.join("provider").join("provider.sqlite"))
-            }
-            (
-                Sources::DataDir(dir),
-                Self::Orchestrator | Self::Order | Self::Inventory | Self::Payment,
-            ) => Source::File(dir.join(format!("{self}.sqlite"))),
-            (Sources::Servers(servers), Self::Orchestrator) => {
-                Source::Postgres(servers.orchestrator.clone())
-            }
-            (Sources::Servers(servers), Self::Order) => Source::Postgres(servers.order.clone()),
-            (Sources::Servers(servers), Self::Inventory) => {
-                Source::Postgres(servers.inventory.clone())
-            }
-            (Sources::Servers(servers), Self::Payment) => Source::Postgres(servers.payment.clone()),
-            (Sources::Servers(servers), Self::Provider) => {
-                Source::File(servers.provider_data_dir.join("provider.sqlite"))
-            }
+/// Where a database is.
+fn source_of(database: Database, sources: &Sources) -> Source {
+    match (sources, database) {
+        (Sources::DataDir(dir), Database::Provider) => {
+            Source::File(dir.join("provider").join("provider.sqlite"))
         }
-    }
-}
-
-impl fmt::Display for Database {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Orchestrator => "orchestrator",
-            Self::Order => "order",
-            Self::Inventory => "inventory",
-            Self::Payment => "payment",
-            Self::Provider => "provider",
-        })
+        (
+            Sources::DataDir(dir),
+            Database::Orchestrator | Database::Order | Database::Inventory | Database::Payment,
+        ) => Source::File(dir.join(format!("{database}.sqlite"))),
+        (Sources::Servers(servers), Database::Orchestrator) => {
+            Source::Postgres(servers.orchestrator.clone())
+        }
+        (Sources::Servers(servers), Database::Order) => Source::Postgres(servers.order.clone()),
+        (Sources::Servers(servers), Database::Inventory) => {
+            Source::Postgres(servers.inventory.clone())
+        }
+        (Sources::Servers(servers), Database::Payment) => Source::Postgres(servers.payment.clone()),
+        (Sources::Servers(servers), Database::Provider) => {
+            Source::File(servers.provider_data_dir.join("provider.sqlite"))
+        }
     }
 }
 
@@ -162,12 +134,4 @@ impl Source {
             Failure::Scratch(error) => Unreadable::Scratch(error),
         }
     }
-}
-
-/// What went wrong while one database was copied.
-enum Failure {
-    /// It.
-    Source(String),
-    /// Where the copies go.
-    Scratch(rusqlite::Error),
 }

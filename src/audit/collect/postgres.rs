@@ -4,17 +4,16 @@ use std::{str::FromStr as _, time::Duration};
 
 use futures::TryStreamExt as _;
 use rusqlite::types::Value;
+use saga_audit::{Database, Failure, Kind, ROWS_AT_ONCE, Scratch, TABLES, Table};
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _,
     postgres::{PgConnectOptions, PgRow},
 };
+
 use tokio::time::timeout;
 
-use super::{
-    Database, Failure, Pulse, ROWS_AT_ONCE,
-    tables::{Kind, TABLES, Table},
-};
-use crate::{audit::scratch::Scratch, config::Secret};
+use super::Pulse;
+use crate::config::Secret;
 
 /// A server that does not answer for so long is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -76,13 +75,13 @@ async fn copy(
     scratch: &mut Scratch,
 ) -> Result<(), Failure> {
     let expressions: Vec<String> =
-        table.columns.iter().map(|(_, expression, kind)| kind.cast(expression)).collect();
+        table.columns.iter().map(|(_, expression, kind)| cast(*kind, expression)).collect();
     let sql = format!("SELECT {} FROM {}", expressions.join(", "), table.source);
     let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch(source);
     let mut batch = Vec::with_capacity(ROWS_AT_ONCE);
     while let Some(row) = rows.try_next().await.map_err(refused)? {
         let kinds = table.columns.iter().enumerate();
-        let values = kinds.map(|(place, (_, _, kind))| kind.of_postgres(&row, place));
+        let values = kinds.map(|(place, (_, _, kind))| value(*kind, &row, place));
         batch.push(values.collect::<Result<Vec<Value>, sqlx::Error>>().map_err(refused)?);
         if batch.len() == ROWS_AT_ONCE {
             table.put(std::mem::take(&mut batch), scratch)?;
@@ -91,28 +90,22 @@ async fn copy(
     table.put(batch, scratch)
 }
 
-impl Kind {
-    fn cast(self, expression: &str) -> String {
-        match self {
-            Self::Id | Self::Text | Self::Outcome => format!("({expression})::text"),
-            Self::Integer => format!("({expression})::bigint"),
-            Self::Bytes => format!("encode({expression}, 'hex')"),
-        }
+fn cast(kind: Kind, expression: &str) -> String {
+    match kind {
+        Kind::Id | Kind::Text | Kind::Outcome => format!("({expression})::text"),
+        Kind::Integer => format!("({expression})::bigint"),
+        Kind::Bytes => format!("encode({expression}, 'hex')"),
     }
+}
 
-    fn of_postgres(self, row: &PgRow, place: usize) -> Result<Value, sqlx::Error> {
-        Ok(match self {
-            Self::Integer => {
-                row.try_get::<Option<i64>, _>(place)?.map_or(Value::Null, Value::Integer)
-            }
-            Self::Id | Self::Text | Self::Bytes => {
-                row.try_get::<Option<String>, _>(place)?.map_or(Value::Null, Value::Text)
-            }
-            Self::Outcome => {
-                row.try_get::<Option<&str>, _>(place)?.map_or(Value::Null, Self::outcome)
-            }
-        })
-    }
+fn value(kind: Kind, row: &PgRow, place: usize) -> Result<Value, sqlx::Error> {
+    Ok(match kind {
+        Kind::Integer => row.try_get::<Option<i64>, _>(place)?.map_or(Value::Null, Value::Integer),
+        Kind::Id | Kind::Text | Kind::Bytes => {
+            row.try_get::<Option<String>, _>(place)?.map_or(Value::Null, Value::Text)
+        }
+        Kind::Outcome => row.try_get::<Option<&str>, _>(place)?.map_or(Value::Null, Kind::outcome),
+    })
 }
 
 fn refused(error: sqlx::Error) -> Failure {

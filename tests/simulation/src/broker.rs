@@ -155,6 +155,9 @@ impl Broker {
 
     fn give_up(&self, stored: Stored, from: &str, reason: &str) {
         self.sim.say("broker", || format!("gives up {} of {from}: {reason}", stored.message.id));
+        if reason == "delivery_limit" {
+            self.checks.given_up(&stored.message);
+        }
         let death = Some(Death { queue: from.to_owned(), reason: reason.to_owned() });
         let stored = Stored { returns: 0, death, expires: None, ..stored };
         self.store(&name(&Queue::Quarantine), stored, Instant::now());

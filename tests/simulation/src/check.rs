@@ -48,6 +48,8 @@ struct Seen {
     answers: BTreeMap<CommandId, Option<u32>>,
     events: BTreeMap<(SagaId, u32), Box<RawValue>>,
     messages: BTreeMap<SagaId, Messages>,
+    /// Members of what came back too often.
+    given_up: BTreeSet<CommandId>,
 }
 
 /// How many commands and replies there were of a saga.
@@ -313,6 +315,18 @@ impl Checks {
                 | StepState::Unknown => false,
             },
         }
+    }
+
+    /// The broker gives a message up: its members go to the quarantine.
+    pub(crate) fn given_up(&self, message: &Message) {
+        let members = parcel::read(&message.body).unwrap_or_default();
+        let ids = members.into_iter().flatten().map(|envelope| envelope.id);
+        lock(&self.seen).given_up.extend(ids);
+    }
+
+    /// How many rows the quarantine ought to have.
+    pub(crate) fn quarantined(&self) -> usize {
+        lock(&self.seen).given_up.len()
     }
 
     /// Events on record that nobody has heard of, and gaps in what was heard.

@@ -15,6 +15,7 @@
 //! Read first: [`run`] and `world.rs`, then `check.rs` (what must hold).
 
 mod books;
+mod audit;
 mod broker;
 mod check;
 mod clients;

@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use crate::{
+    audit::{self, Expected},
     broker::Broker,
     check::Checks,
     clients::{Asked, GOODS, client},
@@ -37,6 +38,8 @@ use crate::{
 const TO_THE_END: Duration = Duration::from_secs(5_400);
 /// The same, where only messages that come again may wake a saga.
 const WITHOUT_TIMERS: Duration = Duration::from_secs(120);
+/// How long what is on its way may take to arrive.
+const SETTLE: Duration = Duration::from_secs(30);
 /// How often it is looked whether everything has ended.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -215,7 +218,7 @@ impl World {
         self.sim.heal();
         self.databases.clocks.iter().for_each(|clock| clock.set_off(0));
         let ended = self.end(clients).await;
-        self.judge(ended);
+        self.judge(ended).await;
     }
 
     /// What is not a port's to do wrong, second by second.
@@ -263,14 +266,11 @@ impl World {
                 }
             }
         };
-        if tokio::time::timeout_at(until, answered).await.is_err() {
-            self.sim.violated("a client has no answer");
-            return false;
-        }
-        while Instant::now() < until {
+        let answered = tokio::time::timeout_at(until, answered).await.is_ok();
+        while answered && Instant::now() < until {
             if self.checks.in_progress().is_empty() {
                 // What is on its way arrives.
-                sleep(Duration::from_secs(30)).await;
+                sleep(SETTLE).await;
                 return true;
             }
             sleep(LOOK).await;
@@ -283,11 +283,14 @@ impl World {
                 saga.id, saga.phase, saga.steps
             ));
         }
+        if !answered {
+            self.sim.violated("a client has no answer");
+        }
         false
     }
 
     /// What must hold once every saga has ended.
-    pub(crate) fn judge(&self, ended: bool) {
+    pub(crate) async fn judge(&self, ended: bool) {
         let mut accepted = lock(&self.asked.accepted).clone();
         accepted.sort_unstable();
         let sagas: Vec<SagaId> = self.checks.sagas().iter().map(|saga| saga.id).collect();
@@ -298,6 +301,10 @@ impl World {
             return;
         }
         self.checks.unheard();
+        let (orders, quarantined) = (self.plan.orders, self.checks.quarantined());
+        for offender in audit::offenders(self, &Expected { orders, quarantined }).await {
+            self.sim.violated(offender);
+        }
         for saga in self.checks.sagas() {
             let undone = saga.phase.state() == State::Compensated;
             if lock(&self.cancelled).contains(&saga.id) && !undone {

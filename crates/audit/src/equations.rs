@@ -52,7 +52,7 @@ const FILES: &[&str] = &[
 
 /// When an equation holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holds {
+pub(crate) enum Holds {
     /// Whatever is in progress.
     Always,
     /// When no saga is in progress.
@@ -61,26 +61,26 @@ pub(super) enum Holds {
 
 /// One of them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Equation {
-    pub(super) name: &'static str,
+pub(crate) struct Equation {
+    pub(crate) name: &'static str,
     /// What must hold, in a sentence or two.
-    pub(super) what: &'static str,
-    pub(super) holds: Holds,
+    pub(crate) what: &'static str,
+    pub(crate) holds: Holds,
     /// Whether it is in order that there is nothing to check.
-    pub(super) may_be_empty: bool,
+    pub(crate) may_be_empty: bool,
     checked: &'static str,
     offenders: &'static str,
 }
 
 /// What an equation found.
-pub(super) struct Finding {
-    pub(super) checked: u64,
-    pub(super) offenders: Vec<String>,
-    pub(super) offenders_total: u64,
+pub(crate) struct Finding {
+    pub(crate) checked: u64,
+    pub(crate) offenders: Vec<String>,
+    pub(crate) offenders_total: u64,
 }
 
 /// All of them.
-pub(super) fn all() -> impl Iterator<Item = Equation> {
+pub(crate) fn all() -> impl Iterator<Item = Equation> {
     FILES.iter().map(|file| Equation::read(file).expect("a test reads every file"))
 }
 
@@ -105,14 +105,14 @@ impl Equation {
     }
 
     /// What must hold, as one line.
-    pub(super) fn sentence(&self) -> String {
+    pub(crate) fn sentence(&self) -> String {
         let lines = self.what.lines().map(|line| line.trim_start_matches('-').trim());
         lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
     }
 
     /// Asks it. An error of the query itself, such as a sum that overflows, is an offender like any other: what cannot
     /// be computed does not hold.
-    pub(super) fn ask(&self, books: &Connection) -> Finding {
+    pub(crate) fn ask(&self, books: &Connection) -> Finding {
         self.try_ask(books).unwrap_or_else(|error| Finding {
             checked: 0,
             offenders: vec![format!("it cannot be computed: {error}")],

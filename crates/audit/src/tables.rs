@@ -2,28 +2,32 @@
 
 use rusqlite::types::Value;
 
-use super::{Database, Failure};
-use crate::audit::scratch::Scratch;
+use crate::{Database, Failure, Scratch};
 
 /// What is copied of one table.
-pub(super) struct Table {
-    pub(super) database: Database,
+#[derive(Debug)]
+pub struct Table {
+    /// Whose it is.
+    pub database: Database,
     /// Its name in the scratch database.
-    pub(super) name: &'static str,
+    pub name: &'static str,
     /// Its name where it comes from.
-    pub(super) source: &'static str,
-    pub(super) columns: &'static [Column],
+    pub source: &'static str,
+    /// What is copied of it.
+    pub columns: &'static [Column],
 }
 
 /// A column in the scratch database, the expression that it is read by, which every dialect understands, and its kind.
-pub(super) type Column = (&'static str, &'static str, Kind);
+pub type Column = (&'static str, &'static str, Kind);
 
 /// How a value gets into the scratch database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// A UUID, as text.
     Id,
+    /// As it is.
     Text,
+    /// As it is.
     Integer,
     /// Bytes, in hexadecimal.
     Bytes,
@@ -33,7 +37,8 @@ pub(super) enum Kind {
 
 use Kind::{Bytes, Id, Integer, Outcome, Text};
 
-pub(super) const TABLES: &[Table] = &[
+/// All that is copied.
+pub const TABLES: &[Table] = &[
     Table {
         database: Database::Orchestrator,
         name: "sagas",
@@ -300,7 +305,8 @@ const fn inbox(service: &'static str) -> [Column; 7] {
 
 impl Kind {
     /// The outcome of a recorded answer. One that cannot be read is an outcome too: it equals none that is known.
-    pub(super) fn outcome(answer: &str) -> Value {
+    #[must_use]
+    pub fn outcome(answer: &str) -> Value {
         #[derive(serde::Deserialize)]
         struct Answer {
             outcome: String,
@@ -312,7 +318,10 @@ impl Kind {
 
 impl Table {
     /// Adds rows of it to the scratch database.
-    pub(super) fn put(&self, rows: Vec<Vec<Value>>, scratch: &mut Scratch) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// [`Failure::Scratch`].
+    pub fn put(&self, rows: Vec<Vec<Value>>, scratch: &mut Scratch) -> Result<(), Failure> {
         let names: Vec<&str> = self.columns.iter().map(|(name, _, _)| *name).collect();
         scratch.insert(self.name, &names, rows).map_err(Failure::Scratch)
     }

@@ -4,62 +4,86 @@ use std::fmt::Write as _;
 
 use serde::{Serialize, Serializer};
 
-use super::{
-    Options,
+use crate::{
     equations::{self, Equation, Finding, Holds},
     scratch::Books,
 };
 
+/// What to judge, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Only what holds at every instant, whatever is in progress.
+    pub safety: bool,
+    /// An equation that found no row to check fails, unless it says that there need be none.
+    pub require_rows: bool,
+    /// How many orders there must be.
+    pub expect_orders: Option<u64>,
+    /// How many messages must be in the quarantine.
+    pub quarantined: u64,
+}
+
 /// What was found.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Report {
+pub struct Report {
     /// Of all equations together.
     #[serde(rename = "audit", serialize_with = "pass_or_fail")]
-    pub(crate) passed: bool,
+    pub passed: bool,
     /// Whether what holds only at rest could be judged.
-    pub(crate) at_rest: bool,
-    pub(crate) sagas: Sagas,
-    pub(crate) equations: Vec<Judged>,
+    pub at_rest: bool,
+    /// How the sagas stand.
+    pub sagas: Sagas,
+    /// Each that was asked for.
+    pub equations: Vec<Judged>,
 }
 
 /// How the sagas stand.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Sagas {
-    pub(crate) ended: u64,
+pub struct Sagas {
+    /// How many have ended.
+    pub ended: u64,
     /// Those that are paused among them.
-    pub(crate) in_progress: u64,
-    pub(crate) paused: u64,
-    pub(crate) stuck: Vec<Stuck>,
+    pub in_progress: u64,
+    /// How many of those are paused.
+    pub paused: u64,
+    /// Those that need a person.
+    pub stuck: Vec<Stuck>,
 }
 
 /// A saga that needs a person.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Stuck {
-    pub(crate) saga: String,
+pub struct Stuck {
+    /// Its id.
+    pub saga: String,
     /// The step that holds it up: `commit-stock/action`.
-    pub(crate) step: String,
-    pub(crate) reason: String,
+    pub step: String,
+    /// What it says of it.
+    pub reason: String,
 }
 
 /// One equation.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Judged {
-    pub(crate) name: &'static str,
+pub struct Judged {
+    /// Its name, which is its file's.
+    pub name: &'static str,
     /// What must hold.
-    pub(crate) what: String,
-    pub(crate) verdict: Verdict,
+    pub what: String,
+    /// Whether it does.
+    pub verdict: Verdict,
     /// On how many rows.
-    pub(crate) checked: u64,
+    pub checked: u64,
     /// The first of them.
-    pub(crate) offenders: Vec<String>,
-    pub(crate) offenders_total: u64,
+    pub offenders: Vec<String>,
+    /// How many there are.
+    pub offenders_total: u64,
 }
 
 /// What became of an equation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(crate) enum Verdict {
+pub enum Verdict {
+    /// It holds.
     #[serde(rename = "PASS")]
     Pass,
+    /// It does not.
     #[serde(rename = "FAIL")]
     Fail,
     /// Sagas were in progress, so that it could not be judged.
@@ -68,7 +92,10 @@ pub(crate) enum Verdict {
 }
 
 /// Asks every equation that was asked for. `moved`: a saga went on while the books were read.
-pub(super) fn judge(books: &Books, moved: bool, options: &Options) -> rusqlite::Result<Report> {
+///
+/// # Errors
+/// If the scratch database cannot be used.
+pub fn judge(books: &Books, moved: bool, options: &Options) -> rusqlite::Result<Report> {
     books.expect(options.quarantined, options.expect_orders)?;
     let sagas = Sagas::of(books)?;
     let at_rest = sagas.in_progress == 0 && !moved;
@@ -138,7 +165,8 @@ impl Sagas {
 
 impl Report {
     /// For people.
-    pub(crate) fn text(&self) -> String {
+    #[must_use]
+    pub fn text(&self) -> String {
         let mut text = String::new();
         let name = self.equations.iter().map(|equation| equation.name.len()).max().unwrap_or(0);
         for equation in &self.equations {
@@ -156,7 +184,11 @@ impl Report {
     }
 
     /// For programs: one object.
-    pub(crate) fn json(&self) -> String {
+    ///
+    /// # Panics
+    /// Never: it is texts and numbers.
+    #[must_use]
+    pub fn json(&self) -> String {
         serde_json::to_string(self).expect("texts and numbers are JSON")
     }
 

@@ -10,11 +10,15 @@ const DERIVED: &str = include_str!("derived.sql");
 const CACHE_KIB: i64 = 64 * 1024;
 
 /// Where all rows come together.
-pub(super) struct Scratch(Connection);
+#[derive(Debug)]
+pub struct Scratch(Connection);
 
 impl Scratch {
     /// An empty one: SQLite's own temporary database, in memory while it is small, and gone when it is closed.
-    pub(super) fn new() -> Result<Self> {
+    ///
+    /// # Errors
+    /// If there is no room for it.
+    pub fn new() -> Result<Self> {
         let connection = Connection::open("")?;
         connection.pragma_update(None, "journal_mode", "OFF")?;
         connection.pragma_update(None, "synchronous", "OFF")?;
@@ -24,7 +28,7 @@ impl Scratch {
     }
 
     /// Adds rows to a table.
-    pub(super) fn insert(
+    pub(crate) fn insert(
         &mut self,
         table: &str,
         columns: &[&str],
@@ -42,18 +46,22 @@ impl Scratch {
     }
 
     /// All rows are there: the equations can be asked.
-    pub(super) fn complete(self) -> Result<Books> {
+    ///
+    /// # Errors
+    /// If deriving fails.
+    pub fn complete(self) -> Result<Books> {
         self.0.execute_batch(DERIVED)?;
         Ok(Books(self.0))
     }
 }
 
 /// A complete scratch database.
-pub(super) struct Books(pub(super) Connection);
+#[derive(Debug)]
+pub struct Books(pub(crate) Connection);
 
 impl Books {
     /// Writes down what the caller expects, for the equations that compare with it.
-    pub(super) fn expect(&self, quarantined: u64, orders: Option<u64>) -> Result<()> {
+    pub(crate) fn expect(&self, quarantined: u64, orders: Option<u64>) -> Result<()> {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let sql = "INSERT INTO expected (quarantined, orders) VALUES (?1, ?2)";
         self.0.execute(sql, (number(quarantined), orders.map(number))).map(drop)

@@ -1,0 +1,50 @@
+//! The books of a run, judged by the equations of `saga audit`.
+
+use rusqlite::Connection;
+use saga_audit::{Books, Database, Failure, Options, Scratch, Verdict, copy, judge};
+
+use crate::world::World;
+
+/// What there must be.
+pub(crate) struct Expected {
+    pub(crate) orders: usize,
+    pub(crate) quarantined: usize,
+}
+
+/// What the equations say that must not be.
+pub(crate) async fn offenders(world: &World, expected: &Expected) -> Vec<String> {
+    match books(world).await.and_then(|books| judged(&books, expected)) {
+        Ok(offenders) => offenders,
+        Err(failure) => vec![format!("the books cannot be read: {failure:?}")],
+    }
+}
+
+async fn books(world: &World) -> Result<Books, Failure> {
+    let mut scratch = Scratch::new().map_err(Failure::Scratch)?;
+    let databases = &world.databases;
+    for (database, source) in [
+        (Database::Orchestrator, &databases.orchestrator),
+        (Database::Order, &databases.order),
+        (Database::Inventory, &databases.inventory),
+        (Database::Payment, &databases.payment),
+    ] {
+        let read = |source: &Connection| Ok(copy(source, database, &mut scratch));
+        let read = source.read(read).await;
+        read.map_err(|failure| Failure::Source(failure.to_string()))??;
+    }
+    let provider =
+        world.provider.ledger.read(|source| Ok(copy(source, Database::Provider, &mut scratch)));
+    provider.map_err(Failure::of_sqlite)??;
+    scratch.complete().map_err(Failure::Scratch)
+}
+
+fn judged(books: &Books, expected: &Expected) -> Result<Vec<String>, Failure> {
+    let options = Options {
+        expect_orders: Some(expected.orders as u64),
+        quarantined: expected.quarantined as u64,
+        ..Options::default()
+    };
+    let report = judge(books, false, &options).map_err(Failure::Scratch)?;
+    let failed = report.equations.iter().filter(|e| e.verdict != Verdict::Pass);
+    Ok(failed.map(|e| format!("{}: {}", e.name, e.offenders.join("; "))).collect())
+}
