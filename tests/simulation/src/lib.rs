@@ -14,8 +14,8 @@
 //!
 //! Read first: [`run`] and `world.rs`, then `check.rs` (what must hold).
 
-mod books;
 mod audit;
+mod books;
 mod broker;
 mod check;
 mod clients;
