@@ -164,6 +164,14 @@ pub(crate) const DAMAGES: &[Damage] = &[
         "UPDATE orchestrator.saga_history SET state = 2
          WHERE version = 3 AND saga_id = (SELECT min(id) FROM orchestrator.sagas WHERE state = 3)",
     ),
+    // A pause by somebody, for no reason.
+    damage(
+        &["history-legal"],
+        "UPDATE orchestrator.saga_history
+         SET entry = json_set(entry, '$.what', 'paused', '$.by', 'op', '$.reason', '')
+         WHERE (saga_id, version) = (SELECT h.saga_id, h.version FROM orchestrator.saga_history h
+             WHERE h.entry ->> '$.what' = 'cancel' LIMIT 1)",
+    ),
     damage(
         &["no-undo-after-pivot"],
         "UPDATE orchestrator.saga_history

@@ -7,6 +7,7 @@ mod disk;
 mod kill;
 #[path = "../e2e/load.rs"]
 mod load;
+mod operating;
 mod returning;
 #[path = "../e2e/returns.rs"]
 mod returns;

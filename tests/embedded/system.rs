@@ -26,6 +26,7 @@ pub(crate) struct Embedded {
     launch: Launch,
     process: Option<Spawned>,
     port: u16,
+    provider_port: u16,
 }
 
 pub(crate) fn binary() -> PathBuf {
@@ -62,7 +63,18 @@ impl Embedded {
             env,
             log_dir: logs.to_owned(),
         };
-        Self { launch, process: None, port: ports[0] }
+        Self { launch, process: None, port: ports[0], provider_port: ports[4] }
+    }
+
+    /// With another setting.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.launch.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Where the payment provider is told of faults.
+    pub(crate) fn provider_port(&self) -> u16 {
+        self.provider_port
     }
 
     /// Through another program, which is told ours and its arguments.

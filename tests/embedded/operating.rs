@@ -1,0 +1,163 @@
+//! The operator's desk, as an operator uses it: a payment is made stuck for real, by the
+//! provider's outage, and `saga`'s own commands find it, try dry, and bring it to its end.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::system::{Embedded, audit, saga};
+
+/// Until a capture without an answer is stuck: twenty sendings at this test's pace.
+const STUCK_WITHIN: Duration = Duration::from_secs(120);
+/// How slow the provider is while an order is being held: long enough for a shell.
+const SLOW: &str = r#"{"millis":1500}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_is_stuck_is_found_tried_dry_retried_and_the_books_agree()
+-> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let mut system =
+        Embedded::new(&data, &dir.path().join("logs")).with("SAGA_STEP_TIMEOUT_MILLIS", "150");
+    system.start().await?;
+    system.stock("teapot", 100).await?;
+    let desk = Desk { server: system.server(), provider: system.provider_port() };
+
+    let id = held_before_its_capture(&desk).await?;
+    desk.provider("outage", r#"{"seconds":600}"#).await?;
+    desk.provider("delay", r#"{"millis":0}"#).await?;
+    desk.done(&["resume", &id, "--reason", "settled"]).await?;
+    let stuck = desk.needs_me(|saga| saga["stuckAt"] == "capture-payment/action").await?;
+    ensure!(stuck["sagaId"] == id && stuck["stuckSinceMicros"].is_string(), "{stuck}");
+    ensure!(stuck["why"] == "capture-payment was not answered within its bound", "{stuck}");
+    let remedies = stuck["remedies"].to_string();
+    ensure!(remedies.contains("retry") && !remedies.contains("skip"), "{remedies}");
+
+    // What cannot be, and what was seen too long ago, changes nothing.
+    for (args, code) in [
+        (["skip", &id, "--reason", "no", "--dry-run"].as_slice(), "NOT_POSSIBLE"),
+        (["compensate", &id, "--reason", "no"].as_slice(), "NOT_POSSIBLE"),
+        (["pause", &id, "--reason", "no", "--version", "1"].as_slice(), "SAGA_MOVED_ON"),
+    ] {
+        let output = desk.run(args).await?;
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.code() == Some(1) && error.contains(code), "{args:?}: {error}");
+    }
+
+    desk.provider("outage", r#"{"seconds":0}"#).await?;
+    let all = [
+        "retry",
+        "--all",
+        "--state",
+        "stuck",
+        "--step",
+        "capture-payment",
+        "--reason",
+        "it is back",
+    ];
+    let would = desk.done(&[&all[..], &["--dry-run"]].concat()).await?;
+    // It may have come out by itself: then there is nothing to be done, and that is right.
+    ensure!(would["sagaId"] == id && would["sent"][0] == "capture-payment/action #1", "{would}");
+    let did = desk.done(&all).await?;
+    ensure!(did["sagaId"] == id && did["applied"] == true, "{did}");
+
+    audit(&data).await?;
+    let shown = desk.done(&["saga", &id]).await?;
+    ensure!(shown["saga"]["state"] == "SAGA_STATE_COMPLETED", "{}", shown["saga"]);
+    let told = shown["history"].to_string();
+    for what in [
+        "anonymous paused it: on the phone",
+        "anonymous let it go on: settled",
+        "anonymous had it retried: it is back",
+    ] {
+        ensure!(told.contains(what), "{what} is not in {told}");
+    }
+    system.stop()
+}
+
+/// An order that an operator has held after its card was charged nothing yet. The
+/// order may be faster than the operator: then there is another.
+async fn held_before_its_capture(desk: &Desk) -> anyhow::Result<String> {
+    desk.provider("delay", SLOW).await?;
+    for _ in 0..10 {
+        let placed = ["place", "--customer", "ada", "--item", "teapot=2", "--no-wait"];
+        let placed = desk.done(&placed).await?;
+        let id = placed["orderId"].as_str().context("accepted")?.to_owned();
+        let asked = |saga: &Value| saga["steps"][2]["state"] != "pending";
+        desk.saga(&id, asked).await?;
+        if !desk.run(&["pause", &id, "--reason", "on the phone"]).await?.status.success() {
+            continue;
+        }
+        let authorised = |saga: &Value| saga["steps"][2]["state"] == "done";
+        let held = desk.saga(&id, authorised).await?;
+        if held["steps"][3]["state"] == "pending" {
+            return Ok(id);
+        }
+        desk.done(&["resume", &id, "--reason", "too late"]).await?;
+    }
+    anyhow::bail!("no order could be held in time")
+}
+
+struct Desk {
+    server: String,
+    provider: u16,
+}
+
+impl Desk {
+    async fn run(&self, args: &[&str]) -> anyhow::Result<std::process::Output> {
+        saga(&[args, &["--json", "--server", &self.server]].concat()).await
+    }
+
+    /// What a command that must go well says: the first object of it.
+    async fn done(&self, args: &[&str]) -> anyhow::Result<Value> {
+        let output = self.run(args).await?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "saga {args:?}: {error}");
+        let said = serde_json::Deserializer::from_slice(&output.stdout).into_iter().next();
+        said.with_context(|| format!("saga {args:?} says nothing"))?.map_err(Into::into)
+    }
+
+    /// A saga, once it is as it must be.
+    async fn saga(&self, id: &str, enough: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        let deadline = tokio::time::Instant::now() + STUCK_WITHIN;
+        loop {
+            let saga = self.done(&["saga", id]).await?["saga"].take();
+            if enough(&saga) {
+                return Ok(saga);
+            }
+            ensure!(tokio::time::Instant::now() < deadline, "it never came to that: {saga}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// The first saga that needs a person and is as it must be.
+    async fn needs_me(&self, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        let deadline = tokio::time::Instant::now() + STUCK_WITHIN;
+        loop {
+            let page = self.done(&["sagas", "--needs-me"]).await?;
+            let sagas = page["sagas"].as_array().cloned().unwrap_or_default();
+            if let Some(saga) = sagas.into_iter().find(|saga| wanted(saga)) {
+                return Ok(saga);
+            }
+            ensure!(tokio::time::Instant::now() < deadline, "nothing needs a person: {page}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Orders a fault at the payment provider.
+    async fn provider(&self, fault: &str, body: &str) -> anyhow::Result<()> {
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", self.provider)).await?;
+        let request = format!(
+            "POST /control/{fault} HTTP/1.1\r\nhost: provider\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        Ok(())
+    }
+}
