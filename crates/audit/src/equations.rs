@@ -147,7 +147,7 @@ mod tests {
         let names: BTreeSet<&str> =
             FILES.iter().map(|file| Equation::read(file).expect("well-formed").name).collect();
         assert_eq!(names.len(), FILES.len(), "a name is used twice");
-        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/audit/equations");
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/equations");
         let files: BTreeSet<String> = std::fs::read_dir(directory)
             .expect("the directory of the equations")
             .map(|entry| entry.expect("an entry").path())
