@@ -127,7 +127,8 @@ impl World {
         }
     }
 
-    /// Only what is on record is stated; what is not may still happen.
+    /// Only what is on record is stated of the pivot and what follows; of a step that can
+    /// be undone an operator may be wrong.
     fn operator_states(&mut self, pick: usize) {
         let open = self.run.open();
         let Some(id) = open.get(pick % open.len().max(1)).map(|command| command.id.clone()) else {
@@ -138,7 +139,13 @@ impl World {
             Direction::Action => record.action,
             Direction::Compensation => record.compensation,
         };
-        let Some(answer) = part.and_then(|part| part.answer) else { return };
+        let undone = self.run.shape.kind(index(&id.step)) == Kind::Compensatable;
+        let answer = match part.and_then(|part| part.answer) {
+            Some(answer) => answer,
+            // A guess, and perhaps a wrong one: the step is undone all the same.
+            None if id.direction == Direction::Action && undone => Answered::Refused,
+            None => return,
+        };
         let replies = match answer {
             Answered::Refused => vec![Stated::Refused],
             Answered::Done => [Some(r#"{"number":1}"#.to_owned()), None]
