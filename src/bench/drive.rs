@@ -29,8 +29,9 @@ use crate::client::again::{self, Patience};
 /// How many callers share a connection: servers commonly allow 100 to 200 streams on one, and the rest would queue in the
 /// client and be measured as the system's.
 const CALLERS_A_CONNECTION: u32 = 100;
-/// Connections of an open loop, which has no number of callers.
-const OPEN_CONNECTIONS: usize = 40;
+/// Connections of an open loop, which has no number of callers: enough for 20,000 calls at 1,024 on each, which is what
+/// our orchestrators take, and no more, because each costs.
+const OPEN_CONNECTIONS: usize = 20;
 /// Orders of an open loop that may be under way; a further one is not placed, and counted.
 const MOST_UNDER_WAY: usize = 50_000;
 /// A loop that fails so often has nothing more to say.

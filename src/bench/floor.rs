@@ -20,7 +20,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::figures::median;
+use super::{figures::median, path::Timing};
 use plan::Batch;
 
 /// Sagas of one batch: as many as an orchestrator takes at most under load.
@@ -47,7 +47,7 @@ pub(super) struct Floor {
     pub(super) commits_a_batch: usize,
     /// Rows inserted or updated, a saga.
     pub(super) rows_a_saga: f64,
-    pub(super) commit: Duration,
+    pub(super) commit: Timing,
 }
 
 /// A batch with ids of its own, which is written now.
@@ -87,12 +87,6 @@ impl Supply {
 fn rate(rounds: &[(u64, Duration)]) -> f64 {
     let rates = rounds.iter().map(|(sagas, time)| *sagas as f64 / time.as_secs_f64()).collect();
     median(rates).unwrap_or_default()
-}
-
-/// The median of so many durations.
-fn middle(mut took: Vec<Duration>) -> Duration {
-    took.sort();
-    took.get(took.len() / 2).copied().unwrap_or_default()
 }
 
 fn is_over(began: Instant, rounds: Rounds) -> bool {

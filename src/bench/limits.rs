@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     figures::median,
     floor::{self, Floor, Rounds},
-    path::{self, Costs, Path},
+    path::{self, Costs, Path, Timing},
     system::Backing,
 };
 use crate::config::All;
@@ -73,9 +73,9 @@ pub(super) async fn measure(backing: &Backing, known: &Known) -> anyhow::Result<
     };
     let mut costs = Costs {
         commit: floor.commit,
-        hop: Duration::ZERO,
-        confirm: Duration::ZERO,
-        provider: known.provider,
+        hop: Timing::default(),
+        confirm: Timing::default(),
+        provider: Timing::always(known.provider),
     };
     let broker = match servers {
         None => None,
@@ -91,8 +91,8 @@ async fn broker(all: &All, known: &Known, costs: &mut Costs) -> anyhow::Result<B
     let events_way = if known.events_are_consumed { Way::Queue } else { Way::Nowhere };
     // Alone, a parcel has one member.
     let alone = |traffic: &Traffic| (traffic.bytes / traffic.members.max(1.0)) as usize;
-    costs.hop = middle(probe.hops(alone(&mix.commands), PINGS).await?);
-    costs.confirm = middle(probe.confirms(events_way, alone(&mix.events), PINGS).await?);
+    costs.hop = Timing::of(probe.hops(alone(&mix.commands), PINGS).await?);
+    costs.confirm = Timing::of(probe.confirms(events_way, alone(&mix.events), PINGS).await?);
     let mut rates = Vec::new();
     for _ in 0..known.rounds.count {
         let Flood { messages, elapsed } =
@@ -123,11 +123,6 @@ fn flows(mix: &Mix, events_way: Way) -> Vec<Flow> {
     flows
 }
 
-fn middle(mut took: Vec<Duration>) -> Duration {
-    took.sort();
-    took.get(took.len() / 2).copied().unwrap_or_default()
-}
-
 impl Traffic {
     pub(super) fn of(tapped: Tapped, sagas: f64) -> Self {
         let messages = tapped.messages.max(1) as f64;
@@ -154,9 +149,9 @@ impl Mix {
 }
 
 impl Limits {
-    /// How long one order cannot help waiting, in milliseconds.
-    pub(super) fn sum_millis(&self) -> f64 {
-        self.path.sum(&self.costs).as_secs_f64() * 1e3
+    /// How long one order cannot help waiting.
+    pub(super) fn sum(&self) -> Timing {
+        self.path.sum(&self.costs)
     }
 
     pub(super) fn json(&self) -> Value {
@@ -179,7 +174,8 @@ impl Limits {
                 "events": broker.mix.events.json(),
             })),
             "unavoidable": {
-                "millis": self.sum_millis(),
+                "millis": self.sum().millis(),
+                "fastestTenthMillis": self.sum().tenth_millis(),
                 "parts": self.path.json(&self.costs),
             },
         })

@@ -39,7 +39,8 @@ What was started is also compared with what it stands on: the floor (the very ro
 sagas wrote, written set-wise and nothing else), the broker's own limit, and, at one in flight, the
 commits and hops that no saga can do without. docs/performance.md says how to read that.
 
-With --embedded nothing is needed and nothing is left behind. With --servers the databases that
+The environment's settings reach what is started (SAGA_MAX_IN_FLIGHT=1000 has overload refused
+sooner). With --embedded nothing is needed and nothing is left behind. With --servers the databases that
 the environment names are written to: use throw-away ones. Run one bench at a time.
 
 Exit code: 0 it adds up, 1 it does not (what the catalogue sold is not what was confirmed, an

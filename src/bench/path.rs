@@ -59,14 +59,22 @@ pub(super) enum Wait {
     Provider,
 }
 
+/// How long something takes when it is done again and again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Timing {
+    pub(super) median: Duration,
+    /// A tenth of them took no longer: nearer to what it takes where others use the machine too.
+    pub(super) tenth: Duration,
+}
+
 /// How long each takes, by itself, on the servers at hand.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Costs {
-    pub(super) commit: Duration,
+    pub(super) commit: Timing,
     /// Messages in the process take none.
-    pub(super) hop: Duration,
-    pub(super) confirm: Duration,
-    pub(super) provider: Duration,
+    pub(super) hop: Timing,
+    pub(super) confirm: Timing,
+    pub(super) provider: Timing,
 }
 
 /// Counts a confirmed order's path.
@@ -114,23 +122,54 @@ impl Path {
     }
 
     /// How long all of it takes.
-    pub(super) fn sum(&self, costs: &Costs) -> Duration {
-        self.parts.iter().map(|part| costs.of(part.wait) * part.count).sum()
+    pub(super) fn sum(&self, costs: &Costs) -> Timing {
+        let sum = |of: fn(Timing) -> Duration| {
+            self.parts.iter().map(|part| of(costs.of(part.wait)) * part.count).sum()
+        };
+        Timing { median: sum(|timing| timing.median), tenth: sum(|timing| timing.tenth) }
     }
 
     pub(super) fn json(&self, costs: &Costs) -> Value {
         self.parts
             .iter()
             .map(|Part { wait, count, why }| {
-                let millis = costs.of(*wait).as_secs_f64() * 1e3;
-                json!({"wait": wait.name(), "count": count, "millisEach": millis, "why": why})
+                let each = costs.of(*wait);
+                json!({
+                    "wait": wait.name(),
+                    "count": count,
+                    "millisEach": each.millis(),
+                    "fastestTenthMillis": each.tenth_millis(),
+                    "why": why,
+                })
             })
             .collect()
     }
 }
 
+impl Timing {
+    /// Of so many.
+    pub(super) fn of(mut took: Vec<Duration>) -> Self {
+        took.sort();
+        let at = |place: usize| took.get(place).copied().unwrap_or_default();
+        Self { median: at(took.len() / 2), tenth: at(took.len() / 10) }
+    }
+
+    /// Of what is known by one number only.
+    pub(super) fn always(took: Duration) -> Self {
+        Self { median: took, tenth: took }
+    }
+
+    pub(super) fn millis(&self) -> f64 {
+        self.median.as_secs_f64() * 1e3
+    }
+
+    pub(super) fn tenth_millis(&self) -> f64 {
+        self.tenth.as_secs_f64() * 1e3
+    }
+}
+
 impl Costs {
-    pub(super) fn of(&self, wait: Wait) -> Duration {
+    pub(super) fn of(&self, wait: Wait) -> Timing {
         match wait {
             Wait::Commit => self.commit,
             Wait::Hop => self.hop,
@@ -180,10 +219,26 @@ mod tests {
     #[test]
     fn the_sum_is_each_part_as_often_as_it_comes() {
         let millis = Duration::from_millis;
-        let costs =
-            Costs { commit: millis(2), hop: millis(3), confirm: millis(1), provider: millis(5) };
-        assert_eq!(of_a_confirmed_order().sum(&costs), millis(13 * 2 + 10 * 3 + 5 + 2 * 5));
-        let nothing = Costs { hop: Duration::ZERO, confirm: Duration::ZERO, ..costs };
-        assert_eq!(of_a_confirmed_order().sum(&nothing), millis(13 * 2 + 2 * 5));
+        let timing = |median, tenth| Timing { median: millis(median), tenth: millis(tenth) };
+        let costs = Costs {
+            commit: timing(20, 2),
+            hop: timing(30, 3),
+            confirm: timing(10, 1),
+            provider: timing(5, 5),
+        };
+        let sum = of_a_confirmed_order().sum(&costs);
+        assert_eq!(sum.median, millis(13 * 20 + 10 * 30 + 5 * 10 + 2 * 5));
+        assert_eq!(sum.tenth, millis(13 * 2 + 10 * 3 + 5 + 2 * 5));
+        let nothing = Costs { hop: Timing::default(), confirm: Timing::default(), ..costs };
+        assert_eq!(of_a_confirmed_order().sum(&nothing).tenth, millis(13 * 2 + 2 * 5));
+    }
+
+    #[test]
+    fn the_fastest_tenth_is_not_moved_by_a_busy_half() {
+        let took = (0..100).map(|n| Duration::from_millis(if n % 2 == 0 { 1 } else { 40 + n }));
+        let timing = Timing::of(took.collect());
+        assert_eq!(timing.tenth, Duration::from_millis(1));
+        assert!(timing.median > Duration::from_millis(40), "{timing:?}");
+        assert_eq!(Timing::of(vec![]), Timing::default());
     }
 }

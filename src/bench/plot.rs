@@ -42,7 +42,7 @@ pub(super) fn svg(report: &Report) -> anyhow::Result<String> {
         panel(&panels[0], "completed sagas a second", "orders in flight", &rates)?;
         let mut waits = latencies(&closed, report);
         if let Some(limits) = &report.limits {
-            waits.push(level("unavoidable", FLOOR, &closed, limits.sum_millis()));
+            waits.push(level("unavoidable", FLOOR, &closed, limits.sum().millis()));
         }
         panel(&panels[1], "latency in ms", "orders in flight", &waits)?;
         let open = open(report);
@@ -124,7 +124,14 @@ fn panel(area: &Panel<'_>, what: &str, over: &str, lines: &[Line]) -> anyhow::Re
         .y_label_area_size(60)
         .build_cartesian_2d((left..right).log_scale(), (bottom..top).log_scale())
         .map_err(failed)?;
-    chart.configure_mesh().x_desc(over).light_line_style(WHITE).draw().map_err(failed)?;
+    chart
+        .configure_mesh()
+        .x_desc(over)
+        .x_label_formatter(&whole)
+        .y_label_formatter(&whole)
+        .light_line_style(WHITE)
+        .draw()
+        .map_err(failed)?;
     for Line { name, colour, points } in lines {
         let (colour, name) = (*colour, name.as_str());
         chart
@@ -143,6 +150,10 @@ fn panel(area: &Panel<'_>, what: &str, over: &str, lines: &[Line]) -> anyhow::Re
         .draw()
         .map_err(failed)?;
     Ok(())
+}
+
+fn whole(number: &f64) -> String {
+    format!("{number:.0}")
 }
 
 /// Only memory is drawn to, so nothing can go wrong that one could do something about.

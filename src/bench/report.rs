@@ -209,9 +209,11 @@ impl Report {
         };
         set("ratios.ofFloor", ratio(rate, Some(limits.floor.sagas_a_second)));
         set("ratios.ofBroker", ratio(rate, broker));
+        let sum = limits.sum();
         if this.load == (Load::Closed { in_flight: 1 }) {
             let p50 = this.medians().get("latencyMillis.p50");
-            set("ratios.p50ToUnavoidable", ratio(p50, Some(limits.sum_millis())));
+            set("ratios.p50ToUnavoidable", ratio(p50, Some(sum.millis())));
+            set("ratios.p50ToFastestTenth", ratio(p50, Some(sum.tenth_millis())));
         }
         figures
     }

@@ -1,10 +1,6 @@
 //! The floor on Postgres.
 
-use std::{
-    str::FromStr as _,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{str::FromStr as _, sync::Arc, time::Instant};
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
@@ -19,12 +15,15 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::{
-    BATCH, Floor, Numbered, Rounds, SAMPLE, Supply, WORKERS, amounts, is_over, middle,
+    BATCH, Floor, Numbered, Rounds, SAMPLE, Supply, WORKERS, amounts, is_over,
     plan::{Action, Batch, Role, Statement, TABLES, TRANSACTIONS},
     rate,
     rows::{Column, Table, Tables, Value},
 };
-use crate::{bench::system::database_of, config::Setup};
+use crate::{
+    bench::{path::Timing, system::database_of},
+    config::Setup,
+};
 
 /// How many commits are timed, one at a time.
 const COMMITS: usize = 200;
@@ -216,7 +215,7 @@ impl Fresh {
     }
 
     /// One row, in a statement that is its own transaction: one round trip, and what makes it durable.
-    async fn commit(&self) -> anyhow::Result<Duration> {
+    async fn commit(&self) -> anyhow::Result<Timing> {
         let mut connection = self.connections[0][0].lock().await;
         sqlx::query("CREATE TABLE one_commit (number bigint)").execute(&mut *connection).await?;
         let mut took = Vec::with_capacity(COMMITS);
@@ -226,7 +225,7 @@ impl Fresh {
             insert.execute(&mut *connection).await?;
             took.push(began.elapsed());
         }
-        Ok(middle(took))
+        Ok(Timing::of(took))
     }
 
     async fn drop(self, admin: &str) -> anyhow::Result<()> {

@@ -1,10 +1,6 @@
 //! The floor on SQLite, as the embedded system uses it: WAL, synchronous=FULL, one writer a database.
 
-use std::{
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use anyhow::Context as _;
 use rusqlite::{
@@ -15,11 +11,12 @@ use saga_sqlite::{Clock, Database, Schema, Transaction};
 use uuid::Uuid;
 
 use super::{
-    BATCH, Floor, Numbered, Rounds, SAMPLE, Supply, WORKERS, amounts, is_over, middle,
+    BATCH, Floor, Numbered, Rounds, SAMPLE, Supply, WORKERS, amounts, is_over,
     plan::{Action, Batch, Role, Statement, TABLES, TRANSACTIONS},
     rate,
     rows::{Column, Table, Tables, Value},
 };
+use crate::bench::path::Timing;
 
 /// How many commits are timed, one at a time.
 const COMMITS: usize = 100;
@@ -175,7 +172,7 @@ impl Fresh {
 
     /// One row, committed by itself. In a database that has been written to, as a system's has been: its log is overwritten
     /// and does not grow, which is what makes a commit slow in a new one.
-    async fn commit(&self) -> anyhow::Result<Duration> {
+    async fn commit(&self) -> anyhow::Result<Timing> {
         let database = &self.databases[Role::Orchestrator as usize];
         let tx = database.begin().await?;
         tx.execute_batch("CREATE TABLE one_commit (number INTEGER) STRICT")?;
@@ -188,7 +185,7 @@ impl Fresh {
             tx.commit()?;
             took.push(began.elapsed());
         }
-        Ok(middle(took))
+        Ok(Timing::of(took))
     }
 }
 

@@ -67,7 +67,7 @@ async fn an_order_that_nobody_counted_is_missed() {
 #[tokio::test]
 async fn every_figure_is_told_beside_what_it_stands_on() {
     let mut report = report(99, 0).await;
-    let milli = Duration::from_millis(1);
+    let milli = path::Timing::always(Duration::from_millis(1));
     report.limits = Some(Limits {
         floor: Floor {
             sagas_a_second: 500.0,

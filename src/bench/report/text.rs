@@ -117,26 +117,37 @@ impl Report {
                 if broker.events_are_consumed { "consumed" } else { "heard by nobody" },
             );
         }
-        let count = |wait| limits.path.count(wait);
+        let (sum, count) = (limits.sum(), |wait| limits.path.count(wait));
         let _ = writeln!(
             text,
-            "One order cannot help waiting {:.2} ms, for {} commits, {} hops, {} confirms and the provider {} times:",
-            limits.sum_millis(),
+            "One order cannot help waiting {:.2} ms, for {} commits, {} hops, {} confirms and the provider {} times\n\
+             (at the fastest tenth of each, which others on the machine disturb less, {:.2} ms):",
+            sum.millis(),
             count(Wait::Commit),
             count(Wait::Hop),
             count(Wait::Confirm),
             count(Wait::Provider),
+            sum.tenth_millis(),
         );
         for part in &limits.path.parts {
-            let each = limits.costs.of(part.wait).as_secs_f64() * 1e3;
+            let each = limits.costs.of(part.wait);
+            let (median, tenth) = (each.millis(), each.tenth_millis());
             let (count, wait) = (part.count, part.wait.name());
-            let _ = writeln!(text, "  {count:>2} × {wait:<8} {each:>6.2} ms  {}", part.why);
+            let _ = writeln!(
+                text,
+                "  {count:>2} × {wait:<8} {median:>6.2} ms ({tenth:.2})  {}",
+                part.why
+            );
         }
         let alone = self.measured.iter().find(|this| this.load == Load::Closed { in_flight: 1 });
-        let ratio = alone.and_then(|this| self.figures(this).get("ratios.p50ToUnavoidable"));
-        if let Some(ratio) = ratio {
-            let _ =
-                write!(text, "With one in flight, half of them took up to {ratio:.2} times that.");
+        let figures = alone.map(|this| self.figures(this)).unwrap_or_default();
+        let ratio = |name: &str| figures.get(&format!("ratios.{name}"));
+        if let (Some(median), Some(tenth)) = (ratio("p50ToUnavoidable"), ratio("p50ToFastestTenth"))
+        {
+            let _ = write!(
+                text,
+                "With one in flight, half of them took up to {median:.2} times that ({tenth:.2})."
+            );
         }
         text.trim_end().to_owned()
     }
