@@ -131,7 +131,7 @@ impl Shop {
     /// What stands in the books once everything on its way has arrived. Every saga must have ended.
     pub(crate) async fn settle(&self) -> Books {
         sleep(SETTLING).await;
-        self.world.judge(true).await;
+        self.world.judge(true, None).await;
         let violations = self.world.sim.violations();
         self.hold(violations.is_empty(), || violations.join("\n"));
         self.books().await
