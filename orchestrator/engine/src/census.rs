@@ -25,6 +25,10 @@ pub(crate) async fn take<S: SagaReads>(shared: Arc<Shared<S>>) {
         }
         counter!("saga_stuck_alerts_total", "definition" => name).increment(0);
     }
+    for (name, version) in shared.hosted.names() {
+        let labels = [("definition", name.to_owned()), ("version", version.to_string())];
+        gauge!("saga_unhosted_sagas", &labels).set(0.0);
+    }
     for why in ["away", "conflict"] {
         counter!("saga_turns_retried_total", "why" => why).increment(0);
     }

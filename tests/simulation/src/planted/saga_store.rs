@@ -30,7 +30,7 @@ impl<S> PlantedStore<S> {
     }
 
     /// What a turn decides on rows that were read long ago, if all are known.
-    fn from_cache<R>(
+    fn cached<R>(
         &self,
         ids: &[SagaId],
         decide: &impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R),
@@ -68,7 +68,7 @@ impl<S: SagaStore> SagaStore for PlantedStore<S> {
     ) -> Result<R, Failure> {
         match self.planted {
             Some(Planted::StaleCacheSwallowsReplies) => {
-                if let Some(result) = self.from_cache(ids, &decide) {
+                if let Some(result) = self.cached(ids, &decide) {
                     return Ok(result);
                 }
                 let decide = |now: Timestamp, sagas: Vec<Instance>| {
