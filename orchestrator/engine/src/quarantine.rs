@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use metrics::counter;
-use saga_core::CommandId;
+use saga_core::{CommandId, Failure};
 use saga_messaging::{Delivery, Envelope, Queue, Transport, parcel};
 use saga_trace::trace_id;
 use tracing::error;
@@ -28,7 +28,7 @@ pub(crate) async fn keep<S: SagaStore, T: Transport>(shared: Arc<Shared<S>>, tra
             log(message);
         }
         if !messages.is_empty()
-            && let Err(failure) = shared.persist(|| shared.store.quarantine(&messages), None).await
+            && let Err(failure) = store(&shared, &messages).await
         {
             // Not acknowledged, they come again with the next connection.
             error!(%failure, messages = messages.len(), "cannot be kept in the quarantine");
@@ -51,6 +51,20 @@ fn log(message: &NewQuarantined) {
     let traceparent = member.and_then(Result::ok).and_then(|envelope| envelope.traceparent);
     let trace_id = trace_id(traceparent.as_deref());
     error!(saga = %command.saga, %command, trace_id, reason, from, "quarantined");
+}
+
+/// Conflicts pass, however many there are. Giving up would leave the deliveries out until
+/// the connection ends; so many of them, and this consumer would get nothing any more.
+async fn store<S: SagaStore>(
+    shared: &Shared<S>,
+    messages: &[NewQuarantined],
+) -> Result<(), Failure> {
+    loop {
+        match shared.persist(|| shared.store.quarantine(messages), None).await {
+            Err(Failure::Conflict(_)) if !shared.shutdown.is_cancelled() => {}
+            kept => return kept,
+        }
+    }
 }
 
 /// What a delivery of the quarantine's queue holds. A command that outlived its

@@ -21,6 +21,12 @@ use crate::{
     transport::short,
 };
 
+/// Most commands that orchestrators publish for one saga: without a fault they are 6.
+/// Replies have no such bound: whatever is delivered again is answered again.
+const MOST_COMMANDS: u64 = 150;
+/// Most commands and replies of one saga that arrive once nothing goes wrong any more.
+const MOST_MESSAGES_HEALED: u64 = 150;
+
 /// Watches a run.
 #[derive(Debug)]
 pub(crate) struct Checks {
@@ -57,6 +63,8 @@ struct Seen {
 pub(crate) struct Messages {
     /// In all.
     pub(crate) all: u64,
+    /// Commands that orchestrators have published.
+    pub(crate) commands: u64,
     /// After everything was healed.
     pub(crate) healed: u64,
 }
@@ -97,12 +105,18 @@ impl Checks {
                     | Happening::Refused { step, direction, .. } => {
                         seen.repeated.contains(&id(step, direction))
                     }
-                    Happening::Resent
-                    | Happening::GaveUp { .. }
-                    | Happening::DeadlinePassed
-                    | Happening::Paused(_)
-                    | Happening::Reminded => false,
+                    // Nor what a wake-up has opened.
+                    Happening::Resent | Happening::GaveUp { .. } | Happening::DeadlinePassed => {
+                        true
+                    }
+                    Happening::Paused(_) | Happening::Reminded => false,
                 };
+                // What a redelivered reply would have published while the saga was paused is
+                // not published then, and the reply is done with.
+                if matches!(entry.happening, Happening::Resumed(_)) {
+                    let open = self.open(&write.saga);
+                    seen.owed.entry(write.saga.id).or_default().extend(open);
+                }
                 if owed {
                     let sent = entry.sent.iter().map(|(command, _)| command.clone());
                     seen.owed.entry(write.saga.id).or_default().extend(sent);
@@ -110,6 +124,14 @@ impl Checks {
             }
             seen.sagas.insert(write.saga.id, write.saga.clone());
         }
+    }
+
+    /// What a saga waits for: step and direction.
+    fn open(&self, saga: &Instance) -> Vec<String> {
+        let definition = self.hosted.get(&saga.definition, saga.definition_version);
+        let open = definition.and_then(|definition| definition.open_commands(saga).ok());
+        let open = open.into_iter().flatten();
+        open.map(|command| format!("{}/{}", command.id.step, command.id.direction)).collect()
     }
 
     /// What is wrong with a write.
@@ -272,6 +294,8 @@ impl Checks {
             let messages = seen.messages.entry(id.saga).or_default();
             messages.all += 1;
             messages.healed += u64::from(healed);
+            let asked = matches!(envelope.body, Body::Command(_)) && !message.redelivered;
+            messages.commands += u64::from(asked);
             match &envelope.body {
                 Body::Command(_) => {
                     if !self.begun(seen, id) {
@@ -327,6 +351,18 @@ impl Checks {
     /// How many rows the quarantine ought to have.
     pub(crate) fn quarantined(&self) -> usize {
         lock(&self.seen).given_up.len()
+    }
+
+    /// Messages that multiply.
+    pub(crate) fn flooded(&self) {
+        for (saga, messages) in &lock(&self.seen).messages {
+            let Messages { commands, healed, .. } = messages;
+            if *commands > MOST_COMMANDS || *healed > MOST_MESSAGES_HEALED {
+                self.sim.violated(format!(
+                    "saga {saga} had {commands} commands, and {healed} messages after everything was healed"
+                ));
+            }
+        }
     }
 
     /// Events on record that nobody has heard of, and gaps in what was heard.

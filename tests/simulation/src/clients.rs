@@ -207,8 +207,9 @@ pub(crate) async fn client(world: Arc<World>, number: usize) {
         }
     }
     for _ in 0..returns {
-        // Mostly once there is something to return.
-        if dice.chance(0.9) {
+        // Mostly once there is something to return. What comes back before its stock is
+        // committed is asked for again only when its saga wakes.
+        if dice.chance(0.9) || !world.plan.timers {
             while !world.checks.has_ended(id) {
                 sleep(Duration::from_millis(700)).await;
             }

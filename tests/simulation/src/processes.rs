@@ -148,7 +148,7 @@ impl Process {
         let running = match self.role {
             Role::Orchestrator => {
                 let table = SagaTable::new(world.databases.orchestrator.clone());
-                let store = SimStore::new(table, Arc::clone(life), checks);
+                let store = SimStore::new(table, Arc::clone(life), checks, world.plan.remembers);
                 let store = PlantedStore::new(store, planted);
                 let (engine, handle) = Engine::new(store, transport, world.hosted.clone());
                 return (tokio::spawn(engine.run(stop)), Some(handle));

@@ -29,6 +29,8 @@ pub struct Outcome {
     pub took: Duration,
     /// The most commands and replies that one saga had.
     pub most_messages: u64,
+    /// The most commands that were published for one saga.
+    pub most_commands: u64,
     /// The same, after everything was healed.
     pub most_messages_healed: u64,
     /// All commands and replies.
@@ -47,6 +49,7 @@ pub struct Summary {
     completed: u64,
     took: Duration,
     most_messages: u64,
+    most_commands: u64,
     most_messages_healed: u64,
     messages: u64,
 }
@@ -64,6 +67,7 @@ impl Outcome {
             sagas: sagas.len() as u64,
             completed: completed as u64,
             took: world.sim.elapsed(),
+            most_commands: messages.values().map(|m| m.commands).max().unwrap_or_default(),
             most_messages: messages.values().map(|m| m.all).max().unwrap_or_default(),
             most_messages_healed: messages.values().map(|m| m.healed).max().unwrap_or_default(),
             messages: messages.values().map(|m| m.all).sum(),
@@ -88,6 +92,7 @@ impl Summary {
         self.completed += outcome.completed;
         self.took += outcome.took;
         self.messages += outcome.messages;
+        self.most_commands = self.most_commands.max(outcome.most_commands);
         self.most_messages = self.most_messages.max(outcome.most_messages);
         self.most_messages_healed = self.most_messages_healed.max(outcome.most_messages_healed);
     }
@@ -104,8 +109,8 @@ impl fmt::Display for Summary {
         let each = self.messages as f64 / (self.sagas.max(1)) as f64;
         writeln!(
             f,
-            "messages a saga: {each:.1}, at most {}, after healing at most {}",
-            self.most_messages, self.most_messages_healed
+            "messages a saga: {each:.1}, at most {} ({} commands), after healing at most {}",
+            self.most_messages, self.most_commands, self.most_messages_healed
         )?;
         writeln!(f, "faults:")?;
         for fault in Fault::ALL {
@@ -117,10 +122,12 @@ impl fmt::Display for Summary {
             writeln!(f, "    never: {}", point.name())?;
         }
         writeln!(f, "seeds with violations: {}", self.failed.len())?;
-        for (seed, first) in self.failed.iter().take(20) {
+        let mut failed: Vec<_> = self.failed.iter().collect();
+        failed.sort_unstable();
+        for (seed, first) in failed.iter().take(20) {
             writeln!(f, "    seed {seed}: {first}")?;
         }
-        if let Some((seed, _)) = self.failed.first() {
+        if let Some((seed, _)) = failed.first() {
             writeln!(f, "replay: scripts/simulate --seed {seed}")?;
         }
         Ok(())

@@ -1,6 +1,9 @@
 //! The sagas' store of one orchestrator: the real one, with what can go wrong around it.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp, Watermark};
 use saga_engine::{
@@ -12,6 +15,7 @@ use crate::{
     check::Checks,
     faults::{Fault, Point},
     life::Life,
+    sim::lock,
 };
 
 /// The store, as a process sees it.
@@ -20,6 +24,8 @@ pub(crate) struct SimStore<S> {
     inner: S,
     life: Arc<Life>,
     checks: Arc<Checks>,
+    /// What this process wrote last, where it decides on that without reading again.
+    memory: Option<Arc<Mutex<BTreeMap<SagaId, Instance>>>>,
 }
 
 /// What becomes of a transaction.
@@ -64,8 +70,28 @@ impl Fate {
 
 impl<S> SimStore<S> {
     /// What a process has of the store.
-    pub(crate) fn new(inner: S, life: Arc<Life>, checks: Arc<Checks>) -> Self {
-        Self { inner, life, checks }
+    pub(crate) fn new(inner: S, life: Arc<Life>, checks: Arc<Checks>, remembers: bool) -> Self {
+        Self { inner, life, checks, memory: remembers.then(Arc::default) }
+    }
+
+    fn remember(&self, writes: &[Write]) {
+        if let Some(memory) = &self.memory {
+            lock(memory).extend(writes.iter().map(|write| (write.saga.id, write.saga.clone())));
+        }
+    }
+
+    fn forget(&self, ids: &[SagaId]) {
+        if let Some(memory) = &self.memory {
+            lock(memory).retain(|id, _| !ids.contains(id));
+        }
+    }
+
+    fn remembered(&self, ids: &[SagaId]) -> Option<Vec<Instance>> {
+        let memory = lock(self.memory.as_ref()?);
+        let known: Option<Vec<Instance>> = ids.iter().map(|id| memory.get(id).cloned()).collect();
+        let mut known = known?;
+        known.sort_unstable_by_key(|saga| saga.id);
+        Some(known)
     }
 
     /// What came of a transaction, as its caller gets to know it.
@@ -85,10 +111,50 @@ impl<S> SimStore<S> {
         }
         if let Some(failure) = fate.failure() {
             self.life.say(|| format!("{what}: {failure}"));
+            // Whatever became of them, it is not known here any more (protocol 2).
+            self.forget(&writes.iter().map(|write| write.saga.id).collect::<Vec<_>>());
             return Err(failure);
         }
+        self.remember(&writes);
         self.life.pass(after).await;
         Ok(result)
+    }
+}
+
+impl<S: SagaStore> SimStore<S> {
+    /// As the store for servers does it: a decision that writes may rest on what this
+    /// process wrote last, since the write checks every version (protocol 1). `None`:
+    /// the rows must be read.
+    async fn turn_from_memory<R: Send>(
+        &self,
+        ids: &[SagaId],
+        fate: Fate,
+        decide: &(impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync),
+    ) -> Option<Result<(Vec<Write>, R), Failure>> {
+        let (writes, result) = decide(self.checks.saga_clock(), self.remembered(ids)?);
+        let all = writes.len() == ids.len() && writes.iter().all(|w| w.saga.version > w.before);
+        if !all {
+            return None;
+        }
+        let stands = |rows: &[Instance]| {
+            let before = |write: &Write| (write.saga.id, write.before);
+            let found: BTreeMap<SagaId, u64> = rows.iter().map(|r| (r.id, r.version)).collect();
+            found == writes.iter().map(before).collect()
+        };
+        let wrote = self.inner.turn(ids, |_, rows| {
+            let stands = stands(&rows);
+            let keeps = matches!(fate, Fate::Done | Fate::UnknownDone);
+            (if stands && keeps { writes.clone() } else { Vec::new() }, stands)
+        });
+        match wrote.await {
+            Ok(true) => Some(Ok((writes, result))),
+            Ok(false) => {
+                self.life.say(|| "another one has moved a saga on: reads it again".to_owned());
+                self.forget(ids);
+                None
+            }
+            Err(failure) => Some(Err(failure)),
+        }
     }
 }
 
@@ -142,6 +208,9 @@ impl<S: SagaStore> SagaStore for SimStore<S> {
     ) -> Result<R, Failure> {
         self.life.pass(Point::BeforeTurn).await;
         let fate = Fate::of(&self.life).await;
+        if let Some(done) = self.turn_from_memory(ids, fate, &decide).await {
+            return self.end("turn from memory", fate, Point::AfterTurn, done).await;
+        }
         let decide = |now: Timestamp, sagas: Vec<Instance>| kept(fate, decide(now, sagas));
         let done = self.inner.turn(ids, decide).await;
         self.end("turn", fate, Point::AfterTurn, done).await

@@ -70,6 +70,11 @@ impl Sim {
         strikes
     }
 
+    /// Whether this has ever gone wrong.
+    pub(crate) fn struck(&self, fault: Fault) -> bool {
+        lock(&self.tally).faults.contains_key(&fault)
+    }
+
     /// Whether a process dies at this point.
     pub(crate) fn crashes(&self, point: Point) -> bool {
         let crashes = self.strikes(Fault::CrashAtPoint);

@@ -33,9 +33,11 @@ use crate::{
     sim::{Sim, Watch, lock},
 };
 
-/// How long everything may take to end once nothing goes wrong any more: longer
-/// than the longest wait, after a clock that was an hour fast.
-const TO_THE_END: Duration = Duration::from_secs(5_400);
+/// How long everything may take to end once nothing goes wrong any more: longer than
+/// a stuck saga waits before it asks again, several times.
+const TO_THE_END: Duration = Duration::from_secs(900);
+/// The same, after a clock that was an hour fast.
+const AFTER_A_FAST_CLOCK: Duration = Duration::from_secs(5_400);
 /// The same, where only messages that come again may wake a saga.
 const WITHOUT_TIMERS: Duration = Duration::from_secs(120);
 /// How long what is on its way may take to arrive.
@@ -53,6 +55,8 @@ pub(crate) struct Plan {
     pub(crate) faults_for: Duration,
     /// Whether sagas that are due are woken.
     pub(crate) timers: bool,
+    /// Whether orchestrators remember what they wrote last.
+    pub(crate) remembers: bool,
     pub(crate) step_timeout_millis: u64,
     pub(crate) delivery_limit: Option<u32>,
     pub(crate) planted: Option<Planted>,
@@ -121,6 +125,7 @@ impl Plan {
             orders_within_millis: *dice.pick(&[50, 2_000, 15_000]),
             faults_for: dice.millis(10_000..=40_000),
             timers,
+            remembers: dice.chance(0.5),
             step_timeout_millis: *dice.pick(&[400, 1_000, 3_000]),
             delivery_limit: timers.then(|| *dice.pick(&[3, 10])),
             planted: options.planted,
@@ -258,7 +263,12 @@ impl World {
 
     /// Waits until clients have their answers and every saga has ended.
     async fn end(&self, clients: &mut JoinSet<()>) -> bool {
-        let until = Instant::now() + if self.plan.timers { TO_THE_END } else { WITHOUT_TIMERS };
+        let patience = match (self.plan.timers, self.sim.struck(Fault::ClockJump)) {
+            (true, true) => AFTER_A_FAST_CLOCK,
+            (true, false) => TO_THE_END,
+            (false, _) => WITHOUT_TIMERS,
+        };
+        let until = Instant::now() + patience;
         let answered = async {
             while let Some(ended) = clients.join_next().await {
                 if let Err(error) = ended {
@@ -302,6 +312,7 @@ impl World {
             return;
         }
         self.checks.unheard();
+        self.checks.flooded();
         let quarantined = self.checks.quarantined();
         if let Some(orders) = orders {
             for offender in audit::offenders(self, &Expected { orders, quarantined }).await {

@@ -1,6 +1,14 @@
 //! Runs seeds and says what came of them.
 
-use std::io::Write as _;
+use std::{
+    io::Write as _,
+    process::ExitCode,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 use clap::Parser;
 use saga_simulation::{Options, Planted, Summary, run};
@@ -14,6 +22,9 @@ struct Arguments {
     /// The first of them.
     #[arg(long, default_value_t = 1)]
     from: u64,
+    /// How many seeds at once, each in one thread.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
     /// One seed only, with everything that happens.
     #[arg(long)]
     seed: Option<u64>,
@@ -25,26 +36,60 @@ struct Arguments {
     planted: Option<Planted>,
 }
 
-fn main() -> std::process::ExitCode {
-    let Arguments { seeds, from, seed, no_faults, planted } = Arguments::parse();
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
     let mut out = std::io::stdout().lock();
-    let mut summary = Summary::default();
-    let transcribe = seed.is_some();
-    let (first, last) = seed.map_or((from, from + seeds), |seed| (seed, seed + 1));
-    let began = std::time::Instant::now();
-    for seed in first..last {
-        let outcome = run(seed, Options { transcribe, no_faults, planted });
-        summary.add(&outcome);
-        for line in &outcome.transcript {
-            let _ = writeln!(out, "{line}");
+    let summary = match arguments.seed {
+        Some(seed) => {
+            let outcome = run(seed, arguments.options());
+            for line in &outcome.transcript {
+                let _ = writeln!(out, "{line}");
+            }
+            let mut summary = Summary::default();
+            summary.add(&outcome);
+            summary
+        }
+        None => {
+            let began = Instant::now();
+            let summary = many(&arguments);
+            let took = began.elapsed().as_secs_f64();
+            let rate = summary.seeds as f64 * 60.0 / took;
+            let _ = writeln!(out, "{took:.1} s, {rate:.0} seeds a minute");
+            summary
+        }
+    };
+    let _ = write!(out, "{summary}");
+    if summary.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs seeds in threads, each seed in one.
+fn many(arguments: &Arguments) -> Summary {
+    let next = AtomicU64::new(arguments.from);
+    let last = arguments.from.saturating_add(arguments.seeds);
+    let summary = Mutex::new(Summary::default());
+    std::thread::scope(|scope| {
+        for _ in 0..arguments.threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= last {
+                        return;
+                    }
+                    let outcome = run(seed, arguments.options());
+                    summary.lock().unwrap_or_else(PoisonError::into_inner).add(&outcome);
+                }
+            });
+        }
+    });
+    summary.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Arguments {
+    fn options(&self) -> Options {
+        Options {
+            transcribe: self.seed.is_some(),
+            no_faults: self.no_faults,
+            planted: self.planted,
         }
     }
-    let took = began.elapsed().as_secs_f64();
-    let rate = summary.seeds as f64 * 60.0 / took;
-    // What was asked once takes no time worth telling, and is the same every time.
-    if !transcribe {
-        let _ = writeln!(out, "{took:.1} s, {rate:.0} seeds a minute");
-    }
-    let _ = write!(out, "{summary}");
-    if summary.failed.is_empty() { 0.into() } else { 1.into() }
 }

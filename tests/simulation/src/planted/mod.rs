@@ -43,55 +43,55 @@ planted! {
     /// A participant runs every copy of a command.
     NoDeduplication, within 3;
     /// A participant acknowledges commands as they arrive.
-    CommandAckedBeforeCommit, within 100;
+    CommandAckedBeforeCommit, within 60;
     /// An orchestrator acknowledges replies as they arrive.
-    ReplyAckedBeforeCommit, within 100;
+    ReplyAckedBeforeCommit, within 60;
     /// A participant answers first and commits later.
     AnsweredBeforeCommit, within 3;
     /// An orchestrator sends commands first and commits later.
     CommandedBeforeCommit, within 3;
     /// A participant's commit of unknown outcome is taken for done.
-    UnknownCommitIsDone, within 20;
+    UnknownCommitIsDone, within 10;
     /// An action runs although its compensation came first.
-    ActionAfterItsTombstone, within 100;
+    ActionAfterItsTombstone, within 40;
     /// What was asked for and not answered is not undone.
-    UnknownNotUndone, within 20;
+    UnknownNotUndone, within 10;
     /// The pivot is given up when it takes too long.
-    PivotTimesOut, within 20;
+    PivotTimesOut, within 10;
     /// A cancel undoes although the pivot is open.
-    CancelBeyondThePivot, within 100;
+    CancelBeyondThePivot, within 20;
     /// A reply that is late moves the saga all the same.
-    StaleReplyMoves, within 20;
+    StaleReplyMoves, within 30;
     /// A reply that comes again publishes nothing.
-    RedeliveredReplyIgnored, within 100;
+    RedeliveredReplyIgnored, within 60;
     /// Turns rest on rows that were read long ago, also those that write nothing.
-    StaleCacheSwallowsReplies, within 100;
+    StaleCacheSwallowsReplies, within 20;
     /// A saga is to be woken later than it needs.
     WokenTooLate, within 3;
     /// A refusal is recorded as done.
     RefusalIsDone, within 3;
     /// Of the answers of a batch the last is given and not recorded.
-    BatchMemberNotRecorded, within 20;
+    BatchMemberNotRecorded, within 3;
     /// Where a batch failed, its members but the first are forgotten.
-    NeighboursForgotten, within 100;
+    NeighboursForgotten, within 30;
     /// A parcel is acknowledged when half of it was handled.
-    ParcelAckedByHalf, within 100;
+    ParcelAckedByHalf, within 150;
     /// An acknowledgement covers what was delivered before it.
     AckCoversEarlier, within 100;
     /// What is not confirmed counts as sent.
-    UnconfirmedIsSent, within 20;
+    UnconfirmedIsSent, within 10;
     /// What is returned counts as sent.
     ReturnedIsSent, within 20;
     /// A reply is published before its event.
     ReplyBeforeEvent, within 3;
     /// Nobody is told that a message may have come before.
-    FlagLost, within 100;
+    FlagLost, within 60;
     /// A redelivered reply publishes all that is open.
-    RepublishesEverything, within 100;
+    RepublishesEverything, within 60;
     /// Every call to the provider has a key of its own.
-    FreshKeys, within 20;
+    FreshKeys, within 3;
     /// The provider's silence is taken for a no.
-    SilenceIsANo, within 20;
+    SilenceIsANo, within 10;
     /// Idempotency keys bind nothing.
     KeysBindNothing, within 3;
 }

@@ -15,6 +15,9 @@ use tokio::sync::{broadcast, mpsc};
 use super::Planted;
 use crate::sim::lock;
 
+/// When the second half of a parcel is handled.
+const AFTER_THE_OTHER_HALF: Duration = Duration::from_millis(30);
+
 /// Messaging with a bug in it.
 #[derive(Clone)]
 pub(crate) struct PlantedTransport<T> {
@@ -140,10 +143,16 @@ impl<T: Transport> Transport for PlantedTransport<T> {
                                 let real = std::mem::replace(&mut delivery.ack, ack);
                                 lock(&out).insert(next, real);
                             }
-                            for delivery in this.spoil(delivery, &nobody) {
-                                if to.send(delivery).await.is_err() {
-                                    return;
-                                }
+                            let mut spoiled = this.spoil(delivery, &nobody).into_iter();
+                            if let Some(first) = spoiled.next() {
+                                let _ = to.send(first).await;
+                            }
+                            for rest in spoiled {
+                                let to = to.clone();
+                                tokio::spawn(async move {
+                                    tokio::time::sleep(AFTER_THE_OTHER_HALF).await;
+                                    let _ = to.send(rest).await;
+                                });
                             }
                         }
                     }
