@@ -94,6 +94,7 @@ pub(crate) struct Payment {
 pub(crate) struct Account {
     pub(crate) url: String,
     pub(crate) timeout: Duration,
+    pub(crate) http2: bool,
 }
 
 /// What `saga provider` needs.
@@ -181,6 +182,8 @@ order, inventory, payment
 payment
   SAGA_PROVIDER_URL                 the payment provider's HTTP [http://127.0.0.1:7404]
   SAGA_PROVIDER_TIMEOUT_MILLIS      longest wait for one answer of the provider [2000]
+  SAGA_PROVIDER_HTTP2               whether it speaks HTTP/2 without TLS, as saga provider does: yes or
+                                    no [no; yes in saga all]
 provider
   SAGA_PROVIDER_LISTEN              [127.0.0.1:7404]
   SAGA_PROVIDER_DATA_DIR            where its ledger is [saga-data/provider]
@@ -297,12 +300,14 @@ impl Environment<'_> {
         self.service("SAGA_INVENTORY_DATABASE_URL", "SAGA_INVENTORY_LISTEN", 7402)
     }
 
-    pub(crate) fn payment(&mut self) -> Payment {
+    /// What the payment service needs; `http2`: what is usual with its provider.
+    pub(crate) fn payment(&mut self, http2: bool) -> Payment {
         Payment {
             service: self.service("SAGA_PAYMENT_DATABASE_URL", "SAGA_PAYMENT_LISTEN", 7403),
             account: Account {
                 url: self.http("SAGA_PROVIDER_URL", "http://127.0.0.1:7404"),
                 timeout: self.provider_timeout(),
+                http2: self.yes_or_no("SAGA_PROVIDER_HTTP2", http2),
             },
         }
     }
@@ -346,7 +351,8 @@ impl Environment<'_> {
             orchestrator: self.orchestrator(),
             order: self.order(),
             inventory: self.inventory(),
-            payment: self.payment(),
+            // It brings its own provider along.
+            payment: self.payment(true),
             provider: self.provider(),
         };
         // Several roles read some variables: one mistake is told once.

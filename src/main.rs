@@ -123,7 +123,9 @@ fn main() -> ExitCode {
         Command::Inventory => {
             runtime.block_on(role("inventory", |env| env.inventory(), roles::inventory))
         }
-        Command::Payment => runtime.block_on(role("payment", |env| env.payment(), roles::payment)),
+        Command::Payment => {
+            runtime.block_on(role("payment", |env| env.payment(false), roles::payment))
+        }
         Command::Provider => {
             runtime.block_on(role("provider", |env| env.provider(), roles::provider))
         }

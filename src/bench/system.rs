@@ -204,6 +204,7 @@ impl<'a> Starting<'a> {
             .env("SAGA_INVENTORY_URL", format!("http://{inventory}"))
             .env("SAGA_PAYMENT_URL", format!("http://{payment}"))
             .env("SAGA_PROVIDER_URL", format!("http://{provider}"))
+            .env("SAGA_PROVIDER_HTTP2", "yes")
             .env("SAGA_PROVIDER_DATA_DIR", self.dir.join("provider"))
             .env("SAGA_METRICS_LISTEN", metrics.to_string())
             .env("SAGA_LOG", config::process("SAGA_LOG").unwrap_or_else(|| "warn".to_owned()))

@@ -169,6 +169,7 @@ impl Embedded {
         let provider = participants::provider(Account {
             url: self.url(Role::Provider),
             timeout: self.settings.provider_timeout,
+            http2: true,
         })?;
         let participant =
             saga_payment::participant(Inbox::new(self.payment.clone()), provider.clone());

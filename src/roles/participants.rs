@@ -76,6 +76,7 @@ where
 pub(super) fn provider(account: Account) -> anyhow::Result<Arc<saga_payment::Provider>> {
     let settings = saga_payment::ProviderSettings {
         timeout: account.timeout,
+        http2: account.http2,
         ..saga_payment::ProviderSettings::new(account.url)
     };
     Ok(Arc::new(saga_payment::Provider::new(settings)?))

@@ -35,7 +35,10 @@ pub struct ProviderSettings {
     /// How often a request is repeated at once, under the same key, when its
     /// connection failed. Time-outs and answers are not repeated.
     pub retries: u32,
-    /// Most connections that are kept open without a request.
+    /// Whether the provider speaks HTTP/2 without being asked first ("prior knowledge"):
+    /// all requests share a connection, which costs both sides about half as much.
+    pub http2: bool,
+    /// Most connections that are kept open without a request; over HTTP/2 it is one.
     pub idle_connections: usize,
     /// The circuit breaker.
     pub breaker: BreakerSettings,
@@ -48,6 +51,7 @@ impl ProviderSettings {
             url: url.into(),
             timeout: Duration::from_secs(2),
             retries: 2,
+            http2: false,
             idle_connections: 64,
             breaker: BreakerSettings::default(),
         }
@@ -140,7 +144,8 @@ impl Provider {
     /// # Errors
     /// [`SettingsError`].
     pub fn new(settings: ProviderSettings) -> Result<Self, SettingsError> {
-        let http = Http::new(&base(&settings)?, settings.timeout, settings.idle_connections)
+        let ProviderSettings { timeout, idle_connections, http2, .. } = settings;
+        let http = Http::new(&base(&settings)?, timeout, idle_connections, http2)
             .map_err(SettingsError::Client)?;
         Self::over(http, settings)
     }

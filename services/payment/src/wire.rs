@@ -10,6 +10,9 @@ use reqwest::{Method, Url, header::CONTENT_TYPE, redirect};
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// How long an unused connection is kept: shorter than servers keep theirs.
 const IDLE_CONNECTION: Duration = Duration::from_secs(30);
+/// How soon a connection that carries calls and says nothing is asked whether it is alive,
+/// and how soon after that it is left behind: over HTTP/2 all calls share it.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Carries calls to the provider, once each: time-outs, repetitions and the
 /// circuit breaker are its caller's.
@@ -73,8 +76,18 @@ impl Http {
         base: &Url,
         connect_timeout: Duration,
         idle_connections: usize,
+        http2: bool,
     ) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
+        let client = reqwest::Client::builder();
+        let client = if http2 {
+            client
+                .http2_prior_knowledge()
+                .http2_keep_alive_interval(SILENCE)
+                .http2_keep_alive_timeout(SILENCE)
+        } else {
+            client
+        };
+        let client = client
             .no_proxy()
             .redirect(redirect::Policy::none())
             .connect_timeout(connect_timeout)

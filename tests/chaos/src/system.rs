@@ -151,6 +151,7 @@ impl System {
             ("SAGA_STEP_TIMEOUT_MILLIS", timeout.to_string()),
             ("SAGA_ORDER_DEADLINE_SECONDS", "120".to_owned()),
             ("SAGA_DATABASE_CONNECTIONS", "8".to_owned()),
+            ("SAGA_PROVIDER_HTTP2", "yes".to_owned()),
             ("SAGA_PROVIDER_DATA_DIR", self.dir.join("provider").display().to_string()),
             // Slower than a step waits, so that some sagas are always due.
             ("SAGA_PROVIDER_SLOW_MILLIS", (timeout + 1_000).to_string()),

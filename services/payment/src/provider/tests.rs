@@ -5,7 +5,11 @@ use std::{net::SocketAddr, time::Instant};
 use saga_provider::Settings as Theirs;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -21,16 +25,18 @@ struct Remote {
     dir: TempDir,
     shutdown: CancellationToken,
     running: JoinHandle<()>,
+    /// How its clients speak to it.
+    http2: bool,
 }
 
 impl Remote {
-    async fn start() -> Self {
+    async fn start(http2: bool) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        Self::serve(dir, listener)
+        Self::serve(dir, listener, http2)
     }
 
-    fn serve(dir: TempDir, listener: TcpListener) -> Self {
+    fn serve(dir: TempDir, listener: TcpListener, http2: bool) -> Self {
         let address = listener.local_addr().expect("bound");
         let shutdown = CancellationToken::new();
         let settings = Theirs {
@@ -42,7 +48,7 @@ impl Remote {
             let shutdown = shutdown.clone();
             async move { saga_provider::run(settings, listener, shutdown).await.expect("it ends well") }
         });
-        Self { address, dir, shutdown, running }
+        Self { address, dir, shutdown, running, http2 }
     }
 
     async fn stop(self) -> (TempDir, SocketAddr) {
@@ -53,6 +59,7 @@ impl Remote {
 
     fn client(&self, change: impl FnOnce(&mut ProviderSettings)) -> Provider {
         let mut settings = ProviderSettings::new(format!("http://{}", self.address));
+        settings.http2 = self.http2;
         settings.retries = 0;
         settings.breaker.first_pause = Duration::from_millis(500);
         change(&mut settings);
@@ -92,9 +99,8 @@ fn held(found: Result<Authorisation, AskError>) -> String {
     }
 }
 
-#[tokio::test]
-async fn an_answer_that_was_lost_is_found_by_looking_it_up() {
-    let remote = Remote::start().await;
+async fn an_answer_that_was_lost_is_found_by_looking_it_up(http2: bool) {
+    let remote = Remote::start(http2).await;
     let client = remote.client(|_| {});
     let lost = authorise(&client, "tok_answer_lost", false).await;
     assert!(matches!(lost, Err(AskError::NoAnswer(_))), "{:?}", lost.err());
@@ -103,18 +109,16 @@ async fn an_answer_that_was_lost_is_found_by_looking_it_up() {
     remote.stop().await;
 }
 
-#[tokio::test]
-async fn a_broken_connection_is_tried_again_at_once_under_the_same_key() {
-    let remote = Remote::start().await;
+async fn a_broken_connection_is_tried_again_at_once_under_the_same_key(http2: bool) {
+    let remote = Remote::start(http2).await;
     let client = remote.client(|settings| settings.retries = 1);
     let first = held(authorise(&client, "tok_answer_lost", false).await);
     assert_eq!(held(authorise(&client, "tok_answer_lost", false).await), first);
     remote.stop().await;
 }
 
-#[tokio::test]
-async fn a_request_is_bounded_in_time() {
-    let remote = Remote::start().await;
+async fn a_request_is_bounded_in_time(http2: bool) {
+    let remote = Remote::start(http2).await;
     let client = remote.client(|settings| {
         settings.timeout = Duration::from_millis(50);
         settings.retries = 2;
@@ -126,9 +130,8 @@ async fn a_request_is_bounded_in_time() {
     remote.stop().await;
 }
 
-#[tokio::test]
-async fn an_outage_opens_the_breaker_and_a_probe_closes_it() {
-    let remote = Remote::start().await;
+async fn an_outage_opens_the_breaker_and_a_probe_closes_it(http2: bool) {
+    let remote = Remote::start(http2).await;
     let client = remote.client(|settings| settings.breaker.failures = 3);
     remote.outage(600).await;
     for _ in 0..3 {
@@ -148,9 +151,10 @@ async fn an_outage_opens_the_breaker_and_a_probe_closes_it() {
     remote.stop().await;
 }
 
-#[tokio::test]
-async fn a_provider_that_is_gone_opens_the_breaker_and_one_that_is_back_is_asked_again() {
-    let remote = Remote::start().await;
+async fn a_provider_that_is_gone_opens_the_breaker_and_one_that_is_back_is_asked_again(
+    http2: bool,
+) {
+    let remote = Remote::start(http2).await;
     let client = remote.client(|settings| settings.breaker.failures = 2);
     let first = held(authorise(&client, "tok_approved", false).await);
     let (dir, address) = remote.stop().await;
@@ -160,7 +164,7 @@ async fn a_provider_that_is_gone_opens_the_breaker_and_one_that_is_back_is_asked
     }
     assert!(matches!(client.availability(), Availability::Open { .. }));
     let listener = TcpListener::bind(address).await.expect("the same port");
-    let remote = Remote::serve(dir, listener);
+    let remote = Remote::serve(dir, listener, http2);
     let until = Instant::now() + PATIENCE;
     let again = loop {
         match authorise(&client, "tok_approved", true).await {
@@ -173,9 +177,8 @@ async fn a_provider_that_is_gone_opens_the_breaker_and_one_that_is_back_is_asked
     remote.stop().await;
 }
 
-#[tokio::test]
-async fn refusals_do_not_open_the_breaker() {
-    let remote = Remote::start().await;
+async fn refusals_do_not_open_the_breaker(http2: bool) {
+    let remote = Remote::start(http2).await;
     let client = remote.client(|settings| settings.breaker.failures = 1);
     for token in ["4111111111111111", "tok_declined"] {
         let key = format!("{KEY}-{token}");
@@ -188,9 +191,8 @@ async fn refusals_do_not_open_the_breaker() {
     remote.stop().await;
 }
 
-#[tokio::test]
-async fn release_cancels_what_stands_under_the_actions_key_and_can_be_repeated() {
-    let remote = Remote::start().await;
+async fn release_cancels_what_stands_under_the_actions_key_and_can_be_repeated(http2: bool) {
+    let remote = Remote::start(http2).await;
     let client = remote.client(|_| {});
     assert!(authorise(&client, "tok_answer_lost", false).await.is_err());
     for _ in 0..2 {
@@ -201,9 +203,8 @@ async fn release_cancels_what_stands_under_the_actions_key_and_can_be_repeated()
     remote.stop().await;
 }
 
-#[tokio::test]
-async fn a_hold_that_is_still_on_its_way_when_its_undo_is_answered_never_comes_about() {
-    let remote = Remote::start().await;
+async fn a_hold_that_is_still_on_its_way_when_its_undo_is_answered_never_comes_about(http2: bool) {
+    let remote = Remote::start(http2).await;
     let impatient = remote.client(|settings| settings.timeout = Duration::from_millis(100));
     let client = remote.client(|_| {});
     // It is committed long after we have stopped waiting for it.
@@ -219,9 +220,8 @@ async fn a_hold_that_is_still_on_its_way_when_its_undo_is_answered_never_comes_a
     remote.stop().await;
 }
 
-#[tokio::test]
-async fn a_capture_whose_answer_was_lost_is_found_by_looking_it_up() {
-    let remote = Remote::start().await;
+async fn a_capture_whose_answer_was_lost_is_found_by_looking_it_up(http2: bool) {
+    let remote = Remote::start(http2).await;
     let client = remote.client(|_| {});
     let payment = held(authorise(&client, "tok_capture_answer_lost", false).await);
     let amount = Money::new(1_000, "EUR");
@@ -230,6 +230,53 @@ async fn a_capture_whose_answer_was_lost_is_found_by_looking_it_up() {
     let found = client.capture(CAPTURE_KEY, &payment, &amount, true).await;
     assert_eq!(found.expect("clear"), Capture::Captured);
     remote.stop().await;
+}
+
+/// Nothing closes it: a machine in between has forgotten it.
+async fn a_connection_that_has_gone_silent_is_left_behind(http2: bool) {
+    let remote = Remote::start(http2).await;
+    let between = Between::start(remote.address).await;
+    let client = remote.client(|settings| settings.url = format!("http://{}", between.address));
+    let first = held(authorise(&client, "tok_approved", false).await);
+    between.silenced.send_modify(|silenced| *silenced += 1);
+    let until = Instant::now() + PATIENCE;
+    let again = loop {
+        match authorise(&client, "tok_approved", true).await {
+            Ok(found) => break found,
+            Err(error) => assert!(Instant::now() < until, "{error}"),
+        }
+    };
+    assert_eq!(held(Ok(again)), first);
+    remote.stop().await;
+}
+
+/// A way to a provider whose connections can go silent; those that come later are sound.
+struct Between {
+    address: SocketAddr,
+    silenced: watch::Sender<u32>,
+}
+
+impl Between {
+    async fn start(to: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let silenced = watch::Sender::new(0);
+        let silence = silenced.clone();
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let mut silence = silence.subscribe();
+                tokio::spawn(async move {
+                    let mut far = TcpStream::connect(to).await.expect("it listens");
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => return,
+                        _ = silence.changed() => {}
+                    }
+                    std::future::pending::<()>().await;
+                });
+            }
+        });
+        Self { address, silenced }
+    }
 }
 
 #[tokio::test]
@@ -246,4 +293,34 @@ fn only_a_plain_http_url_is_taken() {
         assert!(Provider::new(ProviderSettings::new(url)).is_err(), "{url}");
     }
     assert!(Provider::new(ProviderSettings::new("http://provider:8400/")).is_ok());
+}
+
+/// Each property over HTTP/1.1 and over HTTP/2.
+macro_rules! over_both {
+    ($($property:ident,)*) => {$(
+        mod $property {
+            #[tokio::test]
+            async fn http1() {
+                super::$property(false).await;
+            }
+
+            #[tokio::test]
+            async fn http2() {
+                super::$property(true).await;
+            }
+        }
+    )*};
+}
+
+over_both! {
+    an_answer_that_was_lost_is_found_by_looking_it_up,
+    a_broken_connection_is_tried_again_at_once_under_the_same_key,
+    a_request_is_bounded_in_time,
+    an_outage_opens_the_breaker_and_a_probe_closes_it,
+    a_provider_that_is_gone_opens_the_breaker_and_one_that_is_back_is_asked_again,
+    refusals_do_not_open_the_breaker,
+    release_cancels_what_stands_under_the_actions_key_and_can_be_repeated,
+    a_hold_that_is_still_on_its_way_when_its_undo_is_answered_never_comes_about,
+    a_capture_whose_answer_was_lost_is_found_by_looking_it_up,
+    a_connection_that_has_gone_silent_is_left_behind,
 }
