@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Consumes the shop's domain events from RabbitMQ, and checks that they are complete.
+"""Consumes the shop's events from RabbitMQ, and checks that they are complete.
 
 Events are published at least once and in no promised order. So a consumer
-deduplicates them by type and id, groups them by order (`subject`), and sorts
-each order's by `sequence`.
+deduplicates them by type and id, groups them by saga (`subject`: an order or
+a return), and goes by each one's `sequence`. That a saga needs a person is an
+event too, and of no step.
 """
 
 import argparse
@@ -22,36 +23,67 @@ from pika.exceptions import AMQPError
 
 CONTENT_TYPE = "application/cloudevents+json"
 
-# What each step of place-order publishes. A step's action has its place as the
-# event's sequence; its compensation has 2 * STEPS + 1 - place, so that sorting
-# by sequence puts compensations after actions and in reverse.
-STEPS = 6
-ACTIONS = {
-    1: "OrderPlaced",
-    2: "StockReserved",
-    3: "PaymentAuthorised",
-    4: "PaymentCaptured",
-    5: "StockCommitted",
-    6: "OrderConfirmed",
-}
-COMPENSATIONS = {
-    1: frozenset({"OrderRejected", "OrderCancelled"}),
-    2: frozenset({"StockReleased"}),
-    3: frozenset({"PaymentVoided"}),
-}
-AUTHORISE = 3
-PIVOT = 4
-DECLINED = "PaymentDeclined"
+@dataclass(frozen=True)
+class Saga:
+    """What each step of a saga publishes.
+
+    A step's action has its place as the event's sequence; its compensation has
+    2 * steps + 1 - place, so that sorting by sequence puts compensations after
+    actions and in reverse.
+    """
+
+    actions: dict[int, str]
+    compensations: dict[int, frozenset[str]]
+    pivot: int
+    refusals: dict[str, frozenset[int]]  # An event that says that an action was refused, and of which.
+    end: str
+
+    @property
+    def names(self) -> set[str]:
+        """Every event of it."""
+        undone = {name for names in self.compensations.values() for name in names}
+        return {*self.actions.values(), *undone, *self.refusals}
+
+
+PLACE_ORDER = Saga(
+    actions={
+        1: "OrderPlaced",
+        2: "StockReserved",
+        3: "PaymentAuthorised",
+        4: "PaymentCaptured",
+        5: "StockCommitted",
+        6: "OrderConfirmed",
+    },
+    compensations={
+        1: frozenset({"OrderRejected", "OrderCancelled"}),
+        2: frozenset({"StockReleased"}),
+        3: frozenset({"PaymentVoided"}),
+    },
+    pivot=4,
+    refusals={"PaymentDeclined": frozenset({3, 4})},
+    end="OrderConfirmed",
+)
+# A return that is refused has no event at all: it never was.
+RETURN_ORDER = Saga(
+    actions={1: "ReturnOpened", 2: "PaymentRefunded", 3: "StockTakenBack", 4: "OrderReturned"},
+    compensations={1: frozenset({"ReturnRejected"})},
+    pivot=2,
+    refusals={},
+    end="OrderReturned",
+)
+
+# The orchestrator's own event: a saga needs a person. It is no step's, and has no sequence.
+STUCK = "saga.operations.v1.SagaStuck"
 
 
 @dataclass(frozen=True)
 class Event:
-    """One domain event, as far as completeness is concerned."""
+    """One event, as far as completeness is concerned."""
 
     type: str
     id: str
-    order: str
-    sequence: int
+    order: str  # Or the return: whatever its saga is about.
+    sequence: int | None  # None of what is no step's.
     data: dict[str, object]
 
     @property
@@ -74,15 +106,17 @@ def read_event(content_type: str | None, body: bytes) -> Event:
         raise BadEvent(f"its body is no JSON: {error}") from error
     if not isinstance(event, dict) or event.get("specversion") != "1.0":
         raise BadEvent("it is no CloudEvents 1.0")
-    for name in ("type", "id", "source", "subject", "sequence"):
+    of_a_step = event.get("type") != STUCK
+    for name in ("type", "id", "source", "subject", *(["sequence"] if of_a_step else [])):
         if not isinstance(event.get(name), str) or not event[name]:
             raise BadEvent(f"it has no {name}")
-    if not re.fullmatch("[0-9]+", event["sequence"]):
+    if of_a_step and not re.fullmatch("[0-9]+", event["sequence"]):
         raise BadEvent(f"its sequence is {event['sequence']!r}")
     data = event.get("data", {})
     if not isinstance(data, dict):
         raise BadEvent("its data is no object")
-    return Event(event["type"], event["id"], event["subject"], int(event["sequence"]), data)
+    sequence = int(event["sequence"]) if of_a_step else None
+    return Event(event["type"], event["id"], event["subject"], sequence, data)
 
 
 class State(Enum):
@@ -94,49 +128,53 @@ class State(Enum):
 
 
 def story(events: list[Event]) -> tuple[State, str]:
-    """Says whether an order's events, in any order, tell its whole story, and how it ended.
+    """Says whether a saga's events, in any order, tell its whole story, and how it ended.
 
-    A confirmed order has every action. Any other has its actions from the
+    A saga that went through has every action. Any other has its actions from the
     first to the one that failed, and then a compensation for each effect.
     """
+    heard = {event.name for event in events}
+    saga = RETURN_ORDER if heard and heard <= RETURN_ORDER.names else PLACE_ORDER
     actions: dict[int, str] = {}
     undone: dict[int, str] = {}
-    declined = False
-    for event in sorted(events, key=lambda event: event.sequence):
-        if event.name == DECLINED and event.sequence in (AUTHORISE, PIVOT):
-            # The refusal of an action: it had no effect, so nothing undoes it.
-            declined = True
-        elif ACTIONS.get(event.sequence) == event.name:
+    refused: set[int] = set()
+    for event in events:
+        if event.sequence is None:
+            return State.FOREIGN, f"{event.name} is no step's"
+        step = 2 * len(saga.actions) + 1 - event.sequence
+        if event.sequence in saga.refusals.get(event.name, ()):
+            # An action that had no effect, so nothing undoes it.
+            refused.add(event.sequence)
+        elif saga.actions.get(event.sequence) == event.name:
             actions[event.sequence] = event.name
-        else:
-            step = 2 * STEPS + 1 - event.sequence
-            if event.name not in COMPENSATIONS.get(step, ()):
-                return State.FOREIGN, f"{event.name} has sequence {event.sequence}"
+        elif event.name in saga.compensations.get(step, ()):
             undone[step] = event.name
+        else:
+            return State.FOREIGN, f"{event.name} has sequence {event.sequence}"
 
     if 1 not in actions:
-        return State.FOREIGN, "it was never placed"
-    if STEPS in actions or PIVOT in actions:
-        missing = sorted(set(ACTIONS) - actions.keys())
+        return State.FOREIGN, "it never began"
+    if saga.pivot in actions or saga.end in actions.values():
         if undone:
-            return State.INCOMPLETE, f"it was captured and undone: {sorted(undone.values())}"
-        return (State.INCOMPLETE, missing_text(missing)) if missing else (State.COMPLETE, "OrderConfirmed")
+            return State.INCOMPLETE, f"its pivot was done and it was undone: {sorted(undone.values())}"
+        missing = sorted(saga.actions.keys() - actions.keys())
+        return (State.INCOMPLETE, missing_text(saga, missing)) if missing else (State.COMPLETE, saga.end)
     if 1 not in undone:
         return State.INCOMPLETE, "it has not ended"
-    if sorted(actions) != list(range(1, len(actions) + 1)):
-        return State.INCOMPLETE, missing_text(sorted(set(range(1, max(actions))) - actions.keys()))
-    if declined and len(actions) < AUTHORISE - 1:
-        return State.INCOMPLETE, missing_text([AUTHORISE - 1])
+    # What was refused came after every step before it.
+    reached = max([*actions, *(step - 1 for step in refused if step != saga.pivot)])
+    if missing := sorted(set(range(1, reached + 1)) - actions.keys()):
+        return State.INCOMPLETE, missing_text(saga, missing)
     if unanswered := sorted(actions.keys() - undone.keys()):
-        return State.INCOMPLETE, "nothing undid " + ", ".join(ACTIONS[step] for step in unanswered)
+        return State.INCOMPLETE, "nothing undid " + ", ".join(saga.actions[step] for step in unanswered)
     if groundless := sorted(undone.keys() - actions.keys()):
-        return State.INCOMPLETE, missing_text(groundless)
+        return State.INCOMPLETE, missing_text(saga, groundless)
     return State.COMPLETE, undone[1]
 
 
-def missing_text(steps: list[int]) -> str:
+def missing_text(saga: Saga, steps: list[int]) -> str:
     """Names the actions whose event is missing."""
-    return "missing " + ", ".join(ACTIONS[step] for step in steps)
+    return "missing " + ", ".join(saga.actions[step] for step in steps)
 
 
 @dataclass
@@ -158,9 +196,15 @@ class Journal:
             self.conflicts += first != event
 
     def events(self, order: str) -> list[Event]:
-        """The events of placing an order. Another saga about it (a return) has an id of its own."""
+        """The steps' events of one saga: an order, or a return, which is a saga of its own."""
         events = self.orders.get(order, {}).values()
-        return [event for event in events if event.id.startswith(f"{order}/")]
+        return [event for event in events if event.type != STUCK and event.id.startswith(f"{order}/")]
+
+    def stuck(self, order: str) -> str | None:
+        """What a saga last said it needs a person for; it may have been helped since."""
+        said = [event.data for event in self.orders.get(order, {}).values() if event.type == STUCK]
+        last = max(said, key=lambda data: int(str(data.get("version", "0"))), default=None)
+        return None if last is None else f"at {last.get('step')}/{last.get('direction')}: {last.get('why')}"
 
     def all_complete(self, expected: set[str]) -> bool:
         """Whether nothing more is to be waited for."""
@@ -183,6 +227,7 @@ def summarise(journal: Journal, expected: set[str] | None, whole: bool) -> dict[
     ends: Counter[str] = Counter()
     incomplete: dict[str, str] = {}
     foreign: dict[str, str] = {}
+    stuck: dict[str, str] = {}
     for order in sorted(expected if expected is not None else journal.orders):
         state, detail = story(journal.events(order))
         if state is State.COMPLETE:
@@ -191,6 +236,8 @@ def summarise(journal: Journal, expected: set[str] | None, whole: bool) -> dict[
             foreign[order] = detail
         else:
             incomplete[order] = detail
+        if state is not State.COMPLETE and (why := journal.stuck(order)):
+            stuck[order] = why
     complete = sum(ends.values())
     return heard | {
         "orders": complete + len(incomplete),
@@ -198,6 +245,7 @@ def summarise(journal: Journal, expected: set[str] | None, whole: bool) -> dict[
         "ends": dict(sorted(ends.items())),
         "incomplete": incomplete,
         "foreign": foreign,
+        "stuck": stuck,
     }
 
 

@@ -3,7 +3,7 @@
 import json
 import unittest
 
-from consume_events import BadEvent, Event, Journal, State, read_event, story
+from consume_events import BadEvent, Event, Journal, State, read_event, story, summarise
 
 PLACED = ("OrderPlaced", 1)
 RESERVED = ("StockReserved", 2)
@@ -16,6 +16,11 @@ VOIDED = ("PaymentVoided", 10)
 RELEASED = ("StockReleased", 11)
 REJECTED = ("OrderRejected", 12)
 CANCELLED = ("OrderCancelled", 12)
+OPENED = ("ReturnOpened", 1)
+REFUNDED = ("PaymentRefunded", 2)
+TAKEN_BACK = ("StockTakenBack", 3)
+RETURNED = ("OrderReturned", 4)
+RETURN_REJECTED = ("ReturnRejected", 8)
 
 
 def judge(*events: tuple[str, int]) -> State:
@@ -34,6 +39,8 @@ class Stories(unittest.TestCase):
             (PLACED, RESERVED, RELEASED, CANCELLED),
             (PLACED, RESERVED, AUTHORISED, VOIDED, RELEASED, CANCELLED),
             (PLACED, RESERVED, AUTHORISED, ("PaymentDeclined", 4), VOIDED, RELEASED, REJECTED),
+            (OPENED, REFUNDED, TAKEN_BACK, RETURNED),
+            (OPENED, RETURN_REJECTED),
         ):
             self.assertIs(judge(*events), State.COMPLETE, events)
 
@@ -42,6 +49,8 @@ class Stories(unittest.TestCase):
             (PLACED, RESERVED, AUTHORISED, CAPTURED, COMMITTED, CONFIRMED),
             (PLACED, RESERVED, AUTHORISED, VOIDED, RELEASED, CANCELLED),
             (PLACED, RESERVED, DECLINED, RELEASED, REJECTED),
+            (OPENED, REFUNDED, TAKEN_BACK, RETURNED),
+            (OPENED, RETURN_REJECTED),
         ):
             for lost in events:
                 if lost is not DECLINED:
@@ -53,9 +62,14 @@ class Stories(unittest.TestCase):
             judge(PLACED, RESERVED, AUTHORISED, CAPTURED, COMMITTED, CONFIRMED, VOIDED), State.INCOMPLETE
         )
 
+    def test_what_was_refunded_is_never_undone(self) -> None:
+        self.assertIs(judge(OPENED, REFUNDED, TAKEN_BACK, RETURNED, RETURN_REJECTED), State.INCOMPLETE)
+
     def test_an_event_in_the_wrong_place_is_not_understood(self) -> None:
         self.assertIs(judge(PLACED, ("StockReserved", 5)), State.FOREIGN)
         self.assertIs(judge(RESERVED), State.FOREIGN)
+        self.assertIs(judge(OPENED, RESERVED), State.FOREIGN)
+        self.assertIs(judge(OPENED, ("PaymentRefunded", 3)), State.FOREIGN)
 
 
 class Messages(unittest.TestCase):
@@ -101,6 +115,36 @@ class Messages(unittest.TestCase):
         self.assertEqual((len(journal.events("o-1")), journal.duplicates, journal.conflicts), (1, 1, 0))
         journal.note(read_event("application/cloudevents+json", self.body(data={"orderId": "o-2"})))
         self.assertEqual((journal.duplicates, journal.conflicts), (2, 1))
+
+    def stuck(self, version: int) -> Event:
+        """That a saga needs a person, as of a version."""
+        body = self.body(
+            id=f"o-1/stuck/{version}",
+            type="saga.operations.v1.SagaStuck",
+            data={"version": str(version), "step": "s", "direction": "action", "why": f"it is {version}"},
+        )
+        event = json.loads(body)
+        del event["sequence"]
+        return read_event("application/cloudevents+json", json.dumps(event).encode())
+
+    def test_a_stuck_saga_is_told_by_its_last_reminder_and_is_no_part_of_the_story(self) -> None:
+        journal = Journal()
+        journal.note(read_event("application/cloudevents+json", self.body()))
+        for version in (9, 10, 9):
+            journal.note(self.stuck(version))
+        self.assertEqual(journal.duplicates, 1)
+        self.assertEqual([event.name for event in journal.events("o-1")], ["OrderPlaced"])
+        told = summarise(journal, None, whole=True)
+        self.assertEqual(told["stuck"], {"o-1": "at s/action: it is 10"})
+        self.assertEqual(told["incomplete"], {"o-1": "it has not ended"})
+
+    def test_what_has_ended_is_not_stuck_any_more(self) -> None:
+        journal = Journal()
+        journal.note(self.stuck(9))
+        for name, sequence in (PLACED, REJECTED):
+            journal.note(Event(f"saga.order.v1.{name}", f"o-1/{name}", "o-1", sequence, {}))
+        told = summarise(journal, None, whole=True)
+        self.assertEqual((told["stuck"], told["complete"]), ({}, 1))
 
     def test_another_saga_of_the_same_order_does_not_spoil_its_story(self) -> None:
         journal = Journal()

@@ -2,7 +2,10 @@
 
 use saga_core::{Command, DomainEvent, TypeName};
 
-use crate::{inventory::v1 as inventory, order::v1 as order, payment::v1 as payment};
+use crate::{
+    inventory::v1 as inventory, operations::v1 as operations, order::v1 as order,
+    payment::v1 as payment,
+};
 
 macro_rules! named {
     ($($package:literal: { $($message:path = $name:literal),* $(,)? })*) => {
@@ -39,7 +42,7 @@ macro_rules! events {
                 const KEY: &'static str = $key;
             }
         )*
-        /// Every domain event there is.
+        /// Every event there is: the participants' domain events, and the orchestrators' own.
         pub const EVENTS: &[EventKind] =
             &[$(EventKind { key: $key, type_name: <$event as TypeName>::TYPE },)*];
     };
@@ -119,6 +122,9 @@ named! {
         payment::PaymentCaptured = "PaymentCaptured",
         payment::PaymentRefunded = "PaymentRefunded",
     }
+    "saga.operations.v1": {
+        operations::SagaStuck = "SagaStuck",
+    }
 }
 
 commands! { ORDER, "order":
@@ -161,6 +167,7 @@ events! {
     payment::PaymentVoided = "payment.voided",
     payment::PaymentCaptured = "payment.captured",
     payment::PaymentRefunded = "payment.refunded",
+    operations::SagaStuck = "saga.stuck",
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::{
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  saga sagas --needs-me                 what is stuck or paused: where, since when, why, and what one can do
+  saga sagas --needs-me                 what waits for a person: why, where, since when, and what one can do
   saga sagas --state stuck --step capture-payment --older-than 600
   saga sagas --definition place-order --limit 5 --json")]
 pub(crate) struct Sagas {
@@ -50,7 +50,7 @@ pub(super) struct Filter {
     /// Only those that an operator has paused
     #[arg(long)]
     paused: bool,
-    /// Only those that wait for a person: stuck, or paused
+    /// Only those that wait for a person: stuck, paused, of a version that the server does not host, or undecidable
     #[arg(long)]
     needs_me: bool,
 }
@@ -117,16 +117,24 @@ impl Sagas {
             };
             let page = client.list_sagas(self.connection.request(request)).await?.into_inner();
             if console.json {
-                console
-                    .object(&json!({"sagas": page.sagas, "nextPageToken": page.next_page_token}))?;
+                let mut object =
+                    json!({"sagas": page.sagas, "nextPageToken": page.next_page_token});
+                if self.filter.needs_me {
+                    object["quarantined"] = json!(page.quarantined.to_string());
+                }
+                console.object(&object)?;
             } else if page.sagas.is_empty() {
                 console.note("No sagas.")?;
             } else if self.filter.needs_me {
-                let heading = ["SAGA", "VERSION", "STATE", "STUCK AT", "SINCE", "WHY", "YOU CAN"];
+                let heading =
+                    ["SAGA", "VERSION", "STATE", "NEEDS", "STUCK AT", "SINCE", "WHY", "YOU CAN"];
                 console.say(&table(heading, page.sagas.iter().map(need)))?;
             } else {
                 let heading = ["SAGA", "DEFINITION", "STATE", "VERSION", "STARTED", "WHY"];
                 console.say(&table(heading, page.sagas.iter().map(row)))?;
+            }
+            if !console.json && page.next_page_token.is_empty() && page.quarantined > 0 {
+                console.say(&in_quarantine(page.quarantined))?;
             }
             page_token = page.next_page_token;
             if !self.page.goes_on(&page_token, console)? {
@@ -172,8 +180,15 @@ fn row(saga: &operations::Saga) -> [String; 6] {
     ]
 }
 
+fn in_quarantine(messages: i64) -> String {
+    match messages {
+        1 => "1 message is in the quarantine.".to_owned(),
+        many => format!("{many} messages are in the quarantine."),
+    }
+}
+
 /// What a saga needs a person for.
-fn need(saga: &operations::Saga) -> [String; 7] {
+fn need(saga: &operations::Saga) -> [String; 8] {
     let since = match saga.stuck_since_micros {
         0 => String::new(),
         since => times::show(since),
@@ -182,6 +197,7 @@ fn need(saga: &operations::Saga) -> [String; 7] {
         saga.saga_id.clone(),
         saga.version.to_string(),
         state_name(saga.state),
+        saga.needs.clone(),
         saga.stuck_at.clone(),
         since,
         saga.why.clone(),

@@ -84,6 +84,7 @@ async fn provoke(system: &System, wire: &Wire) -> anyhow::Result<()> {
         ensure!(status == OrderStatus::Rejected && why == code, "{token} {sku}: {status:?} {why}");
     }
     cancel(system).await?;
+    get_stuck(system, wire).await?;
     give_back(system, wire).await?;
     refund(system, wire, &confirmed.2).await?;
     every_command_once_more(system, wire).await?;
@@ -122,6 +123,29 @@ async fn cancel(system: &System) -> anyhow::Result<()> {
     let order_id = system.orders()?.place_order(request).await?.into_inner().order_id;
     let reason = "changed my mind".to_owned();
     system.orders()?.cancel_order(CancelOrderRequest { order_id, reason }).await?;
+    Ok(())
+}
+
+/// While an order's card is being asked, somebody gives its goods back: they cannot be
+/// sold then, and the saga is stuck.
+async fn get_stuck(system: &System, wire: &Wire) -> anyhow::Result<()> {
+    let request = traced(PlaceOrderRequest {
+        idempotency_key: "stuck".to_owned(),
+        customer: "alice".to_owned(),
+        lines: vec![Line { sku: "teapot".to_owned(), quantity: 1 }],
+        payment_token: "tok_slow".to_owned(),
+        ..PlaceOrderRequest::default()
+    })?;
+    let order = system.orders()?.place_order(request).await?.into_inner().order_id;
+    let reserve = json!(format!("{order}/reserve-stock/action"));
+    wire.answer(&reserve, false, 0).await;
+    let id = format!("{order}/reserve-stock/compensation");
+    let release = command(&id, "saga.inventory.v1.ReleaseStock", "place-order", json!({}));
+    ensure!(ask(system, wire, release).await?["outcome"] == "done");
+    let commit = json!(format!("{order}/commit-stock/action"));
+    let refused = wire.answer(&commit, false, 0).await;
+    ensure!(refused["outcome"] == "refused", "{refused}");
+    eventually("the event of a stuck saga", LIMIT, async || wire.told(&order)).await;
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod hostile;
 mod kill;
 mod load;
 mod metrics;
+mod operating;
 mod orders;
 mod python;
 mod retention;

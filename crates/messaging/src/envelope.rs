@@ -331,7 +331,7 @@ fn sequence_text(sequence: u32) -> String {
     format!("{sequence:04}")
 }
 
-fn rfc3339(at: Timestamp) -> Option<String> {
+pub(crate) fn rfc3339(at: Timestamp) -> Option<String> {
     let at = DateTime::from_timestamp_micros(at.0)?;
     Some(at.to_rfc3339_opts(SecondsFormat::Micros, true))
 }

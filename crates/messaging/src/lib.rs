@@ -11,6 +11,7 @@
 mod envelope;
 mod in_process;
 pub mod limits;
+mod notice;
 pub mod parcel;
 mod publish;
 pub mod trace;
@@ -18,6 +19,7 @@ mod transport;
 
 pub use envelope::{Body, CommandBody, Envelope, EventBody, Outcome, Poison, ReplyBody};
 pub use in_process::{InProcess, InProcessSettings};
+pub use notice::Notice;
 pub use publish::publish;
 pub use transport::{
     Ack, Changed, Consumer, Death, Delivery, FROM_HEADER, Message, PublishError, Queue,

@@ -4,10 +4,14 @@
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 /// Counters: name and meaning.
-const COUNTERS: [(&str, &str); 26] = [
+const COUNTERS: [(&str, &str); 27] = [
     ("saga_started_total", "Sagas that were admitted"),
     ("saga_ended_total", "Sagas that ended, by how"),
     ("saga_stuck_alerts_total", "Alerts that a saga is stuck, reminders included"),
+    (
+        "saga_stuck_events_unsent_total",
+        "Events of stuck sagas that were not published: the next reminder says them again",
+    ),
     ("saga_undecidable_total", "Times a saga's row could not be decided on by this binary"),
     ("saga_replies_total", "Participants' replies, by what became of them"),
     ("saga_woken_total", "Sagas that were looked at because their time had come"),

@@ -63,6 +63,12 @@ impl Refusal {
     }
 }
 
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.message, self.code)
+    }
+}
+
 /// A command with its type erased: what goes into an envelope.
 #[derive(Clone)]
 pub struct Payload {

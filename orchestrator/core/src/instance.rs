@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Direction, Intervention, Refusal, SagaId, Signed, Timestamp};
+use crate::{Direction, Intervention, Refusal, SagaId, Signed, Stuck, Timestamp};
 
 /// One saga. What it waits for, and so what is due to be sent, is derived from
 /// this alone: the row is the outbox.
@@ -205,33 +205,6 @@ pub struct Wish {
     pub by: String,
     /// In the caller's words.
     pub reason: String,
-}
-
-/// What a stuck saga needs a person for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stuck {
-    /// Why it was being undone when it got stuck; `None`: it was going forward.
-    pub unwinding: Option<Cause>,
-    /// The step that holds it up.
-    pub step: String,
-    /// That step's direction.
-    pub direction: Direction,
-    /// What is wrong with it.
-    pub reason: StuckReason,
-    /// Since when.
-    pub since: Timestamp,
-    /// When to raise the alert again.
-    pub remind_at: Timestamp,
-}
-
-/// What is wrong with the step that holds a saga up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StuckReason {
-    /// No answer within the step's bound. It is still asked for, slowly.
-    Unanswered,
-    /// Refused, although it must not be.
-    Refused(Refusal),
 }
 
 /// Where one step stands.

@@ -20,6 +20,7 @@ mod intervention;
 pub mod limits;
 mod retry;
 mod steps;
+mod stuck;
 mod turn;
 mod watermark;
 
@@ -31,12 +32,13 @@ pub use failure::Failure;
 pub use id::{CommandId, Direction, InvalidId, SagaId, Timestamp};
 pub use instance::{
     Cause, Ended, Happening, HistoryEntry, Instance, Opener, Phase, Sending, State, StateError,
-    StepState, Stuck, StuckReason, Wish,
+    StepState, Wish,
 };
 pub use intervention::{Intervened, Intervention, Obstacle, Remedy, Signed, Stated, remedies};
 pub use retry::RetryPolicy;
 pub use steps::{
     AfterPivot, BeforePivot, Compensated, Kind, Saga, Step, Steps, Together, step, together,
 };
+pub use stuck::{Stuck, StuckReason};
 pub use turn::{start, turn};
 pub use watermark::Watermark;

@@ -39,6 +39,7 @@ pub(crate) async fn take<S: SagaReads>(shared: Arc<Shared<S>>) {
         counter!("saga_commands_expired_total"),
         counter!("saga_commands_unsent_total"),
         counter!("saga_quarantined_total"),
+        counter!("saga_stuck_events_unsent_total"),
         counter!("saga_undecidable_total"),
         counter!("saga_woken_total"),
     ] {

@@ -10,7 +10,8 @@ use std::{
 
 use metrics::{counter, gauge};
 use saga_core::{Failure, Hosted, Watermark};
-use saga_messaging::Transport;
+use saga_messaging::{Message, Transport};
+use saga_trace::Context;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -19,7 +20,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{error, info, warn};
 
 use crate::{
-    Requests, Retention, SagaReads, SagaStore, Watches, census, limits,
+    Requests, Retention, SagaReads, SagaStore, Watches, alert, census, limits,
     outgoing::{Outgoing, confirm},
     quarantine, replies,
     requests::{Request, carry_out},
@@ -55,6 +56,8 @@ pub(crate) struct Shared<S> {
     pub(crate) watches: Watches,
     /// What is below it is late.
     pub(crate) watermark: watch::Receiver<Watermark>,
+    /// Where events of stuck sagas wait to be published.
+    pub(crate) alerts: mpsc::Sender<(Message, Option<Context>)>,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -87,11 +90,13 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { store, transport, hosted, requests, watches, in_flight, retention } = self;
         let (known, watermark) = watch::channel(Watermark::NONE);
+        let (alerts, raised) = mpsc::channel(limits::MAX_WAITING_ALERTS);
         let shared = Arc::new(Shared {
             store: store.clone(),
             hosted,
             watches: watches.clone(),
             watermark: watermark.clone(),
+            alerts,
             shutdown: shutdown.clone(),
         });
         // Each source has its own way out, so that none waits for another's confirms.
@@ -113,11 +118,13 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
             replied,
             replies_confirmed,
         ));
+        loops.spawn(alert::tell(transport.clone(), raised));
         loops.spawn(quarantine::keep(Arc::clone(&shared), transport.clone()));
         loops.spawn(watches.follow(store.clone(), transport, shutdown.clone()));
         loops.spawn(count(store.clone(), in_flight, shutdown.clone()));
         loops.spawn(census::take(Arc::clone(&shared)));
-        loops.spawn(retention::keep(Arc::clone(&shared), retention, known));
+        // The last one that raises alerts ends the loop that tells of them.
+        loops.spawn(retention::keep(shared, retention, known));
         let all = async {
             while let Some(ended) = loops.join_next().await {
                 if !shutdown.is_cancelled() {

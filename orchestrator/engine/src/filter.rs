@@ -1,6 +1,8 @@
 //! Which sagas to list.
 
-use saga_core::{Cause, Instance, Phase, SagaId, State, StepState, StuckReason};
+use saga_core::{Cause, Hosted, Instance, Phase, SagaId, State, StepState};
+
+use crate::Need;
 
 /// Which sagas to list. A store may leave out what [`ListFilter::picks`] would, and
 /// must leave out what it cannot know of: age, and what has ended.
@@ -23,8 +25,8 @@ pub struct ListFilter {
     pub reason: Option<String>,
     /// Only those that have not ended.
     pub unfinished: bool,
-    /// Only those that wait for a person: stuck, or paused.
-    pub needs_me: bool,
+    /// Only those that wait for a person ([`Need`]), as seen from who hosts these.
+    pub needs_me: Option<Hosted>,
     /// At most so many.
     pub limit: usize,
 }
@@ -47,16 +49,22 @@ impl ListFilter {
         };
         of_state
             || self.unfinished
-            || self.needs_me
+            || self.needs_me.is_some()
             || self.step.is_some()
             || self.paused == Some(true)
+    }
+
+    /// Whether it can only pick sagas that are being undone, have been, or are stuck:
+    /// nothing else has a reason. What has just completed is most of what there is.
+    #[must_use]
+    pub fn is_of_undone(&self) -> bool {
+        self.reason.is_some()
     }
 
     /// Whether it picks a saga, but for its age.
     #[must_use]
     pub fn picks(&self, saga: &Instance) -> bool {
         let paused = saga.paused.is_some() && saga.ended().is_none();
-        let stuck = matches!(saga.phase, Phase::Stuck(_));
         self.state.is_none_or(|state| saga.phase.state() == state)
             && self.definition.as_ref().is_none_or(|name| saga.definition == *name)
             && self.before.is_none_or(|before| saga.id < before)
@@ -64,7 +72,7 @@ impl ListFilter {
             && self.step.as_ref().is_none_or(|step| step.holds(saga))
             && self.reason.as_ref().is_none_or(|reason| has_reason(saga, reason))
             && (!self.unfinished || saga.ended().is_none())
-            && (!self.needs_me || stuck || paused)
+            && self.needs_me.as_ref().is_none_or(|hosted| Need::of(hosted, saga).is_some())
     }
 }
 
@@ -87,10 +95,7 @@ impl Place {
 
 fn has_reason(saga: &Instance, reason: &str) -> bool {
     let stuck = match &saga.phase {
-        Phase::Stuck(stuck) => match &stuck.reason {
-            StuckReason::Unanswered => reason == "UNANSWERED",
-            StuckReason::Refused(refusal) => refusal.code == reason,
-        },
+        Phase::Stuck(stuck) => stuck.reason.code() == reason,
         Phase::Running | Phase::Compensating(_) | Phase::Completed | Phase::Compensated(_) => false,
     };
     stuck

@@ -9,7 +9,7 @@ use saga_core::{
 use saga_trace::trace_id;
 use tracing::error;
 
-use crate::Write;
+use crate::{Write, alert::Alert};
 
 /// What came of one saga's inputs.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(crate) struct Folded {
     pub(crate) fates: Vec<Fate>,
     /// The answers that moved it, for metrics.
     pub(crate) answers: Vec<StepAnswer>,
+    /// What is to be raised once it is written.
+    pub(crate) alerts: Vec<Alert>,
 }
 
 /// A step's answer that moved a saga.
@@ -70,7 +72,13 @@ pub(crate) fn fold<'a>(
     let Some(definition) = hosted.get(&saga.definition, saga.definition_version) else {
         counter!("saga_undecidable_total").increment(1);
         let fates = inputs.into_iter().map(|_| Fate::Undecidable).collect();
-        return Folded { write: None, send: Vec::new(), fates, answers: Vec::new() };
+        return Folded {
+            write: None,
+            send: Vec::new(),
+            fates,
+            answers: Vec::new(),
+            alerts: Vec::new(),
+        };
     };
     let mut folding = Folding {
         saga,
@@ -78,10 +86,11 @@ pub(crate) fn fold<'a>(
         history: Vec::new(),
         send: Vec::new(),
         answers: Vec::new(),
+        alerts: Vec::new(),
     };
     let fates: Vec<Fate> =
         inputs.into_iter().map(|input| folding.input(&**definition, input, now)).collect();
-    let Folding { saga, changed, history, mut send, answers } = folding;
+    let Folding { saga, changed, history, mut send, answers, alerts } = folding;
     if fates.len() > 1 {
         // A later input may have closed what an earlier one opened.
         let open = definition.open_commands(&saga).unwrap_or_default();
@@ -89,7 +98,8 @@ pub(crate) fn fold<'a>(
             open.iter().any(|o| o.id == command.id && o.attempt == command.attempt)
         });
     }
-    Folded { write: changed.then_some(Write { before, saga, history }), send, fates, answers }
+    let write = changed.then_some(Write { before, saga, history });
+    Folded { write, send, fates, answers, alerts }
 }
 
 struct Folding {
@@ -98,6 +108,7 @@ struct Folding {
     history: Vec<HistoryEntry>,
     send: Vec<OutgoingCommand>,
     answers: Vec<StepAnswer>,
+    alerts: Vec<Alert>,
 }
 
 impl Folding {
@@ -114,11 +125,7 @@ impl Folding {
                 return Fate::Undecidable;
             }
         };
-        if decision.alert {
-            counter!("saga_stuck_alerts_total", "definition" => definition.name()).increment(1);
-            let trace_id = trace_id(self.saga.traceparent.as_deref());
-            error!(saga = %self.saga.id, trace_id, "the saga is stuck: it needs a person");
-        }
+        self.alerts.extend(Alert::of(&decision, now));
         let answer = decision.history.as_ref().and_then(|entry| self.answer(definition, entry));
         self.answers.extend(answer);
         if let Some(next) = decision.saga {

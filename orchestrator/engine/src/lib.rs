@@ -8,11 +8,13 @@
 //! Read first: [`Engine::run`], then `fold.rs` (inputs to decisions) and
 //! [`SagaStore`] (one transaction a batch).
 
+mod alert;
 mod census;
 mod engine;
 mod filter;
 mod fold;
 pub mod limits;
+mod need;
 mod outgoing;
 mod ports;
 mod quarantine;
@@ -25,6 +27,7 @@ mod watch;
 
 pub use engine::{Engine, Handle};
 pub use filter::{ListFilter, Place};
+pub use need::Need;
 pub use ports::{
     Admission, Census, Headcount, IdempotencyKey, NewQuarantined, SagaReads, SagaStore, Write,
 };

@@ -75,6 +75,24 @@ pub const UNHOSTED_BOUND: Duration = Duration::from_secs(300);
 /// How often the log says so while it lasts.
 pub const UNHOSTED_REMINDER: Duration = Duration::from_secs(300);
 
+/// Alerts of stuck sagas that may wait to be published. Beyond this they are left to the
+/// next reminder: the broker is away then, and sagas and memory come first.
+pub const MAX_WAITING_ALERTS: usize = 1_024;
+
+/// First pause between attempts to publish alerts; doubles up to [`LONGEST_ALERT_PAUSE`].
+pub const FIRST_ALERT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Longest pause between attempts to publish alerts. A broker that forbids the event ends
+/// the channel that it came on: this rarely, it is no matter to the commands there.
+pub const LONGEST_ALERT_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long alerts are offered to the broker: by then the next reminder says the same.
+pub const ALERT_PATIENCE: Duration =
+    Duration::from_millis(saga_core::limits::STUCK_REMINDER_MILLIS);
+
+/// Alerts that are published at once.
+pub const ALERTS_AT_ONCE: usize = 64;
+
 /// How long stopping waits for what has been begun.
 pub const DRAIN: Duration = Duration::from_secs(10);
 

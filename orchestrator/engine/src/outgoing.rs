@@ -13,8 +13,8 @@ use saga_trace::{Context, Span};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
-/// What every command says of its origin.
-const SOURCE: &str = "saga/orchestrator";
+/// What every command and event says of its origin.
+pub(crate) const SOURCE: &str = "saga/orchestrator";
 
 /// What leaves after a commit.
 #[derive(Default)]

@@ -208,7 +208,7 @@ async fn decide<S: SagaStore>(
         // count as redelivered (protocol 2).
         let again = tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0;
         let (mut writes, mut sends, mut fates) = (Vec::new(), Vec::new(), Vec::new());
-        let mut answers = Vec::new();
+        let (mut answers, mut alerts) = (Vec::new(), Vec::new());
         for saga in sagas {
             let indexes = &by_saga[&saga.id];
             let inputs: Vec<Input> =
@@ -218,11 +218,12 @@ async fn decide<S: SagaStore>(
             sends.extend(folded.send);
             fates.extend(indexes.iter().copied().zip(folded.fates));
             answers.extend(folded.answers);
+            alerts.extend(folded.alerts);
         }
-        (writes.clone(), (now, writes, sends, fates, answers))
+        (writes.clone(), (now, writes, sends, fates, answers, alerts))
     };
     let began = SystemTime::now();
-    let (now, writes, mut sends, fates, answers) =
+    let (now, writes, mut sends, fates, answers, alerts) =
         shared.persist(|| shared.store.turn(&ids, &decide), None).await?;
     answers.into_iter().for_each(StepAnswer::count);
     Turn::over::<S>(began).spans(&writes, &mut sends, |saga| {
@@ -232,6 +233,7 @@ async fn decide<S: SagaStore>(
     outgoing.now = Some(now);
     outgoing.commands.extend(sends);
     shared.committed(&writes, outgoing);
+    shared.raise(alerts);
     let unknown = replies.len() - fates.len();
     if unknown > 0 {
         // No such saga: forged, or pruned.

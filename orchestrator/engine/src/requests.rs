@@ -198,7 +198,7 @@ type Places = Vec<(NewSaga, oneshot::Sender<Result<Placed, RequestError>>)>;
 async fn place<S: SagaStore>(shared: &Shared<S>, places: Places, outgoing: &mut Outgoing) {
     let watermark = *shared.watermark.borrow();
     let (refused, places): (Places, Places) =
-        places.into_iter().partition(|(saga, _)| is_too_old(saga.key.saga, watermark));
+        places.into_iter().partition(|(saga, _)| is_too_old(saga, watermark));
     for (_, answer) in refused {
         let _ = answer.send(Err(RequestError::Unavailable));
     }
@@ -269,22 +269,24 @@ async fn answer_inputs<S: SagaStore>(shared: &Shared<S>, inputs: Inputs, outgoin
     }
     let ids: Vec<SagaId> = by_saga.keys().copied().collect();
     let decide = |now: Timestamp, sagas: Vec<Instance>| {
-        let mut writes = Vec::new();
+        let (mut writes, mut alerts) = (Vec::new(), Vec::new());
         let mut done = BTreeMap::new();
         for saga in sagas {
             let (id, unchanged) = (saga.id, saga.clone());
             let folded = fold(&shared.hosted, saga, &by_saga[&id], now);
             let after = folded.write.as_ref().map_or(unchanged, |write| write.saga.clone());
             writes.extend(folded.write);
+            alerts.extend(folded.alerts);
             done.insert(id, (after, folded.fates, folded.send));
         }
-        (writes.clone(), (now, writes, done))
+        (writes.clone(), (now, writes, alerts, done))
     };
     let began = SystemTime::now();
     match shared.persist(|| shared.store.turn(&ids, decide), Some(limits::CONFLICT_RETRIES)).await {
-        Ok((now, writes, mut done)) => {
+        Ok((now, writes, alerts, mut done)) => {
             outgoing.now.get_or_insert(now);
             shared.committed(&writes, outgoing);
+            shared.raise(alerts);
             let mut commands: Vec<OutgoingCommand> =
                 done.values_mut().flat_map(|(_, _, send)| std::mem::take(send)).collect();
             Turn::over::<S>(began).spans(&writes, &mut commands, |_| None);

@@ -8,10 +8,11 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use metrics::{counter, gauge};
 use saga_core::{Failure, SagaId, Timestamp, Watermark};
+use saga_trace::trace_id;
 use tokio::{sync::watch, time::Instant};
 use tracing::{error, warn};
 
-use crate::{engine::Shared, limits};
+use crate::{NewSaga, SagaReads, engine::Shared, limits};
 
 /// The store's long memory, and how it forgets.
 pub trait Retention: Clone + Send + Sync + 'static {
@@ -89,7 +90,7 @@ impl Pruned {
 }
 
 /// Keeps the watermark moving and prunes below it, until shutdown.
-pub(crate) async fn keep<S: Retention>(
+pub(crate) async fn keep<S: Retention + SagaReads>(
     shared: Arc<Shared<S>>,
     retention: Duration,
     known: watch::Sender<Watermark>,
@@ -104,7 +105,8 @@ pub(crate) async fn keep<S: Retention>(
         let until = Instant::now() + interval;
         match shared.store.advance(millis).await {
             Ok(standing) => {
-                show(&standing, &mut complained);
+                show(&standing);
+                complain(&shared.store, &standing, &mut complained).await;
                 known.send_replace(standing.watermark);
                 if let Err(failure) = prune(&shared, standing.watermark, until).await {
                     warn!(%failure, "pruning goes on later");
@@ -154,31 +156,50 @@ fn count(pruned: &Pruned) {
     }
 }
 
-/// Gauges, and now and then a complaint of a saga that holds everything back.
-fn show(standing: &Standing, complained: &mut Option<Instant>) {
-    let Standing { watermark, now, oldest } = *standing;
-    let seconds = |since: Timestamp| now.0.saturating_sub(since.0).max(0) as f64 / 1e6;
-    if watermark != Watermark::NONE {
-        gauge!("saga_watermark_age_seconds").set(seconds(watermark.instant()));
+impl Standing {
+    fn seconds_since(&self, since: Timestamp) -> f64 {
+        self.now.0.saturating_sub(since.0).max(0) as f64 / 1e6
     }
-    let held = oldest.map_or(0.0, |saga| seconds(saga.made_at()));
-    gauge!("saga_watermark_held_seconds").set(held);
-    if let Some(saga) = oldest
+
+    /// How old the oldest saga is that has not ended.
+    fn held_seconds(&self) -> f64 {
+        self.oldest.map_or(0.0, |saga| self.seconds_since(saga.made_at()))
+    }
+}
+
+fn show(standing: &Standing) {
+    if standing.watermark != Watermark::NONE {
+        let age = standing.seconds_since(standing.watermark.instant());
+        gauge!("saga_watermark_age_seconds").set(age);
+    }
+    gauge!("saga_watermark_held_seconds").set(standing.held_seconds());
+}
+
+/// Now and then a complaint of a saga that holds everything back.
+async fn complain<R: SagaReads>(reads: &R, standing: &Standing, complained: &mut Option<Instant>) {
+    let held = standing.held_seconds();
+    if let Some(saga) = standing.oldest
         && held > limits::HELD_LONG.as_secs_f64()
         && complained.is_none_or(|at: Instant| at.elapsed() > limits::COMPLAINT_INTERVAL)
     {
         *complained = Some(Instant::now());
         let days = held / 86_400.0;
-        warn!(%saga, days, "the saga has not ended and holds the watermark back: nothing younger is pruned");
+        let found = reads.find(&[saga]).await.unwrap_or_default();
+        let trace_id = trace_id(found.first().and_then(|saga| saga.traceparent.as_deref()));
+        warn!(%saga, trace_id, days, "the saga has not ended and holds the watermark back: nothing younger is pruned");
     }
 }
 
 /// Whether a new saga's id is so old that its commands would count as late: the
 /// clock of the process that made it is wrong by more than the retention.
-pub(crate) fn is_too_old(saga: SagaId, watermark: Watermark) -> bool {
+pub(crate) fn is_too_old(new: &NewSaga, watermark: Watermark) -> bool {
+    let saga = new.key.saga;
     let too_old = watermark.covers(saga);
     if too_old {
-        error!(%saga, %watermark, "a new saga is refused: this process's clock is behind the database's by more than the retention");
+        // Nothing is begun: the decision is only asked whose trace it would be.
+        let would_be = (new.begin)(saga.made_at()).saga;
+        let trace_id = trace_id(would_be.as_ref().and_then(|saga| saga.traceparent.as_deref()));
+        error!(%saga, trace_id, %watermark, "a new saga is refused: this process's clock is behind the database's by more than the retention");
     }
     too_old
 }

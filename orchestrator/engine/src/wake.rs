@@ -49,7 +49,7 @@ async fn claim_once<S: SagaStore>(
 ) -> usize {
     let decide = |now: Timestamp, sagas: Vec<Instance>| {
         let claimed = sagas.len();
-        let (mut writes, mut sends) = (Vec::new(), Vec::new());
+        let (mut writes, mut sends, mut alerts) = (Vec::new(), Vec::new(), Vec::new());
         for saga in sagas {
             let mut left_alone = saga.clone();
             let folded = fold(&shared.hosted, saga, [&Input::Wake], now);
@@ -60,18 +60,20 @@ async fn claim_once<S: SagaStore>(
             }
             writes.extend(folded.write);
             sends.extend(folded.send);
+            alerts.extend(folded.alerts);
         }
-        (writes.clone(), (now, writes, sends, claimed))
+        (writes.clone(), (now, writes, sends, alerts, claimed))
     };
     let began = SystemTime::now();
     match shared.store.claim(definitions, limits::MAX_BATCH, decide).await {
-        Ok((now, writes, mut sends, claimed)) => {
+        Ok((now, writes, mut sends, alerts, claimed)) => {
             counter!("saga_woken_total").increment(claimed as u64);
             sends.iter().for_each(count_resent);
             Turn::over::<S>(began).spans(&writes, &mut sends, |_| None);
             outgoing.now = Some(now);
             outgoing.commands.extend(sends);
             shared.committed(&writes, outgoing);
+            shared.raise(alerts);
             claimed
         }
         Err(failure) => {

@@ -1,9 +1,10 @@
 //! Sentences about sagas, for clients and operators.
 
 use saga_core::{
-    Cause, Direction, Happening, HistoryEntry, HostedDefinition, Instance, Phase, Refusal, Remedy,
-    Signed, State, Stated, StepState, Stuck, StuckReason, remedies,
+    Direction, Happening, HistoryEntry, HostedDefinition, Instance, Phase, Remedy, Signed, State,
+    Stated, StepState, remedies,
 };
+use saga_engine::Need;
 use saga_proto::operations::v1::{Saga, SagaState, Step, Transition};
 
 /// What happened, for the client whose order it is: without who operates.
@@ -39,10 +40,10 @@ fn for_operator(happening: &Happening) -> String {
         Happening::Done { step, direction: Direction::Action } => format!("{step} is done"),
         Happening::Done { step, direction: Direction::Compensation } => format!("{step} is undone"),
         Happening::Refused { step, direction: Direction::Action, refusal } => {
-            format!("{step} was refused: {}", said(refusal))
+            format!("{step} was refused: {refusal}")
         }
         Happening::Refused { step, direction: Direction::Compensation, refusal } => {
-            format!("undoing {step} was refused: {}", said(refusal))
+            format!("undoing {step} was refused: {refusal}")
         }
         Happening::Resent => "an answer is late, so it was asked for again".to_owned(),
         Happening::GaveUp { steps } => {
@@ -96,7 +97,11 @@ pub(crate) fn step(happening: &Happening) -> &str {
 
 /// A saga for operators. Its data stays out: it may hold a payment token.
 /// `definition` is its own, if it is hosted here.
-pub(crate) fn saga(saga: &Instance, definition: Option<&dyn HostedDefinition>) -> Saga {
+pub(crate) fn saga(
+    saga: &Instance,
+    definition: Option<&dyn HostedDefinition>,
+    need: Option<&Need>,
+) -> Saga {
     let names = definition.map(HostedDefinition::step_names).unwrap_or_default();
     let stuck = match &saga.phase {
         Phase::Stuck(stuck) => Some(stuck),
@@ -121,13 +126,14 @@ pub(crate) fn saga(saga: &Instance, definition: Option<&dyn HostedDefinition>) -
         started_at_micros: saga.started_at.0,
         deadline_micros: saga.deadline.0,
         wake_at_micros: saga.wake_at.map_or(0, |at| at.0),
-        why: why(saga),
+        why: why(saga, need),
         steps: saga.steps.iter().enumerate().map(step).collect(),
         trace_id: saga_trace::trace_id(saga.traceparent.as_deref()).to_owned(),
         stuck_since_micros: stuck.map_or(0, |stuck| stuck.since.0),
         stuck_at: stuck.map(|at| format!("{}/{}", at.step, at.direction)).unwrap_or_default(),
         paused: saga.paused.is_some() && saga.ended().is_none(),
         remedies: definition.map(|own| possible(own, saga)).unwrap_or_default(),
+        needs: need.map(|need| need.name().to_owned()).unwrap_or_default(),
     }
 }
 
@@ -175,48 +181,16 @@ pub(crate) fn state(state: State) -> SagaState {
     }
 }
 
-fn why(saga: &Instance) -> String {
+fn why(saga: &Instance, need: Option<&Need>) -> String {
     let phase = match &saga.phase {
         Phase::Running | Phase::Completed => String::new(),
-        Phase::Compensating(cause) | Phase::Compensated(cause) => because(cause),
-        Phase::Stuck(stuck) => held_up(stuck),
+        Phase::Compensating(cause) | Phase::Compensated(cause) => cause.to_string(),
+        Phase::Stuck(stuck) => stuck.to_string(),
     };
-    match &saga.paused {
-        None => phase,
-        Some(pause) => {
-            let paused = format!("paused by {}: {}", pause.by, pause.reason);
-            if phase.is_empty() { paused } else { format!("{phase}; {paused}") }
-        }
-    }
-}
-
-fn held_up(stuck: &Stuck) -> String {
-    let step = match stuck.direction {
-        Direction::Action => stuck.step.clone(),
-        Direction::Compensation => format!("undoing {}", stuck.step),
-    };
-    let wrong = match &stuck.reason {
-        StuckReason::Unanswered => "was not answered within its bound".to_owned(),
-        StuckReason::Refused(refusal) => format!("was refused: {}", said(refusal)),
-    };
-    match &stuck.unwinding {
-        None => format!("{step} {wrong}"),
-        Some(cause) => format!("{step} {wrong}; it is undone because {}", because(cause)),
-    }
-}
-
-fn because(cause: &Cause) -> String {
-    match cause {
-        Cause::Refused { step, refusal } => format!("{step} was refused: {}", said(refusal)),
-        Cause::Unanswered { step } => format!("{step} was not answered within its bound"),
-        Cause::Deadline => "its deadline passed before the payment".to_owned(),
-        Cause::Cancelled(wish) => format!("{} cancelled it: {}", wish.by, wish.reason),
-        Cause::Operator(by) => format!("{} had it undone: {}", by.by, by.reason),
-    }
-}
-
-fn said(refusal: &Refusal) -> String {
-    format!("{} ({})", refusal.message, refusal.code)
+    let paused =
+        saga.paused.as_ref().map(|pause| format!("paused by {}: {}", pause.by, pause.reason));
+    let all = [need.and_then(Need::obstacle), Some(phase), paused];
+    all.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 fn step_state(state: &StepState) -> (&'static str, u32) {

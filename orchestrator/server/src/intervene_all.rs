@@ -1,7 +1,7 @@
 //! What an operator does to all sagas that a filter picks.
 
 use saga_core::{Instance, Intervened, Intervention, Remedy, Signed};
-use saga_engine::{ListFilter, SagaReads};
+use saga_engine::{ListFilter, Need, SagaReads};
 use saga_proto::operations::v1::{self as wire, InterveneAllRequest, InterveneAllUpdate};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -114,6 +114,17 @@ impl<R: SagaReads> All<R> {
     }
 
     async fn one(&self, saga: &Instance) -> Result<InterveneAllUpdate, Status> {
+        // What nobody here can decide on holds up none of the others.
+        if let Some(obstacle) = Need::of(&self.front.hosted, saga).and_then(|it| it.obstacle()) {
+            return Ok(InterveneAllUpdate {
+                saga_id: saga.id.to_string(),
+                applied: false,
+                why_not: obstacle,
+                version: describe::number(saga.version),
+                state: describe::state(saga.phase.state()).into(),
+                sent: Vec::new(),
+            });
+        }
         let asked = Intervention {
             remedy: self.remedy.clone(),
             expected_version: saga.version,

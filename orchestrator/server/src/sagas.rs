@@ -1,7 +1,7 @@
 //! What operators see of the sagas.
 
 use saga_core::{Instance, State};
-use saga_engine::{ListFilter, Place, SagaReads};
+use saga_engine::{Census, ListFilter, Need, Place, SagaReads};
 use saga_proto::operations::v1::{
     GetSagaRequest, GetSagaResponse, InterveneAllRequest, InterveneRequest, InterveneResponse,
     ListSagasRequest, ListSagasResponse, Saga, SagaFilter, SagaState, sagas_server::Sagas,
@@ -85,6 +85,11 @@ impl<R: SagaReads> Front<R> {
         };
         let limit = usize::try_from(size).unwrap_or_default();
         let wanted = ListFilter { before, limit: limit + 1, ..wanted };
+        let quarantined = match wanted.needs_me {
+            Some(_) => self.reads.census().await.map_err(|failure| status::of_failure(&failure))?,
+            None => Census::default(),
+        }
+        .quarantined;
         let mut sagas =
             self.reads.list(&wanted).await.map_err(|failure| status::of_failure(&failure))?;
         // One more than asked for tells whether there is a next page.
@@ -96,6 +101,7 @@ impl<R: SagaReads> Front<R> {
         Ok(ListSagasResponse {
             sagas: sagas.iter().map(|saga| self.described(saga)).collect(),
             next_page_token,
+            quarantined: describe::number(quarantined),
         })
     }
 
@@ -119,7 +125,7 @@ impl<R: SagaReads> Front<R> {
             paused: paused.then_some(true),
             step: if step.is_empty() { None } else { Some(self.places_of(&step)?) },
             reason: validate::reason_code(reason)?,
-            needs_me,
+            needs_me: needs_me.then(|| self.hosted.clone()),
             ..ListFilter::default()
         })
     }
@@ -140,7 +146,8 @@ impl<R: SagaReads> Front<R> {
 
     pub(crate) fn described(&self, saga: &Instance) -> Saga {
         let definition = self.hosted.get(&saga.definition, saga.definition_version);
-        describe::saga(saga, definition.map(|definition| &**definition))
+        let need = Need::of(&self.hosted, saga);
+        describe::saga(saga, definition.map(|definition| &**definition), need.as_ref())
     }
 }
 

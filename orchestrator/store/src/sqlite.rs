@@ -17,6 +17,7 @@ pub const SCHEMA: Schema = Schema {
     scripts: &[
         include_str!("../schema/sagas_1.sql"),
         include_str!("../schema/sagas_2_retention.sql"),
+        include_str!("../schema/sagas_3_undone.sql"),
     ],
 };
 

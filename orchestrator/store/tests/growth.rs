@@ -14,9 +14,11 @@ use std::{
 };
 
 use saga_core::{
-    Happening, HistoryEntry, Instance, Opener, Phase, SagaId, Sending, StepState, Timestamp,
+    Happening, HistoryEntry, Hosted, Instance, Opener, Phase, SagaId, Sending, StepState, Timestamp,
 };
-use saga_engine::{IdempotencyKey, Retention as _, SagaReads as _, SagaStore as _, Write};
+use saga_engine::{
+    IdempotencyKey, ListFilter, Retention as _, SagaReads as _, SagaStore as _, Write,
+};
 use saga_store::postgres::{MIGRATIONS, SagaTable};
 use saga_test_support::Servers;
 use serde_json::{Value, value::RawValue};
@@ -236,8 +238,8 @@ async fn indexes(pool: &PgPool) -> BTreeMap<String, u64> {
     rows.into_iter().map(|(table, count)| (table, count.unsigned_abs())).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn ended_sagas_cost_the_hot_path_at_most_one_page_an_index() {
+/// What reads of sagas cost before and after many have ended, and what is wrong with it.
+async fn grown<F: Future<Output = ()>>(work: impl Fn(SagaTable) -> F) -> (Plans, Vec<String>) {
     let many = std::env::var("SAGA_TEST_ENDED").map_or(MANY, |n| n.parse().expect("a number"));
     let fresh = || Servers::shared().fresh_database("growth");
     let url = tokio::task::spawn_blocking(fresh).await.expect("a database is made");
@@ -250,7 +252,7 @@ async fn ended_sagas_cost_the_hot_path_at_most_one_page_an_index() {
     let measure = async || {
         // A new connection, so that nothing is left of older plans.
         let pool = explained(&url).await;
-        work(&SagaTable::new(pool.clone())).await;
+        work(SagaTable::new(pool.clone())).await;
         pool.close().await;
         notices.plans()
     };
@@ -259,7 +261,6 @@ async fn ended_sagas_cost_the_hot_path_at_most_one_page_an_index() {
     load(&quiet, FEW + 1, many).await;
     let after = measure().await;
 
-    assert!(few.len() >= 10, "only {} statements were explained", few.len());
     let of_table = indexes(&quiet).await;
     let mut wrong = Vec::new();
     for (query, few) in &few {
@@ -272,5 +273,35 @@ async fn ended_sagas_cost_the_hot_path_at_most_one_page_an_index() {
             wrong.push(format!("{query}\n  {few} pages, then {after}, of {levels} indexes"));
         }
     }
+    (few, wrong)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ended_sagas_cost_the_hot_path_at_most_one_page_an_index() {
+    let (few, wrong) = grown(async |store| work(&store).await).await;
+    assert!(few.len() >= 10, "only {} statements were explained", few.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_by_reason_or_of_what_needs_a_person_leaves_out_what_has_completed() {
+    let (few, wrong) = grown(async |store| {
+        let by_reason = ListFilter {
+            reason: Some("OUT_OF_STOCK".to_owned()),
+            limit: 50,
+            ..ListFilter::default()
+        };
+        let needs_me =
+            ListFilter { needs_me: Some(Hosted::default()), limit: 50, ..ListFilter::default() };
+        for _ in 0..ROUNDS {
+            store.list(&by_reason).await.expect("a list");
+            store.list(&needs_me).await.expect("a list");
+        }
+    })
+    .await;
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let by_reason = few.iter().find(|(query, _)| query.contains("state IN (2, 4, 5)"));
+    let (_, plan) = by_reason.expect("it was explained");
+    assert!(plan.shape.iter().any(|node| node.contains("sagas_undone")), "{plan:?}");
+    assert_eq!(few.len(), 2, "{:?}", few.keys());
 }

@@ -1,19 +1,50 @@
 //! The operator's filters: age, step, reason, paused, and what needs a person.
 
 use saga_core::{
-    Cause, Direction, Instance, Opener, Phase, Refusal, SagaId, Sending, Signed, State, StepState,
-    Stuck, StuckReason, Timestamp, Wish,
+    Cause, Definition, Direction, Hosted, Instance, Opener, Phase, Refusal, Saga, SagaId, Sending,
+    Signed, State, StepState, Steps, Stuck, StuckReason, Timestamp, Wish, step,
 };
-use saga_engine::{ListFilter, Place};
+use saga_engine::{ListFilter, Need, Place};
+use saga_proto::inventory::v1::CommitStock;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use super::{Beneath, FUTURE, PAST, Sagas, Store, saga};
+use super::{Beneath, DEFINITION, FUTURE, PAST, Sagas, Store, saga};
+
+/// The definition of these sagas, so that what does not decode as it is found.
+#[derive(Clone, Serialize, Deserialize)]
+struct Hosts {
+    lines: Vec<String>,
+}
+
+impl Saga for Hosts {
+    const NAME: &'static str = DEFINITION;
+    const VERSION: u32 = 1;
+
+    fn steps() -> Definition<Self> {
+        Steps::new()
+            .pivot(step("s0", |_: &Self| CommitStock {}))
+            .retriable(step("s1", |_: &Self| CommitStock {}))
+            .build()
+    }
+}
+
+fn hosted() -> Hosted {
+    Hosted::default().with(Hosts::steps())
+}
 
 async fn property(sagas: Sagas<impl Store, impl Beneath>) {
     let now = sagas.store.turn(&[], |now, _| (vec![], now)).await.expect("a turn");
     let all = every_kind(now);
+    let needs = all.iter().map(|saga| Need::of(&hosted(), saga).map(|need| need.name()));
+    let found: std::collections::BTreeSet<_> = needs.flatten().collect();
+    assert_eq!(
+        found.into_iter().collect::<Vec<_>>(),
+        ["paused", "stuck", "undecidable", "unhosted"]
+    );
     sagas.admit(&all).await;
     let filters = [
-        ListFilter { needs_me: true, ..all_of() },
+        ListFilter { needs_me: Some(hosted()), ..all_of() },
         ListFilter { paused: Some(true), ..all_of() },
         ListFilter { paused: Some(false), ..all_of() },
         ListFilter { unfinished: true, ..all_of() },
@@ -27,7 +58,7 @@ async fn property(sagas: Sagas<impl Store, impl Beneath>) {
             ..all_of()
         },
         ListFilter { step: Some(place(0)), ..all_of() },
-        ListFilter { step: Some(place(1)), needs_me: true, ..all_of() },
+        ListFilter { step: Some(place(1)), needs_me: Some(hosted()), ..all_of() },
         ListFilter { older_than_millis: Some(3_600_000), ..all_of() },
         ListFilter { older_than_millis: Some(3_600_000), state: Some(State::Stuck), ..all_of() },
     ];
@@ -79,6 +110,7 @@ fn every_kind(now: Timestamp) -> Vec<Instance> {
             reason,
             since: PAST,
             remind_at: FUTURE,
+            alerts: 2,
         })
     };
     let refused = || Cause::Refused { step: "s1".to_owned(), refusal: refusal() };
@@ -88,6 +120,7 @@ fn every_kind(now: Timestamp) -> Vec<Instance> {
     let waiting = |phase| Instance { phase, wake_at: Some(FUTURE), ..saga() };
     let ended = |phase| Instance { phase, wake_at: None, ..saga() };
     let paused = |saga: Instance| Instance { wake_at: None, paused: Some(signed()), ..saga };
+    let none = RawValue::from_string("{}".to_owned()).expect("JSON");
     let mut all = vec![
         Instance { steps: open.clone(), ..waiting(Phase::Running) },
         paused(Instance { steps: open.clone(), ..waiting(Phase::Running) }),
@@ -103,6 +136,11 @@ fn every_kind(now: Timestamp) -> Vec<Instance> {
         ended(Phase::Compensated(Cause::Cancelled(wish()))),
         ended(Phase::Compensated(Cause::Operator(signed()))),
         ended(Phase::Completed),
+        // Nobody hosts it, and its neighbour's data and steps are not its definition's.
+        Instance { definition_version: 7, ..waiting(Phase::Running) },
+        Instance { definition_version: 7, ..ended(Phase::Completed) },
+        Instance { data: none, ..waiting(Phase::Running) },
+        Instance { steps: vec![StepState::Pending; 3], ..waiting(Phase::Running) },
         // A pause may outlast its saga.
         Instance { paused: Some(signed()), steps: open, ..ended(Phase::Completed) },
     ];

@@ -17,6 +17,7 @@ async fn property(sagas: Sagas<impl Store, impl Beneath>) {
         reason: StuckReason::Unanswered,
         since: PAST,
         remind_at: FUTURE,
+        alerts: 2,
     });
     let at = |days: i64, phase: Phase| Instance { id: made(now, days), phase, ..saga() };
     let holding = [

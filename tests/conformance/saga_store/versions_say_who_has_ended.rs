@@ -12,6 +12,7 @@ async fn property(sagas: Sagas<impl Store, impl Beneath>) {
         reason: StuckReason::Unanswered,
         since: PAST,
         remind_at: FUTURE,
+        alerts: 2,
     });
     let phases = [
         (Phase::Running, false),

@@ -19,6 +19,7 @@ async fn property(sagas: Sagas<impl Store, impl Beneath>) {
         reason: StuckReason::Unanswered,
         since: PAST,
         remind_at: FUTURE,
+        alerts: 2,
     });
     let began = |hours: i64, phase: Phase| {
         let started_at = Timestamp(now.0 - hours * 3_600_000_000);

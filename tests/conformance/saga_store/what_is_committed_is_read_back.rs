@@ -61,6 +61,7 @@ fn every_kind() -> Vec<Instance> {
             reason,
             since: Timestamp(1_764_000_000_000_001),
             remind_at: Timestamp(i64::MAX),
+            alerts: 2,
         })
     };
     let sending = |due_at, opened_by| Sending { attempts: u32::MAX, due_at, opened_by };

@@ -77,9 +77,19 @@ impl Wire {
         .await
     }
 
+    /// Whether it was told that a saga is stuck.
+    pub(crate) fn told(&self, saga: &str) -> Option<()> {
+        let is_of = |m: &RawMessage| m.key == "saga.stuck" && of_saga(m, saga);
+        self.events.messages().iter().any(is_of).then_some(())
+    }
+
     pub(crate) fn quarantined(&self) -> Option<RawMessage> {
         self.quarantine.messages().into_iter().find(|message| message.body == POISON.as_bytes())
     }
+}
+
+fn of_saga(message: &RawMessage, saga: &str) -> bool {
+    message.message_id.as_deref().is_some_and(|id| id.starts_with(saga))
 }
 
 impl Tap {
@@ -132,6 +142,12 @@ pub(crate) fn stable(event: &Value) -> Value {
     // Which command has it depends on what was sent together.
     if let Some(event) = event.as_object_mut() {
         event.remove("watermark");
+    }
+    // Whether a neighbour's answer came first, and when, is chance.
+    if event["type"] == "saga.operations.v1.SagaStuck" {
+        event["id"] = json!(format!("{own}/stuck/9"));
+        event["data"]["version"] = json!("9");
+        event["data"]["sinceMicros"] = json!("1767268800000000");
     }
     replace(&mut event, &own);
     event

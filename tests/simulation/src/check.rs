@@ -1,6 +1,8 @@
 //! What must be true at every commit and of every message. None of the code that
 //! is being tested is asked, but for what a row needs (`HostedDefinition::need`).
 
+mod alerts;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
@@ -15,6 +17,7 @@ use saga_kit::Entry;
 use saga_messaging::{Body, Envelope, Message, Outcome, Route, parcel};
 use serde_json::value::RawValue;
 
+use self::alerts::Alerts;
 use crate::{
     life::Life,
     sim::{Sim, Watch, lock},
@@ -53,6 +56,7 @@ struct Seen {
     /// Answers on record, each with the place of its event.
     answers: BTreeMap<CommandId, Option<u32>>,
     events: BTreeMap<(SagaId, u32), Box<RawValue>>,
+    alerts: Alerts,
     messages: BTreeMap<SagaId, Messages>,
     /// Members of what came back too often.
     given_up: BTreeSet<CommandId>,
@@ -85,6 +89,7 @@ impl Checks {
                 let id = short(&write.saga.id.to_string());
                 self.sim.violated(format!("{who} writes saga {id}: {wrong}"));
             }
+            seen.alerts.committed(write);
             for entry in &write.history {
                 let id = |step: &String, direction: &Direction| CommandId {
                     saga: write.saga.id,
@@ -267,6 +272,10 @@ impl Checks {
         let Ok(raw) = serde_json::from_slice::<Box<RawValue>>(&message.body) else {
             return self.sim.violated(format!("the event {} is no JSON", message.id));
         };
+        if message.route == (Route::Event { key: "saga.stuck".to_owned() }) {
+            let wrong = lock(&self.seen).alerts.arrived(message, raw);
+            return wrong.into_iter().for_each(|wrong| self.sim.violated(wrong));
+        }
         let Ok(Envelope { id, body: Body::Event(event), data, .. }) = Envelope::read(&raw) else {
             return self.sim.violated(format!("the event {} is none", message.id));
         };
@@ -278,6 +287,11 @@ impl Checks {
         if known.get() != data.get() {
             self.sim.violated(format!("two different events {} of {}", event.sequence, id.saga));
         }
+    }
+
+    /// Alerts that were due, and of these how many nobody has heard of.
+    pub(crate) fn alerts(&self) -> (usize, usize) {
+        lock(&self.seen).alerts.due()
     }
 
     /// A message has reached the broker.

@@ -3,7 +3,7 @@
 //!
 //! It does not show what many things that go wrong at once do: that is for the seeds.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use saga_core::{
     Cause, CommandId, Definition, Direction, Hosted, HostedDefinition as _, Instance, Phase,
@@ -134,6 +134,19 @@ impl Trial<'_> {
         self.shop.hold(so, || format!("{step} is to hold it up: {:?}", saga.phase));
     }
 
+    /// The event that it is stuck is heard, and after a while a reminder.
+    async fn is_told_and_reminded_of(&self) {
+        let reminder = Duration::from_millis(saga_core::limits::STUCK_REMINDER_MILLIS);
+        for due in 1..=2 {
+            // A wake comes within the claims' interval, and the event after it.
+            let settle = Duration::from_secs(5);
+            tokio::time::sleep(if due == 1 { settle } else { reminder + settle }).await;
+            let (found, unheard) = self.shop.world.checks.alerts();
+            let so = (found, unheard) == (due, 0);
+            self.shop.hold(so, || format!("{found} alerts instead of {due}, {unheard} unheard"));
+        }
+    }
+
     /// What was kept arrives now, after the end, and changes nothing.
     async fn late_messages_change_nothing(&self, at_least: usize) {
         let before = self.shop.books().await;
@@ -166,6 +179,7 @@ pub fn every_refusal_leaves_nothing<S: Subject>(subject: &S) {
             } else {
                 let why = |reason: &StuckReason| matches!(reason, StuckReason::Refused(_));
                 trial.gets_stuck(step.name, why).await;
+                trial.is_told_and_reminded_of().await;
                 intervene(&trial.shop.world, trial.id, &Remedy::Retry).await;
                 trial.is_complete(&whole).await;
             }

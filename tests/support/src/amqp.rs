@@ -234,3 +234,15 @@ pub async fn delete_queue(url: &str, queue: &str) -> anyhow::Result<()> {
     connection.close(200, "done".into()).await?;
     Ok(())
 }
+
+/// Takes away what waits in a queue.
+///
+/// # Errors
+/// If there is no such queue.
+pub async fn purge(url: &str, queue: &str) -> anyhow::Result<()> {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    channel.queue_purge(queue.into(), lapin::options::QueuePurgeOptions::default()).await?;
+    connection.close(200, "done".into()).await?;
+    Ok(())
+}

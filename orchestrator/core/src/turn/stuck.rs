@@ -36,6 +36,7 @@ impl<S: Saga> Turn<'_, S> {
             reason,
             since: self.now,
             remind_at: self.now.plus_millis(limits::STUCK_REMINDER_MILLIS),
+            alerts: 1,
         });
     }
 

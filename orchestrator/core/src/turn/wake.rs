@@ -33,6 +33,7 @@ impl<S: Saga> Turn<'_, S> {
             && stuck.remind_at <= self.now
         {
             stuck.remind_at = self.now.plus_millis(limits::STUCK_REMINDER_MILLIS);
+            stuck.alerts = stuck.alerts.saturating_add(1);
             happening.get_or_insert(Happening::Reminded);
             alert = true;
         }

@@ -65,9 +65,12 @@ impl SagaReads for SagaTable {
         // One query, unless a row of it does not decode, or is not picked.
         while sagas.len() < filter.limit {
             let missing = (filter.limit - sagas.len()).max(LEAST_PAGE);
-            let rows = match filter.is_of_unfinished() {
-                true => self.unfinished(filter, before, missing).await?,
-                false => self.page(filter, before, missing).await?,
+            let rows = if filter.is_of_unfinished() {
+                self.unfinished(filter, before, missing).await?
+            } else if filter.is_of_undone() {
+                self.undone(filter, before, missing).await?
+            } else {
+                self.page(filter, before, missing).await?
             };
             let last_page = rows.len() < missing;
             for row in rows {
@@ -178,7 +181,6 @@ impl SagaTable {
                  AND ($2::text IS NULL OR definition = $2)
                  AND ($3::uuid IS NULL OR id < $3)
                  AND ($5::bigint IS NULL OR started_at <= now() - $5 * interval '1 millisecond')
-                 AND (NOT $6::bool OR state = 5 OR wake_at IS NULL)
                ORDER BY id DESC
                LIMIT $4"#,
             filter.state.map(saga_core::State::code),
@@ -186,7 +188,36 @@ impl SagaTable {
             before.map(|id| id.0),
             i64::try_from(limit).unwrap_or(i64::MAX),
             filter.older_than_millis.map(bigint),
-            filter.needs_me,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failure)
+    }
+
+    /// As `page`, by the partial index of what is being undone, has been, or is stuck.
+    async fn undone(
+        &self,
+        filter: &ListFilter,
+        before: Option<SagaId>,
+        limit: usize,
+    ) -> Result<Vec<SagaRow>, Failure> {
+        sqlx::query_as!(
+            SagaRow,
+            r#"SELECT id, format, definition, definition_version, caller, version, progress,
+                      data, traceparent, started_at, deadline, wake_at, now() AS "now!"
+               FROM sagas
+               WHERE state IN (2, 4, 5)
+                 AND ($1::smallint IS NULL OR state = $1)
+                 AND ($2::text IS NULL OR definition = $2)
+                 AND ($3::uuid IS NULL OR id < $3)
+                 AND ($5::bigint IS NULL OR started_at <= now() - $5 * interval '1 millisecond')
+               ORDER BY id DESC
+               LIMIT $4"#,
+            filter.state.map(saga_core::State::code),
+            filter.definition,
+            before.map(|id| id.0),
+            i64::try_from(limit).unwrap_or(i64::MAX),
+            filter.older_than_millis.map(bigint),
         )
         .fetch_all(&self.pool)
         .await

@@ -62,25 +62,29 @@ impl SagaReads for SagaTable {
         let ago = |millis: u64| now.saturating_sub(bigint(millis).saturating_mul(1_000));
         let latest = filter.older_than_millis.map(ago);
         let sagas = self.database.read(|c| {
-            let mut page = c.prepare_cached(
+            // By the partial index of what has a reason, if only that can be picked.
+            let undone = match filter.is_of_undone() {
+                true => "state IN (2, 4, 5)",
+                false => "TRUE",
+            };
+            let mut page = c.prepare_cached(&format!(
                 "SELECT id, format, definition, definition_version, caller, version, progress,
                         data, traceparent, started_at, deadline, wake_at
                  FROM sagas
-                 WHERE (:state IS NULL OR state = :state)
+                 WHERE {undone}
+                   AND (:state IS NULL OR state = :state)
                    AND (:definition IS NULL OR definition = :definition)
                    AND (:before IS NULL OR id < :before)
                    AND (:latest IS NULL OR started_at <= :latest)
                    AND (NOT :unfinished OR ended_at IS NULL)
-                   AND (NOT :needs_me OR state = 5 OR wake_at IS NULL)
-                 ORDER BY id DESC",
-            )?;
+                 ORDER BY id DESC"
+            ))?;
             let mut rows = page.query(named_params! {
                 ":state": filter.state.map(State::code),
                 ":definition": filter.definition,
                 ":before": filter.before.map(|id| id.0),
                 ":latest": latest,
                 ":unfinished": filter.is_of_unfinished(),
-                ":needs_me": filter.needs_me,
             })?;
             let mut sagas = Vec::new();
             while sagas.len() < filter.limit

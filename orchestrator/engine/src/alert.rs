@@ -1,0 +1,135 @@
+//! A saga that needs a person says so: by a metric, a log line and an event, when it
+//! gets stuck and again while it lasts (semantics 14).
+//!
+//! All three come after the commit of the turn that decided it, and hold up nobody: the
+//! event has a way out of its own, and nothing is acknowledged because of it. So a
+//! process that dies between its commit and this loses an event for good. That is why
+//! there are reminders: the next one says the same again, under an id of its own.
+
+use metrics::counter;
+use saga_core::{Decision, Instance, Phase, Timestamp};
+use saga_messaging::{Message, Notice, PublishError, Transport, trace};
+use saga_trace::{Context, Span, trace_id};
+use serde::Serialize;
+use tokio::{sync::mpsc, time::Instant};
+use tracing::{error, warn};
+
+use crate::{engine::Shared, limits, outgoing::SOURCE};
+
+/// Full protobuf name of the event's data.
+const TYPE: &str = "saga.operations.v1.SagaStuck";
+
+/// A stuck saga, as of the version that says so.
+#[derive(Clone, Debug)]
+pub(crate) struct Alert {
+    saga: Instance,
+    at: Timestamp,
+}
+
+/// `saga.operations.v1.SagaStuck` in its canonical JSON. The engine does not know the
+/// contract; `tests/e2e/contract.rs` holds the two together.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SagaStuck<'a> {
+    saga_id: String,
+    business_id: String,
+    definition: &'a str,
+    definition_version: u32,
+    version: String,
+    step: &'a str,
+    direction: &'static str,
+    reason_code: &'a str,
+    why: String,
+    since_micros: String,
+    alert: u32,
+}
+
+impl Alert {
+    /// What a decision has to say, if anything.
+    pub(crate) fn of(decision: &Decision, now: Timestamp) -> Option<Self> {
+        let saga = decision.saga.as_ref().filter(|_| decision.alert)?;
+        Some(Self { saga: saga.clone(), at: now })
+    }
+
+    fn event(&self) -> Option<Message> {
+        let Self { saga, at } = self;
+        let Phase::Stuck(stuck) = &saga.phase else { return None };
+        let data = SagaStuck {
+            saga_id: saga.id.to_string(),
+            business_id: saga.id.to_string(),
+            definition: &saga.definition,
+            definition_version: saga.definition_version,
+            version: saga.version.to_string(),
+            step: &stuck.step,
+            direction: stuck.direction.as_str(),
+            reason_code: stuck.reason.code(),
+            why: stuck.to_string(),
+            since_micros: stuck.since.0.to_string(),
+            alert: stuck.alerts,
+        };
+        let notice = Notice {
+            saga: saga.id,
+            version: saga.version,
+            name: "stuck",
+            source: SOURCE,
+            type_name: TYPE,
+            time: *at,
+            traceparent: saga.traceparent.clone(),
+            data: serde_json::value::to_raw_value(&data).expect("texts and numbers are JSON"),
+        };
+        Some(notice.message())
+    }
+}
+
+impl<S> Shared<S> {
+    /// Raises alerts whose turns are committed.
+    pub(crate) fn raise(&self, alerts: Vec<Alert>) {
+        for alert in alerts {
+            let saga = &alert.saga;
+            let definition = saga.definition.clone();
+            counter!("saga_stuck_alerts_total", "definition" => definition).increment(1);
+            let trace_id = trace_id(saga.traceparent.as_deref());
+            error!(saga = %saga.id, trace_id, "the saga is stuck: it needs a person");
+            let Some(event) = alert.event() else { continue };
+            let traced = Context::recorded(saga.traceparent.as_deref());
+            if self.alerts.try_send((event, traced)).is_err() {
+                counter!("saga_stuck_events_unsent_total").increment(1);
+            }
+        }
+    }
+}
+
+/// Publishes alerts' events until nobody raises any more.
+pub(crate) async fn tell<T: Transport>(
+    transport: T,
+    mut waiting: mpsc::Receiver<(Message, Option<Context>)>,
+) {
+    let mut batch = Vec::new();
+    while waiting.recv_many(&mut batch, limits::ALERTS_AT_ONCE).await > 0 {
+        let spans = batch
+            .iter()
+            .filter_map(|(message, context)| trace::publishing(&transport, message, *context, 1));
+        let spans: Vec<Span> = spans.collect();
+        let messages: Vec<Message> = batch.drain(..).map(|(message, _)| message).collect();
+        let count = messages.len();
+        if let Err(error) = offer(&transport, messages).await {
+            counter!("saga_stuck_events_unsent_total").increment(count as u64);
+            warn!(%error, count, "events of stuck sagas are given up: the next reminder says it again");
+        }
+        spans.into_iter().for_each(Span::end);
+    }
+}
+
+/// Offers them to the broker until it takes them, or the next reminder is due.
+async fn offer<T: Transport>(transport: &T, messages: Vec<Message>) -> Result<(), PublishError> {
+    let until = Instant::now() + limits::ALERT_PATIENCE;
+    let mut pause = limits::FIRST_ALERT_PAUSE;
+    loop {
+        let Err(error) = transport.publish(messages.clone()).await else { return Ok(()) };
+        if Instant::now() + pause >= until {
+            return Err(error);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(limits::LONGEST_ALERT_PAUSE);
+    }
+}

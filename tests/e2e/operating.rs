@@ -1,0 +1,352 @@
+//! The operator's desk over real servers: a participant or the provider is away until
+//! sagas are stuck, `saga`'s own commands find them and bring them to their ends, and the
+//! books agree.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use saga_proto::operations::v1::SagaStuck;
+use saga_test_support::{
+    amqp::{Listener, RawMessage, publish, purge},
+    eventually,
+};
+use serde_json::{Value, json, value::RawValue};
+
+use crate::{
+    audit::Audit,
+    system::{Replicas, System},
+};
+
+/// Until what is not answered is stuck: twenty sendings at this test's pace.
+const STUCK_WITHIN: Duration = Duration::from_secs(120);
+
+async fn start() -> anyhow::Result<System> {
+    let settings = [
+        ("SAGA_STEP_TIMEOUT_MILLIS", "60".to_owned()),
+        // How long a hold takes: long enough for an operator to pause the order meanwhile.
+        ("SAGA_PROVIDER_SLOW_MILLIS", "2000".to_owned()),
+    ];
+    let system = System::start_with(Replicas { orchestrators: 1, services: 1 }, &settings).await?;
+    system.stock("teapot", 1_000).await?;
+    Ok(system)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_whose_payment_is_away_are_found_tried_dry_retried_and_compensated()
+-> anyhow::Result<()> {
+    let mut system = start().await?;
+    let result = payment_away(&mut system).await;
+    if result.is_err() {
+        eprintln!("{}", system.logs());
+    }
+    result
+}
+
+async fn payment_away(system: &mut System) -> anyhow::Result<()> {
+    compensated_by_filter(system).await?;
+
+    let url = system.rabbitmq.url();
+    let events = format!("{}shop.events", system.prefix());
+    let alerts = Listener::bind(&url, &events, &["saga.stuck"]).await?;
+    let id = held_before_its_capture(system, "stuck").await?;
+    system.kill("payment-1")?;
+    done(system, &["resume", &id, "--reason", "settled"]).await?;
+
+    let found = needs_me(system, &id, "capture-payment/action").await?;
+    ensure!(found["needs"] == "stuck", "{found}");
+    ensure!(found["why"] == "capture-payment was not answered within its bound", "{found}");
+    let listed = system.run(&["sagas", "--needs-me"]).await?;
+    ensure!(listed.contains(&id) && listed.contains("NEEDS"), "{listed}");
+    is_told_of(&alerts, &id).await?;
+
+    let version = found["version"].as_str().context("a version")?.to_owned();
+    let retry = ["retry", &id, "--version", &version, "--reason", "payment is back"];
+    let would = done(system, &[&retry[..], &["--dry-run"]].concat()).await?;
+    ensure!(would["dryRun"] == true && would["sent"] == json!(["capture-payment/action #1"]));
+    let after = saga(system, &id).await?;
+    ensure!(after["saga"]["version"] == version.as_str(), "a dry run did something: {after}");
+
+    // What still waits there would answer by itself, before the operator does anything.
+    purge(&url, &format!("{}saga.commands.payment", system.prefix())).await?;
+    system.start_role("payment-1").await?;
+    done(system, &retry).await?;
+    let ended = ended(system, &id).await?;
+    ensure!(ended["saga"]["state"] == "SAGA_STATE_COMPLETED", "{ended}");
+    history_tells(
+        &ended,
+        &[
+            "anonymous paused it: on the phone",
+            "anonymous let it go on: settled",
+            "anonymous had it retried: payment is back",
+        ],
+    )?;
+    audited(system).await
+}
+
+/// The event says what the list says.
+async fn is_told_of(alerts: &Listener, id: &str) -> anyhow::Result<()> {
+    let message = eventually("the event of the stuck saga", STUCK_WITHIN, async || {
+        alerts.take().await.expect("the broker is there")
+    })
+    .await;
+    let event: Value = serde_json::from_slice(&message.body)?;
+    let told: SagaStuck = serde_json::from_value(event["data"].clone())?;
+    ensure!(message.key == "saga.stuck" && event["type"] == "saga.operations.v1.SagaStuck");
+    ensure!(event["subject"] == id && event.get("sequence").is_none(), "{event}");
+    ensure!(event["id"] == format!("{id}/stuck/{}", told.version), "{event}");
+    ensure!(told.saga_id == id && told.business_id == id, "{told:?}");
+    ensure!((told.definition.as_str(), told.definition_version) == ("place-order", 1), "{told:?}");
+    let at = (told.step.as_str(), told.direction.as_str());
+    ensure!(at == ("capture-payment", "action") && told.alert == 1, "{told:?}");
+    ensure!(told.reason_code == "UNANSWERED" && told.since_micros > 0, "{told:?}");
+    ensure!(told.why == "capture-payment was not answered within its bound", "{told:?}");
+    Ok(())
+}
+
+/// One of a version that nobody hosts, one whose data does not decode, and one that is
+/// sound: each says what it needs, and a remedy for all does what can be done.
+async fn what_nobody_can_decide_on_is_shown_and_left_alone(
+    system: &System,
+    held: &[String],
+) -> anyhow::Result<()> {
+    let orchestrator = Audit::open(system).await?.orchestrator;
+    let set = async |saga: &str, column: &str, to: &str| {
+        let sql = format!("UPDATE sagas SET {column} = {to} WHERE id = '{saga}'");
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&orchestrator).await
+    };
+    set(&held[0], "definition_version", "99").await?;
+    set(&held[1], "data", "'{\"was\": ' || data || '}'").await?;
+
+    let page = done(system, &["sagas", "--needs-me"]).await?;
+    for (id, needs, why) in [
+        (&held[0], "unhosted", "this server does not host its definition in that version"),
+        (&held[1], "undecidable", "it cannot be decided on: the data of saga"),
+        (&held[2], "paused", "paused by anonymous: on the phone"),
+    ] {
+        let listed = page["sagas"].as_array().context("a list")?.iter();
+        let saga = listed.clone().find(|saga| saga["sagaId"] == id.as_str());
+        let saga = saga.with_context(|| format!("{id} is not listed: {page}"))?;
+        ensure!(saga["needs"] == needs, "{saga}");
+        ensure!(saga["why"].as_str().unwrap_or_default().starts_with(why), "{saga}");
+    }
+    let all = ["compensate", "--all", "--needs-me", "--dry-run", "--reason", "would it work?"];
+    let told = system.output(&[&all[..], &["--json"]].concat()).await?;
+    let told = String::from_utf8(told.stdout)?;
+    for what in ["this server does not host", "it cannot be decided on", "\"applied\": true"] {
+        ensure!(told.replace("\":true", "\": true").contains(what), "{what:?} is not in {told}");
+    }
+    set(&held[0], "definition_version", "1").await?;
+    set(&held[1], "data", "(data::json -> 'was')::text").await?;
+    Ok(())
+}
+
+/// Several are undone at once, and only those that the filter picks.
+async fn compensated_by_filter(system: &System) -> anyhow::Result<()> {
+    let mut held = Vec::new();
+    for key in ["first", "second", "third"] {
+        held.push(held_before_its_capture(system, key).await?);
+    }
+    what_nobody_can_decide_on_is_shown_and_left_alone(system, &held).await?;
+    let free = &held[2];
+    done(system, &["resume", free, "--reason", "let it go"]).await?;
+    ensure!(ended(system, free).await?["saga"]["state"] == "SAGA_STATE_COMPLETED");
+
+    let all = ["compensate", "--all", "--paused", "--definition", "place-order"];
+    let all = [&all[..], &["--reason", "the teapots leak"]].concat();
+    for dry in [true, false] {
+        let args = if dry { [&all[..], &["--dry-run"]].concat() } else { all.clone() };
+        let mut picked = Vec::new();
+        for update in said(system, &args).await?.iter().filter(|it| it["sagaId"].is_string()) {
+            ensure!(update["applied"] == true, "{update}");
+            picked.push(update["sagaId"].as_str().unwrap_or_default().to_owned());
+        }
+        picked.sort();
+        ensure!(picked == held[..2], "{picked:?} instead of {:?}", &held[..2]);
+        let state = saga(system, &held[0]).await?["saga"]["state"].clone();
+        let due = if dry { "SAGA_STATE_RUNNING" } else { "SAGA_STATE_COMPENSATING" };
+        ensure!(state == due, "{state} instead of {due}");
+    }
+    for id in &held[..2] {
+        done(system, &["resume", id, "--reason", "undo it"]).await?;
+        let ended = ended(system, id).await?;
+        ensure!(ended["saga"]["state"] == "SAGA_STATE_COMPENSATED", "{ended}");
+        history_tells(&ended, &["anonymous had it undone: the teapots leak"])?;
+    }
+    let because = done(system, &["sagas", "--because", "OPERATOR"]).await?;
+    let listed = because["sagas"].as_array().context("a list")?;
+    let mut listed: Vec<&str> = listed.iter().filter_map(|saga| saga["sagaId"].as_str()).collect();
+    listed.sort_unstable();
+    ensure!(listed == held[..2], "{listed:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_void_that_fails_is_resolved_and_a_release_skipped_by_hand() -> anyhow::Result<()> {
+    let mut system = start().await?;
+    let result = by_hand(&mut system).await;
+    if result.is_err() {
+        eprintln!("{}", system.logs());
+    }
+    result
+}
+
+async fn by_hand(system: &mut System) -> anyhow::Result<()> {
+    let url = system.rabbitmq.url();
+    let exchange = format!("{}saga.commands", system.prefix());
+    let commands = Listener::bind(&url, &exchange, &["payment", "inventory"]).await?;
+    let id = held_before_its_capture(system, "undone").await?;
+    provider(system, "outage", r#"{"seconds":600}"#).await?;
+    system.kill("inventory-1")?;
+    done(system, &["compensate", &id, "--reason", "the customer gave up"]).await?;
+    done(system, &["resume", &id, "--reason", "undo it"]).await?;
+
+    // The provider does not answer the void.
+    let found = needs_me(system, &id, "authorise-payment/compensation").await?;
+    let why = found["why"].as_str().unwrap_or_default();
+    ensure!(why.starts_with("undoing authorise-payment was not answered within"), "{why}");
+    let resolve = ["resolve", &id, "authorise-payment", "--compensation", "--done"];
+    let resolve = [&resolve[..], &["--reason", "voided at the provider's desk"]].concat();
+    let would = done(system, &[&resolve[..], &["--dry-run"]].concat()).await?;
+    ensure!(would["sent"] == json!(["reserve-stock/compensation #1"]), "{would}");
+    done(system, &resolve).await?;
+
+    // And there is nobody to take the goods back.
+    needs_me(system, &id, "reserve-stock/compensation").await?;
+    done(system, &["skip", &id, "--reason", "counted on the shelf"]).await?;
+    let ended = ended(system, &id).await?;
+    ensure!(ended["saga"]["state"] == "SAGA_STATE_COMPENSATED", "{ended}");
+    history_tells(
+        &ended,
+        &[
+            "anonymous had it undone: the customer gave up",
+            "anonymous stated that authorise-payment is undone: voided at the provider's desk",
+            "anonymous skipped reserve-stock, which counts as undone: counted on the shelf",
+        ],
+    )?;
+
+    // As long as only the operator has said so, the books do not agree.
+    let report = system.output(&["audit"]).await?;
+    ensure!(!report.status.success(), "nothing was undone: {report:?}");
+    // What was said is made true: the very commands, once more.
+    provider(system, "outage", r#"{"seconds":0}"#).await?;
+    system.start_role("inventory-1").await?;
+    let wanted = ["authorise-payment", "reserve-stock"].map(|s| format!("{id}/{s}/compensation"));
+    let mut sent = 0;
+    while let Some(message) = commands.take().await? {
+        let parcel: Vec<&RawValue> = serde_json::from_slice(&message.body)?;
+        for command in parcel {
+            let read: Value = serde_json::from_str(command.get())?;
+            if read["attempt"] == 1 && wanted.iter().any(|id| read["id"] == id.as_str()) {
+                let body = format!("[{}]", command.get()).into_bytes();
+                let (headers, expiration) = Default::default();
+                let again = RawMessage { body, headers, expiration, ..message.clone() };
+                publish(&url, &[again]).await?;
+                sent += 1;
+            }
+        }
+    }
+    ensure!(sent == 2, "{sent} commands were found again");
+    audited(system).await
+}
+
+async fn audited(system: &System) -> anyhow::Result<()> {
+    // What participants are still about is no matter of any saga: nothing tells its end.
+    let deadline = tokio::time::Instant::now() + STUCK_WITHIN;
+    loop {
+        let report = system.output(&["audit", "--wait", "60"]).await?;
+        if report.status.success() {
+            break;
+        }
+        ensure!(tokio::time::Instant::now() < deadline, "{report:?}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let left = done(system, &["sagas", "--needs-me"]).await?;
+    ensure!(left["sagas"] == json!([]) && left["quarantined"] == "0", "{left}");
+    Ok(())
+}
+
+/// An order that an operator has held while its card was being asked, and that nothing
+/// was captured of yet.
+async fn held_before_its_capture(system: &System, key: &str) -> anyhow::Result<String> {
+    let place = ["place", "--customer", "ada", "--item", "teapot=2", "--token", "tok_slow"];
+    let placed = done(system, &[&place[..], &["--no-wait", "--key", key]].concat()).await?;
+    let id = placed["orderId"].as_str().context("accepted")?.to_owned();
+    until(system, &id, |saga| saga["steps"][2]["state"] == "open").await?;
+    done(system, &["pause", &id, "--reason", "on the phone"]).await?;
+    let held = until(system, &id, |saga| saga["steps"][2]["state"] == "done").await?;
+    ensure!(held["saga"]["steps"][3]["state"] == "pending", "{held}");
+    ensure!(held["saga"]["needs"] == "paused", "{held}");
+    Ok(id)
+}
+
+/// Everything that a command says, which must go well.
+async fn said(system: &System, args: &[&str]) -> anyhow::Result<Vec<Value>> {
+    let printed = system.run(&[args, &["--json"]].concat()).await?;
+    let said = serde_json::Deserializer::from_str(&printed).into_iter();
+    Ok(said.collect::<Result<_, _>>()?)
+}
+
+/// The first of it.
+async fn done(system: &System, args: &[&str]) -> anyhow::Result<Value> {
+    let said = said(system, args).await?;
+    said.into_iter().next().with_context(|| format!("saga {args:?} says nothing"))
+}
+
+async fn saga(system: &System, id: &str) -> anyhow::Result<Value> {
+    done(system, &["saga", id]).await
+}
+
+/// A saga with its history, once it is as it must be.
+async fn until(
+    system: &System,
+    id: &str,
+    enough: impl Fn(&Value) -> bool,
+) -> anyhow::Result<Value> {
+    let deadline = tokio::time::Instant::now() + STUCK_WITHIN;
+    loop {
+        let saga = saga(system, id).await?;
+        if enough(&saga["saga"]) {
+            return Ok(saga);
+        }
+        ensure!(tokio::time::Instant::now() < deadline, "it never came to that: {saga}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn ended(system: &System, id: &str) -> anyhow::Result<Value> {
+    let is_end = |saga: &Value| {
+        saga["state"] == "SAGA_STATE_COMPLETED" || saga["state"] == "SAGA_STATE_COMPENSATED"
+    };
+    until(system, id, is_end).await
+}
+
+/// The saga among what needs a person, once it is stuck there.
+async fn needs_me(system: &System, id: &str, at: &str) -> anyhow::Result<Value> {
+    let deadline = tokio::time::Instant::now() + STUCK_WITHIN;
+    loop {
+        let page = done(system, &["sagas", "--needs-me"]).await?;
+        let sagas = page["sagas"].as_array().cloned().unwrap_or_default();
+        let wanted = |saga: &Value| saga["sagaId"] == id && saga["stuckAt"] == at;
+        if let Some(saga) = sagas.into_iter().find(wanted) {
+            return Ok(saga);
+        }
+        ensure!(tokio::time::Instant::now() < deadline, "{id} is not stuck at {at}: {page}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn history_tells(saga: &Value, sentences: &[&str]) -> anyhow::Result<()> {
+    let history = saga["history"].to_string();
+    for sentence in sentences {
+        ensure!(history.contains(sentence), "{sentence:?} is not in {history}");
+    }
+    Ok(())
+}
+
+/// Orders a fault at the payment provider.
+async fn provider(system: &System, fault: &str, body: &'static str) -> anyhow::Result<()> {
+    let url = format!("{}/control/{fault}", system.address("provider"));
+    let request = reqwest::Client::new().post(url).header("content-type", "application/json");
+    request.body(body).send().await?.error_for_status()?;
+    Ok(())
+}
