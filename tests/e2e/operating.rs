@@ -24,7 +24,7 @@ async fn start() -> anyhow::Result<System> {
     let settings = [
         ("SAGA_STEP_TIMEOUT_MILLIS", "60".to_owned()),
         // How long a hold takes: long enough for an operator to pause the order meanwhile.
-        ("SAGA_PROVIDER_SLOW_MILLIS", "2000".to_owned()),
+        ("SAGA_PROVIDER_SLOW_MILLIS", "1200".to_owned()),
     ];
     let system = System::start_with(Replicas { orchestrators: 1, services: 1 }, &settings).await?;
     system.stock("teapot", 1_000).await?;
