@@ -121,6 +121,7 @@ async fn prune(
         all.sagas += pruned.sagas;
         all.history += pruned.history;
         all.keys += pruned.keys;
+        all.quarantined += pruned.quarantined;
         let Some(next) = pruned.next else { break };
         range.from = next;
         if told.elapsed() > TELL_EVERY && io::stderr().is_terminal() {
@@ -135,8 +136,10 @@ async fn prune(
 }
 
 fn counted(pruned: &Pruned) -> String {
-    let Pruned { sagas, history, keys, next: _ } = pruned;
-    format!("{sagas} sagas, {history} rows of history, {keys} keys")
+    let Pruned { sagas, history, keys, quarantined, next: _ } = pruned;
+    format!(
+        "{sagas} sagas, {history} rows of history, {keys} keys, {quarantined} messages of the quarantine"
+    )
 }
 
 fn say(text: &str) {

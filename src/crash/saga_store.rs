@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp, Watermark};
 use saga_engine::{
-    Admission, Census, IdempotencyKey, ListFilter, NewQuarantined, Pruned, Range, Retention,
+    Admission, Census, IdempotencyKey, Inspected, ListFilter, NewQuarantined, QuarantineFilter, Quarantined, Settled, Pruned, Range, Retention,
     SagaReads, SagaStore, Standing, Write,
 };
 
@@ -95,6 +95,15 @@ impl<S: SagaStore> SagaStore for CrashingSagas<S> {
     async fn quarantine(&self, messages: &[NewQuarantined]) -> Result<(), Failure> {
         self.store.quarantine(messages).await
     }
+
+    async fn settle<R: Send>(
+        &self,
+        message: &str,
+        saga: Option<SagaId>,
+        decide: impl Fn(Inspected) -> (Option<Settled>, R) + Send + Sync,
+    ) -> Result<R, Failure> {
+        self.store.settle(message, saga, decide).await
+    }
 }
 
 impl<S: SagaReads> SagaReads for CrashingSagas<S> {
@@ -116,6 +125,10 @@ impl<S: SagaReads> SagaReads for CrashingSagas<S> {
 
     async fn in_flight(&self) -> Result<u64, Failure> {
         self.store.in_flight().await
+    }
+
+    async fn quarantined(&self, filter: &QuarantineFilter) -> Result<Vec<Quarantined>, Failure> {
+        self.store.quarantined(filter).await
     }
 
     async fn census(&self) -> Result<Census, Failure> {

@@ -11,7 +11,8 @@ CREATE TABLE history (saga_id TEXT, version INTEGER, caller TEXT, state INTEGER,
 CREATE TABLE keys (caller TEXT, method TEXT, key TEXT, payload_hash TEXT, saga_id TEXT);
 -- How far back each has forgotten, the orchestrator first: sagas whose id is smaller have ended, and may be gone.
 CREATE TABLE watermarks (service TEXT, below TEXT);
-CREATE TABLE quarantine (id TEXT, reason TEXT, from_queue TEXT);
+-- state: 1 open, 2 re-driven, 3 discarded.
+CREATE TABLE quarantine (id TEXT, reason TEXT, from_queue TEXT, state INTEGER);
 
 -- Of every participant: which commands it has seen (a hash) and how it has answered ('done', 'refused', or not yet).
 CREATE TABLE inbox (

@@ -87,6 +87,7 @@ pub const TABLES: &[Table] = &[
             ("id", "id", Text),
             ("reason", "reason", Text),
             ("from_queue", "from_queue", Text),
+            ("state", "state", Integer),
         ],
     },
     Table {

@@ -18,9 +18,11 @@ mod need;
 mod outgoing;
 mod ports;
 mod quarantine;
+mod quarantined;
 mod replies;
 mod requests;
 mod retention;
+mod settle;
 mod trace;
 mod wake;
 mod watch;
@@ -31,6 +33,10 @@ pub use need::Need;
 pub use ports::{
     Admission, Census, Headcount, IdempotencyKey, NewQuarantined, SagaReads, SagaStore, Write,
 };
+pub use quarantined::{
+    Act, Inspected, QuarantineFilter, QuarantineState, Quarantined, Settled,
+};
 pub use requests::{NewSaga, Placed, Preview, RequestError, Requests};
 pub use retention::{Pruned, Range, Retention, Standing};
+pub use settle::{Handling, Hindrance, Outcome, Settlement};
 pub use watch::{Seen, Watched, Watches};

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, State, Timestamp};
 
-use crate::ListFilter;
+use crate::{Inspected, ListFilter, QuarantineFilter, Quarantined, Settled};
 
 /// The sagas' rows. Each call is one transaction: whole or not at all.
 ///
@@ -40,11 +40,21 @@ pub trait SagaStore: Clone + Send + Sync + 'static {
         decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
     ) -> impl Future<Output = Result<R, Failure>> + Send;
 
-    /// Keeps what cannot be handled, one row a command id.
+    /// Keeps what cannot be handled, one row a command id. Another copy of what an
+    /// operator has dealt with opens it again.
     fn quarantine(
         &self,
         messages: &[NewQuarantined],
     ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Locks a message of the quarantine and then, if it is asked for, a saga's row;
+    /// has them decided; and writes both, with the act in the message's history.
+    fn settle<R: Send>(
+        &self,
+        message: &str,
+        saga: Option<SagaId>,
+        decide: impl Fn(Inspected) -> (Option<Settled>, R) + Send + Sync,
+    ) -> impl Future<Output = Result<R, Failure>> + Send;
 }
 
 /// What others read of the sagas. Committed state only.
@@ -74,6 +84,12 @@ pub trait SagaReads: Clone + Send + Sync + 'static {
     /// How many sagas have not ended.
     fn in_flight(&self) -> impl Future<Output = Result<u64, Failure>> + Send;
 
+    /// Messages in the quarantine, the newest first.
+    fn quarantined(
+        &self,
+        filter: &QuarantineFilter,
+    ) -> impl Future<Output = Result<Vec<Quarantined>, Failure>> + Send;
+
     /// What has not ended, by definition and state, and how much is in quarantine.
     /// For metrics, so it need not be exact.
     fn census(&self) -> impl Future<Output = Result<Census, Failure>> + Send;
@@ -85,7 +101,7 @@ pub struct Census {
     /// Sagas that have not ended: one entry a definition, version, state and pause
     /// that there is.
     pub unfinished: Vec<Headcount>,
-    /// Messages in the quarantine.
+    /// Messages in the quarantine that nobody has dealt with.
     pub quarantined: u64,
 }
 

@@ -9,12 +9,13 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use crate::{
-    Admission, IdempotencyKey, SagaStore, Write,
+    Admission, IdempotencyKey, Outcome, SagaStore, Settlement, Write,
     engine::Shared,
     fold::{Fate, fold, seconds},
     limits,
     outgoing::Outgoing,
     retention::is_too_old,
+    settle::settle,
     trace::Turn,
 };
 
@@ -67,6 +68,7 @@ pub(crate) enum Request {
     Place(NewSaga, oneshot::Sender<Result<Placed, RequestError>>),
     Input(SagaId, Input, oneshot::Sender<Result<Answered, RequestError>>),
     Preview(SagaId, Input, oneshot::Sender<Result<Preview, RequestError>>),
+    Settle(Settlement, oneshot::Sender<Result<Outcome, RequestError>>),
 }
 
 /// What an input would do.
@@ -120,6 +122,16 @@ impl Requests {
         answered.await.unwrap_or(Err(RequestError::Unavailable))
     }
 
+    /// Has a message of the quarantine re-driven or discarded, or says what that would do.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn settle(&self, settlement: Settlement) -> Result<Outcome, RequestError> {
+        let (answer, answered) = oneshot::channel();
+        self.hand_in(Request::Settle(settlement, answer))?;
+        answered.await.unwrap_or(Err(RequestError::Unavailable))
+    }
+
     fn hand_in(&self, request: Request) -> Result<(), RequestError> {
         self.queue.try_send(request).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => RequestError::Overloaded,
@@ -162,11 +174,13 @@ pub(crate) async fn carry_out<S: SagaStore>(
             }
         }
         let (mut places, mut inputs, mut previews) = (Vec::new(), Vec::new(), Vec::new());
+        let mut settlements = Vec::new();
         for request in batch.drain(..) {
             match request {
                 Request::Place(saga, answer) => places.push((saga, answer)),
                 Request::Input(id, input, answer) => inputs.push((id, input, answer)),
                 Request::Preview(id, input, answer) => previews.push((id, input, answer)),
+                Request::Settle(settlement, answer) => settlements.push((settlement, answer)),
             }
         }
         if !places.is_empty() {
@@ -178,6 +192,9 @@ pub(crate) async fn carry_out<S: SagaStore>(
         }
         for (id, input, answer) in previews {
             let _ = answer.send(preview(&shared, id, &input).await);
+        }
+        for (settlement, answer) in settlements {
+            let _ = answer.send(settle(&shared, &settlement, &mut waiting).await);
         }
         if let Ok(place) = to_confirm.try_reserve() {
             place.send(std::mem::take(&mut waiting));

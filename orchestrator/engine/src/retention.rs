@@ -67,6 +67,9 @@ pub struct Pruned {
     pub history: u64,
     /// Idempotency keys.
     pub keys: u64,
+    /// Messages of the quarantine that an operator dealt with before the watermark's
+    /// instant, once no saga of the range is left.
+    pub quarantined: u64,
     /// Where to go on; `None` at the end of the range.
     pub next: Option<SagaId>,
 }
@@ -97,7 +100,7 @@ pub(crate) async fn keep<S: Retention + SagaReads>(
 ) {
     let millis = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
     let interval = (retention / 4).clamp(limits::LEAST_PRUNE_INTERVAL, limits::PRUNE_INTERVAL);
-    for what in ["sagas", "history", "keys"] {
+    for what in ["sagas", "history", "keys", "quarantined"] {
         counter!("saga_pruned_total", "what" => what).increment(0);
     }
     let mut complained = None;
@@ -150,8 +153,10 @@ async fn prune<S: Retention>(
 }
 
 fn count(pruned: &Pruned) {
-    let Pruned { sagas, history, keys, next: _ } = *pruned;
-    for (what, rows) in [("sagas", sagas), ("history", history), ("keys", keys)] {
+    let Pruned { sagas, history, keys, quarantined, next: _ } = *pruned;
+    for (what, rows) in
+        [("sagas", sagas), ("history", history), ("keys", keys), ("quarantined", quarantined)]
+    {
         counter!("saga_pruned_total", "what" => what).increment(rows);
     }
 }

@@ -10,8 +10,9 @@ use crate::status;
 const VERSION: u8 = 1;
 /// Bytes of the checksum.
 const CHECKSUM: usize = 8;
-/// Longest token: version, checksum and the longest cursor, in hexadecimal.
-const MAX_TOKEN_CHARS: usize = 2 * (1 + CHECKSUM + 128);
+/// Longest token: version, checksum and the longest cursor, in hexadecimal: the id of a
+/// quarantined message, which a stranger chose, and when it came.
+const MAX_TOKEN_CHARS: usize = 2 * (1 + CHECKSUM + crate::validate::MAX_MESSAGE_ID_BYTES + 32);
 
 /// The token that goes on after `cursor`. `filter` is the method and everything
 /// that the next call must repeat.

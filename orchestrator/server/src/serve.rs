@@ -1,4 +1,4 @@
-//! From a listener to three services, until shutdown.
+//! From a listener to four services, until shutdown.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use saga_definitions::{PlaceOrder, ReturnOrder};
 use saga_engine::{Handle, SagaReads};
 use saga_proto::{
     inventory::v1::inventory_client::InventoryClient,
-    operations::v1::sagas_server::SagasServer,
+    operations::v1::{quarantine_server::QuarantineServer, sagas_server::SagasServer},
     order::v1::order_reads_client::OrderReadsClient,
     shop::v1::{catalogue_server::CatalogueServer, orders_server::OrdersServer},
 };
@@ -131,6 +131,8 @@ impl<R: SagaReads> Server<R> {
         let orders = OrdersServer::from_arc(Arc::clone(&front)).max_decoding_message_size(most);
         let catalogue =
             CatalogueServer::from_arc(Arc::clone(&front)).max_decoding_message_size(most);
+        let quarantine =
+            QuarantineServer::from_arc(Arc::clone(&front)).max_decoding_message_size(most);
         let sagas = SagasServer::from_arc(front).max_decoding_message_size(most);
         let (reporter, health) = tonic_health::server::health_reporter();
         report::<R>(&reporter, ServingStatus::Serving).await;
@@ -149,6 +151,7 @@ impl<R: SagaReads> Server<R> {
             .add_service(reflection)
             .add_service(InterceptedService::new(orders, caller::intercept))
             .add_service(InterceptedService::new(catalogue, caller::intercept))
+            .add_service(InterceptedService::new(quarantine, caller::intercept))
             .add_service(InterceptedService::new(sagas, caller::intercept));
         Ok((router, reporter))
     }
@@ -162,6 +165,7 @@ async fn report<R: SagaReads>(health: &HealthReporter, status: ServingStatus) {
         OrdersServer::<Front<R>>::NAME,
         CatalogueServer::<Front<R>>::NAME,
         SagasServer::<Front<R>>::NAME,
+        QuarantineServer::<Front<R>>::NAME,
     ] {
         health.set_service_status(service, status).await;
     }

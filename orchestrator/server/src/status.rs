@@ -96,6 +96,26 @@ pub(crate) fn not_possible(saga: &str, obstacle: &str) -> Status {
     Status::with_error_details(Code::FailedPrecondition, obstacle, details)
 }
 
+/// The message has another version than the operator has seen.
+pub(crate) fn message_moved_on(id: &str, seen: u64, version: u64) -> Status {
+    let message = format!(
+        "the message has version {version}, not {seen}: nothing was done, look at it again"
+    );
+    let reason = "MESSAGE_MOVED_ON";
+    let mut details = ErrorDetails::with_precondition_failure_violation(reason, id, &message);
+    let facts = [("message_id", id.to_owned()), ("version", version.to_string())];
+    details.set_error_info(reason, DOMAIN, facts.map(|(name, fact)| (name.to_owned(), fact)));
+    Status::with_error_details(Code::FailedPrecondition, message, details)
+}
+
+/// What an operator asks for is not possible with this message.
+pub(crate) fn not_possible_of_message(id: &str, hindrance: &str) -> Status {
+    let reason = "NOT_POSSIBLE";
+    let mut details = ErrorDetails::with_precondition_failure_violation(reason, id, hindrance);
+    details.set_error_info(reason, DOMAIN, [("message_id".to_owned(), id.to_owned())]);
+    Status::with_error_details(Code::FailedPrecondition, hindrance, details)
+}
+
 /// Only from the machine itself.
 pub(crate) fn off_loopback() -> Status {
     let message = "operators' calls are answered on loopback only, until callers can be told apart";

@@ -35,6 +35,9 @@ const MAX_RECEIPT: i64 = 1_000_000_000;
 const MAX_REASON_CHARS: usize = 500;
 /// Most characters of a definition's name.
 const MAX_DEFINITION_CHARS: usize = 64;
+/// Most bytes of a quarantined message's id: the broker has 255, each of which may
+/// have been replaced by three.
+pub(crate) const MAX_MESSAGE_ID_BYTES: usize = 3 * 255;
 /// Most entries of a page.
 const MAX_PAGE: i32 = 500;
 /// Entries of a page if the caller does not say.
@@ -217,6 +220,22 @@ pub(crate) fn reason_code(code: String) -> Result<Option<String>, Status> {
         return Err(status::invalid_field("filter.reason", "must be at most 200 characters"));
     }
     Ok(Some(code).filter(|code| !code.is_empty()))
+}
+
+/// The id of a quarantined message: a stranger's text.
+pub(crate) fn message_id(id: &str) -> Result<&str, Status> {
+    if id.is_empty() || id.len() > MAX_MESSAGE_ID_BYTES || id.contains('\0') {
+        return Err(status::invalid_field("message_id", "must be 1 to 765 bytes without NUL"));
+    }
+    Ok(id)
+}
+
+/// Text that must be a part of another; `None` for all.
+pub(crate) fn part(field: &str, part: String) -> Result<Option<String>, Status> {
+    if !is_text(&part, MAX_NAME_CHARS) {
+        return Err(status::invalid_field(field, "must be at most 200 characters"));
+    }
+    Ok(Some(part).filter(|part| !part.is_empty()))
 }
 
 /// How many entries a page may have.

@@ -3,6 +3,7 @@
 
 mod admit;
 mod memory;
+mod quarantine;
 mod reads;
 mod retention;
 mod row;

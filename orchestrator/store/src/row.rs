@@ -6,6 +6,7 @@ use saga_core::{
     Failure, Happening, HistoryEntry, Instance, Intervention, Phase, SagaId, Signed, State,
     StepState, Timestamp, Wish,
 };
+use saga_engine::QuarantineState;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -129,6 +130,23 @@ pub(crate) fn history(
         sent: entry.sent.into_owned(),
         state: State::from_code(state).ok_or_else(|| broken(format!("state {state}")))?,
     })
+}
+
+/// The state of a message in the quarantine.
+pub(crate) fn quarantine_state(id: &str, code: i16) -> Result<QuarantineState, Failure> {
+    let unknown = || Failure::Permanent(format!("the message {id} has the unknown state {code}"));
+    QuarantineState::from_code(code).ok_or_else(unknown)
+}
+
+/// The column `sent` of what was done to a message.
+pub(crate) fn sent(sent: &[String]) -> Result<String, Failure> {
+    serde_json::to_string(sent).map_err(|error| Failure::Permanent(error.to_string()))
+}
+
+/// What the column holds.
+pub(crate) fn read_sent(id: &str, sent: &str) -> Result<Vec<String>, Failure> {
+    let broken = |error| Failure::Permanent(format!("what was sent for {id} does not decode: {error}"));
+    serde_json::from_str(sent).map_err(broken)
 }
 
 /// The nearest instant that both databases hold: "never" is kept as the furthest.

@@ -4,6 +4,7 @@
 //! to skip; the versions are checked all the same, because a decision may rest on
 //! an older read.
 
+mod quarantine;
 mod reads;
 mod retention;
 mod row;
@@ -17,7 +18,8 @@ pub const SCHEMA: Schema = Schema {
     scripts: &[
         include_str!("../schema/sagas_1.sql"),
         include_str!("../schema/sagas_2_retention.sql"),
-        include_str!("../schema/sagas_3_undone.sql"),
+        include_str!("../schema/sagas_3_quarantine.sql"),
+        include_str!("../schema/sagas_4_undone.sql"),
     ],
 };
 

@@ -7,7 +7,7 @@ use std::{
 
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp, Watermark};
 use saga_engine::{
-    Admission, Census, IdempotencyKey, ListFilter, NewQuarantined, Pruned, Range, Retention,
+    Admission, Census, IdempotencyKey, Inspected, ListFilter, NewQuarantined, QuarantineFilter, Quarantined, Settled, Pruned, Range, Retention,
     SagaReads, SagaStore, Standing, Write,
 };
 
@@ -253,6 +253,16 @@ impl<S: SagaStore> SagaStore for SimStore<S> {
         self.life.pass(Point::AfterQuarantine).await;
         Ok(())
     }
+
+    async fn settle<R: Send>(
+        &self,
+        message: &str,
+        saga: Option<SagaId>,
+        decide: impl Fn(Inspected) -> (Option<Settled>, R) + Send + Sync,
+    ) -> Result<R, Failure> {
+        self.life.thaw().await;
+        self.inner.settle(message, saga, decide).await
+    }
 }
 
 impl<S: Retention> Retention for SimStore<S> {
@@ -296,6 +306,11 @@ impl<S: SagaReads> SagaReads for SimStore<S> {
     async fn in_flight(&self) -> Result<u64, Failure> {
         self.life.thaw().await;
         self.inner.in_flight().await
+    }
+
+    async fn quarantined(&self, filter: &QuarantineFilter) -> Result<Vec<Quarantined>, Failure> {
+        self.life.thaw().await;
+        self.inner.quarantined(filter).await
     }
 
     async fn census(&self) -> Result<Census, Failure> {

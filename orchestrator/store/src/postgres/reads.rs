@@ -1,7 +1,7 @@
 //! Reads of committed state.
 
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, State};
-use saga_engine::{Census, Headcount, ListFilter, SagaReads};
+use saga_engine::{Census, Headcount, ListFilter, QuarantineFilter, Quarantined, SagaReads};
 use saga_postgres::failure;
 use saga_trace::trace_id;
 use tracing::error;
@@ -105,6 +105,10 @@ impl SagaReads for SagaTable {
         Ok(natural(count))
     }
 
+    async fn quarantined(&self, filter: &QuarantineFilter) -> Result<Vec<Quarantined>, Failure> {
+        self.messages(filter).await
+    }
+
     async fn census(&self) -> Result<Census, Failure> {
         // Both indexes are partial: what has ended costs nothing here.
         let rows = sqlx::query!(
@@ -117,7 +121,7 @@ impl SagaReads for SagaTable {
         .fetch_all(&self.pool)
         .await
         .map_err(failure)?;
-        let quarantined = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM quarantine"#)
+        let quarantined = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM quarantine WHERE state = 1"#)
             .fetch_one(&self.pool)
             .await
             .map_err(failure)?;

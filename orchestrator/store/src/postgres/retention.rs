@@ -10,7 +10,7 @@ use saga_engine::{Pruned, Range, Retention, Standing};
 use saga_postgres::{commit, failure};
 use uuid::Uuid;
 
-use super::{SagaTable, row::timestamp};
+use super::{SagaTable, row::{datetime, timestamp}};
 use crate::row::natural;
 
 impl Retention for SagaTable {
@@ -85,8 +85,29 @@ impl SagaTable {
             .await
             .map_err(failure)?
             .rows_affected();
+        let next = next(ids, range);
+        // What an operator has dealt with goes when the sagas of its time have gone.
+        let mut quarantined = 0;
+        if next.is_none() {
+            quarantined = sqlx::query!(
+                "WITH old AS (
+                     DELETE FROM quarantine
+                     WHERE settled_at < $1 AND $2 <= (SELECT below FROM saga_watermark)
+                     RETURNING id
+                 ), told AS (
+                     DELETE FROM quarantine_history h USING old WHERE h.message_id = old.id
+                 )
+                 SELECT id FROM old",
+                datetime(range.below.instant()),
+                range.below.id().0,
+            )
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(failure)?
+            .len() as u64;
+        }
         commit(tx).await?;
-        Ok(Pruned { sagas, history, keys, next: next(ids, range) })
+        Ok(Pruned { sagas, history, keys, quarantined, next })
     }
 
     async fn count(&self, range: &Range) -> Result<Pruned, Failure> {
@@ -111,12 +132,22 @@ impl SagaTable {
         .fetch_one(&self.pool)
         .await
         .map_err(failure)?;
-        Ok(Pruned {
-            sagas: ids.len() as u64,
-            history: natural(counts.history),
-            keys: natural(counts.keys),
-            next: next(ids, range),
-        })
+        let (sagas, next) = (ids.len() as u64, next(ids, range));
+        let mut quarantined = 0;
+        if next.is_none() {
+            let count = sqlx::query_scalar!(
+                r#"SELECT count(*) AS "count!" FROM quarantine
+                   WHERE settled_at < $1 AND $2 <= (SELECT below FROM saga_watermark)"#,
+                datetime(range.below.instant()),
+                range.below.id().0,
+            )
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failure)?;
+            quarantined = natural(count);
+        }
+        let (history, keys) = (natural(counts.history), natural(counts.keys));
+        Ok(Pruned { sagas, history, keys, quarantined, next })
     }
 }
 

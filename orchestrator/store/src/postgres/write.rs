@@ -1,7 +1,7 @@
 //! Transactions that write: admission, turns, claims, quarantine.
 
 use saga_core::{Failure, Instance, SagaId, Timestamp};
-use saga_engine::{Admission, IdempotencyKey, NewQuarantined, SagaStore, Write};
+use saga_engine::{Admission, IdempotencyKey, Inspected, NewQuarantined, SagaStore, Settled, Write};
 use saga_postgres::{commit, failure};
 use saga_trace::trace_id;
 use sqlx::{PgExecutor, Postgres, Transaction};
@@ -117,7 +117,8 @@ impl SagaStore for SagaTable {
                 r#"INSERT INTO quarantine (id, reason, from_queue, reply_to, body)
                    VALUES ($1, $2, $3, $4, $5)
                    ON CONFLICT (id) DO UPDATE
-                   SET last_seen = now(), copies = quarantine.copies + 1, reason = EXCLUDED.reason"#,
+                   SET last_seen = now(), copies = quarantine.copies + 1, reason = EXCLUDED.reason,
+                       version = quarantine.version + 1, state = 1, settled_at = NULL"#,
                 message.id,
                 message.reason,
                 message.from,
@@ -129,6 +130,15 @@ impl SagaStore for SagaTable {
             .map_err(failure)?;
         }
         commit(tx).await
+    }
+
+    async fn settle<R: Send>(
+        &self,
+        message: &str,
+        saga: Option<SagaId>,
+        decide: impl Fn(Inspected) -> (Option<Settled>, R) + Send + Sync,
+    ) -> Result<R, Failure> {
+        self.settle_message(message, saga, decide).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension as _, named_params, params};
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, State, Timestamp};
-use saga_engine::{Census, Headcount, ListFilter, SagaReads};
+use saga_engine::{Census, Headcount, ListFilter, QuarantineFilter, Quarantined, SagaReads};
 use saga_trace::trace_id;
 use tracing::error;
 
@@ -115,6 +115,10 @@ impl SagaReads for SagaTable {
         Ok(natural(count.await?))
     }
 
+    async fn quarantined(&self, filter: &QuarantineFilter) -> Result<Vec<Quarantined>, Failure> {
+        self.messages(filter).await
+    }
+
     async fn census(&self) -> Result<Census, Failure> {
         let now = self.database.clock().now();
         let census = self.database.read(|c| {
@@ -144,7 +148,7 @@ impl SagaReads for SagaTable {
                 });
             }
             let quarantined = c
-                .prepare_cached("SELECT count(*) FROM quarantine")?
+                .prepare_cached("SELECT count(*) FROM quarantine WHERE state = 1")?
                 .query_row([], |row| row.get(0))?;
             Ok(Census { unfinished, quarantined: natural(quarantined) })
         });

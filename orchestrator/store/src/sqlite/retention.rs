@@ -6,7 +6,7 @@ use saga_engine::{Pruned, Range, Retention, Standing};
 use saga_sqlite::failure;
 use uuid::Uuid;
 
-use super::SagaTable;
+use super::{SagaTable, row::micros};
 use crate::row::natural;
 
 /// The first ended sagas of a range.
@@ -66,6 +66,18 @@ impl Retention for SagaTable {
                 *rows += delete.execute([id.0]).map_err(failure)? as u64;
             }
         }
+        if pruned.next.is_none() {
+            let old = settled(&tx, range).map_err(failure)?;
+            for id in &old {
+                for sql in [
+                    "DELETE FROM quarantine_history WHERE message_id = ?1",
+                    "DELETE FROM quarantine WHERE id = ?1",
+                ] {
+                    tx.statement(sql)?.execute([id]).map_err(failure)?;
+                }
+            }
+            pruned.quarantined = old.len() as u64;
+        }
         tx.commit()?;
         Ok(pruned)
     }
@@ -77,6 +89,17 @@ fn batch(connection: &Connection, range: &Range) -> rusqlite::Result<Vec<SagaId>
     let ids = batch.query_map(params![range.from.0, range.below.id().0, limit], |row| {
         row.get(0).map(SagaId)
     })?;
+    ids.collect()
+}
+
+/// What an operator has dealt with goes when the sagas of its time have gone.
+fn settled(connection: &Connection, range: &Range) -> rusqlite::Result<Vec<String>> {
+    let mut settled = connection.prepare_cached(
+        "SELECT id FROM quarantine
+         WHERE settled_at < ?1 AND ?2 <= (SELECT below FROM saga_watermark)",
+    )?;
+    let below = params![micros(range.below.instant()), range.below.id().0];
+    let ids = settled.query_map(below, |row| row.get(0))?;
     ids.collect()
 }
 
@@ -92,6 +115,9 @@ fn count(connection: &Connection, range: &Range) -> rusqlite::Result<Pruned> {
         for id in &ids {
             *rows += natural(count.query_row([id.0], |row| row.get(0))?);
         }
+    }
+    if pruned.next.is_none() {
+        pruned.quarantined = settled(connection, range)?.len() as u64;
     }
     Ok(pruned)
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Row, params};
 use saga_core::{Failure, Instance, SagaId, Timestamp};
-use saga_engine::{Admission, IdempotencyKey, NewQuarantined, SagaStore, Write};
+use saga_engine::{Admission, IdempotencyKey, Inspected, NewQuarantined, SagaStore, Settled, Write};
 use saga_sqlite::{Transaction, failure};
 use saga_trace::trace_id;
 use tracing::error;
@@ -71,13 +71,23 @@ impl SagaStore for SagaTable {
                 "INSERT INTO quarantine (id, reason, from_queue, reply_to, body, first_seen, last_seen)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
                  ON CONFLICT (id) DO UPDATE
-                 SET last_seen = excluded.last_seen, copies = copies + 1, reason = excluded.reason",
+                 SET last_seen = excluded.last_seen, copies = copies + 1, reason = excluded.reason,
+                     version = version + 1, state = 1, settled_at = NULL",
             )?;
             let NewQuarantined { id, reason, from, reply_to, body } = message;
             let values = params![id, reason, from, reply_to, body, micros(tx.now())];
             upsert.execute(values).map_err(failure)?;
         }
         tx.commit()
+    }
+
+    async fn settle<R: Send>(
+        &self,
+        message: &str,
+        saga: Option<SagaId>,
+        decide: impl Fn(Inspected) -> (Option<Settled>, R) + Send + Sync,
+    ) -> Result<R, Failure> {
+        self.settle_message(message, saga, decide).await
     }
 }
 
@@ -209,7 +219,7 @@ fn insert(tx: &Transaction, writes: &[Write]) -> Result<(), Failure> {
 }
 
 /// Rows and their transitions, every version checked.
-fn update(tx: &Transaction, writes: &[Write]) -> Result<(), Failure> {
+pub(super) fn update(tx: &Transaction, writes: &[Write]) -> Result<(), Failure> {
     for Write { before, saga, history: _ } in writes {
         let mut update = tx.statement(
             "UPDATE sagas SET state = ?3, version = ?4, progress = ?5, data = ?6, wake_at = ?7,

@@ -8,7 +8,7 @@ use std::{
 
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp, Watermark};
 use saga_engine::{
-    Admission, Census, IdempotencyKey, ListFilter, NewQuarantined, Pruned, Range, Retention,
+    Admission, Census, IdempotencyKey, Inspected, ListFilter, NewQuarantined, QuarantineFilter, Quarantined, Settled, Pruned, Range, Retention,
     SagaReads, SagaStore, Standing, Write,
 };
 
@@ -120,6 +120,15 @@ impl<S: SagaStore> SagaStore for PlantedStore<S> {
     async fn quarantine(&self, messages: &[NewQuarantined]) -> Result<(), Failure> {
         self.inner.quarantine(messages).await
     }
+
+    async fn settle<R: Send>(
+        &self,
+        message: &str,
+        saga: Option<SagaId>,
+        decide: impl Fn(Inspected) -> (Option<Settled>, R) + Send + Sync,
+    ) -> Result<R, Failure> {
+        self.inner.settle(message, saga, decide).await
+    }
 }
 
 impl<S: Retention> Retention for PlantedStore<S> {
@@ -155,6 +164,10 @@ impl<S: SagaReads> SagaReads for PlantedStore<S> {
 
     async fn in_flight(&self) -> Result<u64, Failure> {
         self.inner.in_flight().await
+    }
+
+    async fn quarantined(&self, filter: &QuarantineFilter) -> Result<Vec<Quarantined>, Failure> {
+        self.inner.quarantined(filter).await
     }
 
     async fn census(&self) -> Result<Census, Failure> {

@@ -11,7 +11,7 @@ use std::{
 
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp, Watermark};
 use saga_engine::{
-    Admission, Census, IdempotencyKey, ListFilter, NewQuarantined, Pruned, Range, Retention,
+    Act, Admission, Census, IdempotencyKey, Inspected, ListFilter, NewQuarantined, QuarantineFilter, QuarantineState, Quarantined, Settled, Pruned, Range, Retention,
     SagaReads, SagaStore, Standing, Write,
 };
 
@@ -21,11 +21,24 @@ pub(crate) struct Memory {
     away: Arc<AtomicBool>,
 }
 
-#[derive(Default)]
 pub(crate) struct Rows {
     pub(crate) keys: BTreeMap<(String, &'static str, String), (Vec<u8>, SagaId)>,
     pub(crate) sagas: BTreeMap<SagaId, Instance>,
     pub(crate) history: BTreeMap<(SagaId, u64), HistoryEntry>,
+    pub(crate) quarantine: BTreeMap<String, Quarantined>,
+    pub(crate) watermark: Watermark,
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        Self {
+            keys: BTreeMap::new(),
+            sagas: BTreeMap::new(),
+            history: BTreeMap::new(),
+            quarantine: BTreeMap::new(),
+            watermark: Watermark::NONE,
+        }
+    }
 }
 
 impl Memory {
@@ -124,8 +137,54 @@ impl SagaStore for Memory {
     }
 
     async fn quarantine(&self, messages: &[NewQuarantined]) -> Result<(), Failure> {
-        assert!(messages.is_empty(), "nothing here is poison");
+        let mut rows = self.open()?;
+        for message in messages {
+            let NewQuarantined { id, reason, from, reply_to, body } = message.clone();
+            let (at, state) = (now(), QuarantineState::Open);
+            let first = Quarantined {
+                id: id.clone(),
+                version: 0,
+                state,
+                reason,
+                from,
+                reply_to,
+                body,
+                first_seen: at,
+                last_seen: at,
+                copies: 0,
+                acts: Vec::new(),
+            };
+            let known = rows.quarantine.entry(id).or_insert(first);
+            (known.version, known.copies) = (known.version + 1, known.copies + 1);
+            (known.last_seen, known.state) = (at, state);
+        }
         Ok(())
+    }
+
+    async fn settle<R: Send>(
+        &self,
+        message: &str,
+        saga: Option<SagaId>,
+        decide: impl Fn(Inspected) -> (Option<Settled>, R) + Send + Sync,
+    ) -> Result<R, Failure> {
+        let mut rows = self.open()?;
+        let found = rows.quarantine.get(message).cloned();
+        let saga = saga.and_then(|id| rows.sagas.get(&id).cloned());
+        let (settled, result) = decide(Inspected {
+            now: now(),
+            watermark: rows.watermark,
+            message: found.clone(),
+            saga,
+        });
+        if let Some(Settled { state, signed, sent, write }) = settled {
+            rows.write(write.into_iter().collect());
+            let mut found = found.expect("only what is there is settled");
+            found.version += 1;
+            found.state = state;
+            found.acts.push(Act { version: found.version, at: now(), state, signed, sent });
+            rows.quarantine.insert(message.to_owned(), found);
+        }
+        Ok(result)
     }
 }
 
@@ -162,6 +221,28 @@ impl SagaReads for Memory {
     async fn in_flight(&self) -> Result<u64, Failure> {
         let rows = self.open()?;
         Ok(rows.sagas.values().filter(|saga| saga.ended().is_none()).count() as u64)
+    }
+
+    async fn quarantined(&self, filter: &QuarantineFilter) -> Result<Vec<Quarantined>, Failure> {
+        let rows = self.open()?;
+        let latest = filter.older_than_millis.map(|millis| now().0 - millis as i64 * 1_000);
+        let wanted = |message: &&Quarantined| {
+            filter.id.as_ref().is_none_or(|id| message.id == *id)
+                && filter.saga.is_none_or(|saga| message.id.starts_with(&format!("{saga}/")))
+                && filter.from.as_ref().is_none_or(|from| message.from.contains(from))
+                && filter.reason.as_ref().is_none_or(|reason| message.reason.contains(reason))
+                && filter.state.is_none_or(|state| message.state == state)
+                && latest.is_none_or(|latest| message.first_seen.0 <= latest)
+                && filter
+                    .after
+                    .as_ref()
+                    .is_none_or(|(at, id)| (message.first_seen.0, &message.id) < (at.0, id))
+        };
+        let mut found: Vec<Quarantined> =
+            rows.quarantine.values().filter(wanted).cloned().collect();
+        found.sort_by(|a, b| (b.first_seen.0, &b.id).cmp(&(a.first_seen.0, &a.id)));
+        found.truncate(filter.limit);
+        Ok(found)
     }
 
     async fn census(&self) -> Result<Census, Failure> {

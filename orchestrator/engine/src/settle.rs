@@ -1,0 +1,274 @@
+//! What an operator does to a message in the quarantine (semantics 8, 26).
+//!
+//! Nothing that lies in the quarantine is ever published. A re-drive is a retry of
+//! the saga that the message belongs to, if that very command is still what the
+//! saga waits for: the mark and the saga's turn are one transaction, and what is
+//! sent is derived from the saga's row. So a stale or forged copy can overtake
+//! nothing, and a crash before the publishing leaves the saga to wake and send it.
+
+use std::{fmt, time::SystemTime};
+
+use saga_core::{
+    CommandId, Failure, Input, Instance, Intervened, Intervention, Obstacle, OutgoingCommand,
+    Remedy, Signed, Verdict,
+};
+use tracing::warn;
+
+use crate::{
+    Inspected, QuarantineState, Quarantined, RequestError, SagaStore, Settled, Write,
+    engine::Shared,
+    fold::{Fate, fold},
+    limits,
+    outgoing::Outgoing,
+    quarantined::command_of,
+    trace::Turn,
+};
+
+/// What an operator does to a message.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// The message.
+    pub message: String,
+    /// What is done to it.
+    pub handling: Handling,
+    /// The version of the message that the operator has seen.
+    pub expected_version: u64,
+    /// Who, and why.
+    pub signed: Signed,
+    /// Nothing is done; the outcome says what would be.
+    pub dry_run: bool,
+}
+
+/// The two things that can be done to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handling {
+    /// Its saga sends again what it waits for.
+    Redrive,
+    /// It is kept for the record only.
+    Discard,
+}
+
+impl Handling {
+    const fn state(self) -> QuarantineState {
+        match self {
+            Self::Redrive => QuarantineState::Redriven,
+            Self::Discard => QuarantineState::Discarded,
+        }
+    }
+}
+
+/// What became of it.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// It is done, or would be.
+    Applied {
+        /// The message's version afterwards.
+        version: u64,
+        /// What is sent because of it.
+        sent: Vec<String>,
+        /// The saga afterwards, if it made a turn.
+        saga: Option<Box<Instance>>,
+    },
+    /// It was done before: nothing was done now.
+    Repeated,
+    /// The message has another version than the operator has seen.
+    Moved {
+        /// Its version now.
+        version: u64,
+    },
+    /// It is not possible. Nothing was done.
+    Impossible(Hindrance),
+}
+
+/// Why a message cannot be re-driven or discarded. As text: a sentence that says
+/// so, and what is possible instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hindrance {
+    /// It was re-driven.
+    Redriven,
+    /// It was discarded.
+    Discarded,
+    /// It names no command.
+    NoCommand,
+    /// Its saga is below the watermark.
+    TooOld,
+    /// Its saga is not there.
+    NoSaga,
+    /// Its saga is of a definition that this server does not host.
+    Unhosted,
+    /// Its saga does not wait for that command.
+    NotOpen,
+    /// Its saga allows no retry.
+    Saga(Obstacle),
+}
+
+impl fmt::Display for Hindrance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Redriven => "it was re-driven, and has not come back since: there is nothing left to discard",
+            Self::Discarded => "it was discarded: what its saga still waits for, `saga retry` sends",
+            Self::NoCommand => "it names no command, so there is nothing that is known to be safe to send: whatever a saga still waits for, `saga retry` sends; discard this once its cause is gone",
+            Self::TooOld => "its saga is older than sagas are kept, and no participant would run it: discard it",
+            Self::NoSaga => "there is no saga of its id, so nobody waits for its answer, and nobody would undo its effect: discard it",
+            Self::Unhosted => "this server does not host the definition of its saga: ask one that does",
+            Self::NotOpen => "its saga does not wait for this command any more, so nothing is sent: look at the saga, and discard this",
+            Self::Saga(obstacle) => return obstacle.fmt(f),
+        })
+    }
+}
+
+/// Carries out one settlement; people ask for few of them, one at a time.
+pub(crate) async fn settle<S: SagaStore>(
+    shared: &Shared<S>,
+    asked: &Settlement,
+    outgoing: &mut Outgoing,
+) -> Result<Outcome, RequestError> {
+    let command = command_of(&asked.message);
+    let saga = match asked.handling {
+        Handling::Redrive => command.as_ref().map(|command| command.saga),
+        Handling::Discard => None,
+    };
+    let decide = |inspected: Inspected| {
+        let now = inspected.now;
+        match decide(shared, asked, command.as_ref(), inspected) {
+            Ok(Decided { outcome, settled, send }) if !asked.dry_run => {
+                let write = settled.as_ref().and_then(|settled| settled.write.clone());
+                (settled, Ok((outcome, now, write, send)))
+            }
+            Ok(Decided { outcome, .. }) => (None, Ok((outcome, now, None, Vec::new()))),
+            Err(error) => (None, Err(error)),
+        }
+    };
+    let began = SystemTime::now();
+    let transact = || shared.store.settle(&asked.message, saga, decide);
+    let (outcome, now, write, mut send) =
+        match shared.persist(transact, Some(limits::CONFLICT_RETRIES)).await {
+            Ok(decided) => decided?,
+            Err(failure) => {
+                warn!(%failure, message = asked.message, "a message could not be settled");
+                return Err(match failure {
+                    Failure::Permanent(_) => RequestError::Undecidable,
+                    Failure::Conflict(_)
+                    | Failure::Unavailable(_)
+                    | Failure::UnknownCommit(_) => RequestError::Unavailable,
+                });
+            }
+        };
+    let writes: Vec<Write> = write.into_iter().collect();
+    outgoing.now.get_or_insert(now);
+    shared.committed(&writes, outgoing);
+    Turn::over::<S>(began).spans(&writes, &mut send, |_| None);
+    outgoing.commands.append(&mut send);
+    Ok(outcome)
+}
+
+struct Decided {
+    outcome: Outcome,
+    settled: Option<Settled>,
+    send: Vec<OutgoingCommand>,
+}
+
+impl Decided {
+    fn told(outcome: Outcome) -> Self {
+        Self { outcome, settled: None, send: Vec::new() }
+    }
+}
+
+fn decide<S>(
+    shared: &Shared<S>,
+    asked: &Settlement,
+    command: Option<&CommandId>,
+    inspected: Inspected,
+) -> Result<Decided, RequestError> {
+    let Some(message) = &inspected.message else { return Err(RequestError::NotFound) };
+    if let Some(outcome) = before_anything(message, asked) {
+        return Ok(Decided::told(outcome));
+    }
+    let (folded, saga, sent) = match asked.handling {
+        Handling::Discard => (None, None, Vec::new()),
+        Handling::Redrive => match redrive(shared, asked, command, inspected)? {
+            Ok(retried) => {
+                let Retried { write, send } = retried;
+                let sent = write.history.iter().flat_map(|entry| &entry.sent);
+                let sent: Vec<String> =
+                    sent.map(|(command, attempt)| format!("{command} #{attempt}")).collect();
+                let saga = Box::new(write.saga.clone());
+                (Some((write, send)), Some(saga), sent)
+            }
+            Err(hindrance) => return Ok(Decided::told(Outcome::Impossible(hindrance))),
+        },
+    };
+    let (write, send) = folded.unzip();
+    Ok(Decided {
+        outcome: Outcome::Applied { version: asked.expected_version + 1, sent: sent.clone(), saga },
+        settled: Some(Settled {
+            state: asked.handling.state(),
+            signed: asked.signed.clone(),
+            sent,
+            write,
+        }),
+        send: send.unwrap_or_default(),
+    })
+}
+
+/// What needs no look at the saga: what was done before, and what was seen too long ago.
+fn before_anything(message: &Quarantined, asked: &Settlement) -> Option<Outcome> {
+    let hindrance = match (message.state, asked.handling) {
+        (QuarantineState::Redriven, Handling::Redrive)
+        | (QuarantineState::Discarded, Handling::Discard) => return Some(Outcome::Repeated),
+        (QuarantineState::Redriven, Handling::Discard) => Some(Hindrance::Redriven),
+        (QuarantineState::Discarded, Handling::Redrive) => Some(Hindrance::Discarded),
+        (QuarantineState::Open, Handling::Redrive | Handling::Discard) => None,
+    };
+    if message.version != asked.expected_version {
+        return Some(Outcome::Moved { version: message.version });
+    }
+    hindrance.map(Outcome::Impossible)
+}
+
+struct Retried {
+    write: Write,
+    send: Vec<OutgoingCommand>,
+}
+
+/// The retry of the saga, if that very command is what it waits for.
+fn redrive<S>(
+    shared: &Shared<S>,
+    asked: &Settlement,
+    command: Option<&CommandId>,
+    inspected: Inspected,
+) -> Result<Result<Retried, Hindrance>, RequestError> {
+    let Inspected { now, watermark, message: _, saga } = inspected;
+    let Some(command) = command else { return Ok(Err(Hindrance::NoCommand)) };
+    if watermark.covers(command.saga) {
+        return Ok(Err(Hindrance::TooOld));
+    }
+    let Some(saga) = saga else { return Ok(Err(Hindrance::NoSaga)) };
+    let Some(definition) = shared.hosted.get(&saga.definition, saga.definition_version) else {
+        return Ok(Err(Hindrance::Unhosted));
+    };
+    let open = definition.open_commands(&saga).map_err(|_| RequestError::Undecidable)?;
+    if !open.iter().any(|open| open.id == *command) {
+        return Ok(Err(Hindrance::NotOpen));
+    }
+    let Signed { by, reason } = &asked.signed;
+    let reason = format!(
+        "{}/{} is re-driven from the quarantine: {reason}",
+        command.step, command.direction
+    );
+    let retry = Input::Intervene(Intervention {
+        remedy: Remedy::Retry,
+        expected_version: saga.version,
+        signed: Signed { by: by.clone(), reason },
+    });
+    let folded = fold(&shared.hosted, saga, [&retry], now);
+    match (folded.write, folded.fates.into_iter().next()) {
+        (Some(write), Some(Fate::Decided(Verdict::Intervention(Intervened::Applied)))) => {
+            Ok(Ok(Retried { write, send: folded.send }))
+        }
+        (_, Some(Fate::Decided(Verdict::Intervention(Intervened::Impossible(obstacle))))) => {
+            Ok(Err(Hindrance::Saga(obstacle)))
+        }
+        _ => Err(RequestError::Undecidable),
+    }
+}
