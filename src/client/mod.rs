@@ -19,6 +19,7 @@ mod money;
 mod operate;
 mod orders;
 mod place;
+mod quarantine;
 mod returns;
 mod sagas;
 #[cfg(test)]
@@ -73,6 +74,8 @@ pub(crate) enum Command {
     Pause(operate::Pause),
     /// Let a paused saga go on
     Resume(operate::Resume),
+    /// List what could not be handled, look inside, re-drive or discard it
+    Quarantine(quarantine::Quarantine),
     /// Place a steady mix of orders until told to stop
     Load(load::Load),
     /// Ask a role whether it serves
@@ -130,6 +133,7 @@ impl Command {
             Self::Compensate(c) => c.why.connection.json,
             Self::Pause(c) => c.why.connection.json,
             Self::Resume(c) => c.why.connection.json,
+            Self::Quarantine(c) => c.json(),
             Self::Load(c) => c.connection.json,
             Self::Health(c) => c.json,
         }
@@ -153,6 +157,7 @@ impl Command {
             Self::Compensate(c) => c.ask(console).await,
             Self::Pause(c) => c.ask(console).await,
             Self::Resume(c) => c.ask(console).await,
+            Self::Quarantine(c) => c.ask(console).await,
             Self::Load(c) => c.ask(console).await,
             Self::Health(c) => c.ask(console).await,
         }

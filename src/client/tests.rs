@@ -229,10 +229,10 @@ impl Catalogue for Shared {
 struct Shared(Arc<Shop>);
 
 /// What one command line came to.
-struct Ran {
-    code: u8,
-    out: String,
-    err: String,
+pub(super) struct Ran {
+    pub(super) code: u8,
+    pub(super) out: String,
+    pub(super) err: String,
 }
 
 #[derive(clap::Parser)]
@@ -279,7 +279,7 @@ async fn open() -> (Arc<Shop>, String) {
     (shop, server)
 }
 
-async fn saga(server: &str, args: &[&str]) -> Ran {
+pub(super) async fn saga(server: &str, args: &[&str]) -> Ran {
     let line = Line::try_parse_from(["saga"].iter().chain(args).chain(&["--server", server]))
         .expect("a test's command line is valid");
     let (mut out, mut err) = (Vec::new(), Vec::new());

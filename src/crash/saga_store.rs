@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp, Watermark};
 use saga_engine::{
-    Admission, Census, IdempotencyKey, Inspected, ListFilter, NewQuarantined, QuarantineFilter, Quarantined, Settled, Pruned, Range, Retention,
-    SagaReads, SagaStore, Standing, Write,
+    Admission, Census, IdempotencyKey, Inspected, ListFilter, NewQuarantined, Pruned,
+    QuarantineFilter, Quarantined, Range, Retention, SagaReads, SagaStore, Settled, Standing,
+    Write,
 };
 
 use super::{Crash, Point, pass};

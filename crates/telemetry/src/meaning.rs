@@ -80,7 +80,11 @@ const GAUGES: [(&str, Unit, &str); 13] = [
     ),
     ("saga_paused", Unit::Count, "Sagas that an operator has paused"),
     ("saga_unhosted_sagas", Unit::Count, "Sagas that this binary hosts no definition for"),
-    ("saga_quarantine_messages", Unit::Count, "Messages in the quarantine that nobody has dealt with"),
+    (
+        "saga_quarantine_messages",
+        Unit::Count,
+        "Messages in the quarantine that nobody has dealt with",
+    ),
     (
         "saga_payment_breaker_state",
         Unit::Count,

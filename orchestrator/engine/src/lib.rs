@@ -33,9 +33,7 @@ pub use need::Need;
 pub use ports::{
     Admission, Census, Headcount, IdempotencyKey, NewQuarantined, SagaReads, SagaStore, Write,
 };
-pub use quarantined::{
-    Act, Inspected, QuarantineFilter, QuarantineState, Quarantined, Settled,
-};
+pub use quarantined::{Act, Inspected, QuarantineFilter, QuarantineState, Quarantined, Settled};
 pub use requests::{NewSaga, Placed, Preview, RequestError, Requests};
 pub use retention::{Pruned, Range, Retention, Standing};
 pub use settle::{Handling, Hindrance, Outcome, Settlement};

@@ -148,9 +148,9 @@ pub(crate) async fn settle<S: SagaStore>(
                 warn!(%failure, message = asked.message, "a message could not be settled");
                 return Err(match failure {
                     Failure::Permanent(_) => RequestError::Undecidable,
-                    Failure::Conflict(_)
-                    | Failure::Unavailable(_)
-                    | Failure::UnknownCommit(_) => RequestError::Unavailable,
+                    Failure::Conflict(_) | Failure::Unavailable(_) | Failure::UnknownCommit(_) => {
+                        RequestError::Unavailable
+                    }
                 });
             }
         };

@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use saga_core::{Failure, HistoryEntry, Hosted, Instance, SagaId, Timestamp, Watermark};
 use saga_engine::{
-    Admission, Census, Engine, IdempotencyKey, Inspected, ListFilter, NewQuarantined, QuarantineFilter, Quarantined, Settled, Pruned, Range,
-    Retention, SagaReads, SagaStore, Standing, Write,
+    Admission, Census, Engine, IdempotencyKey, Inspected, ListFilter, NewQuarantined, Pruned,
+    QuarantineFilter, Quarantined, Range, Retention, SagaReads, SagaStore, Settled, Standing,
+    Write,
 };
 use saga_messaging::{Changed, Consumer, Delivery, Message, PublishError, Queue, Transport};
 use tokio::sync::{broadcast, mpsc};

@@ -58,11 +58,10 @@ impl<R: SagaReads> Front<R> {
     ) -> Result<ListQuarantinedResponse, Status> {
         operator(&request)?;
         let request = request.into_inner();
-        let bound = format!("{:?}", ListQuarantinedRequest {
-            page_size: 0,
-            page_token: String::new(),
-            ..request.clone()
-        });
+        let bound = format!(
+            "{:?}",
+            ListQuarantinedRequest { page_size: 0, page_token: String::new(), ..request.clone() }
+        );
         let bound = ["ListQuarantined", &bound];
         let ListQuarantinedRequest { state, saga_id, from, reason, .. } = request;
         let size = validate::page_size(request.page_size)?;

@@ -17,8 +17,7 @@ pub(crate) struct Shown {
 
 impl Shown {
     pub(crate) fn of(body: &[u8]) -> Self {
-        let hidden =
-            |why: String| Self { body: Err(why), tokens: Vec::new() };
+        let hidden = |why: String| Self { body: Err(why), tokens: Vec::new() };
         if body.len() > MOST_BYTES {
             return hidden(format!("its {} bytes are too many to be shown", body.len()));
         }

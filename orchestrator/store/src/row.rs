@@ -145,7 +145,8 @@ pub(crate) fn sent(sent: &[String]) -> Result<String, Failure> {
 
 /// What the column holds.
 pub(crate) fn read_sent(id: &str, sent: &str) -> Result<Vec<String>, Failure> {
-    let broken = |error| Failure::Permanent(format!("what was sent for {id} does not decode: {error}"));
+    let broken =
+        |error| Failure::Permanent(format!("what was sent for {id} does not decode: {error}"));
     serde_json::from_str(sent).map_err(broken)
 }
 

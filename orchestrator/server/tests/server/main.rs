@@ -6,6 +6,7 @@ mod intervening;
 mod limits;
 mod operating;
 mod placing;
+mod quarantine;
 mod reading;
 mod returning;
 mod watching;

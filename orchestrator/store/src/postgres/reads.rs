@@ -121,10 +121,11 @@ impl SagaReads for SagaTable {
         .fetch_all(&self.pool)
         .await
         .map_err(failure)?;
-        let quarantined = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM quarantine WHERE state = 1"#)
-            .fetch_one(&self.pool)
-            .await
-            .map_err(failure)?;
+        let quarantined =
+            sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM quarantine WHERE state = 1"#)
+                .fetch_one(&self.pool)
+                .await
+                .map_err(failure)?;
         let unfinished = rows.into_iter().filter_map(|row| {
             Some(Headcount {
                 state: State::from_code(row.state)?,

@@ -10,7 +10,10 @@ use saga_engine::{Pruned, Range, Retention, Standing};
 use saga_postgres::{commit, failure};
 use uuid::Uuid;
 
-use super::{SagaTable, row::{datetime, timestamp}};
+use super::{
+    SagaTable,
+    row::{datetime, timestamp},
+};
 use crate::row::natural;
 
 impl Retention for SagaTable {

@@ -1,7 +1,9 @@
 //! Transactions that write: admission, turns, claims, quarantine.
 
 use saga_core::{Failure, Instance, SagaId, Timestamp};
-use saga_engine::{Admission, IdempotencyKey, Inspected, NewQuarantined, SagaStore, Settled, Write};
+use saga_engine::{
+    Admission, IdempotencyKey, Inspected, NewQuarantined, SagaStore, Settled, Write,
+};
 use saga_postgres::{commit, failure};
 use saga_trace::trace_id;
 use sqlx::{PgExecutor, Postgres, Transaction};

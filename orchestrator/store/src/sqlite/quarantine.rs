@@ -141,15 +141,8 @@ fn write(tx: &Transaction, id: &str, version: u64, settled: &Settled) -> Result<
     tx.statement("UPDATE quarantine SET version = ?2, state = ?3, settled_at = ?4 WHERE id = ?1")?
         .execute(params![id, bigint(version), state.code(), micros(tx.now())])
         .map_err(failure)?;
-    let values = params![
-        id,
-        bigint(version),
-        micros(tx.now()),
-        state.code(),
-        by,
-        reason,
-        row::sent(sent)?
-    ];
+    let values =
+        params![id, bigint(version), micros(tx.now()), state.code(), by, reason, row::sent(sent)?];
     tx.statement(
         "INSERT INTO quarantine_history (message_id, version, at, state, signed_by, reason, sent)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",

@@ -2,7 +2,9 @@
 
 use rusqlite::{Row, params};
 use saga_core::{Failure, Instance, SagaId, Timestamp};
-use saga_engine::{Admission, IdempotencyKey, Inspected, NewQuarantined, SagaStore, Settled, Write};
+use saga_engine::{
+    Admission, IdempotencyKey, Inspected, NewQuarantined, SagaStore, Settled, Write,
+};
 use saga_sqlite::{Transaction, failure};
 use saga_trace::trace_id;
 use tracing::error;

@@ -11,8 +11,9 @@ use std::{
 
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp, Watermark};
 use saga_engine::{
-    Act, Admission, Census, IdempotencyKey, Inspected, ListFilter, NewQuarantined, QuarantineFilter, QuarantineState, Quarantined, Settled, Pruned, Range, Retention,
-    SagaReads, SagaStore, Standing, Write,
+    Act, Admission, Census, IdempotencyKey, Inspected, ListFilter, NewQuarantined, Pruned,
+    QuarantineFilter, QuarantineState, Quarantined, Range, Retention, SagaReads, SagaStore,
+    Settled, Standing, Write,
 };
 
 #[derive(Clone, Default)]
