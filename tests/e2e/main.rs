@@ -17,6 +17,7 @@ mod metrics;
 mod operating;
 mod orders;
 mod python;
+mod quarantine;
 mod retention;
 mod returning;
 mod returns;

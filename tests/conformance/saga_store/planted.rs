@@ -7,6 +7,7 @@ use super::{
     a_claim_takes_the_most_overdue_first_and_no_more_than_asked_for as most_overdue,
     concurrent_turns_on_one_saga_come_one_after_the_other as turns,
     of_two_admissions_at_once_one_binds_the_key as admissions,
+    of_two_operators_at_once_one_settles_a_message as settlements,
     only_hosted_and_due_sagas_are_claimed as hosted_and_due, over,
     the_quarantine_has_one_row_a_command_id as quarantine,
     two_claimants_never_get_the_same_saga as claimants,
@@ -101,4 +102,14 @@ async fn a_claim_of_the_least_overdue_first_is_seen() {
 async fn copies_that_are_not_counted_are_seen() {
     let plant = Plant { real: "copies = quarantine.copies + 1", planted: "copies = 1" };
     is_caught(PARTS, &[plant], "not counted", |pool| quarantine::property(over(pool))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_message_that_is_settled_without_its_lock_meets_its_historys_key() {
+    let plant = Plant {
+        real: "FROM quarantine WHERE id = $1 FOR UPDATE",
+        planted: "FROM quarantine WHERE id = $1",
+    };
+    let says = "nobody is in the way";
+    is_caught(PARTS, &[plant], says, |pool| settlements::property(over(pool))).await;
 }

@@ -114,10 +114,8 @@ async fn what_nobody_waits_for_is_not_sent_and_is_told_what_to_do_instead() {
     // A reply stands for the command that it answers.
     let reply = format!("{command}/reply");
     keep(&world, &reply, "[]").await;
-    let dry = SettleQuarantinedRequest {
-        dry_run: true,
-        ..asked(&reply, QuarantineHandling::Redrive, 1)
-    };
+    let dry =
+        SettleQuarantinedRequest { dry_run: true, ..asked(&reply, QuarantineHandling::Redrive, 1) };
     assert_eq!(settle(&world, dry).await.expect("possible").sent, ["reserve-stock/action #1"]);
     world.store.rows().watermark =
         Watermark::from_id(saga.parse::<SagaId>().expect("an id").following());

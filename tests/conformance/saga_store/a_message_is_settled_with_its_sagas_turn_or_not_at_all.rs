@@ -1,0 +1,127 @@
+//! What an operator does to a message is one transaction with its saga's turn; another
+//! copy opens the message again; and what was dealt with goes with the sagas of its time.
+
+use saga_core::{Signed, Watermark};
+use saga_engine::{
+    Act, Inspected, NewQuarantined, QuarantineFilter, QuarantineState, Quarantined, Range, Settled,
+    Write,
+};
+
+use super::{Beneath, Sagas, Store, moved};
+
+fn new(id: &str, from: &str, reason: &str) -> NewQuarantined {
+    NewQuarantined {
+        id: id.to_owned(),
+        reason: reason.to_owned(),
+        from: from.to_owned(),
+        reply_to: None,
+        body: b"the body".to_vec(),
+    }
+}
+
+pub(super) fn settled(state: QuarantineState, write: Option<Write>) -> Settled {
+    let signed = Signed { by: "ada".to_owned(), reason: "it is out".to_owned() };
+    Settled { state, signed, sent: vec!["reserve-stock/action #1".to_owned()], write }
+}
+
+impl<S: Store, B: Beneath> Sagas<S, B> {
+    async fn listed(&self, filter: QuarantineFilter) -> Vec<String> {
+        let filter = QuarantineFilter { limit: filter.limit.max(10), ..filter };
+        let found = self.store.quarantined(&filter).await.expect("a read");
+        assert!(found.iter().all(|m| m.body.is_empty() && m.acts.is_empty()), "only if asked for");
+        found.into_iter().map(|message| message.id).collect()
+    }
+
+    pub(super) async fn message(&self, id: &str) -> Quarantined {
+        let filter = QuarantineFilter { id: Some(id.to_owned()), limit: 1, ..Default::default() };
+        self.store.quarantined(&filter).await.expect("a read").pop().expect("it is there")
+    }
+}
+
+async fn property(sagas: Sagas<impl Store, impl Beneath>) {
+    let saga = sagas.some(1).await[0];
+    let command = format!("{saga}/reserve-stock/action");
+    let reply = format!("{command}/reply");
+    let messages = [
+        new(&command, "saga.commands.inventory", "unknown type"),
+        new(&reply, "saga.replies", "no JSON"),
+        new("unnamed 😀", "saga.commands.payment", "no JSON"),
+    ];
+    for message in &messages {
+        sagas.store.quarantine(std::slice::from_ref(message)).await.expect("kept");
+    }
+    let filter = QuarantineFilter::default;
+    assert_eq!(sagas.listed(filter()).await, ["unnamed 😀", &reply, &command]);
+    let of_saga = QuarantineFilter { saga: Some(saga), ..filter() };
+    assert_eq!(sagas.listed(of_saga).await, [reply.clone(), command.clone()]);
+    let from = QuarantineFilter { from: Some("payment".to_owned()), ..filter() };
+    assert_eq!(sagas.listed(from).await, ["unnamed 😀"]);
+    let because = QuarantineFilter { reason: Some("n t".to_owned()), ..filter() };
+    assert_eq!(sagas.listed(because).await, Vec::<String>::new());
+    let because = QuarantineFilter { reason: Some("known t".to_owned()), ..filter() };
+    assert_eq!(sagas.listed(because).await, [command.clone()]);
+    let old = QuarantineFilter { older_than_millis: Some(3_600_000), ..filter() };
+    assert_eq!(sagas.listed(old).await, Vec::<String>::new());
+    let last = sagas.message(&reply).await;
+    let after = QuarantineFilter { after: Some((last.first_seen, last.id)), ..filter() };
+    assert_eq!(sagas.listed(after).await, [command.clone()]);
+
+    // Both are there under their locks, and a turn that fails leaves no mark.
+    let before = sagas.version(saga).await;
+    let wrong = |found: Inspected| {
+        let (message, row) = (found.message.expect("there"), found.saga.expect("there"));
+        assert_eq!((message.body.as_slice(), row.version), (b"the body".as_slice(), before));
+        assert!(!found.watermark.covers(saga));
+        let write = Write { before: 99, ..moved(row) };
+        (Some(settled(QuarantineState::Redriven, Some(write))), ())
+    };
+    let failed = sagas.store.settle(&command, Some(saga), wrong).await;
+    assert!(failed.is_err(), "it rests on no row");
+    let untouched = sagas.message(&command).await;
+    assert_eq!((untouched.version, untouched.state), (1, QuarantineState::Open), "half is there");
+    assert_eq!(untouched.acts, []);
+
+    let right = |found: Inspected| {
+        let write = moved(found.saga.expect("there"));
+        (Some(settled(QuarantineState::Redriven, Some(write))), found.now)
+    };
+    let at = sagas.store.settle(&command, Some(saga), right).await.expect("settled");
+    assert_eq!(sagas.version(saga).await, before + 1);
+    assert_eq!(sagas.history(saga).await.len() as u64, before + 1);
+    let marked = sagas.message(&command).await;
+    assert_eq!((marked.version, marked.state), (2, QuarantineState::Redriven));
+    let Settled { state, signed, sent, .. } = settled(QuarantineState::Redriven, None);
+    assert_eq!(marked.acts, [Act { version: 2, at, state, signed, sent }]);
+
+    // Without a saga, and of what is not there.
+    let discard = |found: Inspected| {
+        assert!(found.saga.is_none());
+        (found.message.map(|_| settled(QuarantineState::Discarded, None)), ())
+    };
+    sagas.store.settle("unnamed 😀", None, discard).await.expect("settled");
+    sagas.store.settle("nowhere", None, discard).await.expect("nothing is there");
+    let open = || QuarantineFilter { state: Some(QuarantineState::Open), ..filter() };
+    assert_eq!(sagas.listed(open()).await, [reply.clone()]);
+    assert_eq!(sagas.store.census().await.expect("counted").quarantined, 1);
+
+    sagas.store.quarantine(&messages[..1]).await.expect("kept");
+    let again = sagas.message(&command).await;
+    assert_eq!((again.version, again.copies, again.state), (3, 2, QuarantineState::Open));
+    assert_eq!(again.acts, marked.acts, "what was done is kept");
+
+    // Only what was dealt with before the watermark's instant goes, and only below
+    // the store's own.
+    let later = Watermark::at(at.plus_millis(3_600_000));
+    let all = Range::below(later);
+    assert_eq!(sagas.store.prune(&all).await.expect("pruned").quarantined, 0, "not so far");
+    let end = |_, found: Vec<_>| (found.into_iter().map(super::ended).collect(), ());
+    sagas.store.turn(&[saga], end).await.expect("it ends");
+    sagas.store.advance(0).await.expect("raised");
+    let reached = Range::below(sagas.store.watermark().await.expect("a read"));
+    let dry = Range { dry: true, ..reached };
+    assert_eq!(sagas.store.prune(&dry).await.expect("counted").quarantined, 1);
+    assert_eq!(sagas.store.prune(&reached).await.expect("pruned").quarantined, 1);
+    assert_eq!(sagas.listed(filter()).await, [reply, command], "what is open stays");
+}
+
+super::over_each_adapter!();
