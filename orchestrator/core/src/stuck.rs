@@ -23,12 +23,16 @@ pub struct Stuck {
     pub remind_at: Timestamp,
     /// How often the alert was raised. Rows that were written before this was counted
     /// have had at least the first.
-    #[serde(default = "once")]
+    #[serde(default = "once", skip_serializing_if = "is_once")]
     pub alerts: u32,
 }
 
 fn once() -> u32 {
     1
+}
+
+fn is_once(alerts: &u32) -> bool {
+    *alerts == 1
 }
 
 /// What is wrong with the step that holds a saga up.

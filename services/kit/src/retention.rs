@@ -24,6 +24,10 @@ pub(crate) async fn follow<S: Store>(
 ) {
     counter!("saga_participant_pruned_total", "participant" => name).increment(0);
     let mut heard = furthest.subscribe();
+    // A batch may have been handled before this began.
+    if *heard.borrow() > Watermark::NONE {
+        heard.mark_changed();
+    }
     // No transaction runs in a future that can be cancelled: it is told between two.
     loop {
         tokio::select! {
@@ -48,7 +52,11 @@ pub(crate) async fn follow<S: Store>(
                     warn!(participant = name, %failure, "pruning goes on later");
                 }
             }
-            Err(failure) => warn!(participant = name, %failure, "pruning goes on later"),
+            Err(failure) => {
+                // The same once more: nothing further may ever come.
+                heard.mark_changed();
+                warn!(participant = name, %failure, "pruning goes on later");
+            }
         }
         if !pause(limits::PRUNE_INTERVAL, &shutdown).await {
             return;
