@@ -286,7 +286,10 @@ async fn held_before_its_capture(system: &System, key: &str) -> anyhow::Result<S
     let placed = done(system, &[&place[..], &["--no-wait", "--key", key]].concat()).await?;
     let id = placed["orderId"].as_str().context("accepted")?.to_owned();
     until(system, &id, |saga| saga["steps"][2]["state"] == "open").await?;
-    done(system, &["pause", &id, "--reason", "on the phone"]).await?;
+    // Between the command's look and its act a command may have been sent again.
+    while let Err(error) = done(system, &["pause", &id, "--reason", "on the phone"]).await {
+        ensure!(format!("{error:#}").contains("SAGA_MOVED_ON"), "{error:#}");
+    }
     let held = until(system, &id, |saga| saga["steps"][2]["state"] == "done").await?;
     ensure!(held["saga"]["steps"][3]["state"] == "pending", "{held}");
     ensure!(held["saga"]["needs"] == "paused", "{held}");
