@@ -36,7 +36,7 @@ pub struct ProviderSettings {
     /// connection failed. Time-outs and answers are not repeated.
     pub retries: u32,
     /// Whether the provider speaks HTTP/2 without being asked first ("prior knowledge"):
-    /// all requests share a connection, which costs both sides about half as much.
+    /// all requests share a connection.
     pub http2: bool,
     /// Most connections that are kept open without a request; over HTTP/2 it is one.
     pub idle_connections: usize,
