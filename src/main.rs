@@ -2,6 +2,7 @@
 
 mod audit;
 mod bench;
+mod child;
 mod client;
 mod config;
 mod crash;

@@ -1,7 +1,7 @@
 //! The system that is measured: one that runs already, or one that the bench starts as processes of this program.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -18,15 +18,14 @@ use super::{
     observe::{Databases, Observer},
     processes::Watched,
 };
-use crate::config::{self, All, Secret};
+use crate::{
+    child::{self, free_address},
+    config::{self, All, Secret},
+};
 
 /// How long a system may take to serve, schemas and queues included.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// How long it may take to end by itself; then it is killed, which loses nothing either.
-const STOP_LIMIT: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Below the range that a client's own ports are taken from.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// What a log's end shows when a process has failed.
 const LOG_LINES: usize = 12;
 
@@ -143,14 +142,7 @@ impl System {
     /// Ends what was started; the data stays until this is dropped.
     pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
         for role in self.children.iter_mut().rev() {
-            let pid =
-                role.child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
-            if let Some(pid) = pid {
-                rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-            }
-            if tokio::time::timeout(STOP_LIMIT, role.child.wait()).await.is_err() {
-                role.child.kill().await?;
-            }
+            child::stop(&mut role.child).await?;
         }
         self.children.clear();
         Ok(())
@@ -248,20 +240,6 @@ impl Addresses {
 
 fn myself() -> Watched {
     Watched::one("bench", std::process::id())
-}
-
-/// An address on loopback that nobody listens on. Somebody might take it before we do: then the role says so and ends.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    let span = u64::from(PORTS.end - PORTS.start);
-    for _ in 0..1_000 {
-        let dice = uuid::Uuid::new_v4().as_u64_pair().1 % span;
-        let port = PORTS.start + u16::try_from(dice).expect("it is below the span");
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        if TcpListener::bind(address).is_ok() {
-            return Ok(address);
-        }
-    }
-    anyhow::bail!("no free port from {} to {}", PORTS.start, PORTS.end)
 }
 
 fn text(path: &Path) -> anyhow::Result<&str> {

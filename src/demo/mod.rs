@@ -1,4 +1,4 @@
-//! `saga demo`: the whole system in one process, at work, with kills, and an
+//! `saga demo`: the whole system in one process, or one that runs somewhere, at work, with kills, and an
 //! audit at the end.
 //!
 //! It is a client like any other: orders go through gRPC, and what it says of
@@ -28,7 +28,7 @@ use crate::{
 };
 use orders::{Clients, Tally};
 use report::Summary;
-use system::System;
+use system::{Running, System};
 use view::View;
 
 /// How many clients wait for the end of an order at the same time.
@@ -43,6 +43,9 @@ const OUTAGE_SECONDS: u64 = 2;
 /// Starts every role in this process (SQLite files in a directory, messages in memory), places a
 /// mix of orders through the gRPC API and returns some of them, kills two roles in mid-run and starts them again, takes the
 /// payment provider away for a while, tells the story of three orders, and audits every database.
+///
+/// With --server it does the same to a system that runs: it joins it with an orchestrator and a payment service more, and
+/// kills those.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -50,6 +53,10 @@ Examples:
   saga demo --orders 2000 --seed 7
   saga demo --data-dir saga-data --keep      stays up, and says how to talk to it
   saga demo --json | tail -n 1               a summary for programs, with \"audit\": \"PASS\"
+  saga demo --server http://127.0.0.1:7400 --provider http://127.0.0.1:7404 \
+      --orchestrator 'saga orchestrator' --payment 'saga payment'
+                                             on a system that runs; the databases are those of SAGA_…_DATABASE_URL,
+                                             the provider's ledger is in SAGA_PROVIDER_DATA_DIR, as for saga audit
 
 Exit status: 0 the audit passed, 1 it did not, or the demo could not run. SAGA_LOG=info shows the
 logs of the roles.")]
@@ -69,6 +76,8 @@ pub(crate) struct Demo {
     /// End with one line of JSON on stdout; everything else goes to stderr
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    running: Running,
 }
 
 /// Runs it, and says in the exit status whether the audit passed.
@@ -88,21 +97,22 @@ impl Demo {
     async fn run(&self, view: &View) -> anyhow::Result<bool> {
         let temporary = tempfile::tempdir().context("a directory for the databases")?;
         let dir = self.data_dir.clone().unwrap_or_else(|| temporary.path().to_owned());
-        let system = System::start(&dir).await?;
         view.heading(&format!("{} orders, seed {}", self.orders, self.seed));
-        view.say(&format!("Every role runs in this process. Databases: {}", dir.display()));
-        view.say(&format!("Clients: {} (gRPC)", system.server()));
+        let system = if self.running.server.is_some() {
+            view.say("On a system that runs, with an orchestrator and a payment service more, which will be killed.");
+            System::join(&self.running).await?
+        } else {
+            view.say(&format!("Every role runs in this process. Databases: {}", dir.display()));
+            System::start(&dir).await?
+        };
+        view.say(&format!("Clients: {} (gRPC)", system.servers().join(", ")));
         self.fill_the_shelves(&system).await?;
         let tally = self.orders(&system, view).await?;
         view.say(&report::table(&tally));
         self.stories(&system, &tally, view).await?;
         view.heading("The audit, from the databases and the provider's ledger");
-        let audited = audit::run(
-            &audit::Sources::DataDir(dir.clone()),
-            report::AUDIT_WAIT,
-            &report::audit_options(),
-        )
-        .await?;
+        let audited =
+            audit::run(system.books(), report::AUDIT_WAIT, &report::audit_options()).await?;
         view.say(audited.text().trim_end());
         let passed = audited.passed;
         if self.keep {
@@ -124,7 +134,7 @@ impl Demo {
 
     /// Places all orders, and does harm meanwhile.
     async fn orders(&self, system: &System, view: &View) -> anyhow::Result<Tally> {
-        let clients = Arc::new(Clients::new(system.channel()?, self.orders, self.seed));
+        let clients = Arc::new(Clients::new(system.channels()?, self.orders, self.seed));
         let placing = Arc::clone(&clients).place_all(CLIENTS);
         let harm = async {
             clients.ended(self.orders / 4).await;
@@ -171,7 +181,7 @@ impl Demo {
         dir: &std::path::Path,
         view: &View,
     ) -> anyhow::Result<()> {
-        let server = system.server();
+        let server = system.servers().concat();
         view.heading("It stays up until Ctrl-C");
         view.say(&format!(
             "export SAGA_SERVER={server}

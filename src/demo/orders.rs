@@ -36,7 +36,8 @@ const SECOND_THOUGHTS: Duration = Duration::from_millis(150);
 
 /// All clients of a run.
 pub(super) struct Clients {
-    orders: OrdersClient<Channel>,
+    /// One a server. An order's clients stay with theirs, as a customer's program would.
+    orders: Vec<OrdersClient<Channel>>,
     count: u32,
     seed: u64,
     /// Part of every key, so that a directory can be used for several runs.
@@ -77,9 +78,9 @@ pub(super) struct Standing {
 }
 
 impl Clients {
-    pub(super) fn new(channel: Channel, count: u32, seed: u64) -> Self {
+    pub(super) fn new(channels: Vec<Channel>, count: u32, seed: u64) -> Self {
         Self {
-            orders: OrdersClient::new(channel),
+            orders: channels.into_iter().map(OrdersClient::new).collect(),
             count,
             seed,
             run: uuid::Uuid::new_v4(),
@@ -150,11 +151,12 @@ impl Clients {
             wait: kind != Kind::Cancelled,
         };
         self.in_flight.fetch_add(1, Relaxed);
-        let mut placed = self.persist(request.clone()).await?;
+        let mut placed = self.persist(number, request.clone()).await?;
         if kind == Kind::Cancelled {
             tokio::time::sleep(SECOND_THOUGHTS).await;
-            self.cancel(&placed.order_id).await?;
-            placed = self.persist(PlaceOrderRequest { wait: true, ..request.clone() }).await?;
+            self.cancel(number, &placed.order_id).await?;
+            placed =
+                self.persist(number, PlaceOrderRequest { wait: true, ..request.clone() }).await?;
         }
         let returned = match (placed.status(), mix::returned(self.seed, number)) {
             (OrderStatus::Confirmed, Some(whole)) => {
@@ -189,7 +191,7 @@ impl Clients {
         };
         let mut repeats = 0;
         let returned = again::until_answered(PATIENCE, &mut repeats, || {
-            let (mut orders, request) = (self.orders.clone(), request.clone());
+            let (mut orders, request) = (self.server_of(number).clone(), request.clone());
             async move {
                 let answer = orders.return_order(again::limited(request)).await?.into_inner();
                 let ended = |details: &Return| details.status() != ReturnStatus::Pending;
@@ -202,22 +204,30 @@ impl Clients {
         Ok(returned?)
     }
 
+    fn server_of(&self, number: u32) -> &OrdersClient<Channel> {
+        &self.orders[number as usize % self.orders.len()]
+    }
+
     /// Calls until the answer is there: under one key, so there is one order.
-    async fn persist(&self, request: PlaceOrderRequest) -> anyhow::Result<PlaceOrderResponse> {
+    async fn persist(
+        &self,
+        number: u32,
+        request: PlaceOrderRequest,
+    ) -> anyhow::Result<PlaceOrderResponse> {
         let mut repeats = 0;
-        let placed = again::place(&self.orders, &request, PATIENCE, &mut repeats).await;
+        let placed = again::place(self.server_of(number), &request, PATIENCE, &mut repeats).await;
         self.repeats.fetch_add(repeats, Relaxed);
         Ok(placed?)
     }
 
-    async fn cancel(&self, order_id: &str) -> anyhow::Result<()> {
+    async fn cancel(&self, number: u32, order_id: &str) -> anyhow::Result<()> {
         let request = CancelOrderRequest {
             order_id: order_id.to_owned(),
             reason: "changed my mind".to_owned(),
         };
         let mut repeats = 0;
         let cancelled = again::until_answered(PATIENCE, &mut repeats, || {
-            let (mut orders, request) = (self.orders.clone(), request.clone());
+            let (mut orders, request) = (self.server_of(number).clone(), request.clone());
             async move {
                 match orders.cancel_order(again::limited(request)).await {
                     // Too late: it is paid.

@@ -48,8 +48,8 @@ fn end(placed: &Placed) -> String {
     }
 }
 
-/// How long orders may take to come to rest.
-pub(super) const AUDIT_WAIT: std::time::Duration = std::time::Duration::from_secs(30);
+/// How long the audit may wait for a moment in which no order is in progress: others may place some too.
+pub(super) const AUDIT_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Nothing is left open by then, and an equation that looked at nothing proves
 /// nothing.

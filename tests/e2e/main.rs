@@ -9,6 +9,7 @@ mod collector;
 mod commands;
 mod contract;
 mod delivery;
+mod demo;
 mod foreign;
 mod hostile;
 mod kill;

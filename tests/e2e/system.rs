@@ -222,6 +222,11 @@ impl System {
         format!("http://127.0.0.1:{}", self.roles[name].grpc)
     }
 
+    /// What a role is told.
+    pub(crate) fn settings_of(&self, name: &str) -> BTreeMap<String, String> {
+        self.roles[name].launch.env.clone()
+    }
+
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }

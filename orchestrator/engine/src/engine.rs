@@ -1,14 +1,8 @@
 //! The engine: what runs side by side, and how it stops.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use metrics::{counter, gauge};
+use metrics::counter;
 use saga_core::{Failure, Hosted, Watermark};
 use saga_messaging::{Message, Transport};
 use saga_trace::Context;
@@ -20,7 +14,9 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{error, info, warn};
 
 use crate::{
-    Requests, Retention, SagaReads, SagaStore, Watches, alert, census, limits,
+    Requests, Retention, SagaReads, SagaStore, Watches, alert, census,
+    in_flight::InFlight,
+    limits,
     outgoing::{Outgoing, confirm},
     quarantine, replies,
     requests::{Request, carry_out},
@@ -34,7 +30,7 @@ pub struct Engine<S, T> {
     hosted: Hosted,
     requests: mpsc::Receiver<Request>,
     watches: Watches,
-    in_flight: Arc<AtomicU64>,
+    in_flight: InFlight,
     retention: Duration,
 }
 
@@ -45,8 +41,15 @@ pub struct Handle {
     pub requests: Requests,
     /// Where sagas are waited for.
     pub watches: Watches,
-    /// How many sagas have not ended, as counted a second ago at most.
-    pub in_flight: Arc<AtomicU64>,
+    in_flight: InFlight,
+}
+
+impl Handle {
+    /// How many sagas have not ended, and how many requests are about to begin some: as the
+    /// store counted a second ago at most, and with what this engine has done since.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.count() + self.requests.waiting()
+    }
 }
 
 /// What the engine's loops share.
@@ -54,6 +57,7 @@ pub(crate) struct Shared<S> {
     pub(crate) store: S,
     pub(crate) hosted: Hosted,
     pub(crate) watches: Watches,
+    pub(crate) in_flight: InFlight,
     /// What is below it is late.
     pub(crate) watermark: watch::Receiver<Watermark>,
     /// Where events of stuck sagas wait to be published.
@@ -65,9 +69,8 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
     /// An engine, and the handle to talk to it.
     pub fn new(store: S, transport: T, hosted: Hosted) -> (Self, Handle) {
         let (requests, receiver) = Requests::new();
-        let (watches, in_flight) = (Watches::default(), Arc::new(AtomicU64::new(0)));
-        let handle =
-            Handle { requests, watches: watches.clone(), in_flight: Arc::clone(&in_flight) };
+        let (watches, in_flight) = (Watches::default(), InFlight::default());
+        let handle = Handle { requests, watches: watches.clone(), in_flight: in_flight.clone() };
         let retention = limits::LEAST_RETENTION;
         let engine =
             Self { store, transport, hosted, requests: receiver, watches, in_flight, retention };
@@ -95,6 +98,7 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
             store: store.clone(),
             hosted,
             watches: watches.clone(),
+            in_flight: in_flight.clone(),
             watermark: watermark.clone(),
             alerts,
             shutdown: shutdown.clone(),
@@ -121,7 +125,7 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
         loops.spawn(alert::tell(transport.clone(), raised));
         loops.spawn(quarantine::keep(Arc::clone(&shared), transport.clone()));
         loops.spawn(watches.follow(store.clone(), transport, shutdown.clone()));
-        loops.spawn(count(store.clone(), in_flight, shutdown.clone()));
+        loops.spawn(in_flight.keep(store.clone(), shutdown.clone()));
         loops.spawn(census::take(Arc::clone(&shared)));
         // The last one that raises alerts ends the loop that tells of them.
         loops.spawn(retention::keep(shared, retention, known));
@@ -156,21 +160,6 @@ fn stage<T: Transport>(
 ) -> (mpsc::Sender<Outgoing>, impl Future<Output = ()> + Send + use<T>) {
     let (sender, receiver) = mpsc::channel(limits::BATCHES_IN_CONFIRMATION);
     (sender, confirm(transport.clone(), watermark.clone(), receiver))
-}
-
-/// Keeps the number of sagas in flight, for admission and for metrics.
-async fn count<R: SagaReads>(reads: R, in_flight: Arc<AtomicU64>, shutdown: CancellationToken) {
-    loop {
-        if let Ok(count) = reads.in_flight().await {
-            in_flight.store(count, Ordering::Relaxed);
-            gauge!("saga_in_flight").set(count as f64);
-        }
-        tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(limits::COUNT_INTERVAL) => {}
-        }
-    }
 }
 
 impl<S> Shared<S> {

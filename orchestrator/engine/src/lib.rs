@@ -13,6 +13,7 @@ mod census;
 mod engine;
 mod filter;
 mod fold;
+mod in_flight;
 pub mod limits;
 mod need;
 mod outgoing;

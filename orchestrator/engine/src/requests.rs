@@ -132,6 +132,11 @@ impl Requests {
         answered.await.unwrap_or(Err(RequestError::Unavailable))
     }
 
+    /// How many have been handed in and were not looked at yet.
+    pub(crate) fn waiting(&self) -> u64 {
+        (self.queue.max_capacity() - self.queue.capacity()) as u64
+    }
+
     fn hand_in(&self, request: Request) -> Result<(), RequestError> {
         self.queue.try_send(request).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => RequestError::Overloaded,
@@ -360,6 +365,7 @@ async fn preview<S: SagaStore>(
 impl<S: SagaStore> Shared<S> {
     /// Tells those who wait, here and elsewhere, what was committed.
     pub(crate) fn committed(&self, writes: &[Write], outgoing: &mut Outgoing) {
+        self.in_flight.committed(writes);
         self.watches.committed(writes);
         for write in writes {
             outgoing.changed.push(Changed { saga: write.saga.id, version: write.saga.version });

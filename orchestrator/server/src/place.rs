@@ -1,6 +1,6 @@
 //! A new order, from the call to its saga.
 
-use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use prost::Message as _;
 use saga_core::{Admitted, SagaId, Timestamp, start};
@@ -56,7 +56,7 @@ impl<R: SagaReads> Front<R> {
 
     /// Says no while what is in flight is as much as can be served in time.
     pub(crate) fn check_capacity(&self) -> Result<(), Status> {
-        if self.handle.in_flight.load(Ordering::Relaxed) >= self.settings.max_in_flight {
+        if self.handle.in_flight() >= self.settings.max_in_flight {
             return Err(status::overloaded(
                 "too many orders are in progress: call again, with the same idempotency key",
             ));

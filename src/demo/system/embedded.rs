@@ -1,5 +1,4 @@
-//! The system that the demo runs: the embedded one, each role in a runtime of its
-//! own, so that a role can be killed.
+//! The embedded system, each role in a runtime of its own, so that a role can be killed.
 
 use std::{
     collections::BTreeMap,
@@ -12,15 +11,13 @@ use std::{
 use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
 
+use super::serves;
 use crate::{
     config,
     roles::{Embedded, Role},
 };
 
-/// How long the roles may take to serve.
-const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long the roles may take to finish what they have begun.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// Shorter than the defaults, so that one sees within seconds what happens after
@@ -29,8 +26,8 @@ const STEP_TIMEOUT_MILLIS: u64 = 1_000;
 const PROVIDER_TIMEOUT: Duration = Duration::from_millis(1_500);
 const SLOW_AFTER: Duration = Duration::from_millis(600);
 
-/// A system that runs.
-pub(super) struct System {
+/// Every role, in this process.
+pub(super) struct InProcess {
     embedded: Arc<Embedded>,
     running: Mutex<BTreeMap<Role, Running>>,
 }
@@ -41,7 +38,7 @@ struct Running {
     ended: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
 
-impl System {
+impl InProcess {
     /// Starts every role on free ports of this machine, and waits until it serves.
     pub(super) async fn start(dir: &Path) -> anyhow::Result<Self> {
         let embedded = Arc::new(Embedded::open(settings(dir)).await?);
@@ -75,7 +72,7 @@ impl System {
     /// Ends a role wherever it is, without telling it.
     pub(super) fn kill(&self, role: Role) -> anyhow::Result<()> {
         let running = self.roles().remove(&role);
-        let running = running.with_context(|| format!("the {} does not run", role.name()))?;
+        let running = running.with_context(|| format!("{} does not run", role.title()))?;
         running.runtime.shutdown_background();
         Ok(())
     }
@@ -88,7 +85,7 @@ impl System {
             stop.cancel();
             let ended = tokio::time::timeout(STOP_LIMIT, ended).await;
             runtime.shutdown_background();
-            ended.with_context(|| format!("the {} does not stop", role.name()))???;
+            ended.with_context(|| format!("{} does not stop", role.title()))???;
         }
         Ok(())
     }
@@ -98,29 +95,14 @@ impl System {
         format!("http://{}", self.embedded.address(Role::Orchestrator))
     }
 
-    pub(super) fn channel(&self) -> anyhow::Result<Channel> {
-        Ok(Endpoint::from_shared(self.server())?.tcp_nodelay(true).connect_lazy())
-    }
-
-    /// Tells the provider to be away for a while.
-    pub(super) async fn provider_outage(&self, seconds: u64) -> anyhow::Result<()> {
-        let url = format!("http://{}/control/outage", self.embedded.address(Role::Provider));
-        let body = serde_json::json!({ "seconds": seconds });
-        let answer = reqwest::Client::new().post(url).json(&body).send().await?;
-        answer.error_for_status().context("the provider").map(drop)
+    /// Where the provider takes orders of ours.
+    pub(super) fn provider(&self) -> String {
+        format!("http://{}", self.embedded.address(Role::Provider))
     }
 
     async fn serves(&self, role: Role) -> anyhow::Result<()> {
-        let address = self.embedded.address(role);
-        let deadline = tokio::time::Instant::now() + START_LIMIT;
-        while tokio::net::TcpStream::connect(address).await.is_err() {
-            let dead = self.roles().get(&role).is_none_or(|running| running.ended.is_finished());
-            anyhow::ensure!(!dead, "the {} ended while it was starting", role.name());
-            let late = tokio::time::Instant::now() > deadline;
-            anyhow::ensure!(!late, "the {} does not serve on {address}", role.name());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Ok(())
+        let dead = || self.roles().get(&role).is_none_or(|running| running.ended.is_finished());
+        serves(role, self.embedded.address(role), dead).await
     }
 
     fn roles(&self) -> std::sync::MutexGuard<'_, BTreeMap<Role, Running>> {
@@ -128,7 +110,7 @@ impl System {
     }
 }
 
-impl Drop for System {
+impl Drop for InProcess {
     /// A runtime must not be dropped where it would block.
     fn drop(&mut self) {
         for (_, running) in std::mem::take(&mut *self.roles()) {

@@ -1,0 +1,47 @@
+//! How many sagas have not ended: for admission, and for metrics.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use metrics::gauge;
+use tokio_util::sync::CancellationToken;
+
+use crate::{SagaReads, Write, limits};
+
+/// The store's count, and what this engine has begun and ended since. What other engines
+/// did since is missing, for as long as [`limits::COUNT_INTERVAL`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InFlight(Arc<AtomicU64>);
+
+impl InFlight {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// What was committed just now. A second's worth of orders is far more than the bound
+    /// leaves room for: without this, each count would be followed by a flood or a drought.
+    pub(crate) fn committed(&self, writes: &[Write]) {
+        let ended = writes.iter().filter(|write| write.saga.ended().is_some()).count() as u64;
+        let begun = writes.iter().filter(|write| write.before == 0).count() as u64;
+        let _ = self
+            .0
+            .fetch_update(Relaxed, Relaxed, |count| Some((count + begun).saturating_sub(ended)));
+    }
+
+    /// Has the store count them, again and again.
+    pub(crate) async fn keep<R: SagaReads>(self, reads: R, shutdown: CancellationToken) {
+        loop {
+            if let Ok(count) = reads.in_flight().await {
+                self.0.store(count, Relaxed);
+                gauge!("saga_in_flight").set(count as f64);
+            }
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(limits::COUNT_INTERVAL) => {}
+            }
+        }
+    }
+}

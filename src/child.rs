@@ -1,0 +1,39 @@
+//! Processes of this program that this program starts: what the bench measures, what the demo kills.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::Child;
+
+/// Below the range that a client's own ports are taken from.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+/// How long a process may take to end by itself; then it is killed, which loses nothing either.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// An address on loopback that nobody listens on. Somebody might take it before we do: then the role says so and ends.
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
+    let span = u64::from(PORTS.end - PORTS.start);
+    for _ in 0..1_000 {
+        let dice = uuid::Uuid::new_v4().as_u64_pair().1 % span;
+        let port = PORTS.start + u16::try_from(dice).expect("it is below the span");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    anyhow::bail!("no free port from {} to {}", PORTS.start, PORTS.end)
+}
+
+/// Tells a process to end, waits until it has, and kills it if it takes too long.
+pub(crate) async fn stop(child: &mut Child) -> std::io::Result<()> {
+    if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+        kill_process(pid, Signal::TERM)?;
+    }
+    if tokio::time::timeout(STOP_LIMIT, child.wait()).await.is_err() {
+        child.kill().await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! The system that the demo plays on: one of its own in this process, or one that runs somewhere.
+
+mod embedded;
+mod running;
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use anyhow::Context as _;
+use tonic::transport::Channel;
+
+use crate::{audit, client, config, roles::Role};
+use embedded::InProcess;
+use running::Joined;
+pub(super) use running::Running;
+
+/// How long a role may take to serve.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// A system that runs, and how to harm it.
+pub(super) struct System {
+    roles: Roles,
+    books: audit::Sources,
+}
+
+enum Roles {
+    /// All of them: they end with the demo.
+    InProcess(InProcess),
+    /// Those that the demo has added to what was there before, and stays.
+    Joined(Joined),
+}
+
+impl System {
+    /// Starts one whose databases are in a directory.
+    pub(super) async fn start(dir: &Path) -> anyhow::Result<Self> {
+        let books = audit::Sources::DataDir(dir.to_owned());
+        Ok(Self { roles: Roles::InProcess(InProcess::start(dir).await?), books })
+    }
+
+    /// Joins one that runs; the environment says where its books are.
+    pub(super) async fn join(running: &Running) -> anyhow::Result<Self> {
+        let books = config::read(&config::process, |env| env.audit())?;
+        let roles = Roles::Joined(Joined::start(running).await?);
+        Ok(Self { roles, books: audit::Sources::Servers(books) })
+    }
+
+    /// Starts a role that was killed.
+    pub(super) fn start_role(&self, role: Role) -> anyhow::Result<()> {
+        match &self.roles {
+            Roles::InProcess(roles) => roles.start_role(role),
+            Roles::Joined(roles) => roles.start_role(role),
+        }
+    }
+
+    /// Ends a role wherever it is, without telling it.
+    pub(super) fn kill(&self, role: Role) -> anyhow::Result<()> {
+        match &self.roles {
+            Roles::InProcess(roles) => roles.kill(role),
+            Roles::Joined(roles) => roles.kill(role),
+        }
+    }
+
+    /// Lets every role that the demo started finish what it has begun.
+    pub(super) async fn stop(&self) -> anyhow::Result<()> {
+        match &self.roles {
+            Roles::InProcess(roles) => roles.stop().await,
+            Roles::Joined(roles) => roles.stop().await,
+        }
+    }
+
+    /// Where clients find it: one address an orchestrator.
+    pub(super) fn servers(&self) -> Vec<String> {
+        match &self.roles {
+            Roles::InProcess(roles) => vec![roles.server()],
+            Roles::Joined(roles) => roles.servers(),
+        }
+    }
+
+    /// To each of its servers.
+    pub(super) fn channels(&self) -> anyhow::Result<Vec<Channel>> {
+        let channel = |url: &String| client::server(url).map(|endpoint| endpoint.connect_lazy());
+        self.servers().iter().map(channel).collect::<Result<_, _>>().map_err(anyhow::Error::msg)
+    }
+
+    /// To the first of them.
+    pub(super) fn channel(&self) -> anyhow::Result<Channel> {
+        self.channels()?.into_iter().next().context("a system has a server")
+    }
+
+    /// Tells the provider to be away for a while.
+    pub(super) async fn provider_outage(&self, seconds: u64) -> anyhow::Result<()> {
+        let provider = match &self.roles {
+            Roles::InProcess(roles) => roles.provider(),
+            Roles::Joined(roles) => roles.provider(),
+        };
+        let url = format!("{}/control/outage", provider.trim_end_matches('/'));
+        let body = serde_json::json!({ "seconds": seconds });
+        let answer = reqwest::Client::new().post(url).json(&body).send().await?;
+        answer.error_for_status().context("the provider").map(drop)
+    }
+
+    /// What the audit reads.
+    pub(super) fn books(&self) -> &audit::Sources {
+        &self.books
+    }
+}
+
+/// Waits until a role listens, or is dead.
+async fn serves(role: Role, address: SocketAddr, dead: impl Fn() -> bool) -> anyhow::Result<()> {
+    let deadline = tokio::time::Instant::now() + START_LIMIT;
+    while tokio::net::TcpStream::connect(address).await.is_err() {
+        anyhow::ensure!(!dead(), "the {} ended while it was starting", role.title());
+        let late = tokio::time::Instant::now() > deadline;
+        anyhow::ensure!(!late, "the {} does not serve on {address}", role.title());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
