@@ -169,7 +169,7 @@ orchestrator
   SAGA_PAYMENT_URL                  the payment service's gRPC [http://127.0.0.1:7403]
   SAGA_STEP_TIMEOUT_MILLIS          wait for a step's first answer [3000]
   SAGA_ORDER_DEADLINE_SECONDS       how long an order may take before its payment is captured [60]
-  SAGA_MAX_IN_FLIGHT                orders in progress before new ones are told to come again [20000]
+  SAGA_MAX_IN_FLIGHT                orders in progress before new ones are told to come again [4000]
   SAGA_RETENTION_DAYS               how long ended sagas, their histories and idempotency keys are kept
                                     after the oldest that has not ended, 7 to 36500 [7]
   SAGA_RETENTION_SECONDS_FOR_TESTS  the same, shorter than is safe: an old message may then be run
@@ -265,7 +265,7 @@ impl Environment<'_> {
             order_deadline: Duration::from_secs(
                 self.number("SAGA_ORDER_DEADLINE_SECONDS", 1, 86_400).unwrap_or(60),
             ),
-            max_in_flight: self.number("SAGA_MAX_IN_FLIGHT", 1, 10_000_000).unwrap_or(20_000),
+            max_in_flight: self.number("SAGA_MAX_IN_FLIGHT", 1, 10_000_000).unwrap_or(4_000),
             retention: self.retention(),
         }
     }

@@ -12,6 +12,7 @@ mod envelope;
 mod in_process;
 pub mod limits;
 mod notice;
+mod pace;
 pub mod parcel;
 mod publish;
 pub mod trace;
@@ -20,6 +21,7 @@ mod transport;
 pub use envelope::{Body, CommandBody, Envelope, EventBody, Outcome, Poison, ReplyBody};
 pub use in_process::{InProcess, InProcessSettings};
 pub use notice::Notice;
+pub use pace::Pace;
 pub use publish::publish;
 pub use transport::{
     Ack, Changed, Consumer, Death, Delivery, FROM_HEADER, Message, PublishError, Queue,

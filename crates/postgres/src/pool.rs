@@ -67,6 +67,9 @@ pub async fn connect(url: &str, settings: &PoolSettings) -> Result<PgPool, Conne
             // Every statement of a role finds its rows by a key. Without this a plan that
             // was made while a table was small reads the whole of it for ever.
             ("enable_seqscan", "off"),
+            // Plans are the same whatever the parameters are. Without this a batch of few is
+            // planned anew each time, because it could be estimated more cheaply.
+            ("plan_cache_mode", "force_generic_plan"),
             // Compiling pays for long reports. Nobody here asks for one.
             ("jit", "off"),
         ]);

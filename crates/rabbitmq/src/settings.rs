@@ -9,6 +9,9 @@ use crate::ConnectError;
 /// How often both sides show that they live, in seconds. A peer that is silent
 /// for twice as long is gone.
 const HEARTBEAT_SECONDS: u16 = 10;
+/// Largest frame. lapin keeps room for 64 frames a connection: with the broker's 128 KiB that is 8 MiB each, and there are a
+/// dozen connections in a process with every role. Larger messages travel in several frames.
+const FRAME_BYTES: u32 = 32 * 1024;
 
 /// What an adapter has to be told. Begin with [`Settings::new`].
 #[derive(Clone)]
@@ -72,6 +75,7 @@ impl Settings {
             return Err(ConnectError::Url("an IPv6 address needs a host name".to_owned()));
         }
         address.query.heartbeat = Some(HEARTBEAT_SECONDS);
+        address.query.frame_max.get_or_insert(FRAME_BYTES);
         Ok(address)
     }
 }

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use metrics::{counter, histogram};
 use saga_core::{Failure, Input, Instance, Reply, ReplyOutcome, SagaId, Timestamp, Verdict};
 use saga_messaging::{
-    Ack, Body, Delivery, Envelope, Message, Outcome, Poison, Queue, Route, Transport, parcel,
+    Ack, Body, Delivery, Envelope, Message, Outcome, Pace, Poison, Queue, Route, Transport, parcel,
     trace::Source,
 };
 use saga_trace::{Context, Span, trace_id};
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, warn};
 
@@ -33,7 +33,9 @@ pub(crate) async fn take<S: SagaStore, T: Transport>(
 ) {
     let mut consumer = transport.consume(Queue::Replies, limits::PREFETCH);
     let source = Source::of(&transport, &Queue::Replies);
+    let mut pace = Pace::default();
     loop {
+        pace.rest().await;
         let deliveries = tokio::select! {
             biased;
             () = shared.shutdown.cancelled() => break,
@@ -42,13 +44,15 @@ pub(crate) async fn take<S: SagaStore, T: Transport>(
         if deliveries.is_empty() {
             break;
         }
+        let began = Instant::now();
         let mut outgoing = Outgoing::default();
         let mut replies = Vec::new();
         for delivery in deliveries {
             let ack = open(delivery, &shared, &mut replies, &mut outgoing);
             outgoing.acks.push(ack);
         }
-        histogram!("saga_reply_batch_members").record(replies.len() as f64);
+        let members = replies.len();
+        histogram!("saga_reply_batch_members").record(members as f64);
         let receiving = receiving(&source, &replies);
         let mut stopped = false;
         while !replies.is_empty() && !stopped {
@@ -57,6 +61,7 @@ pub(crate) async fn take<S: SagaStore, T: Transport>(
             replies = rest;
         }
         receiving.into_iter().for_each(Span::end);
+        pace.worked(members, began);
         if stopped || to_confirm.send(outgoing).await.is_err() {
             break;
         }

@@ -4,8 +4,11 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use metrics::{counter, histogram};
 use saga_core::{Decision, Failure, Input, Instance, OutgoingCommand, SagaId, Timestamp, Verdict};
-use saga_messaging::Changed;
-use tokio::sync::{mpsc, oneshot};
+use saga_messaging::{Changed, Pace};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use tracing::warn;
 
 use crate::{
@@ -155,7 +158,9 @@ pub(crate) async fn carry_out<S: SagaStore>(
     let mut waiting = Outgoing::default();
     // An engine whose handles are all gone still drives what others begin.
     let mut open = true;
+    let mut pace = Pace::default();
     loop {
+        pace.rest().await;
         let stopping = tokio::select! {
             // What is decided leaves before more is decided.
             biased;
@@ -178,6 +183,7 @@ pub(crate) async fn carry_out<S: SagaStore>(
                 batch.push(request);
             }
         }
+        let (members, began) = (batch.len(), Instant::now());
         let (mut places, mut inputs, mut previews) = (Vec::new(), Vec::new(), Vec::new());
         let mut settlements = Vec::new();
         for request in batch.drain(..) {
@@ -201,6 +207,7 @@ pub(crate) async fn carry_out<S: SagaStore>(
         for (settlement, answer) in settlements {
             let _ = answer.send(settle(&shared, &settlement, &mut waiting).await);
         }
+        pace.worked(members, began);
         if let Ok(place) = to_confirm.try_reserve() {
             place.send(std::mem::take(&mut waiting));
         } else if waiting.commands.len() > limits::MAX_WAITING_COMMANDS {

@@ -42,7 +42,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            max_in_flight: 20_000,
+            max_in_flight: 4_000,
             order_deadline: Duration::from_secs(60),
             wait_limit: Duration::from_secs(60),
             forward_timeout: Duration::from_secs(5),

@@ -4,9 +4,12 @@ use std::{collections::HashMap, sync::Arc};
 
 use metrics::counter;
 use saga_core::{Command, Direction, TypeName, Watermark};
-use saga_messaging::{Queue, Transport, trace::Source};
+use saga_messaging::{Pace, Queue, Transport, trace::Source};
 use saga_trace::Span;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{error, info};
 
@@ -175,7 +178,9 @@ impl<S: Store> Participant<S> {
                 .increment(0);
         }
         info!(participant = name, "takes commands");
+        let mut pace = Pace::default();
         loop {
+            pace.rest().await;
             let deliveries = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
@@ -206,6 +211,7 @@ impl<S: Store> Participant<S> {
                     }
                 }
             }
+            let (count, began) = (members.len(), Instant::now());
             let receiving = receiving(&source, &members);
             while !members.is_empty() {
                 let rest = members.split_off(members.len().min(settings.max_batch));
@@ -216,6 +222,7 @@ impl<S: Store> Participant<S> {
                 members = rest;
             }
             receiving.into_iter().for_each(Span::end);
+            pace.worked(count, began);
             if to_confirm.send(outgoing).await.is_err() {
                 break;
             }
@@ -259,12 +266,16 @@ async fn settle<S: Store>(
         drop(batches);
         weak
     };
-    let mut found = Vec::new();
+    let (mut found, mut pace) = (Vec::new(), Pace::default());
     while findings.recv_many(&mut found, limits::MAX_BATCH_MEMBERS).await > 0 {
         let Some(batches) = batches.upgrade() else { break };
+        let (members, began) = (found.len(), Instant::now());
         let Ok(outgoing) = batches.settle(std::mem::take(&mut found)).await else { break };
+        drop(batches);
         if to_confirm.send(outgoing).await.is_err() {
             break;
         }
+        pace.worked(members, began);
+        pace.rest().await;
     }
 }

@@ -127,7 +127,7 @@ fn settings(dir: &Path) -> config::Embedded {
             listen: free,
             step_timeout_millis: Some(STEP_TIMEOUT_MILLIS),
             order_deadline: Duration::from_secs(60),
-            max_in_flight: 20_000,
+            max_in_flight: 4_000,
             retention: saga_engine::limits::LEAST_RETENTION,
         },
         order: free,
