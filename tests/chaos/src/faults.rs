@@ -18,7 +18,7 @@ use crate::{
     client::Client,
     hostile,
     proxy::Mode,
-    schedule::{CrashPoint, Fault, Planned, Schedule, Server},
+    schedule::{CrashPoint, Disk, Fault, Planned, Schedule, Server},
     system::{PREFIX, System},
 };
 
@@ -180,6 +180,21 @@ impl Injector {
                 let url = system.rabbitmq.url();
                 patiently(|| hostile::poison(url.clone(), number)).await?;
             }
+            Fault::Rolling { role } => {
+                for replica in 1..=2 {
+                    let name = format!("{role}-{replica}");
+                    let _held = self.hold(&name).await;
+                    system.replace(&name).await?;
+                }
+            }
+            Fault::Clock { role, ahead } => {
+                let machine = system.machine()?;
+                machine.set_clock(role, if *ahead { 1 } else { -1 })?;
+                tokio::time::sleep(lasts).await;
+                machine.set_clock(role, 0)?;
+            }
+            Fault::DatabaseClock => self.advance_database().await?,
+            Fault::DiskFull(disk) => self.fill(*disk, lasts).await?,
             Fault::DeleteQueue { queue } => {
                 let (url, queue) = (system.rabbitmq.url(), format!("{PREFIX}{queue}"));
                 patiently(|| delete_queue(url.clone(), queue.clone())).await?;
@@ -226,6 +241,45 @@ impl Injector {
             Server::Database => postgres.restart(),
         };
         tokio::task::spawn_blocking(up).await?
+    }
+
+    /// Sets the database's clock ahead, and sees to it that the server has noticed.
+    async fn advance_database(&self) -> anyhow::Result<()> {
+        let hours = self.system.machine()?.advance_database()?;
+        let options: PgConnectOptions = self.system.postgres.url("postgres").parse()?;
+        let mut seen = 0.0;
+        for _ in 0..50 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let mut connection = options.connect().await?;
+            let now: f64 = sqlx::query_scalar("SELECT extract(epoch FROM now())::float8")
+                .fetch_one(&mut connection)
+                .await?;
+            connection.close().await?;
+            let ours = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+            seen = (now - ours.as_secs_f64()) / 3_600.0;
+            if (seen - hours as f64).abs() < 0.1 {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the database is {seen} hours ahead, and not {hours}")
+    }
+
+    /// Leaves no room on a disk for a while. Who cannot live with that is started again.
+    async fn fill(&self, disk: Disk, lasts: Duration) -> anyhow::Result<()> {
+        let system = &self.system;
+        let filling = Arc::clone(system);
+        tokio::task::spawn_blocking(move || filling.machine()?.fill(disk)).await??;
+        tokio::time::sleep(lasts).await;
+        system.machine()?.free(disk)?;
+        match disk {
+            Disk::Provider if system.runs("provider")? => Ok(()),
+            Disk::Provider => system.start_role("provider", None).await,
+            Disk::Database => {
+                let postgres = Arc::clone(&system.postgres);
+                let up = move || if postgres.serves() { Ok(()) } else { postgres.restart() };
+                tokio::task::spawn_blocking(up).await?
+            }
+        }
     }
 
     async fn terminate(&self, role: &str) -> anyhow::Result<bool> {

@@ -10,6 +10,7 @@ mod client;
 mod faults;
 mod hostile;
 mod judge;
+mod machine;
 mod outage;
 mod proxy;
 mod report;
@@ -19,11 +20,12 @@ mod system;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use clap::Parser;
 
 use crate::{
-    client::Client, faults::Injector, judge::Findings, report::Report, schedule::Schedule,
-    system::System,
+    client::Client, faults::Injector, judge::Findings, machine::Machine, report::Report,
+    schedule::Schedule, system::System,
 };
 
 /// Wrong usage, as in sysexits.h.
@@ -42,14 +44,15 @@ Examples:
   scripts/chaos --minutes 2 --seed 7        two minutes of faults, then the verdict
   scripts/chaos --minutes 30 --seed 7       the same faults, and those that come after them
   scripts/chaos --minutes 2 --seed 7 --json | jq .crashPoints
+  scripts/chaos --other-build old/saga      the same as a rolling upgrade, old and new side by side
   scripts/chaos --outage broker             70 % of the saturation, and three time-outs without a broker
 
 What runs: one PostgreSQL, one RabbitMQ, two orchestrators, two each of order, inventory and payment,
 the payment provider, and a proxy between each process and each of its servers. Orders arrive
 at a constant rate, whatever becomes of them. Every 5 to 20 seconds a fault comes: kill -9 of any
 process or server, restarts, terminated backends, blackholes, resets (also during COMMIT), delays,
-a trickle, SIGSTOP past every time-out, repeated and poisonous messages, deleted queues. Beside
-them each role is made to crash at each of its crash points (SAGA_CRASH_AT), one after the other.
+a trickle, SIGSTOP past every time-out, repeated and poisonous messages, deleted queues, a role's
+replicas replaced one by one, a clock that is an hour off, a full disk. Beside them each role is made to crash at each of its crash points (SAGA_CRASH_AT), one after the other.
 
 The seed is the whole schedule: the same seed, the same faults in the same order. Timing between
 processes is the machine's, so that a failure may need more than one run of its seed.
@@ -84,6 +87,9 @@ struct Arguments {
     /// How long a step's answer is waited for before it is sent again
     #[arg(long, default_value_t = 1_500, value_name = "MS", value_parser = clap::value_parser!(u64).range(200..=60_000))]
     step_timeout_millis: u64,
+    /// Another build of `saga`: replicas that are replaced one by one go from one to the other
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "outage")]
+    other_build: Option<PathBuf>,
     /// Keep the logs here, instead of in a new directory that is removed when all is well
     #[arg(long, value_name = "DIR")]
     logs: Option<PathBuf>,
@@ -115,6 +121,12 @@ fn main() -> ExitCode {
         let _ = error.print();
         std::process::exit(if error.use_stderr() { EX_USAGE } else { 0 });
     });
+    if !arguments.plan && arguments.outage.is_none() {
+        if let Err(error) = machine::enter() {
+            eprintln!("scripts/chaos: {error:#}");
+            return ExitCode::from(CANNOT_RUN);
+        }
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
         let outcome = runtime.block_on(run(&arguments));
@@ -166,7 +178,10 @@ async fn chaos(
     dir: &std::path::Path,
 ) -> anyhow::Result<bool> {
     let step_timeout = Duration::from_millis(arguments.step_timeout_millis);
-    let system = Arc::new(System::start(dir, step_timeout).await?);
+    let other_build = arguments.other_build.as_ref().map(|path| path.canonicalize());
+    let other_build = other_build.transpose().context("--other-build")?;
+    let system =
+        Arc::new(System::start(dir, step_timeout, Some(Machine::new()?), other_build).await?);
     let channels = vec![system.channel("orchestrator-1")?, system.channel("orchestrator-2")?];
     let client = Client::new(dir, channels, false)?;
     let injector = Injector::new(Arc::clone(&system), client.clone());

@@ -38,7 +38,7 @@ const TOLERANCE: Duration = Duration::from_millis(100);
 
 pub(crate) async fn run(victim: Victim, arguments: &Arguments, dir: &Path) -> anyhow::Result<bool> {
     let step_timeout = Duration::from_millis(arguments.step_timeout_millis);
-    let system = Arc::new(System::start(dir, step_timeout).await?);
+    let system = Arc::new(System::start(dir, step_timeout, None, None).await?);
     let channels = vec![system.channel("orchestrator-1")?, system.channel("orchestrator-2")?];
     let client = Client::new(dir, channels, true)?;
     let rate = match arguments.rate {

@@ -65,6 +65,22 @@ pub(crate) enum Fault {
     Poison,
     /// A queue is deleted under its consumers.
     DeleteQueue { queue: &'static str },
+    /// A role's replicas end by SIGTERM and are started again, one after the other.
+    Rolling { role: &'static str },
+    /// A process's clock is an hour off, and then right again.
+    Clock { role: String, ahead: bool },
+    /// The database's clock goes an hour ahead. It stays there: back again, whoever waits
+    /// for a time would wait for an hour.
+    DatabaseClock,
+    /// The disk of the provider, or of the database, is full for a while.
+    DiskFull(Disk),
+}
+
+/// What has a file system of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Disk {
+    Provider,
+    Database,
 }
 
 impl Fault {
@@ -86,6 +102,11 @@ impl Fault {
             Self::Repeat => "messages repeated and reordered",
             Self::Poison => "poison and forged replies",
             Self::DeleteQueue { .. } => "queue deleted",
+            Self::Rolling { .. } => "replicas replaced one by one",
+            Self::Clock { .. } => "clock of a process an hour off",
+            Self::DatabaseClock => "clock of the database an hour ahead",
+            Self::DiskFull(Disk::Provider) => "disk of the provider full",
+            Self::DiskFull(Disk::Database) => "disk of the database full",
         }
     }
 
@@ -98,9 +119,15 @@ impl Fault {
             | Self::Reset { role, .. }
             | Self::Delay { role, .. }
             | Self::Trickle { role, .. }
-            | Self::ResetDuringCommit { role, .. } => role.clone(),
+            | Self::ResetDuringCommit { role, .. }
+            | Self::Clock { role, .. } => role.clone(),
+            // Each of its replicas is held in its turn.
+            Self::Rolling { role } => format!("replicas of {role}"),
+            Self::DiskFull(Disk::Provider) => "provider".to_owned(),
             Self::KillServer(Server::Database)
             | Self::RestartServer(Server::Database)
+            | Self::DatabaseClock
+            | Self::DiskFull(Disk::Database)
             | Self::TerminateBackends { .. } => "postgres".to_owned(),
             Self::KillServer(Server::Broker)
             | Self::RestartServer(Server::Broker)
@@ -193,7 +220,7 @@ pub(crate) fn points() -> impl Iterator<Item = (&'static str, &'static str)> {
         .chain(of("payment", &LEAVING))
 }
 
-const KINDS: u64 = 16;
+const KINDS: u64 = 20;
 
 fn fault(kind: u64, seed: &mut Seed) -> Fault {
     let replica = |seed: &mut Seed| {
@@ -219,6 +246,10 @@ fn fault(kind: u64, seed: &mut Seed) -> Fault {
             Fault::ResetDuringCommit { role: replica(seed), arrives: seed.one_of(&[true, false]) }
         }
         14 => seed.one_of(&[Fault::Repeat, Fault::Poison]),
+        15 => Fault::Rolling { role: seed.one_of(&REPLICATED) },
+        16 => Fault::Clock { role: replica(seed), ahead: seed.one_of(&[true, false]) },
+        17 => Fault::DatabaseClock,
+        18 => Fault::DiskFull(seed.one_of(&[Disk::Provider, Disk::Database])),
         _ => Fault::DeleteQueue {
             queue: seed.one_of(&[
                 "saga.commands.order",
@@ -239,13 +270,17 @@ fn lasts(fault: &Fault, seed: &mut Seed) -> Duration {
         | Fault::KillServer(_)
         | Fault::RestartServer(_)
         | Fault::Delay { .. }
-        | Fault::Trickle { .. } => (500, 6_000),
+        | Fault::Trickle { .. }
+        | Fault::DiskFull(_) => (500, 6_000),
+        Fault::Clock { .. } => (2_000, 8_000),
         Fault::TerminateBackends { .. }
         | Fault::Reset { .. }
         | Fault::ResetDuringCommit { .. }
         | Fault::Repeat
         | Fault::Poison
-        | Fault::DeleteQueue { .. } => (0, 500),
+        | Fault::DeleteQueue { .. }
+        | Fault::Rolling { .. }
+        | Fault::DatabaseClock => (0, 500),
     };
     Duration::from_millis(seed.between(least, most))
 }
@@ -281,7 +316,7 @@ mod tests {
             before = planned.after;
         }
         let kinds: BTreeSet<_> = schedule.faults.iter().map(|one| one.fault.kind()).collect();
-        assert_eq!(kinds.len(), 15, "{kinds:?}");
+        assert_eq!(kinds.len(), 20, "{kinds:?}");
     }
 
     #[test]

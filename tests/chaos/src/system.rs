@@ -21,14 +21,17 @@ use saga_test_support::{
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{
+    machine::Machine,
     proxy::Proxy,
-    schedule::{REPLICATED, Server},
+    schedule::{Disk, REPLICATED, Server},
 };
 
 /// How long a role may take to serve on a busy machine, and with a server away.
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// Between two starts of a role that ended while its servers were away.
 const START_PAUSE: Duration = Duration::from_millis(500);
+/// How long a role may take to finish what it has begun.
+const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) const PREFIX: &str = "chaos.";
 /// Enough for the longest run.
 const STOCK: i64 = 100_000_000;
@@ -42,10 +45,16 @@ pub(crate) struct System {
     environment: BTreeMap<String, String>,
     pub(crate) dir: PathBuf,
     step_timeout: Duration,
+    /// Clocks and disks, if they are to misbehave. After the servers: dropped last.
+    machine: Option<Machine>,
+    /// Another build of the program.
+    other_build: Option<PathBuf>,
 }
 
 struct Role {
     launch: Launch,
+    /// Which build runs at the next start.
+    program: Mutex<PathBuf>,
     process: Mutex<Option<Spawned>>,
     listen: u16,
     proxies: Option<Proxies>,
@@ -58,9 +67,19 @@ struct Proxies {
 
 impl System {
     /// Starts everything and waits until orders can be placed.
-    pub(crate) async fn start(dir: &Path, step_timeout: Duration) -> anyhow::Result<Self> {
-        let (postgres, rabbitmq) = tokio::task::spawn_blocking(|| {
-            let postgres = std::thread::spawn(Postgres::start);
+    pub(crate) async fn start(
+        dir: &Path,
+        step_timeout: Duration,
+        machine: Option<Machine>,
+        other_build: Option<PathBuf>,
+    ) -> anyhow::Result<Self> {
+        let database = match &machine {
+            Some(machine) => (machine.disk(Disk::Database), machine.database_clock()?),
+            None => (std::env::temp_dir(), BTreeMap::new()),
+        };
+        let (postgres, rabbitmq) = tokio::task::spawn_blocking(move || {
+            let (parent, clock) = database;
+            let postgres = std::thread::spawn(move || Postgres::start_in(&parent, clock));
             let rabbitmq = RabbitMq::start()?;
             let postgres = postgres.join().expect("starting Postgres does not panic")?;
             anyhow::Ok((postgres, rabbitmq))
@@ -73,6 +92,8 @@ impl System {
             environment: BTreeMap::new(),
             dir: dir.to_owned(),
             step_timeout,
+            machine,
+            other_build,
         };
         system.environment = system.settings(system.postgres.port(), system.rabbitmq.port());
         system.saga(&["setup"]).await?;
@@ -119,14 +140,19 @@ impl System {
                 let url = format!("http://127.0.0.1:{}", listens[neighbour]);
                 env.insert(variable.to_owned(), url);
             }
+            if let Some(machine) = &self.machine {
+                env.extend(machine.clock(&name)?);
+            }
+            let program = binary()?;
             let launch = Launch {
                 name: name.clone(),
-                program: binary()?,
+                program: program.clone(),
                 args: vec![role.to_owned()],
                 env,
                 log_dir: self.dir.clone(),
             };
-            self.roles.insert(name, Role { launch, process: Mutex::new(None), listen, proxies });
+            let (program, process) = (Mutex::new(program), Mutex::new(None));
+            self.roles.insert(name, Role { launch, program, process, listen, proxies });
         }
         Ok(())
     }
@@ -152,7 +178,7 @@ impl System {
             ("SAGA_ORDER_DEADLINE_SECONDS", "120".to_owned()),
             ("SAGA_DATABASE_CONNECTIONS", "8".to_owned()),
             ("SAGA_PROVIDER_HTTP2", "yes".to_owned()),
-            ("SAGA_PROVIDER_DATA_DIR", self.dir.join("provider").display().to_string()),
+            ("SAGA_PROVIDER_DATA_DIR", self.provider_dir().display().to_string()),
             // Slower than a step waits, so that some sagas are always due.
             ("SAGA_PROVIDER_SLOW_MILLIS", (timeout + 1_000).to_string()),
             ("SAGA_PROVIDER_TIMEOUT_MILLIS", (timeout + 2_000).to_string()),
@@ -197,6 +223,7 @@ impl System {
     pub(crate) async fn start_role(&self, name: &str, crash: Option<&str>) -> anyhow::Result<()> {
         let role = self.role(name)?;
         let mut launch = role.launch.clone();
+        launch.program = role.program().clone();
         if let Some(crash) = crash {
             launch.env.insert("SAGA_CRASH_AT".to_owned(), crash.to_owned());
         }
@@ -257,6 +284,35 @@ impl System {
         Ok(())
     }
 
+    /// Has a process drain and end, and starts it again, from the other build if there is one.
+    pub(crate) async fn replace(&self, name: &str) -> anyhow::Result<()> {
+        let role = self.role(name)?;
+        let process = role.process().take();
+        if let Some(process) = process {
+            let ended = tokio::task::spawn_blocking(move || process.terminate(DRAIN_LIMIT));
+            let ended = ended.await??;
+            anyhow::ensure!(ended.was_clean(), "{name} did not end well: {ended:?}");
+        }
+        if let Some(other) = &self.other_build {
+            let next = if *role.program() == *other { &role.launch.program } else { other };
+            *role.program() = next.clone();
+        }
+        self.start_role(name, None).await
+    }
+
+    /// Its clocks and disks.
+    pub(crate) fn machine(&self) -> anyhow::Result<&Machine> {
+        self.machine.as_ref().context("this run leaves clocks and disks alone")
+    }
+
+    /// Where the provider's ledger is.
+    fn provider_dir(&self) -> PathBuf {
+        match &self.machine {
+            Some(machine) => machine.disk(Disk::Provider).join("ledger"),
+            None => self.dir.join("provider"),
+        }
+    }
+
     pub(crate) fn pause(&self, name: &str, paused: bool) -> anyhow::Result<()> {
         match self.role(name)?.process().as_ref() {
             Some(process) if paused => process.sigstop(),
@@ -290,6 +346,10 @@ impl System {
 }
 
 impl Role {
+    fn program(&self) -> std::sync::MutexGuard<'_, PathBuf> {
+        self.program.lock().expect("nobody panics while holding it")
+    }
+
     fn process(&self) -> std::sync::MutexGuard<'_, Option<Spawned>> {
         self.process.lock().expect("nobody panics while holding it")
     }

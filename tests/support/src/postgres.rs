@@ -1,5 +1,6 @@
 //! A private PostgreSQL.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
@@ -39,19 +40,26 @@ pub struct Postgres {
     programs: PathBuf,
     account: Account,
     port: u16,
+    /// What the server is told beyond its own settings.
+    environment: BTreeMap<String, String>,
     folder: TempDir,
 }
 
 impl Postgres {
     /// Makes a new cluster, starts it, and waits until it accepts connections.
     pub fn start() -> anyhow::Result<Self> {
+        Self::start_in(&std::env::temp_dir(), BTreeMap::new())
+    }
+
+    /// The same with its folder in another, and with an environment.
+    pub fn start_in(parent: &Path, environment: BTreeMap<String, String>) -> anyhow::Result<Self> {
         let programs = installed::postgres_programs()?;
         let account = Account::for_postgres()?;
-        let folder = tempfile::Builder::new().prefix("saga-test-postgres-").tempdir()?;
+        let folder = tempfile::Builder::new().prefix("saga-test-postgres-").tempdir_in(parent)?;
         reaper::remove(folder.path())?;
         account.own(folder.path())?;
         let server = Mutex::new(None);
-        let postgres = Self { server, programs, account, port: free_port(), folder };
+        let postgres = Self { server, programs, account, port: free_port(), environment, folder };
         postgres.make_cluster()?;
         postgres.restart()?;
         Ok(postgres)
@@ -65,6 +73,16 @@ impl Postgres {
     /// The port, which stays the same over restarts.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where its folder is.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Whether it runs and takes connections.
+    pub fn serves(&self) -> bool {
+        self.accepts()
     }
 
     /// The process number of the server (its postmaster), unless it is down.
@@ -118,7 +136,7 @@ impl Postgres {
         let log_file = self.folder.path().join("postgres.log");
         let log = append_to(&log_file)?;
         let mut command = self.command("postgres");
-        command.arg("-D").arg(self.data());
+        command.envs(&self.environment).arg("-D").arg(self.data());
         for setting in [
             format!("port={}", self.port),
             format!("max_connections={MAX_CONNECTIONS}"),
