@@ -121,11 +121,12 @@ fn main() -> ExitCode {
         let _ = error.print();
         std::process::exit(if error.use_stderr() { EX_USAGE } else { 0 });
     });
-    if !arguments.plan && arguments.outage.is_none() {
-        if let Err(error) = machine::enter() {
-            eprintln!("scripts/chaos: {error:#}");
-            return ExitCode::from(CANNOT_RUN);
-        }
+    if !arguments.plan
+        && arguments.outage.is_none()
+        && let Err(error) = machine::enter()
+    {
+        eprintln!("scripts/chaos: {error:#}");
+        return ExitCode::from(CANNOT_RUN);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
