@@ -276,7 +276,7 @@ impl Injector {
             Disk::Provider => system.start_role("provider", None).await,
             Disk::Database => {
                 let postgres = Arc::clone(&system.postgres);
-                let up = move || if postgres.serves() { Ok(()) } else { postgres.restart() };
+                let up = move || if postgres.accepts() { Ok(()) } else { postgres.restart() };
                 tokio::task::spawn_blocking(up).await?
             }
         }

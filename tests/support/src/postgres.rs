@@ -75,16 +75,6 @@ impl Postgres {
         self.port
     }
 
-    /// Where its folder is.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// Whether it runs and takes connections.
-    pub fn serves(&self) -> bool {
-        self.accepts()
-    }
-
     /// The process number of the server (its postmaster), unless it is down.
     pub fn pid(&self) -> Option<u32> {
         self.server().as_ref().map(OwnedChild::pid)
@@ -171,7 +161,8 @@ impl Postgres {
         ready.unwrap_or_else(|| bail!("it accepts no connection after {READY_WITHIN:?}"))
     }
 
-    fn accepts(&self) -> bool {
+    /// Whether it runs and takes connections.
+    pub fn accepts(&self) -> bool {
         let mut command = self.command("pg_isready");
         command.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-t", "2"]);
         command.status().is_ok_and(|status| status.success())

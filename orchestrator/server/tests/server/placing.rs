@@ -172,10 +172,14 @@ async fn beyond_the_bound_in_flight_orders_are_refused_until_some_have_ended() {
     assert!(says_when(&status));
     world.broker.release("capture-payment/action", Answer::Done);
     world.until_ended(&first).await;
-    // The test may see the end in the store before the engine has counted it.
-    while world.place(order("later")).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    // The test may see the end in the store before the engine has counted it; but that is not
+    // left to the next count of the store's.
+    let later = async {
+        while world.place(order("later")).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_millis(500), later).await.expect("there is room again");
 }
 
 #[tokio::test]
