@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
+use saga_payment::BreakerSettings;
 use saga_telemetry::Format;
 
 use crate::{crash::Crash, secrets};
@@ -95,6 +96,7 @@ pub(crate) struct Account {
     pub(crate) url: String,
     pub(crate) timeout: Duration,
     pub(crate) http2: bool,
+    pub(crate) breaker: BreakerSettings,
 }
 
 /// What `saga provider` needs.
@@ -140,6 +142,7 @@ pub(crate) struct Embedded {
     pub(crate) payment: SocketAddr,
     pub(crate) provider: Provider,
     pub(crate) provider_timeout: Duration,
+    pub(crate) breaker: BreakerSettings,
 }
 
 /// Shown by `saga settings`.
@@ -182,6 +185,11 @@ order, inventory, payment
 payment
   SAGA_PROVIDER_URL                 the payment provider's HTTP [http://127.0.0.1:7404]
   SAGA_PROVIDER_TIMEOUT_MILLIS      longest wait for one answer of the provider [2000]
+  SAGA_PROVIDER_BREAKER_FAILURES    failures in a row after which the provider is left alone [5]
+  SAGA_PROVIDER_BREAKER_FIRST_PAUSE_MILLIS
+                                    for how long at first; doubles with each probe that fails [1000]
+  SAGA_PROVIDER_BREAKER_LONGEST_PAUSE_MILLIS
+                                    and at most: so long after its return it may go unnoticed [10000]
   SAGA_PROVIDER_HTTP2               whether it speaks HTTP/2 without TLS, as saga provider does: yes or
                                     no [no; yes in saga all]
 provider
@@ -308,8 +316,26 @@ impl Environment<'_> {
                 url: self.http("SAGA_PROVIDER_URL", "http://127.0.0.1:7404"),
                 timeout: self.provider_timeout(),
                 http2: self.yes_or_no("SAGA_PROVIDER_HTTP2", http2),
+                breaker: self.breaker(),
             },
         }
+    }
+
+    fn breaker(&mut self) -> BreakerSettings {
+        let usual = BreakerSettings::default();
+        let millis = |pause: Duration| pause.as_millis() as u64;
+        let failures = self.number("SAGA_PROVIDER_BREAKER_FAILURES", 1, 1_000);
+        let first = "SAGA_PROVIDER_BREAKER_FIRST_PAUSE_MILLIS";
+        let longest = "SAGA_PROVIDER_BREAKER_LONGEST_PAUSE_MILLIS";
+        let breaker = BreakerSettings {
+            failures: failures.map_or(usual.failures, |failures| failures as u32),
+            first_pause: self.millis(first, millis(usual.first_pause)),
+            longest_pause: self.millis(longest, millis(usual.longest_pause)),
+        };
+        if breaker.first_pause > breaker.longest_pause {
+            self.wrong(first, &format!("is longer than {longest}"));
+        }
+        breaker
     }
 
     fn provider_timeout(&mut self) -> Duration {
@@ -382,6 +408,7 @@ impl Environment<'_> {
             payment: self.listen("SAGA_PAYMENT_LISTEN", 7403),
             provider: Provider { data_dir: data_dir.join("provider"), ..self.provider() },
             provider_timeout: self.provider_timeout(),
+            breaker: self.breaker(),
             data_dir,
         }
     }
@@ -550,6 +577,24 @@ mod tests {
             assert!(text.contains(name), "{name} in {text}");
         }
         assert!(!text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn the_breakers_pauses_must_fit_each_other_and_are_listed_with_the_rest() {
+        let mut pairs = vec![
+            ("SAGA_PAYMENT_DATABASE_URL", "postgres://p:x@127.0.0.1/p"),
+            ("SAGA_AMQP_URL", "amqp://127.0.0.1"),
+            ("SAGA_PROVIDER_BREAKER_FIRST_PAUSE_MILLIS", "250"),
+        ];
+        let breaker = read(&of(&pairs), |env| env.payment(false)).expect("sound").account.breaker;
+        assert_eq!(breaker.first_pause, Duration::from_millis(250));
+        assert_eq!(breaker.longest_pause, BreakerSettings::default().longest_pause);
+        pairs.push(("SAGA_PROVIDER_BREAKER_LONGEST_PAUSE_MILLIS", "200"));
+        pairs.push(("SAGA_PROVIDER_BREAKER_FAILURES", "none"));
+        let mistakes = read(&of(&pairs), |env| env.payment(false)).expect_err("two").to_string();
+        for name in ["SAGA_PROVIDER_BREAKER_FIRST_PAUSE_MILLIS is longer", "BREAKER_FAILURES is"] {
+            assert!(mistakes.contains(name), "{mistakes}");
+        }
     }
 
     #[test]

@@ -70,6 +70,10 @@ impl<S: SagaStore> SagaStore for CrashingSagas<S> {
         commit.ended(self.store.admit(keys, decide).await)
     }
 
+    async fn known(&self, keys: &[IdempotencyKey]) -> Result<Vec<Option<Admission>>, Failure> {
+        self.store.known(keys).await
+    }
+
     async fn turn<R: Send>(
         &self,
         ids: &[SagaId],

@@ -166,11 +166,13 @@ impl Embedded {
     }
 
     async fn payment(&self, wires: Wires) -> anyhow::Result<()> {
-        let provider = participants::provider(Account {
+        let account = Account {
             url: self.url(Role::Provider),
             timeout: self.settings.provider_timeout,
             http2: true,
-        })?;
+            breaker: self.settings.breaker.clone(),
+        };
+        let provider = participants::provider(account, &wires.shutdown)?;
         let participant =
             saga_payment::participant(Inbox::new(self.payment.clone()), provider.clone());
         let availability = saga_payment::grpc::service(provider);

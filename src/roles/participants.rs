@@ -72,12 +72,18 @@ where
     serving.await?.with_context(|| format!("the gRPC server {}", G::NAME))
 }
 
-/// The way to the payment provider.
-pub(super) fn provider(account: Account) -> anyhow::Result<Arc<saga_payment::Provider>> {
+/// The way to the payment provider, which is tried again by itself while it is away.
+pub(super) fn provider(
+    account: Account,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Arc<saga_payment::Provider>> {
     let settings = saga_payment::ProviderSettings {
         timeout: account.timeout,
         http2: account.http2,
+        breaker: account.breaker,
         ..saga_payment::ProviderSettings::new(account.url)
     };
-    Ok(Arc::new(saga_payment::Provider::new(settings)?))
+    let provider = Arc::new(saga_payment::Provider::new(settings)?);
+    tokio::spawn(Arc::clone(&provider).keep_probing(shutdown.clone()));
+    Ok(provider)
 }

@@ -94,7 +94,7 @@ pub(crate) async fn payment(settings: Payment, shutdown: CancellationToken) -> a
     let pool = database(&settings.database, "payment", settings.connections, &parts).await?;
     let listener = listen(settings.listen, "payment").await?;
     let transport = broker(&settings.broker, "payment").await?;
-    let provider = participants::provider(account)?;
+    let provider = participants::provider(account, &shutdown)?;
     let crash = announced(settings.crash, "payment");
     let store = CrashingInbox::new(Inbox::new(pool), crash.clone());
     let participant = saga_payment::participant(store, provider.clone());

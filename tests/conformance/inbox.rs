@@ -1,6 +1,7 @@
 //! The participants' [`Store`]: Postgres, a SQLite file, SQLite in memory. It is
 //! tried beside the order service's tables, which are its transaction's effect.
 
+mod a_call_that_was_not_sent_is_counted_back;
 mod a_dropped_transaction_leaves_nothing;
 mod a_fresh_key_has_an_empty_record;
 mod a_settlement_replaces_its_intent;
@@ -43,7 +44,8 @@ fn answer(data: &str) -> Recorded {
 }
 
 fn entry(key: &Key, direction: Direction, hash: &[u8], answer: Option<Recorded>) -> Entry {
-    Entry { key: key.clone(), direction, hash: hash.to_vec(), answer }
+    let calls = u32::from(answer.is_none());
+    Entry { key: key.clone(), direction, hash: hash.to_vec(), answer, calls }
 }
 
 fn action(key: &Key, data: &str) -> Entry {

@@ -3,6 +3,7 @@
 //! the clients' own log only.
 
 mod audit;
+mod away;
 mod bench;
 mod canary;
 mod collector;

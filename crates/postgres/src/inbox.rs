@@ -61,7 +61,7 @@ impl Store for Inbox {
             return Ok(Locked { now, watermark, records });
         }
         let rows = sqlx::query!(
-            r#"SELECT saga_id, step, action_hash, action_answer, compensation_hash,
+            r#"SELECT saga_id, step, action_hash, action_answer, calls, compensation_hash,
                       compensation_answer, now() AS "now!",
                       (SELECT below FROM inbox_watermark) AS "below!"
                FROM inbox
@@ -83,8 +83,8 @@ impl Store for Inbox {
             let row = row.ok_or_else(|| Failure::Conflict("an inbox row was pruned".to_owned()))?;
             standing = Some((timestamp(row.now), mark(row.below)));
             records.push(Record {
-                action: part(row.action_hash, row.action_answer)?,
-                compensation: part(row.compensation_hash, row.compensation_answer)?,
+                action: part(row.action_hash, row.action_answer, row.calls)?,
+                compensation: part(row.compensation_hash, row.compensation_answer, 0)?,
             });
         }
         let nothing = || Failure::Permanent("no keys to lock".to_owned());
@@ -98,11 +98,13 @@ impl Store for Inbox {
         let mut compensations = Vec::with_capacity(entries.len());
         let mut hashes = Vec::with_capacity(entries.len());
         let mut answers = Vec::with_capacity(entries.len());
+        let mut calls = Vec::with_capacity(entries.len());
         for entry in entries {
             sagas.push(entry.key.saga.0);
             steps.push(entry.key.step.clone());
             compensations.push(entry.direction == Direction::Compensation);
             hashes.push(entry.hash.clone());
+            calls.push(i32::try_from(entry.calls).unwrap_or(i32::MAX));
             let answer = entry.answer.as_ref().map(serde_json::to_string).transpose();
             answers.push(answer.map_err(|error| Failure::Permanent(error.to_string()))?);
         }
@@ -110,16 +112,18 @@ impl Store for Inbox {
             r#"UPDATE inbox SET
                    action_hash = CASE WHEN u.compensation THEN inbox.action_hash ELSE u.hash END,
                    action_answer = CASE WHEN u.compensation THEN inbox.action_answer ELSE u.answer END,
+                   calls = CASE WHEN u.compensation THEN inbox.calls ELSE u.calls END,
                    compensation_hash = CASE WHEN u.compensation THEN u.hash ELSE inbox.compensation_hash END,
                    compensation_answer = CASE WHEN u.compensation THEN u.answer ELSE inbox.compensation_answer END
-               FROM UNNEST($1::uuid[], $2::text[], $3::bool[], $4::bytea[], $5::text[])
-                   AS u (saga_id, step, compensation, hash, answer)
+               FROM UNNEST($1::uuid[], $2::text[], $3::bool[], $4::bytea[], $5::text[], $6::int[])
+                   AS u (saga_id, step, compensation, hash, answer, calls)
                WHERE inbox.saga_id = u.saga_id AND inbox.step = u.step"#,
             &sagas,
             &steps,
             &compensations,
             &hashes,
             &answers as &[Option<String>],
+            &calls,
         )
         .execute(&mut **tx)
         .await
@@ -193,10 +197,16 @@ fn timestamp(at: DateTime<Utc>) -> Timestamp {
     Timestamp(at.timestamp_micros())
 }
 
-fn part(hash: Option<Vec<u8>>, answer: Option<String>) -> Result<Option<Part<Recorded>>, Failure> {
+fn part(
+    hash: Option<Vec<u8>>,
+    answer: Option<String>,
+    calls: i32,
+) -> Result<Option<Part<Recorded>>, Failure> {
     let Some(hash) = hash else { return Ok(None) };
     let answer = answer.map(|json| serde_json::from_str(&json)).transpose().map_err(|error| {
         Failure::Permanent(format!("a recorded answer does not decode: {error}"))
     })?;
-    Ok(Some(Part { hash, answer }))
+    // What cannot be a count is the careful answer: it may have been sent.
+    let calls = u32::try_from(calls).unwrap_or(u32::MAX);
+    Ok(Some(Part { hash, answer, calls }))
 }

@@ -13,6 +13,8 @@ use crate::{Database, Transaction, failure};
 pub const INBOX: &str = include_str!("../schema/inbox_1.sql");
 /// What was added to it later, after each service's first script.
 pub const INBOX_2: &str = include_str!("../schema/inbox_2_watermark.sql");
+/// How often the outside world may have been asked.
+pub const INBOX_3: &str = include_str!("../schema/inbox_3_calls.sql");
 
 /// A participant's store over SQLite. Its transaction is [`Transaction`], so that
 /// a service's tables take part in it.
@@ -47,7 +49,7 @@ impl Store for Inbox {
             "INSERT INTO inbox (saga_id, step) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
         )?;
         let mut select = tx.statement(
-            "SELECT action_hash, action_answer, compensation_hash, compensation_answer
+            "SELECT action_hash, action_answer, compensation_hash, compensation_answer, calls
              FROM inbox WHERE saga_id = ?1 AND step = ?2",
         )?;
         let mut records = Vec::with_capacity(keys.len());
@@ -58,14 +60,16 @@ impl Store for Inbox {
                 continue;
             }
             let row = select
-                .query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+                .query_row(key, |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+                })
                 .optional()
                 .map_err(failure)?;
-            let (action, answer, compensation, undone) =
+            let (action, answer, compensation, undone, calls) =
                 row.ok_or_else(|| Failure::Conflict("an inbox row was pruned".to_owned()))?;
             records.push(Record {
-                action: part(action, answer)?,
-                compensation: part(compensation, undone)?,
+                action: part(action, answer, calls)?,
+                compensation: part(compensation, undone, 0)?,
             });
         }
         Ok(Locked { now: tx.now(), watermark: watermark(tx)?, records })
@@ -73,20 +77,25 @@ impl Store for Inbox {
 
     async fn record(&self, tx: &mut Transaction, entries: &[Entry]) -> Result<(), Failure> {
         let mut action = tx.statement(
-            "UPDATE inbox SET action_hash = ?3, action_answer = ?4 WHERE saga_id = ?1 AND step = ?2",
+            "UPDATE inbox SET action_hash = ?3, action_answer = ?4, calls = ?5
+             WHERE saga_id = ?1 AND step = ?2",
         )?;
         let mut compensation = tx.statement(
             "UPDATE inbox SET compensation_hash = ?3, compensation_answer = ?4
              WHERE saga_id = ?1 AND step = ?2",
         )?;
-        for Entry { key, direction, hash, answer } in entries {
+        for Entry { key, direction, hash, answer, calls } in entries {
             let answer = answer.as_ref().map(serde_json::to_string).transpose();
             let answer = answer.map_err(|error| Failure::Permanent(error.to_string()))?;
-            let statement = match direction {
-                Direction::Action => &mut action,
-                Direction::Compensation => &mut compensation,
-            };
-            statement.execute(params![key.saga.0, key.step, hash, answer]).map_err(failure)?;
+            match direction {
+                Direction::Action => {
+                    action.execute(params![key.saga.0, key.step, hash, answer, calls])
+                }
+                Direction::Compensation => {
+                    compensation.execute(params![key.saga.0, key.step, hash, answer])
+                }
+            }
+            .map_err(failure)?;
         }
         Ok(())
     }
@@ -143,10 +152,14 @@ fn watermark(tx: &Transaction) -> Result<Watermark, Failure> {
     Ok(Watermark::from_id(SagaId(below)))
 }
 
-fn part(hash: Option<Vec<u8>>, answer: Option<String>) -> Result<Option<Part<Recorded>>, Failure> {
+fn part(
+    hash: Option<Vec<u8>>,
+    answer: Option<String>,
+    calls: u32,
+) -> Result<Option<Part<Recorded>>, Failure> {
     let Some(hash) = hash else { return Ok(None) };
     let answer = answer.map(|json| serde_json::from_str(&json)).transpose().map_err(|error| {
         Failure::Permanent(format!("a recorded answer does not decode: {error}"))
     })?;
-    Ok(Some(Part { hash, answer }))
+    Ok(Some(Part { hash, answer, calls }))
 }

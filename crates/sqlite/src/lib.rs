@@ -26,6 +26,6 @@ pub use clock::Clock;
 pub use data_dir::{DataDir, DataDirError};
 pub use database::Database;
 pub use failure::failure;
-pub use inbox::{INBOX, INBOX_2, Inbox};
+pub use inbox::{INBOX, INBOX_2, INBOX_3, Inbox};
 pub use schema::{OpenError, Schema};
 pub use transaction::Transaction;

@@ -28,6 +28,17 @@ pub struct Part<A> {
     /// The recorded answer. `None`: the intent to ask the outside world is
     /// recorded, its outcome is not.
     pub answer: Option<A>,
+    /// Calls to the outside world that may have been made for an action without an
+    /// answer: one for each recorded intent, less those that provably were never sent.
+    /// 0 proves that the outside world knows nothing of the action (protocol 14).
+    pub calls: u32,
+}
+
+impl<A> Part<A> {
+    /// Whether it is an intent, and no call was made under it.
+    fn is_unsent(&self) -> bool {
+        self.answer.is_none() && self.calls == 0
+    }
 }
 
 /// What to do with a command.
@@ -48,6 +59,9 @@ pub enum Admission<A> {
         /// there by the action's key (protocol 14).
         proven: bool,
     },
+    /// A compensation whose action's intent is on record, but none of whose calls was
+    /// ever sent: undo what the intent wrote, and ask nobody.
+    NeverSent,
     /// An action whose compensation came first: refuse it (semantics 13).
     TooLate {
         /// Whether the action's intent is on record, so that an outside effect
@@ -80,17 +94,22 @@ pub fn admit<A: Clone>(
     }
     match direction {
         Direction::Action => match (&record.action, &record.compensation) {
-            (intent, Some(_)) => Admission::TooLate { intended: intent.is_some() },
-            (intent, None) => Admission::Run { resumed: intent.is_some() },
+            (intent, Some(_)) => Admission::TooLate { intended: may_have_been_sent(intent) },
+            (intent, None) => Admission::Run { resumed: may_have_been_sent(intent) },
         },
         Direction::Compensation => match &record.action {
             None => Admission::NothingToUndo { proven: false },
             Some(Part { answer: Some(answer), .. }) if refused(answer) => {
                 Admission::NothingToUndo { proven: true }
             }
+            Some(action) if action.is_unsent() => Admission::NeverSent,
             Some(_) => Admission::Run { resumed: record.compensation.is_some() },
         },
     }
+}
+
+fn may_have_been_sent<A>(action: &Option<Part<A>>) -> bool {
+    action.as_ref().is_some_and(|action| !action.is_unsent())
 }
 
 #[cfg(test)]
@@ -100,7 +119,11 @@ mod tests {
     type R = Record<&'static str>;
 
     fn part(answer: Option<&'static str>) -> Option<Part<&'static str>> {
-        Some(Part { hash: vec![1], answer })
+        Some(Part { hash: vec![1], answer, calls: 1 })
+    }
+
+    fn unsent() -> Option<Part<&'static str>> {
+        Some(Part { hash: vec![1], answer: None, calls: 0 })
     }
 
     fn ask(record: &R, direction: Direction) -> Admission<&'static str> {
@@ -160,5 +183,14 @@ mod tests {
         let both = R { action: part(None), compensation: part(None) };
         assert_eq!(ask(&both, Direction::Action), Admission::TooLate { intended: true });
         assert_eq!(ask(&both, Direction::Compensation), Admission::Run { resumed: true });
+    }
+
+    #[test]
+    fn an_intent_whose_calls_were_never_sent_is_no_reason_to_ask_outside() {
+        let record = R { action: unsent(), compensation: None };
+        assert_eq!(ask(&record, Direction::Action), Admission::Run { resumed: false });
+        assert_eq!(ask(&record, Direction::Compensation), Admission::NeverSent);
+        let undone = R { action: unsent(), compensation: part(Some("undone")) };
+        assert_eq!(ask(&undone, Direction::Action), Admission::TooLate { intended: false });
     }
 }

@@ -1,4 +1,5 @@
-//! How many sagas have not ended: for admission, and for metrics.
+//! How many sagas are in flight: for admission, and for metrics. A stuck saga waits for a
+//! person and is not: however many there are, others can be served.
 
 use std::sync::{
     Arc,

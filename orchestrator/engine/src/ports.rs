@@ -23,6 +23,13 @@ pub trait SagaStore: Clone + Send + Sync + 'static {
         decide: impl Fn(Timestamp, &[usize]) -> (Vec<Write>, R) + Send + Sync,
     ) -> impl Future<Output = Result<(Vec<Admission>, Option<R>), Failure>> + Send;
 
+    /// For each key: what [`SagaStore::admit`] would answer if it is bound, `None` if it is
+    /// not. Writes nothing.
+    fn known(
+        &self,
+        keys: &[IdempotencyKey],
+    ) -> impl Future<Output = Result<Vec<Option<Admission>>, Failure>> + Send;
+
     /// Locks the rows of these sagas in the order of their ids, has them decided,
     /// and writes. A saga that does not exist is left out.
     fn turn<R: Send>(
@@ -81,7 +88,7 @@ pub trait SagaReads: Clone + Send + Sync + 'static {
         filter: &ListFilter,
     ) -> impl Future<Output = Result<Vec<Instance>, Failure>> + Send;
 
-    /// How many sagas have not ended.
+    /// How many sagas have not ended and are not stuck.
     fn in_flight(&self) -> impl Future<Output = Result<u64, Failure>> + Send;
 
     /// Messages in the quarantine, the newest first.

@@ -49,6 +49,16 @@ pub enum Placed {
     Conflict,
 }
 
+impl Placed {
+    fn of(admission: Admission, key: &IdempotencyKey) -> Self {
+        match admission {
+            Admission::New => Self::New(key.saga),
+            Admission::Repeated(id) => Self::Repeated(id),
+            Admission::Conflict => Self::Conflict,
+        }
+    }
+}
+
 /// Why a request was not carried out.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RequestError {
@@ -69,6 +79,7 @@ pub enum RequestError {
 
 pub(crate) enum Request {
     Place(NewSaga, oneshot::Sender<Result<Placed, RequestError>>),
+    Known(IdempotencyKey, oneshot::Sender<Result<Option<Placed>, RequestError>>),
     Input(SagaId, Input, oneshot::Sender<Result<Answered, RequestError>>),
     Preview(SagaId, Input, oneshot::Sender<Result<Preview, RequestError>>),
     Settle(Settlement, oneshot::Sender<Result<Outcome, RequestError>>),
@@ -101,6 +112,16 @@ impl Requests {
     pub async fn place(&self, saga: NewSaga) -> Result<Placed, RequestError> {
         let (answer, answered) = oneshot::channel();
         self.hand_in(Request::Place(saga, answer))?;
+        answered.await.unwrap_or(Err(RequestError::Unavailable))
+    }
+
+    /// What [`Requests::place`] would answer for a key that is bound; `None` if it is not.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn known(&self, key: IdempotencyKey) -> Result<Option<Placed>, RequestError> {
+        let (answer, answered) = oneshot::channel();
+        self.hand_in(Request::Known(key, answer))?;
         answered.await.unwrap_or(Err(RequestError::Unavailable))
     }
 
@@ -185,10 +206,11 @@ pub(crate) async fn carry_out<S: SagaStore>(
         }
         let (members, began) = (batch.len(), Instant::now());
         let (mut places, mut inputs, mut previews) = (Vec::new(), Vec::new(), Vec::new());
-        let mut settlements = Vec::new();
+        let (mut settlements, mut lookups) = (Vec::new(), Vec::new());
         for request in batch.drain(..) {
             match request {
                 Request::Place(saga, answer) => places.push((saga, answer)),
+                Request::Known(key, answer) => lookups.push((key, answer)),
                 Request::Input(id, input, answer) => inputs.push((id, input, answer)),
                 Request::Preview(id, input, answer) => previews.push((id, input, answer)),
                 Request::Settle(settlement, answer) => settlements.push((settlement, answer)),
@@ -197,6 +219,9 @@ pub(crate) async fn carry_out<S: SagaStore>(
         if !places.is_empty() {
             histogram!("saga_admission_batch_members").record(places.len() as f64);
             place(&shared, places, &mut waiting).await;
+        }
+        if !lookups.is_empty() {
+            look_up(&shared, lookups).await;
         }
         if !inputs.is_empty() {
             answer_inputs(&shared, inputs, &mut waiting).await;
@@ -272,17 +297,31 @@ async fn place<S: SagaStore>(shared: &Shared<S>, places: Places, outgoing: &mut 
                 shared.committed(&writes, outgoing);
             }
             for ((saga, answer), admission) in places.into_iter().zip(admissions) {
-                let placed = match admission {
-                    Admission::New => Placed::New(saga.key.saga),
-                    Admission::Repeated(id) => Placed::Repeated(id),
-                    Admission::Conflict => Placed::Conflict,
-                };
-                let _ = answer.send(Ok(placed));
+                let _ = answer.send(Ok(Placed::of(admission, &saga.key)));
             }
         }
         Err(failure) => {
             warn!(%failure, requests = places.len(), "new sagas could not be accepted");
             for (_, answer) in places {
+                let _ = answer.send(Err(RequestError::Unavailable));
+            }
+        }
+    }
+}
+
+type Lookups = Vec<(IdempotencyKey, oneshot::Sender<Result<Option<Placed>, RequestError>>)>;
+
+async fn look_up<S: SagaStore>(shared: &Shared<S>, lookups: Lookups) {
+    let (keys, answers): (Vec<_>, Vec<_>) = lookups.into_iter().unzip();
+    match shared.store.known(&keys).await {
+        Ok(admissions) => {
+            for ((key, admission), answer) in keys.iter().zip(admissions).zip(answers) {
+                let _ = answer.send(Ok(admission.map(|admission| Placed::of(admission, key))));
+            }
+        }
+        Err(failure) => {
+            warn!(%failure, requests = keys.len(), "keys could not be looked up");
+            for answer in answers {
                 let _ = answer.send(Err(RequestError::Unavailable));
             }
         }

@@ -17,15 +17,25 @@ use crate::settings::{AVAILABILITY_INTERVAL, AVAILABILITY_TIMEOUT};
 /// order that cannot be paid in time is undone, which is no harm.
 #[derive(Clone, Default)]
 pub(crate) struct Availability {
-    /// Until when no payment will be tried.
-    away_until: Arc<Mutex<Option<Instant>>>,
+    away: Arc<Mutex<Option<Away>>>,
+}
+
+/// The provider is away.
+#[derive(Clone, Copy)]
+struct Away {
+    since: Instant,
+    /// When it is tried next.
+    probed: Instant,
 }
 
 impl Availability {
-    /// How long no payment will be tried, if that is known.
-    pub(crate) fn away_for(&self) -> Option<Duration> {
-        let until = (*self.away_until.lock().expect("nothing panics while holding it"))?;
-        until.checked_duration_since(Instant::now())
+    /// If the provider has been away for at least `patience`: how long until it is
+    /// tried next.
+    pub(crate) fn away_for(&self, patience: Duration) -> Option<Duration> {
+        let away = (*self.away.lock().expect("nothing panics while holding it"))?;
+        let now = Instant::now();
+        (now.saturating_duration_since(away.since) >= patience)
+            .then(|| away.probed.saturating_duration_since(now))
     }
 
     /// Asks every second until shutdown.
@@ -37,19 +47,23 @@ impl Availability {
                 () = shutdown.cancelled() => return,
                 _ = tick.tick() => {}
             }
-            let away_until = ask(channel.clone()).await;
-            *self.away_until.lock().expect("nothing panics while holding it") = away_until;
+            let away = ask(channel.clone()).await;
+            *self.away.lock().expect("nothing panics while holding it") = away;
         }
     }
 }
 
-async fn ask(channel: Channel) -> Option<Instant> {
+async fn ask(channel: Channel) -> Option<Away> {
     let mut payments = PaymentsClient::new(channel);
     let asked = payments.read_availability(ReadAvailabilityRequest {});
     let answer = tokio::time::timeout(AVAILABILITY_TIMEOUT, asked).await.ok()?.ok()?.into_inner();
-    if answer.breaker != "open" {
+    if answer.breaker == "closed" {
         return None;
     }
-    let away = Duration::from_millis(u64::try_from(answer.retry_after_millis).ok()?);
-    Instant::now().checked_add(away)
+    let millis = |millis| Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+    let now = Instant::now();
+    Some(Away {
+        since: now.checked_sub(millis(answer.away_millis)).unwrap_or(now),
+        probed: now.checked_add(millis(answer.retry_after_millis)).unwrap_or(now),
+    })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use saga_core::{Definition, Hosted, Instance, SagaId};
 use saga_definitions::{PlaceOrder, ReturnOrder};
-use saga_engine::{Handle, SagaReads};
+use saga_engine::{Handle, NewSaga, Placed, SagaReads};
 use saga_proto::{
     inventory::v1::inventory_client::InventoryClient,
     order::v1::order_reads_client::OrderReadsClient,
@@ -46,11 +46,33 @@ pub(crate) struct Front<R> {
     pub(crate) payment: Availability,
     /// Those who may wait or watch at once.
     pub(crate) waiting: Arc<Semaphore>,
+    /// Calls that may look a key up at once while new sagas are refused.
+    pub(crate) looking_up: Arc<Semaphore>,
     pub(crate) settings: Settings,
     pub(crate) shutdown: CancellationToken,
 }
 
 impl<R: SagaReads> Front<R> {
+    /// Hands a new saga to the engine, unless `open` refuses new ones. A key that is known is
+    /// answered either way (semantics 24), so that whoever was accepted and did not hear of
+    /// it is not told to come again.
+    pub(crate) async fn begin(
+        &self,
+        saga: NewSaga,
+        open: Result<(), Status>,
+        what: &'static str,
+    ) -> Result<Placed, Status> {
+        let Err(refusal) = open else {
+            let placed = self.handle.requests.place(saga).await;
+            return placed.map_err(|error| status::of_request(&error, what, "", ""));
+        };
+        let Ok(_place) = self.looking_up.try_acquire() else { return Err(refusal) };
+        match self.handle.requests.known(saga.key).await {
+            Ok(Some(known)) => Ok(known),
+            Ok(None) | Err(_) => Err(refusal),
+        }
+    }
+
     pub(crate) async fn find(&self, id: SagaId) -> Result<Option<Instance>, Status> {
         find(&self.reads, id).await
     }

@@ -30,15 +30,13 @@ impl<R: SagaReads> Front<R> {
         let traceparent = metadata::continued(request.metadata());
         let order = request.into_inner();
         validate::place_order(&order)?;
-        self.check_capacity()?;
-        self.check_payments()?;
+        let open = self.check_capacity().and_then(|()| self.check_payments());
 
         let (id, key, wait) = (SagaId(Uuid::now_v7()), order.idempotency_key.clone(), order.wait);
         // Watching begins before there is anything to see, so that nothing is missed.
         let watched = wait.then(|| self.handle.watches.watch(id));
-        let placed = self.handle.requests.place(self.new_saga(id, &caller, order, traceparent));
-        let placed = placed.await.map_err(|error| status::of_request(&error, "order", "", ""))?;
-        match placed {
+        let new = self.new_saga(id, &caller, order, traceparent);
+        match self.begin(new, open, "order").await? {
             Placed::New(id) => {
                 let standing = match watched {
                     Some(watched) => self.outcome(watched, until).await,
@@ -64,18 +62,15 @@ impl<R: SagaReads> Front<R> {
         Ok(())
     }
 
-    /// Says no while no payment could be tried before the order's deadline.
+    /// Says no while the provider has been away for as long as an order would wait for it.
     fn check_payments(&self) -> Result<(), Status> {
-        match self.payment.away_for() {
-            Some(away) if away > self.settings.order_deadline => {
-                let wait = away.saturating_sub(self.settings.order_deadline);
-                Err(status::unavailable(
-                    "payments cannot be taken now: call again, with the same idempotency key",
-                    "PAYMENT_AWAY",
-                    wait.max(settings::RETRY_AFTER),
-                ))
-            }
-            Some(_) | None => Ok(()),
+        match self.payment.away_for(self.settings.order_deadline) {
+            Some(until_tried) => Err(status::unavailable(
+                "payments cannot be taken now: call again, with the same idempotency key",
+                "PAYMENT_AWAY",
+                until_tried.max(settings::RETRY_AFTER),
+            )),
+            None => Ok(()),
         }
     }
 

@@ -34,15 +34,13 @@ impl<R: SagaReads> Front<R> {
         let traceparent = metadata::continued(request.metadata());
         let asked = request.into_inner();
         let order = validate::return_order(&asked)?;
-        self.check_capacity()?;
+        let open = self.check_capacity();
 
         let (id, key, wait) = (SagaId(Uuid::now_v7()), asked.idempotency_key.clone(), asked.wait);
         // Watching begins before there is anything to see, so that nothing is missed.
         let watched = wait.then(|| self.handle.watches.watch(id));
         let new = self.new_return(id, order, &caller, asked, traceparent);
-        let placed = self.handle.requests.place(new).await;
-        let placed = placed.map_err(|error| status::of_request(&error, "return", "", ""))?;
-        let (id, repeated, watched) = match placed {
+        let (id, repeated, watched) = match self.begin(new, open, "return").await? {
             Placed::New(id) => (id, false, watched),
             Placed::Repeated(id) => (id, true, wait.then(|| self.handle.watches.watch(id))),
             Placed::Conflict => return Err(status::key_reused(&key)),

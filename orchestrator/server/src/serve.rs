@@ -25,7 +25,7 @@ use crate::{
     availability::Availability,
     caller, connections,
     front::{Front, neighbour},
-    settings::MAX_FORWARDED_BYTES,
+    settings::{MAX_FORWARDED_BYTES, MAX_LOOK_UPS},
 };
 
 /// The gRPC server of an orchestrator.
@@ -123,6 +123,7 @@ impl<R: SagaReads> Server<R> {
             inventory: InventoryClient::new(neighbour(neighbours.inventory))
                 .max_decoding_message_size(MAX_FORWARDED_BYTES),
             payment,
+            looking_up: Arc::new(Semaphore::new(MAX_LOOK_UPS)),
             waiting: Arc::new(Semaphore::new(settings.max_waiting)),
             settings: settings.clone(),
             shutdown,

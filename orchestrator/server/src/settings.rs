@@ -5,8 +5,8 @@ use std::time::Duration;
 /// What an embedder may choose. The defaults fit one small machine.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Sagas that have not ended, beyond which no further order is accepted: as
-    /// many as are served within one step time-out (protocol 16).
+    /// Sagas that have not ended and are not stuck, beyond which no further order is
+    /// accepted: as many as are served within one step time-out (protocol 16).
     pub max_in_flight: u64,
     /// How long an order's forward work before the pivot may take (semantics 18).
     pub order_deadline: Duration,
@@ -62,6 +62,10 @@ impl Default for Settings {
 /// Pause that a caller is advised to make when there is too much to do, or when
 /// something is away.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Calls that look a key up at once while new sagas are refused: one batch of the engine's.
+/// Further ones are refused unseen, so that refusing stays cheap.
+pub(crate) const MAX_LOOK_UPS: usize = 512;
 
 /// How often the payment service is asked whether a payment can be tried.
 pub(crate) const AVAILABILITY_INTERVAL: Duration = Duration::from_secs(1);

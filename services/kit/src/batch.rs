@@ -7,7 +7,7 @@ use std::{
 };
 
 use metrics::{counter, histogram};
-use saga_core::{Admission, Direction, Failure, Record, Timestamp, Watermark, admit};
+use saga_core::{Admission, Direction, Failure, Part, Record, Timestamp, Watermark, admit};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -207,11 +207,12 @@ impl<S: Store> Batches<S> {
         outgoing.append(late);
         let work: Vec<Work> = run
             .iter()
-            .map(|(ready, _, resumed)| Work {
+            .map(|(ready, _, before)| Work {
                 id: ready.member.id().clone(),
                 sequence: ready.member.command.sequence,
                 command: Arc::clone(&ready.command),
-                resumed: *resumed,
+                resumed: *before == Before::MayHaveAsked,
+                never_sent: *before == Before::NeverSent,
             })
             .collect();
         let mut asks: Vec<(Member, AnyFinding)> = Vec::new();
@@ -235,7 +236,7 @@ impl<S: Store> Batches<S> {
                         None
                     }
                 };
-                entries.push(entry(&ready.member, answer));
+                entries.push(entry(&ready.member, record, answer));
             }
         }
         self.write(tx, entries).await?;
@@ -293,7 +294,7 @@ impl<S: Store> Batches<S> {
         let mut outgoing = Outgoing::default();
         let mut groups: Vec<Vec<(Member, AnyFinding)>> = Vec::new();
         groups.resize_with(self.handlers.list.len(), Vec::new);
-        let mut later = Vec::new();
+        let (mut later, mut not_sent) = (Vec::new(), Vec::new());
         let mut seen = HashSet::new();
         for found in found {
             match found {
@@ -309,7 +310,14 @@ impl<S: Store> Batches<S> {
                     self.count("dropped");
                     outgoing.drop_member(member, "no answer from outside");
                 }
+                Found::NotSent(member) => {
+                    self.count("dropped");
+                    not_sent.push(member);
+                }
             }
+        }
+        if !not_sent.is_empty() {
+            outgoing.append(self.not_sent(not_sent).await);
         }
         for (place, group) in groups.into_iter().enumerate() {
             if group.is_empty() {
@@ -337,6 +345,43 @@ impl<S: Store> Batches<S> {
         Ok(outgoing)
     }
 
+    /// Records of actions that their calls were never sent, so that undoing them asks nobody
+    /// outside, and drops them. Tried once: a record that counts a call too many only costs a
+    /// look-up, one too few could leave a hold, and a commit whose answer was lost may have
+    /// counted.
+    async fn not_sent(&self, members: Vec<Member>) -> Outgoing {
+        let mut outgoing = Outgoing::default();
+        let mut seen = HashSet::new();
+        let actions: Vec<&Member> = members
+            .iter()
+            .filter(|m| m.direction() == Direction::Action && seen.insert(m.key()))
+            .collect();
+        if !actions.is_empty()
+            && let Err(error) = self.count_calls_back(actions).await
+        {
+            warn!(participant = self.name, %error, "calls that were not sent count as sent");
+        }
+        for member in members {
+            outgoing.drop_member(member, "nothing was sent outside");
+        }
+        outgoing
+    }
+
+    async fn count_calls_back(&self, actions: Vec<&Member>) -> Result<(), HandlerError> {
+        let Sifted { open, .. } = self.sift(actions, |member| member).await?;
+        let Some(Open { tx, members, locked }) = open else { return Ok(()) };
+        let mut entries = Vec::new();
+        for (member, record) in members.into_iter().zip(&locked.records) {
+            // Whatever was answered meanwhile, or came with another payload, stays as it is.
+            if let Some(Part { hash, answer: None, calls: calls @ 1.. }) = &record.action
+                && hash[..] == member.hash[..]
+            {
+                entries.push(Entry { calls: calls - 1, ..unanswered(member) });
+            }
+        }
+        self.write(tx, entries).await
+    }
+
     async fn settle_transaction(
         &self,
         place: usize,
@@ -359,7 +404,7 @@ impl<S: Store> Batches<S> {
                 }
                 // Its compensation came while we asked.
                 Admission::TooLate { .. } => retract.push(member.clone()),
-                Admission::Run { .. } | Admission::NothingToUndo { .. } => {
+                Admission::Run { .. } | Admission::NothingToUndo { .. } | Admission::NeverSent => {
                     settling.push((member, finding, record));
                 }
                 Admission::Conflict => {
@@ -377,7 +422,7 @@ impl<S: Store> Batches<S> {
             for ((member, _, record), recorded) in settling.into_iter().zip(answers) {
                 self.count("run");
                 outgoing.answer_new(member, record, &recorded, &self.source);
-                entries.push(entry(member, Some(recorded)));
+                entries.push(entry(member, record, Some(recorded)));
             }
         }
         self.write(tx, entries).await?;
@@ -411,8 +456,19 @@ struct Round<'a, S: Store> {
     now: Timestamp,
     outgoing: Outgoing,
     entries: Vec<Entry>,
-    run: Vec<(&'a Ready, &'a Record<Recorded>, bool)>,
+    run: Vec<(&'a Ready, &'a Record<Recorded>, Before)>,
     retract: Vec<Member>,
+}
+
+/// What an earlier run of a command may have done outside.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// There was none.
+    Nothing,
+    /// It may have asked.
+    MayHaveAsked,
+    /// For a compensation: its action's calls never left.
+    NeverSent,
 }
 
 impl<'a, S: Store> Round<'a, S> {
@@ -437,20 +493,24 @@ impl<'a, S: Store> Round<'a, S> {
     ) {
         let (batches, member) = (self.batches, &ready.member);
         match admit(record, member.direction(), &member.hash, Recorded::is_refusal) {
-            Admission::Run { resumed } => self.run.push((ready, record, resumed)),
+            Admission::Run { resumed } => {
+                let before = if resumed { Before::MayHaveAsked } else { Before::Nothing };
+                self.run.push((ready, record, before));
+            }
             Admission::Repeat(recorded) => {
                 batches.count("repeated");
                 self.outgoing.answer_again(member, record, &recorded, &batches.source);
             }
             // Nothing is on record, but an earlier call may be on its way.
             Admission::NothingToUndo { proven: false } if outside => {
-                self.run.push((ready, record, true));
+                self.run.push((ready, record, Before::MayHaveAsked));
             }
-            Admission::NothingToUndo { .. } => {
+            Admission::NeverSent if outside => self.run.push((ready, record, Before::NeverSent)),
+            Admission::NothingToUndo { .. } | Admission::NeverSent => {
                 batches.count("nothing to undo");
                 let recorded = Recorded::done(typed.reply_type(), typed.nothing(), self.now);
                 self.outgoing.answer_new(member, record, &recorded, &batches.source);
-                self.entries.push(entry(member, Some(recorded)));
+                self.entries.push(entry(member, record, Some(recorded)));
             }
             Admission::TooLate { intended: true } if outside => {
                 batches.count("too late");
@@ -503,7 +563,14 @@ impl Outgoing {
     }
 }
 
-fn entry(member: &Member, answer: Option<Recorded>) -> Entry {
+/// What is now known of a member: its answer, or one intent more.
+fn entry(member: &Member, record: &Record<Recorded>, answer: Option<Recorded>) -> Entry {
+    let known = record.action.as_ref().map_or(0, |action| action.calls);
+    let calls = known + u32::from(answer.is_none());
+    Entry { answer, calls, ..unanswered(member) }
+}
+
+fn unanswered(member: &Member) -> Entry {
     let hash = member.hash.to_vec();
-    Entry { key: member.key(), direction: member.direction(), hash, answer }
+    Entry { key: member.key(), direction: member.direction(), hash, answer: None, calls: 0 }
 }

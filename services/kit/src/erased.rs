@@ -25,6 +25,7 @@ pub(crate) struct Work {
     pub(crate) sequence: u32,
     pub(crate) command: AnyCommand,
     pub(crate) resumed: bool,
+    pub(crate) never_sent: bool,
 }
 
 /// What both kinds of handler know of their command.
@@ -148,7 +149,11 @@ where
             let sequences: Vec<u32> = work.iter().map(|w| w.sequence).collect();
             let intending: Vec<Intending<C>> = work
                 .iter()
-                .map(|w| Intending { asked: asked(w.id.saga, &w.command), resumed: w.resumed })
+                .map(|w| Intending {
+                    asked: asked(w.id.saga, &w.command),
+                    resumed: w.resumed,
+                    never_sent: w.never_sent,
+                })
                 .collect();
             let intents = self.handler.intend(tx, &intending).await?;
             assert_eq!(intents.len(), intending.len(), "{}: an intent a command", C::TYPE);

@@ -101,6 +101,9 @@ pub struct Intending<C> {
     /// The outside world may have been asked before: look up first. Always set
     /// for a compensation whose action left no recorded answer (protocol 14).
     pub resumed: bool,
+    /// A compensation whose action's intent is on record, but whose calls provably never
+    /// left: undo what the action's `intend` wrote, and ask nobody.
+    pub never_sent: bool,
 }
 
 /// What the first transaction decided.
@@ -155,5 +158,12 @@ pub enum HandlerError {
 /// The outside world could not be asked, or its answer was lost. The command is
 /// dropped; the saga sends it again when its `wake_at` passes.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct CallError(pub String);
+pub enum CallError {
+    /// Nothing that could have an effect was sent. Say so only where it is certain: a
+    /// compensation then asks nobody (protocol 14).
+    #[error("{0}")]
+    NotSent(String),
+    /// It may have been asked.
+    #[error("{0}")]
+    Unknown(String),
+}

@@ -13,6 +13,7 @@ use tokio_util::{
 use tracing::warn;
 
 use crate::{
+    CallError,
     erased::{AnyFinding, Outside},
     limits,
     member::Member,
@@ -33,6 +34,8 @@ pub(crate) enum Found {
     Retracted(Member),
     /// No answer: the saga will ask again.
     Nothing(Member),
+    /// Nothing was sent: the saga will ask again.
+    NotSent(Member),
 }
 
 /// The calls under way.
@@ -68,8 +71,11 @@ impl Calls {
             match within(member.context(), handler.call(member.id(), question)).await {
                 Ok(finding) => Found::Finding { handler: place, member, finding },
                 Err(error) => {
-                    nothing(&member, &error.0);
-                    Found::Nothing(member)
+                    nothing(&member, &error);
+                    match error {
+                        CallError::NotSent(_) => Found::NotSent(member),
+                        CallError::Unknown(_) => Found::Nothing(member),
+                    }
                 }
             }
         });
@@ -82,7 +88,7 @@ impl Calls {
             match within(member.context(), handler.retract(member.id())).await {
                 Ok(()) => Found::Retracted(member),
                 Err(error) => {
-                    nothing(&member, &error.0);
+                    nothing(&member, &error);
                     Found::Nothing(member)
                 }
             }
@@ -114,8 +120,8 @@ impl Calls {
     }
 }
 
-fn nothing(member: &Member, error: &str) {
+fn nothing(member: &Member, error: &CallError) {
     counter!("saga_participant_calls_failed_total").increment(1);
     let trace_id = member.trace_id();
-    warn!(saga = %member.id().saga, command = %member.id(), trace_id, error, "no answer from outside: the saga will ask again");
+    warn!(saga = %member.id().saga, command = %member.id(), trace_id, %error, "no answer from outside: the saga will ask again");
 }

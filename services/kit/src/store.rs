@@ -92,6 +92,8 @@ pub struct Entry {
     pub hash: Vec<u8>,
     /// The answer. `None`: the intent to ask the outside world.
     pub answer: Option<Recorded>,
+    /// [`Part::calls`](saga_core::Part::calls) of an action.
+    pub calls: u32,
 }
 
 /// Rows that were deleted.

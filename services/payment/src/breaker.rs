@@ -29,7 +29,8 @@ impl Default for BreakerSettings {
         Self {
             failures: 5,
             first_pause: Duration::from_secs(1),
-            longest_pause: Duration::from_secs(60),
+            // A probe is one look-up, and orders are refused until one is answered.
+            longest_pause: Duration::from_secs(10),
         }
     }
 }
@@ -40,9 +41,14 @@ pub enum Availability {
     /// It answers.
     Closed,
     /// One call is trying it, or the next one will.
-    HalfOpen,
+    HalfOpen {
+        /// Time since the breaker opened.
+        away: Duration,
+    },
     /// It failed too often.
     Open {
+        /// Time since the breaker opened, failed probes included.
+        away: Duration,
         /// How long until it is tried.
         remaining: Duration,
     },
@@ -54,7 +60,7 @@ impl Availability {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
-            Self::HalfOpen => "half-open",
+            Self::HalfOpen { .. } => "half-open",
             Self::Open { .. } => "open",
         }
     }
@@ -67,12 +73,13 @@ pub(crate) struct Breaker {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// So many calls in a row have failed.
+    /// This many calls in a row have failed.
     Closed { failures: u32 },
-    /// Nobody asks until then. `pause` is how long that is in all.
-    Open { until: Instant, pause: Duration },
+    /// Nobody asks until then. `pause` is how long that is in all, `since` when the breaker
+    /// first opened.
+    Open { since: Instant, until: Instant, pause: Duration },
     /// One call tries, or the next one will. `pause` is how long it was open.
-    HalfOpen { pause: Duration, probing: bool },
+    HalfOpen { since: Instant, pause: Duration, probing: bool },
 }
 
 impl Breaker {
@@ -85,19 +92,19 @@ impl Breaker {
     /// Leave to make one call, or how long to wait for it.
     pub(crate) fn permit(&self) -> Result<Permit<'_>, Duration> {
         let mut state = self.lock();
-        let pause = match *state {
+        let (since, pause) = match *state {
             State::Closed { .. } => return Ok(Permit { breaker: self, probe: false }),
             State::HalfOpen { probing: true, .. } => return Err(Duration::ZERO),
-            State::HalfOpen { pause, probing: false } => pause,
-            State::Open { until, pause } => match remaining(until) {
+            State::HalfOpen { since, pause, probing: false } => (since, pause),
+            State::Open { since, until, pause } => match remaining(until) {
                 Some(remaining) => return Err(remaining),
                 None => {
                     info!("one call tries the payment provider");
-                    pause
+                    (since, pause)
                 }
             },
         };
-        *state = State::HalfOpen { pause, probing: true };
+        *state = State::HalfOpen { since, pause, probing: true };
         show(*state);
         Ok(Permit { breaker: self, probe: true })
     }
@@ -105,11 +112,24 @@ impl Breaker {
     pub(crate) fn availability(&self) -> Availability {
         match *self.lock() {
             State::Closed { .. } => Availability::Closed,
-            State::HalfOpen { .. } => Availability::HalfOpen,
+            State::HalfOpen { since, .. } => Availability::HalfOpen { away: since.elapsed() },
             // Once its time is up, whoever comes next is let through: say so, or
             // nobody might come.
-            State::Open { until, .. } => remaining(until)
-                .map_or(Availability::HalfOpen, |remaining| Availability::Open { remaining }),
+            State::Open { since, until, .. } => {
+                let away = since.elapsed();
+                remaining(until).map_or(Availability::HalfOpen { away }, |remaining| {
+                    Availability::Open { away, remaining }
+                })
+            }
+        }
+    }
+
+    /// Whether the next call would be the probe.
+    pub(crate) fn is_due(&self) -> bool {
+        match *self.lock() {
+            State::Closed { .. } => false,
+            State::HalfOpen { probing, .. } => !probing,
+            State::Open { until, .. } => remaining(until).is_none(),
         }
     }
 
@@ -129,18 +149,19 @@ impl Breaker {
 
     fn failed(&self, probe: bool) {
         let mut state = self.lock();
-        let pause = match *state {
+        let now = Instant::now();
+        let (since, pause) = match *state {
             State::Closed { failures } if failures + 1 < self.settings.failures => {
                 *state = State::Closed { failures: failures + 1 };
                 return;
             }
-            State::Closed { .. } => self.settings.first_pause,
-            State::HalfOpen { pause, .. } if probe => pause.saturating_mul(2),
+            State::Closed { .. } => (now, self.settings.first_pause),
+            State::HalfOpen { since, pause, .. } if probe => (since, pause.saturating_mul(2)),
             // Asked before it opened: that much was known then.
             State::HalfOpen { .. } | State::Open { .. } => return,
         };
         let pause = pause.min(self.settings.longest_pause);
-        *state = State::Open { until: Instant::now() + pause, pause };
+        *state = State::Open { since, until: now + pause, pause };
         show(*state);
         warn!(?pause, "the payment provider failed too often and is left alone for a while");
     }
@@ -210,7 +231,7 @@ mod tests {
     }
 
     fn wait(breaker: &Breaker) {
-        while let Availability::Open { remaining } = breaker.availability() {
+        while let Availability::Open { remaining, .. } = breaker.availability() {
             std::thread::sleep(remaining + Duration::from_millis(1));
         }
     }
@@ -224,7 +245,7 @@ mod tests {
         assert_eq!(breaker.availability(), Availability::Closed);
         fail(&breaker);
         assert!(
-            matches!(breaker.availability(), Availability::Open { remaining } if remaining <= LONG)
+            matches!(breaker.availability(), Availability::Open { remaining, .. } if remaining <= LONG)
         );
         assert!(breaker.permit().is_err());
     }
@@ -235,9 +256,11 @@ mod tests {
         fail(&breaker);
         fail(&breaker);
         wait(&breaker);
-        assert_eq!(breaker.availability(), Availability::HalfOpen);
+        assert!(matches!(breaker.availability(), Availability::HalfOpen { .. }));
+        assert!(breaker.is_due());
         let probe = breaker.permit().expect("the probe");
         assert!(breaker.permit().is_err(), "only one");
+        assert!(!breaker.is_due());
         probe.answered();
         assert_eq!(breaker.availability(), Availability::Closed);
         assert!(breaker.permit().is_ok());
@@ -256,6 +279,31 @@ mod tests {
             };
             assert_eq!(pause, longest);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_says_how_long_the_provider_has_been_away_in_all_and_not_since_the_last_probe() {
+        let settings = BreakerSettings::default();
+        let breaker = Breaker::new(&settings);
+        let opened = Instant::now();
+        for _ in 0..settings.failures {
+            fail(&breaker);
+        }
+        while opened.elapsed() < Duration::from_secs(120) {
+            let (Availability::Open { away, .. } | Availability::HalfOpen { away }) =
+                breaker.availability()
+            else {
+                panic!("nobody has answered");
+            };
+            assert_eq!(away, opened.elapsed());
+            if breaker.is_due() {
+                fail(&breaker);
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        tokio::time::sleep(settings.longest_pause).await;
+        breaker.permit().expect("the probe").answered();
+        assert_eq!(breaker.availability(), Availability::Closed);
     }
 
     #[test]
@@ -281,6 +329,7 @@ mod tests {
         wait(&breaker);
         let _probe = breaker.permit().expect("the probe");
         third.failed();
-        assert_eq!(breaker.availability(), Availability::HalfOpen, "the probe decides");
+        let now = breaker.availability();
+        assert!(matches!(now, Availability::HalfOpen { .. }), "the probe decides, not {now:?}");
     }
 }

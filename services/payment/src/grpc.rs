@@ -1,7 +1,7 @@
 //! The service's own surface: whether a payment can be tried at all. The
 //! orchestrator asks before it takes on an order that could only wait.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use saga_proto::payment::v1::{
     Availability as Reply, ReadAvailabilityRequest,
@@ -36,12 +36,16 @@ impl Payments for Surface {
         _request: Request<ReadAvailabilityRequest>,
     ) -> Result<Response<Reply>, Status> {
         let availability = self.provider.availability();
-        let retry_after_millis = match availability {
+        let (away, remaining) = match availability {
             // Rounded up: asked after that time, it is no longer open.
-            Availability::Open { remaining } => remaining.as_millis() as i64 + 1,
-            Availability::Closed | Availability::HalfOpen => 0,
+            Availability::Open { away, remaining } => (away, remaining.as_millis() as i64 + 1),
+            Availability::HalfOpen { away } => (away, 0),
+            Availability::Closed => (Duration::ZERO, 0),
         };
-        let breaker = availability.as_str().to_owned();
-        Ok(Response::new(Reply { breaker, retry_after_millis }))
+        Ok(Response::new(Reply {
+            breaker: availability.as_str().to_owned(),
+            retry_after_millis: remaining,
+            away_millis: away.as_millis() as i64,
+        }))
     }
 }

@@ -31,7 +31,13 @@ impl Cashier {
 
 impl From<AskError> for CallError {
     fn from(error: AskError) -> Self {
-        Self(error.to_string())
+        match error {
+            // Each of these ends a sequence of calls, of which only the last can have an effect.
+            AskError::BreakerOpen(_) | AskError::Unreachable(_) => Self::NotSent(error.to_string()),
+            AskError::NoAnswer(_) | AskError::Unwell(_) | AskError::Unclear(_) => {
+                Self::Unknown(error.to_string())
+            }
+        }
     }
 }
 

@@ -4,7 +4,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use metrics::{counter, histogram};
 use reqwest::Url;
@@ -13,6 +16,7 @@ use saga_proto::Money;
 use saga_trace::{Kind, Span};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     breaker::{Availability, Breaker, BreakerSettings},
@@ -24,6 +28,10 @@ use crate::{
 
 /// Names no payment: what is asked of it is refused, and its key is taken.
 const NO_PAYMENT: &str = "pay_none";
+/// Key that nothing was ever asked under: looking it up changes nothing.
+const PROBE: &str = "probe";
+/// How often it is seen to whether the provider is to be tried.
+const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What the client needs.
 #[derive(Clone, Debug)]
@@ -78,6 +86,9 @@ pub enum AskError {
     /// It answered that it is not well.
     #[error("the payment provider answered with status {0}")]
     Unwell(u16),
+    /// It could not be reached at all: it was not asked.
+    #[error("the payment provider cannot be reached: {0}")]
+    Unreachable(String),
     /// It was not asked.
     #[error("the payment provider failed too often: not asked for another {0:?}")]
     BreakerOpen(Duration),
@@ -168,6 +179,26 @@ impl Provider {
     #[must_use]
     pub fn availability(&self) -> Availability {
         self.breaker.availability()
+    }
+
+    /// Tries the provider whenever the breaker lets one call through, until shutdown. While
+    /// orders are refused because the provider is away, nobody else asks it.
+    pub async fn keep_probing(self: Arc<Self>, shutdown: CancellationToken) {
+        loop {
+            let pause = match self.availability() {
+                Availability::Open { remaining, .. } => remaining.max(PROBE_INTERVAL),
+                Availability::Closed | Availability::HalfOpen { .. } => PROBE_INTERVAL,
+            };
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            if self.breaker.is_due() {
+                // The breaker has heard its outcome.
+                let _ = self.operation(PROBE).await;
+            }
+        }
     }
 
     /// Asks for a hold.
@@ -330,7 +361,7 @@ impl Provider {
                 permit.answered();
                 "answered"
             }
-            Err(AskError::NoAnswer(_)) => {
+            Err(AskError::NoAnswer(_) | AskError::Unreachable(_)) => {
                 permit.failed();
                 "no answer"
             }
@@ -345,10 +376,17 @@ impl Provider {
     }
 
     async fn attempts(&self, call: Call) -> Result<(u16, String), AskError> {
-        let mut resent = 0;
+        let (mut resent, mut may_have_arrived) = (0, false);
         loop {
-            match self.traced(call.clone(), resent).await {
-                Err(AskError::NoAnswer(_)) if resent < self.retries => resent += 1,
+            let outcome = self.traced(call.clone(), resent).await;
+            match outcome {
+                Err(AskError::NoAnswer(_) | AskError::Unreachable(_)) if resent < self.retries => {
+                    may_have_arrived |= matches!(outcome, Err(AskError::NoAnswer(_)));
+                    resent += 1;
+                }
+                Err(AskError::Unreachable(why)) if may_have_arrived => {
+                    return Err(AskError::NoAnswer(why));
+                }
                 outcome => return outcome,
             }
         }
@@ -374,7 +412,12 @@ impl Provider {
             Ok((status, _)) | Err(AskError::Unwell(status)) => {
                 span.with("http.response.status_code", i64::from(*status))
             }
-            Err(AskError::NoAnswer(_) | AskError::BreakerOpen(_) | AskError::Unclear(_)) => span,
+            Err(
+                AskError::NoAnswer(_)
+                | AskError::Unreachable(_)
+                | AskError::BreakerOpen(_)
+                | AskError::Unclear(_),
+            ) => span,
         };
         match &answered {
             Err(error) => span.failed(error.to_string()).end(),
@@ -391,6 +434,7 @@ impl Provider {
                 Ok(body) => Ok((status, body)),
                 Err(_) => Err(AskError::Unclear("an answer that is not UTF-8".to_owned())),
             },
+            Err(Lost::NotSent(why)) => Err(AskError::Unreachable(why)),
             Err(Lost::NoAnswer(why)) => Err(AskError::NoAnswer(why)),
             Err(Lost::Unreadable(why)) => Err(AskError::Unclear(why)),
         }

@@ -36,6 +36,8 @@ pub struct Call {
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum Lost {
+    /// No connection could be made: the call cannot have arrived.
+    NotSent(String),
     /// The connection failed: the call may or may not have arrived.
     NoAnswer(String),
     /// It is none that can be read.
@@ -114,7 +116,13 @@ impl Http {
         // For example an id with a character that no URL has.
         let request =
             request.build().map_err(|error| Lost::Unreadable(error.without_url().to_string()))?;
-        let mut response = self.client.execute(request).await.map_err(no_answer)?;
+        let mut response = self.client.execute(request).await.map_err(|error| {
+            if error.is_connect() {
+                Lost::NotSent(error.without_url().to_string())
+            } else {
+                no_answer(error)
+            }
+        })?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
             if body.len() + chunk.len() > MAX_ANSWER_BYTES {

@@ -140,5 +140,6 @@ fn settings(dir: &Path) -> config::Embedded {
             very_slow_after: Duration::from_secs(20),
         },
         provider_timeout: PROVIDER_TIMEOUT,
+        breaker: saga_payment::BreakerSettings::default(),
     }
 }

@@ -40,6 +40,14 @@ async fn property(sagas: Sagas<impl Store, impl Beneath>) {
     let expected = vec![conflict, repeated(1), repeated(0), repeated(4), new];
     assert_eq!(decided, Ok((expected, Some(vec![4]))));
 
+    // Looking binds nothing, and says what binding would.
+    let unbound = key("e", all[5].id);
+    let looked = [other(key("a", all[0].id)), key("c", all[3].id), unbound];
+    for _ in 0..2 {
+        let known = sagas.store.known(&looked).await;
+        assert_eq!(known, Ok(vec![Some(conflict), Some(repeated(4)), None]));
+    }
+
     // Nothing new: nothing is decided.
     let nothing = |_: Timestamp, new: &[usize]| (vec![], new.to_vec());
     let known = sagas.store.admit(&again[1..3], nothing).await;

@@ -1,6 +1,7 @@
 //! The processes: the real loops over this run's ports, started again whenever they end.
 
 use std::{
+    future::pending,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -174,9 +175,19 @@ impl Process {
                 let wire = SimWire::new(world.provider.clone(), Arc::clone(life));
                 let wire = PlantedWire::new(wire, planted);
                 let provider = Provider::over(wire, settings).expect("a URL");
+                let provider = Arc::new(provider);
+                let probing = Arc::clone(&provider).keep_probing(stop.clone());
                 let inbox = store(world.databases.payment.clone(), "payment");
-                let participant = saga_payment::participant(inbox, Arc::new(provider));
-                participate(participant, transport, stop)
+                let participant = saga_payment::participant(inbox, provider);
+                let running = participant.run(transport, Settings::default(), stop);
+                // One task: both die together.
+                tokio::spawn(async move {
+                    tokio::select! {
+                        biased;
+                        () = running => {}
+                        () = async { probing.await; pending().await } => {}
+                    }
+                })
             }
         };
         (running, None)

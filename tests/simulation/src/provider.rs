@@ -84,7 +84,8 @@ impl SimWire {
             if sim.dice.chance(0.5) {
                 return Ok((503, b"{}".to_vec()));
             }
-            return Err(no_answer("away"));
+            life.say(|| format!("{} {} {key}: away", call.method(), path(call)));
+            return Err(Lost::NotSent("away".to_owned()));
         }
         if sim.strikes(Fault::CallLost) {
             return Err(no_answer("never arrives"));

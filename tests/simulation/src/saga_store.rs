@@ -202,6 +202,10 @@ impl<S: SagaStore> SagaStore for SimStore<S> {
         self.end("admission", fate, Point::AfterAdmit, done).await
     }
 
+    async fn known(&self, keys: &[IdempotencyKey]) -> Result<Vec<Option<Admission>>, Failure> {
+        self.inner.known(keys).await
+    }
+
     async fn turn<R: Send>(
         &self,
         ids: &[SagaId],

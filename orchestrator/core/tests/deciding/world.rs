@@ -187,18 +187,19 @@ impl World {
                     *self.effects.entry(step).or_default() += 1;
                     Answered::Done
                 };
-                record.action = Some(Part { hash, answer: Some(answer) });
+                record.action = Some(Part { hash, answer: Some(answer), calls: 0 });
                 (say(answer), false)
             }
             admission @ (Admission::Run { .. } | Admission::NothingToUndo { .. }) => {
                 if matches!(admission, Admission::Run { .. }) {
                     *self.effects.entry(step).or_default() -= 1;
                 }
-                record.compensation = Some(Part { hash, answer: Some(Answered::Done) });
+                record.compensation = Some(Part { hash, answer: Some(Answered::Done), calls: 0 });
                 (say(Answered::Done), false)
             }
             Admission::Repeat(answer) => (say(answer), true),
             Admission::TooLate { .. } => (Said::TooLate, false),
+            Admission::NeverSent => panic!("nobody is asked outside here"),
             Admission::Conflict => panic!("{} came with other bytes", command.id),
         };
         self.replies.push(Reply { repeat, ..reply(&command.id.step, direction, said) });

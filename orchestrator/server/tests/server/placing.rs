@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use saga_proto::{order::v1::OrderStatus, shop::v1::PlaceOrderRequest};
+use saga_server::Settings;
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
 
@@ -170,6 +171,11 @@ async fn beyond_the_bound_in_flight_orders_are_refused_until_some_have_ended() {
     let status = world.place(order("second")).await.expect_err("one is in flight");
     assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "OVERLOADED"));
     assert!(says_when(&status));
+    let again = world.place(order("first")).await.expect("its key is known");
+    assert!(again.repeated);
+    let other = PlaceOrderRequest { customer: "another".into(), ..order("first") };
+    let status = world.place(other).await.expect_err("the key is another order's");
+    assert_eq!(status.code(), Code::AlreadyExists);
     world.broker.release("capture-payment/action", Answer::Done);
     world.until_ended(&first).await;
     // The test may see the end in the store before the engine has counted it; but that is not
@@ -183,23 +189,36 @@ async fn beyond_the_bound_in_flight_orders_are_refused_until_some_have_ended() {
 }
 
 #[tokio::test]
-async fn while_no_payment_can_be_tried_within_the_deadline_orders_are_refused() {
+async fn while_payments_have_been_away_for_as_long_as_an_order_waits_orders_are_refused() {
     let world = World::new().await;
-    {
-        let mut state = world.services.state();
-        state.availability.breaker = "open".to_owned();
-        state.availability.retry_after_millis = 120_000;
-        state.asked = 0;
-    }
-    world.until("it was asked", |w| w.services.state().asked >= 2).await;
+    let known = world.placed("known").await;
+    let away = async |breaker: &str, for_seconds: i64, retry_after_millis: i64| {
+        let asked = {
+            let mut state = world.services.state();
+            state.availability.breaker = breaker.to_owned();
+            state.availability.away_millis = for_seconds * 1_000;
+            state.availability.retry_after_millis = retry_after_millis;
+            state.asked
+        };
+        world.until("it was asked", |w| w.services.state().asked >= asked + 2).await;
+    };
+    let deadline = Settings::default().order_deadline.as_secs().cast_signed();
+    away("open", deadline - 10, 9_000).await;
+    world.placed("before that").await;
+    let written = world.written();
+    away("open", deadline, 9_000).await;
     let status = world.place(order("k")).await.expect_err("payments are away");
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "PAYMENT_AWAY"));
     assert!(says_when(&status));
-    assert_eq!(world.written(), (0, 0));
+    assert_eq!(world.written(), written);
+    let again = world.place(order("known")).await.expect("its key is known");
+    assert!(again.repeated);
+    assert_eq!(again.order_id, known);
 
-    world.services.state().availability.retry_after_millis = 10_000;
-    let asked = world.services.state().asked;
-    world.until("it was asked again", |w| w.services.state().asked >= asked + 2).await;
+    // That a call tries the provider does not mean that it is back.
+    away("half-open", deadline + 1, 0).await;
+    world.place(order("k")).await.expect_err("payments are still away");
+    away("closed", 0, 0).await;
     world.placed("k").await;
 }
 

@@ -97,7 +97,8 @@ impl SagaReads for SagaTable {
     async fn in_flight(&self) -> Result<u64, Failure> {
         let count = sqlx::query_scalar!(
             r#"SELECT count(*) AS "count!" FROM sagas
-               WHERE wake_at IS NOT NULL OR (wake_at IS NULL AND ended_at IS NULL)"#
+               WHERE (wake_at IS NOT NULL OR (wake_at IS NULL AND ended_at IS NULL))
+                 AND state <> 5"#
         )
         .fetch_one(&self.pool)
         .await

@@ -55,6 +55,12 @@ impl SagaStore for SagaTable {
         Ok((admissions.ok_or_else(conflict)?, decided))
     }
 
+    async fn known(&self, keys: &[IdempotencyKey]) -> Result<Vec<Option<Admission>>, Failure> {
+        let mut admissions = vec![None; keys.len()];
+        known_keys(&self.pool, keys, &mut admissions).await?;
+        Ok(admissions)
+    }
+
     async fn turn<R: Send>(
         &self,
         ids: &[SagaId],

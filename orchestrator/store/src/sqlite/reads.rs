@@ -108,8 +108,9 @@ impl SagaReads for SagaTable {
     }
 
     async fn in_flight(&self) -> Result<u64, Failure> {
-        let count = "SELECT (SELECT count(*) FROM sagas WHERE wake_at IS NOT NULL)
-                            + (SELECT count(*) FROM sagas WHERE wake_at IS NULL AND ended_at IS NULL)";
+        let count = "SELECT (SELECT count(*) FROM sagas WHERE wake_at IS NOT NULL AND state <> 5)
+                            + (SELECT count(*) FROM sagas
+                               WHERE wake_at IS NULL AND ended_at IS NULL AND state <> 5)";
         let count =
             self.database.read(|c| c.prepare_cached(count)?.query_row([], |row| row.get(0)));
         Ok(natural(count.await?))

@@ -1,6 +1,6 @@
 //! Transactions that write: admission, turns, claims, quarantine.
 
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 use saga_core::{Failure, Instance, SagaId, Timestamp};
 use saga_engine::{
     Admission, IdempotencyKey, Inspected, NewQuarantined, SagaStore, Settled, Write,
@@ -36,6 +36,11 @@ impl SagaStore for SagaTable {
         }
         tx.commit()?;
         Ok((admissions, decided))
+    }
+
+    async fn known(&self, keys: &[IdempotencyKey]) -> Result<Vec<Option<Admission>>, Failure> {
+        let tx = self.database.begin().await?;
+        keys.iter().map(|key| bound(&tx, key)).collect()
     }
 
     async fn turn<R: Send>(
@@ -100,27 +105,33 @@ fn bind_keys(tx: &Transaction, keys: &[IdempotencyKey]) -> Result<Vec<Admission>
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT DO NOTHING",
     )?;
-    let mut bound = tx.statement(
-        "SELECT payload_hash, saga_id FROM idempotency_keys
-         WHERE caller = ?1 AND method = ?2 AND key = ?3",
-    )?;
     let mut admissions = Vec::with_capacity(keys.len());
-    for IdempotencyKey { caller, method, key, payload_hash, saga } in keys {
+    for asked in keys {
+        let IdempotencyKey { caller, method, key, payload_hash, saga } = asked;
         let values = params![caller, method, key, payload_hash, saga.0, micros(tx.now())];
         if bind.execute(values).map_err(failure)? == 1 {
             admissions.push(Admission::New);
             continue;
         }
-        let (hash, saga): (Vec<u8>, Uuid) = bound
-            .query_row(params![caller, method, key], |row| Ok((row.get(0)?, row.get(1)?)))
-            .map_err(failure)?;
-        admissions.push(if hash == *payload_hash {
-            Admission::Repeated(SagaId(saga))
-        } else {
-            Admission::Conflict
-        });
+        let gone = || Failure::Conflict("a key was bound and is not".to_owned());
+        admissions.push(bound(tx, asked)?.ok_or_else(gone)?);
     }
     Ok(admissions)
+}
+
+fn bound(tx: &Transaction, asked: &IdempotencyKey) -> Result<Option<Admission>, Failure> {
+    let IdempotencyKey { caller, method, key, payload_hash, .. } = asked;
+    let row: Option<(Vec<u8>, Uuid)> = tx
+        .statement(
+            "SELECT payload_hash, saga_id FROM idempotency_keys
+             WHERE caller = ?1 AND method = ?2 AND key = ?3",
+        )?
+        .query_row(params![caller, method, key], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+        .map_err(failure)?;
+    Ok(row.map(|(hash, saga)| {
+        if hash == *payload_hash { Admission::Repeated(SagaId(saga)) } else { Admission::Conflict }
+    }))
 }
 
 /// Sagas of these definitions that are due, the most overdue first.

@@ -5,7 +5,7 @@ mod sales;
 use rusqlite::{OptionalExtension as _, params};
 use saga_core::{Failure, SagaId};
 use saga_proto::types::v1::Line;
-use saga_sqlite::{Database, INBOX, INBOX_2, Schema, Transaction, failure};
+use saga_sqlite::{Database, INBOX, INBOX_2, INBOX_3, Schema, Transaction, failure};
 
 use crate::{
     receipt::Receipt,
@@ -24,6 +24,7 @@ pub const SCHEMA: Schema = Schema {
         include_str!("../../schema/inventory_1.sql"),
         INBOX_2,
         include_str!("../../schema/inventory_2.sql"),
+        INBOX_3,
     ],
 };
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::{OptionalExtension as _, params};
 use saga_core::{Failure, SagaId};
 use saga_proto::{order::v1::Order, types::v1::Line};
-use saga_sqlite::{Database, INBOX, INBOX_2, Schema, Transaction, failure};
+use saga_sqlite::{Database, INBOX, INBOX_2, INBOX_3, Schema, Transaction, failure};
 use uuid::Uuid;
 
 use crate::{
@@ -26,6 +26,7 @@ pub const SCHEMA: Schema = Schema {
         include_str!("../../schema/orders_1.sql"),
         INBOX_2,
         include_str!("../../schema/orders_2.sql"),
+        INBOX_3,
     ],
 };
 

@@ -38,7 +38,7 @@ impl<Tx: Payments> HandleOutside<AuthorisePayment, Tx> for Cashier {
     ) -> Result<Vec<Intent<Hold, PaymentAuthorisedReply>>, HandlerError> {
         let mut opened = Vec::with_capacity(commands.len());
         let mut intents = Vec::with_capacity(commands.len());
-        for Intending { asked, resumed } in commands {
+        for Intending { asked, resumed, .. } in commands {
             intents.push(match rule::payable(asked.command.amount.as_ref()) {
                 Ok(amount) => {
                     opened.push(Payment {

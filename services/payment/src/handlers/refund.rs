@@ -46,7 +46,7 @@ impl<Tx: Payments> HandleOutside<RefundPayment, Tx> for Cashier {
         }
         let mut reserved = Vec::new();
         let mut intents = Vec::with_capacity(commands.len());
-        for (Intending { asked, resumed }, order) in commands.iter().zip(orders) {
+        for (Intending { asked, resumed, .. }, order) in commands.iter().zip(orders) {
             let Some(order) = order else {
                 let refusal = Refusal::new("INVALID_ORDER_ID", "the order's id is none");
                 intents.push(Intent::Answer(Answer::Refused(refusal)));

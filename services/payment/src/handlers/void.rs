@@ -42,12 +42,23 @@ impl<Tx: Payments> HandleOutside<VoidAuthorisation, Tx> for Cashier {
         commands: &[Intending<VoidAuthorisation>],
     ) -> Result<Vec<Intent<Release, PaymentVoidedReply>>, HandlerError> {
         let payments = super::lock(tx, commands.iter().map(|c| c.asked.saga)).await?;
-        let intent =
-            |c: &Intending<VoidAuthorisation>| match rule::undo(payments.get(&c.asked.saga)) {
+        let mut closed = Vec::new();
+        let mut intent = |c: &Intending<VoidAuthorisation>| {
+            let order = c.asked.saga;
+            match rule::undo(payments.get(&order)) {
                 Undo::Answer(answer) => Intent::Answer(answer),
+                Undo::ByKey { intended } if c.never_sent => {
+                    let found = Cancellation::NothingHeld;
+                    let settled = rule::settle_undo(order, intended.as_ref(), &found);
+                    closed.extend(settled.payment);
+                    Intent::Answer(settled.answer)
+                }
                 undo @ (Undo::Known { .. } | Undo::ByKey { .. }) => Intent::Ask(Release(undo)),
-            };
-        Ok(commands.iter().map(intent).collect())
+            }
+        };
+        let intents = commands.iter().map(&mut intent).collect();
+        tx.save(&closed, &[]).await?;
+        Ok(intents)
     }
 
     async fn call(&self, id: &CommandId, Release(undo): &Release) -> Result<Released, CallError> {
@@ -60,7 +71,9 @@ impl<Tx: Payments> HandleOutside<VoidAuthorisation, Tx> for Cashier {
                 let action = action_of(id).to_string();
                 (intended.clone(), self.provider.release(&action, &key).await?)
             }
-            Undo::Answer(_) => return Err(CallError("there is nothing to ask".to_owned())),
+            Undo::Answer(_) => {
+                return Err(CallError::NotSent("there is nothing to ask".to_owned()));
+            }
         };
         Ok(Released { intended, found })
     }

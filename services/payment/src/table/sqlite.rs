@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{CachedStatement, params};
 use saga_core::{Failure, SagaId, Timestamp};
 use saga_proto::Money;
-use saga_sqlite::{INBOX, INBOX_2, Schema, Transaction, failure};
+use saga_sqlite::{INBOX, INBOX_2, INBOX_3, Schema, Transaction, failure};
 
 use super::{
     Payments,
@@ -16,7 +16,7 @@ use crate::rule::{Entry, Payment, Refund};
 /// The service's database, the inbox included.
 pub const SCHEMA: Schema = Schema {
     application_id: 0x5341_4759,
-    scripts: &[INBOX, include_str!("../../schema/payments_1.sql"), INBOX_2],
+    scripts: &[INBOX, include_str!("../../schema/payments_1.sql"), INBOX_2, INBOX_3],
 };
 
 impl Payments for Transaction {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use saga_payment::Availability;
 use serde_json::json;
 
 use crate::{
@@ -79,6 +80,54 @@ async fn an_undo_beside_a_hold_that_is_being_asked_for_leaves_no_hold() {
     assert_eq!((authorised, voided), (Became::TooLate, held()));
     assert_eq!(shop.their_status(order).await.as_deref(), Some("cancelled"));
     assert_eq!(shop.status(order).await.as_deref(), Some("voided"));
+    assert_eq!(shop.ledger(order).await, ["authorised", "voided"]);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_was_never_asked_for_is_let_go_without_the_provider() {
+    let mut shop = Shop::open("void_unsent").await;
+    let order = order();
+    shop.provider_goes().await;
+    // Refused by the connection at first, and then by the breaker.
+    for _ in 0..8 {
+        assert_eq!(shop.authorise(order, "tok_approved").await, Became::Dropped);
+    }
+    assert!(matches!(shop.client.availability(), Availability::Open { .. }));
+    assert_eq!(shop.status(order).await.as_deref(), Some("authorising"));
+    assert_eq!(shop.void(order).await, nothing_held());
+    assert_eq!(shop.status(order).await.as_deref(), Some("voided"));
+    assert!(shop.ledger(order).await.is_empty());
+    assert_eq!(shop.authorise(order, "tok_approved").await, Became::TooLate);
+    assert!(shop.wire.events().is_empty());
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_may_have_been_asked_for_once_is_looked_up_whatever_was_not_sent_later() {
+    let mut shop = Shop::open("void_maybe_sent").await;
+    let order = order();
+    assert_eq!(shop.authorise(order, "tok_answer_lost").await, Became::Dropped);
+    shop.provider_goes().await;
+    for _ in 0..3 {
+        assert_eq!(shop.authorise(order, "tok_answer_lost").await, Became::Dropped);
+        assert_eq!(shop.void(order).await, Became::Dropped, "it may be held");
+    }
+    shop.provider_returns().await;
+    assert_eq!(shop.void(order).await, held());
+    assert_eq!(shop.their_status(order).await.as_deref(), Some("cancelled"));
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_was_not_sent_at_first_is_asked_for_once_the_provider_is_back() {
+    let mut shop = Shop::open("sent_later").await;
+    let order = order();
+    shop.provider_goes().await;
+    assert_eq!(shop.authorise(order, "tok_approved").await, Became::Dropped);
+    shop.provider_returns().await;
+    assert_eq!(shop.authorise(order, "tok_approved").await, Became::Done(json!({})));
+    assert_eq!(shop.void(order).await, held());
     assert_eq!(shop.ledger(order).await, ["authorised", "voided"]);
     shop.close().await;
 }

@@ -91,7 +91,7 @@ async fn a_replica_waits_for_the_reservation_of_another_and_then_counts_it() {
     let wish = || {
         let amount = Some(Money::new(600, "EUR"));
         let command = RefundPayment { order_id: paid.to_string(), amount };
-        [Intending { asked: Asked { saga: order(), command }, resumed: false }]
+        [Intending { asked: Asked { saga: order(), command }, resumed: false, never_sent: false }]
     };
 
     let mut first = store.begin().await.expect("a transaction");

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use saga_core::{Command, CommandId, Direction, SagaId, TypeName};
-use saga_payment::{MIGRATIONS, Provider, ProviderSettings, participant};
+use saga_payment::{Availability, MIGRATIONS, Provider, ProviderSettings, participant};
 use saga_postgres::{INBOX, Inbox, PoolSettings, connect, migrate};
 use saga_proto::{
     Money,
@@ -31,9 +31,21 @@ pub(crate) struct Shop {
     pub(crate) pool: PgPool,
     pub(crate) client: Arc<Provider>,
     remote: SocketAddr,
+    provider: Option<Running>,
+    payment: Running,
+    ledger: TempDir,
+}
+
+struct Running {
     shutdown: CancellationToken,
-    running: Vec<JoinHandle<()>>,
-    _ledger: TempDir,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    async fn stop(self) {
+        self.shutdown.cancel();
+        tokio::time::timeout(PATIENCE, self.task).await.expect("in time").expect("no panic");
+    }
 }
 
 impl Shop {
@@ -48,12 +60,7 @@ impl Shop {
         let ledger = tempfile::tempdir().expect("a folder");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let remote = listener.local_addr().expect("bound");
-        let shutdown = CancellationToken::new();
-        let theirs = saga_provider::Settings {
-            slow_after: SLOW,
-            ..saga_provider::Settings::new(ledger.path())
-        };
-        let provider = saga_provider::run(theirs, listener, shutdown.clone());
+        let provider = Some(provide(&ledger, listener));
         let ours = ProviderSettings {
             retries: 0,
             timeout: PATIENCE,
@@ -62,20 +69,32 @@ impl Shop {
         let client = Arc::new(Provider::new(ours).expect("sound settings"));
         let wire = Wire::new();
         let payment = participant(Inbox::new(pool.clone()), Arc::clone(&client));
+        let shutdown = CancellationToken::new();
         let payment = payment.run(wire.clone(), Default::default(), shutdown.clone());
-        let running = vec![
-            tokio::spawn(async move { provider.await.expect("it ends well") }),
-            tokio::spawn(payment),
-        ];
-        Self { wire, pool, client, remote, shutdown, running, _ledger: ledger }
+        let payment = Running { shutdown, task: tokio::spawn(payment) };
+        Self { wire, pool, client, remote, provider, payment, ledger }
     }
 
     pub(crate) async fn close(self) {
-        self.shutdown.cancel();
-        for running in self.running {
-            tokio::time::timeout(PATIENCE, running).await.expect("in time").expect("no panic");
+        self.payment.stop().await;
+        if let Some(provider) = self.provider {
+            provider.stop().await;
         }
         self.pool.close().await;
+    }
+
+    /// From now on nothing listens where the provider was.
+    pub(crate) async fn provider_goes(&mut self) {
+        self.provider.take().expect("it was there").stop().await;
+    }
+
+    /// It listens there again, and is asked again.
+    pub(crate) async fn provider_returns(&mut self) {
+        let listener = TcpListener::bind(self.remote).await.expect("its own port");
+        self.provider = Some(provide(&self.ledger, listener));
+        while let Availability::Open { remaining, .. } = self.client.availability() {
+            tokio::time::sleep(remaining).await;
+        }
     }
 
     pub(crate) async fn authorise(&self, order: SagaId, token: &str) -> Became {
@@ -132,6 +151,15 @@ impl Shop {
         let payment = self.theirs(order).await?;
         payment["status"].as_str().map(ToOwned::to_owned)
     }
+}
+
+fn provide(ledger: &TempDir, listener: TcpListener) -> Running {
+    let shutdown = CancellationToken::new();
+    let settings =
+        saga_provider::Settings { slow_after: SLOW, ..saga_provider::Settings::new(ledger.path()) };
+    let provider = saga_provider::run(settings, listener, shutdown.clone());
+    let task = tokio::spawn(async move { provider.await.expect("it ends well") });
+    Running { shutdown, task }
 }
 
 pub(crate) fn order() -> SagaId {

@@ -92,6 +92,8 @@ planted! {
     FreshKeys, within 3;
     /// The provider's silence is taken for a no.
     SilenceIsANo, within 10;
+    /// A call that nobody answered counts as never sent.
+    SilenceIsNotSent, within 30;
     /// Idempotency keys bind nothing.
     KeysBindNothing, within 3;
 }

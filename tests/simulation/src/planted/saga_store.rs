@@ -62,6 +62,10 @@ impl<S: SagaStore> SagaStore for PlantedStore<S> {
         self.inner.admit(&keys, decide).await
     }
 
+    async fn known(&self, keys: &[IdempotencyKey]) -> Result<Vec<Option<Admission>>, Failure> {
+        self.inner.known(keys).await
+    }
+
     async fn turn<R: Send>(
         &self,
         ids: &[SagaId],

@@ -37,6 +37,9 @@ impl<W: Wire> Wire for PlantedWire<W> {
                     let no = r#"{"error":{"code":"capture_declined","message":"silence"}}"#;
                     Ok((409, no.as_bytes().to_vec()))
                 }
+                Err(Lost::NoAnswer(why)) if self.planted == Some(Planted::SilenceIsNotSent) => {
+                    Err(Lost::NotSent(why))
+                }
                 answered => answered,
             }
         })

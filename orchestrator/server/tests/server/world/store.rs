@@ -61,6 +61,13 @@ impl Memory {
 }
 
 impl Rows {
+    fn known(&self, key: &IdempotencyKey) -> Option<Admission> {
+        let name = (key.caller.clone(), key.method, key.key.clone());
+        self.keys.get(&name).map(|(hash, saga)| {
+            if *hash == key.payload_hash { Admission::Repeated(*saga) } else { Admission::Conflict }
+        })
+    }
+
     fn write(&mut self, writes: Vec<Write>) {
         for Write { before, saga, history } in writes {
             let stored = self.sagas.get(&saga.id).map_or(0, |saga| saga.version);
@@ -87,16 +94,12 @@ impl SagaStore for Memory {
         let mut rows = self.open()?;
         let (mut admissions, mut new) = (Vec::new(), Vec::new());
         for (index, key) in keys.iter().enumerate() {
-            let name = (key.caller.clone(), key.method, key.key.clone());
-            admissions.push(match rows.keys.get(&name) {
-                Some((hash, saga)) if *hash == key.payload_hash => Admission::Repeated(*saga),
-                Some(_) => Admission::Conflict,
-                None => {
-                    rows.keys.insert(name, (key.payload_hash.clone(), key.saga));
-                    new.push(index);
-                    Admission::New
-                }
-            });
+            admissions.push(rows.known(key).unwrap_or_else(|| {
+                let name = (key.caller.clone(), key.method, key.key.clone());
+                rows.keys.insert(name, (key.payload_hash.clone(), key.saga));
+                new.push(index);
+                Admission::New
+            }));
         }
         let mut decided = None;
         if !new.is_empty() {
@@ -105,6 +108,12 @@ impl SagaStore for Memory {
             decided = Some(result);
         }
         Ok((admissions, decided))
+    }
+
+    async fn known(&self, keys: &[IdempotencyKey]) -> Result<Vec<Option<Admission>>, Failure> {
+        let rows = self.open()?;
+        let known = |key: &IdempotencyKey| rows.known(key);
+        Ok(keys.iter().map(known).collect())
     }
 
     async fn turn<R: Send>(
