@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Child;
 
 /// Below the range that a client's own ports are taken from.
@@ -29,11 +28,25 @@ pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
 
 /// Tells a process to end, waits until it has, and kills it if it takes too long.
 pub(crate) async fn stop(child: &mut Child) -> std::io::Result<()> {
-    if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
-        kill_process(pid, Signal::TERM)?;
-    }
+    ask_to_end(child)?;
     if tokio::time::timeout(STOP_LIMIT, child.wait()).await.is_err() {
         child.kill().await?;
     }
     Ok(())
+}
+
+#[cfg(unix)]
+fn ask_to_end(child: &mut Child) -> std::io::Result<()> {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    match child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+        Some(pid) => Ok(kill_process(pid, Signal::TERM)?),
+        None => Ok(()),
+    }
+}
+
+/// Elsewhere one process cannot ask another: it is killed, which loses nothing.
+#[cfg(not(unix))]
+fn ask_to_end(child: &mut Child) -> std::io::Result<()> {
+    if child.id().is_some() { child.start_kill() } else { Ok(()) }
 }

@@ -430,10 +430,21 @@ impl Environment<'_> {
             self.wrong("SAGA_PREFIX", "may hold up to 60 of a-z, 0-9, '.', '-' and '_'");
         }
         Broker {
-            url: self.url("SAGA_AMQP_URL", &["amqp://", "amqps://"]),
+            url: self.broker_url("SAGA_AMQP_URL"),
             prefix,
             declares: self.yes_or_no("SAGA_DECLARE_TOPOLOGY", true),
         }
+    }
+
+    /// What the adapter would refuse is refused here, with every other mistake.
+    fn broker_url(&mut self, name: &str) -> Secret {
+        let url = self.url(name, &["amqp://", "amqps://"]);
+        if !url.0.is_empty()
+            && let Err(why) = saga_rabbitmq::Settings::check_url(&url.0)
+        {
+            self.wrong(name, &format!("cannot be used: {why}"));
+        }
+        url
     }
 
     fn database(&mut self, name: &str) -> Secret {
@@ -594,6 +605,24 @@ mod tests {
         let mistakes = read(&of(&pairs), |env| env.payment(false)).expect_err("two").to_string();
         for name in ["SAGA_PROVIDER_BREAKER_FIRST_PAUSE_MILLIS is longer", "BREAKER_FAILURES is"] {
             assert!(mistakes.contains(name), "{mistakes}");
+        }
+    }
+
+    #[test]
+    fn a_broker_that_the_adapter_would_refuse_is_a_mistake_among_the_others() {
+        for (url, why) in [
+            (
+                "amqps://a:secret@127.0.0.1",
+                "SAGA_AMQP_URL cannot be used: the broker's URL asks for amqps",
+            ),
+            ("amqp://a:secret@[::1]/%2f", "SAGA_AMQP_URL cannot be used"),
+            ("http://a:secret@127.0.0.1", "SAGA_AMQP_URL does not begin with amqp://"),
+        ] {
+            let pairs = [("SAGA_AMQP_URL", url)];
+            let mistakes = read(&of(&pairs), |env| env.order()).expect_err("two").to_string();
+            assert!(mistakes.contains(why), "{mistakes}");
+            assert!(mistakes.contains("SAGA_ORDER_DATABASE_URL is not set"), "{mistakes}");
+            assert!(!mistakes.contains("secret"), "{mistakes}");
         }
     }
 

@@ -11,6 +11,7 @@ mod prune;
 mod roles;
 mod secrets;
 mod setup;
+mod signals;
 
 use std::{
     io::{self, Write as _},
@@ -21,7 +22,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use config::{Environment, Mistakes};
 use saga_telemetry::Settings;
-use tokio::signal::unix::{SignalKind, signal};
+use signals::StopSignals;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -184,16 +185,12 @@ async fn role<T>(
     }
 }
 
-/// SIGTERM and SIGINT drain; a second one ends at once, which loses nothing either.
+/// SIGTERM and SIGINT (on Windows Ctrl-Break and Ctrl-C) drain; a second one ends at once, which loses nothing either.
 fn drain_on_signal(shutdown: CancellationToken) -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = StopSignals::listen()?;
     tokio::spawn(async move {
         for again in [false, true] {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            signals.next().await;
             if again {
                 std::process::exit(1);
             }

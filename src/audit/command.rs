@@ -31,6 +31,7 @@ role that may only read is enough. What it compares:
 
 Examples:
   saga audit --data-dir ./saga-data             an embedded system's directory, whether it runs or not
+  saga audit --data-dir ./saga-data --verbose   with every equation and what it says
   saga audit --wait 60                          the databases of SAGA_ORCHESTRATOR_DATABASE_URL,
                                                 SAGA_ORDER_…, SAGA_INVENTORY_… and SAGA_PAYMENT_DATABASE_URL,
                                                 the provider's ledger in SAGA_PROVIDER_DATA_DIR
@@ -63,6 +64,9 @@ pub(crate) struct Command {
     /// How many messages must be in the quarantine
     #[arg(long, default_value_t = 0, value_name = "N")]
     quarantined: u64,
+    /// Show every equation with what it says, not only those that do not hold
+    #[arg(long, conflicts_with = "json")]
+    verbose: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -70,7 +74,7 @@ pub(crate) struct Command {
 
 /// Runs it on the process's own output.
 pub(crate) async fn run(command: Command) -> ExitCode {
-    let Command { data_dir, wait, safety, require_rows, expect_orders, quarantined, json } =
+    let Command { data_dir, wait, safety, require_rows, expect_orders, quarantined, verbose, json } =
         command;
     let sources = match data_dir {
         Some(dir) => Sources::DataDir(dir),
@@ -89,7 +93,11 @@ pub(crate) async fn run(command: Command) -> ExitCode {
     let options = Options { safety, require_rows, expect_orders, quarantined };
     match super::run(&sources, wait, &options).await {
         Ok(report) => {
-            let text = if json { format!("{}\n", report.json()) } else { report.text() };
+            let text = match (json, verbose) {
+                (true, _) => format!("{}\n", report.json()),
+                (false, true) => report.full(),
+                (false, false) => report.summary(),
+            };
             // Whoever reads it may have seen enough.
             let _ = io::stdout().lock().write_all(text.as_bytes());
             if report.passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }

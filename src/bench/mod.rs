@@ -2,7 +2,7 @@
 //! what its database and its broker can do.
 //!
 //! It is a client like any other: orders go through gRPC, each call waiting for its order's end. Beside that it looks at
-//! processes (/proc), at the system's own metrics, and at Postgres' count of commits. Once the system has been stopped it
+//! processes (/proc, on Linux), at the system's own metrics, and at Postgres' count of commits. Once the system has been stopped it
 //! looks into its tables, to write the same rows again (`floor`).
 //!
 //! Read first: [`Bench::ask`], which is a run from top to bottom, then `drive` for the loops, `floor` for the floor and

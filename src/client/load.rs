@@ -12,7 +12,6 @@ use saga_proto::{
 };
 use serde_json::json;
 use tokio::{
-    signal::unix::{SignalKind, signal},
     sync::Semaphore,
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, interval_at},
@@ -28,6 +27,7 @@ use super::{
     goods::{self, Goods, SHOP},
     orders,
 };
+use crate::signals::StopSignals;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -136,8 +136,7 @@ struct Ended {
 
 impl Load {
     pub(super) async fn ask(self, console: &mut Console<'_>) -> Result<Verdict, Failure> {
-        let mut stop = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
-        let [interrupt, terminate] = &mut stop;
+        let mut signals = StopSignals::listen()?;
         let run = Uuid::now_v7();
         let channel = self.connection.channel();
         let start = Instant::now();
@@ -152,8 +151,7 @@ impl Load {
         let mut placing = true;
         while placing || !under_way.is_empty() {
             tokio::select! {
-                _ = interrupt.recv() => if !std::mem::take(&mut placing) { break },
-                _ = terminate.recv() => if !std::mem::take(&mut placing) { break },
+                () = signals.next() => if !std::mem::take(&mut placing) { break },
                 () = tokio::time::sleep_until(end), if placing => placing = false,
                 Some(ended) = under_way.join_next() => {
                     tally.add(ended.map_err(std::io::Error::other)?);

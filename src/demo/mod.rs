@@ -73,6 +73,9 @@ pub(crate) struct Demo {
     /// Stay up at the end, until Ctrl-C
     #[arg(long)]
     keep: bool,
+    /// Show every equation of the audit with what it says, not only those that do not hold
+    #[arg(long)]
+    verbose: bool,
     /// End with one line of JSON on stdout; everything else goes to stderr
     #[arg(long)]
     json: bool,
@@ -113,7 +116,8 @@ impl Demo {
         view.heading("The audit, from the databases and the provider's ledger");
         let audited =
             audit::run(system.books(), report::AUDIT_WAIT, &report::audit_options()).await?;
-        view.say(audited.text().trim_end());
+        let audit = if self.verbose { audited.full() } else { audited.summary() };
+        view.say(audit.trim_end());
         let passed = audited.passed;
         if self.keep {
             self.stay(&system, &dir, view).await?;

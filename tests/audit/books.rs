@@ -75,6 +75,13 @@ impl Books {
         Found::of(&output)
     }
 
+    /// What people see.
+    pub(crate) async fn shown(&self, more: &[&str]) -> anyhow::Result<String> {
+        let dir = self.dir();
+        let output = saga(&[&["audit", "--data-dir", &dir], more].concat()).await?;
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     fn dir(&self) -> String {
         self.0.path().display().to_string()
     }

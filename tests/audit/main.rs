@@ -42,6 +42,35 @@ async fn each_damage_fails_the_lines_that_it_must_and_no_others() -> anyhow::Res
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn people_see_a_line_a_book_and_only_the_equations_that_fail() -> anyhow::Result<()> {
+    let books = Books::write().await?;
+    let sound = books.shown(&[]).await?;
+    ensure!(sound.lines().count() == 10 && sound.contains("stock       7 of 7 hold"), "{sound}");
+    ensure!(sound.contains("audit: PASS (40 equations hold"), "{sound}");
+    ensure!(!sound.contains("stock-conserved"), "{sound}");
+    let verbose = books.shown(&["--verbose"]).await?;
+    for name in books.audit(&[]).await?.names() {
+        ensure!(verbose.lines().any(|line| line.starts_with(&format!("PASS  {name}"))), "{name}");
+    }
+    let damaged = books.copy()?;
+    damaged
+        .damage("UPDATE inventory.products SET available = available - 1 WHERE sku = 'teapot'")?;
+    let shown = damaged.shown(&[]).await?;
+    let failed = damaged.audit(&[]).await?.failed();
+    let lines: BTreeSet<String> = shown
+        .lines()
+        .filter_map(|line| line.strip_prefix("FAIL  ")?.split_whitespace().next())
+        .map(str::to_owned)
+        .collect();
+    ensure!(!failed.is_empty() && lines == failed, "{failed:?} and not:\n{shown}");
+    let hold = 7 - failed.len();
+    ensure!(shown.contains(&format!("stock       {hold} of 7 hold")), "{shown}");
+    ensure!(shown.contains("      - ") && shown.contains("teapot"), "no sample:\n{shown}");
+    ensure!(shown.contains("audit: FAIL"), "{shown}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn books_without_rows_prove_nothing() -> anyhow::Result<()> {
     let books = Books::write().await?;
     let empty = books.copy()?;

@@ -48,6 +48,9 @@ async fn the_demo_reads_well_in_a_pipe() -> anyhow::Result<()> {
     ensure!(!stdout.contains('\u{1b}') && !stdout.contains('\r'), "{stdout:?}");
     ensure!(stdout.contains("60/60 ended") && stdout.contains("PASS"), "{stdout}");
     ensure!(!stdout.contains("FAIL"), "{stdout}");
+    // The audit is a screenful: a line a book.
+    let (_, audit) = stdout.split_once("== The audit").context("an audit")?;
+    ensure!(audit.lines().count() < 15 && audit.contains("sagas       8 of 8 hold"), "{audit}");
     Ok(())
 }
 

@@ -6,49 +6,70 @@ use rusqlite::Connection;
 /// So many offenders of an equation are named; all are counted.
 const MOST_SHOWN: usize = 10;
 
-const FILES: &[&str] = &[
-    include_str!("equations/stock-conserved.sql"),
-    include_str!("equations/stock-reserved.sql"),
-    include_str!("equations/stock-ledger.sql"),
-    include_str!("equations/movements-once.sql"),
-    include_str!("equations/reservations-moved.sql"),
-    include_str!("equations/returns-moved.sql"),
-    include_str!("equations/goods-received.sql"),
-    include_str!("equations/payments-bounded.sql"),
-    include_str!("equations/payments-ledgered.sql"),
-    include_str!("equations/payments-once.sql"),
-    include_str!("equations/refunds-ledgered.sql"),
-    include_str!("equations/provider-ledgered.sql"),
-    include_str!("equations/provider-once.sql"),
-    include_str!("equations/ours-at-provider.sql"),
-    include_str!("equations/orders-add-up.sql"),
-    include_str!("equations/returns-add-up.sql"),
-    include_str!("equations/keys-one-payload.sql"),
-    include_str!("equations/keys-bound.sql"),
-    include_str!("equations/sagas-known.sql"),
-    include_str!("equations/sagas-awake.sql"),
-    include_str!("equations/unfinished-kept.sql"),
-    include_str!("equations/history-complete.sql"),
-    include_str!("equations/history-legal.sql"),
-    include_str!("equations/no-undo-after-pivot.sql"),
-    include_str!("equations/undone-in-reverse.sql"),
-    include_str!("equations/inbox-once.sql"),
-    include_str!("equations/effects-recorded.sql"),
-    include_str!("equations/undone-whole.sql"),
-    include_str!("equations/answers-agree.sql"),
-    include_str!("equations/sagas-exist.sql"),
-    include_str!("equations/orders-ended.sql"),
-    include_str!("equations/orders-priced.sql"),
-    include_str!("equations/orders-sold.sql"),
-    include_str!("equations/orders-paid.sql"),
-    include_str!("equations/returns-ended.sql"),
-    include_str!("equations/money.sql"),
-    include_str!("equations/nothing-held.sql"),
-    include_str!("equations/provider-known.sql"),
-    include_str!("equations/provider-holds-nothing.sql"),
-    include_str!("equations/orders-expected.sql"),
-    include_str!("equations/quarantine.sql"),
+const FILES: &[(Book, &str)] = &[
+    (Book::Stock, include_str!("equations/stock-conserved.sql")),
+    (Book::Stock, include_str!("equations/stock-reserved.sql")),
+    (Book::Stock, include_str!("equations/stock-ledger.sql")),
+    (Book::Stock, include_str!("equations/movements-once.sql")),
+    (Book::Stock, include_str!("equations/reservations-moved.sql")),
+    (Book::Stock, include_str!("equations/returns-moved.sql")),
+    (Book::Stock, include_str!("equations/goods-received.sql")),
+    (Book::Payments, include_str!("equations/payments-bounded.sql")),
+    (Book::Payments, include_str!("equations/payments-ledgered.sql")),
+    (Book::Payments, include_str!("equations/payments-once.sql")),
+    (Book::Payments, include_str!("equations/refunds-ledgered.sql")),
+    (Book::Provider, include_str!("equations/provider-ledgered.sql")),
+    (Book::Provider, include_str!("equations/provider-once.sql")),
+    (Book::Provider, include_str!("equations/ours-at-provider.sql")),
+    (Book::Orders, include_str!("equations/orders-add-up.sql")),
+    (Book::Orders, include_str!("equations/returns-add-up.sql")),
+    (Book::Keys, include_str!("equations/keys-one-payload.sql")),
+    (Book::Keys, include_str!("equations/keys-bound.sql")),
+    (Book::Sagas, include_str!("equations/sagas-known.sql")),
+    (Book::Sagas, include_str!("equations/sagas-awake.sql")),
+    (Book::Sagas, include_str!("equations/unfinished-kept.sql")),
+    (Book::Sagas, include_str!("equations/history-complete.sql")),
+    (Book::Sagas, include_str!("equations/history-legal.sql")),
+    (Book::Sagas, include_str!("equations/no-undo-after-pivot.sql")),
+    (Book::Sagas, include_str!("equations/undone-in-reverse.sql")),
+    (Book::Inboxes, include_str!("equations/inbox-once.sql")),
+    (Book::Inboxes, include_str!("equations/effects-recorded.sql")),
+    (Book::Sagas, include_str!("equations/undone-whole.sql")),
+    (Book::Inboxes, include_str!("equations/answers-agree.sql")),
+    (Book::Inboxes, include_str!("equations/sagas-exist.sql")),
+    (Book::Orders, include_str!("equations/orders-ended.sql")),
+    (Book::Orders, include_str!("equations/orders-priced.sql")),
+    (Book::Orders, include_str!("equations/orders-sold.sql")),
+    (Book::Orders, include_str!("equations/orders-paid.sql")),
+    (Book::Orders, include_str!("equations/returns-ended.sql")),
+    (Book::Payments, include_str!("equations/money.sql")),
+    (Book::Payments, include_str!("equations/nothing-held.sql")),
+    (Book::Provider, include_str!("equations/provider-known.sql")),
+    (Book::Provider, include_str!("equations/provider-holds-nothing.sql")),
+    (Book::Orders, include_str!("equations/orders-expected.sql")),
+    (Book::Quarantine, include_str!("equations/quarantine.sql")),
 ];
+
+/// A book: the rows that belong together, for the summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Book {
+    /// Products, their reservations and movements.
+    Stock,
+    /// Our payments, refunds and their ledger.
+    Payments,
+    /// The payment provider's ledger, beside ours.
+    Provider,
+    /// Orders and returns, beside their sagas, payments and stock.
+    Orders,
+    /// Idempotency keys.
+    Keys,
+    /// Sagas and their histories.
+    Sagas,
+    /// What participants have on record of commands and answers.
+    Inboxes,
+    /// Messages that could not be handled.
+    Quarantine,
+}
 
 /// When an equation holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +83,7 @@ pub(crate) enum Holds {
 /// One of them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Equation {
+    pub(crate) book: Book,
     pub(crate) name: &'static str,
     /// What must hold, in a sentence or two.
     pub(crate) what: &'static str,
@@ -81,13 +103,54 @@ pub(crate) struct Finding {
 
 /// All of them.
 pub(crate) fn all() -> impl Iterator<Item = Equation> {
-    FILES.iter().map(|file| Equation::read(file).expect("a test reads every file"))
+    FILES.iter().map(|(book, file)| Equation::read(*book, file).expect("a test reads every file"))
+}
+
+impl Book {
+    /// All of them, in the order of the summary.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Stock,
+        Self::Payments,
+        Self::Provider,
+        Self::Orders,
+        Self::Keys,
+        Self::Sagas,
+        Self::Inboxes,
+        Self::Quarantine,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Stock => "stock",
+            Self::Payments => "payments",
+            Self::Provider => "provider",
+            Self::Orders => "orders",
+            Self::Keys => "keys",
+            Self::Sagas => "sagas",
+            Self::Inboxes => "inboxes",
+            Self::Quarantine => "quarantine",
+        }
+    }
+
+    /// What its equations say together, in a few words.
+    pub(crate) fn what(self) -> &'static str {
+        match self {
+            Self::Stock => "what came in is available, reserved or sold",
+            Self::Payments => "no cent captured or refunded but what orders ask for",
+            Self::Provider => "its ledger and ours agree, line by line",
+            Self::Orders => "order, saga, payment and stock tell one story",
+            Self::Keys => "a key is one order, and one payload",
+            Self::Sagas => "histories are whole, and undone is undone in reverse",
+            Self::Inboxes => "each command had its effect once, answers agree",
+            Self::Quarantine => "as many messages wait for a person as expected",
+        }
+    }
 }
 
 impl Equation {
     /// A file's first line is `-- name: always` or `-- name: at rest`, followed by `, may be empty` where that is so; the
     /// comment below it says what must hold.
-    fn read(file: &'static str) -> Option<Self> {
+    fn read(book: Book, file: &'static str) -> Option<Self> {
         let (head, rest) = file.split_once("\n-- checked\n")?;
         let (checked, offenders) = rest.split_once("\n-- offenders\n")?;
         let (name, holds) = head.lines().next()?.strip_prefix("-- ")?.split_once(": ")?;
@@ -101,7 +164,7 @@ impl Equation {
             _ => return None,
         };
         let what = head.split_once('\n')?.1;
-        Some(Self { name, what, holds, may_be_empty, checked, offenders })
+        Some(Self { book, name, what, holds, may_be_empty, checked, offenders })
     }
 
     /// What must hold, as one line.
@@ -144,8 +207,9 @@ mod tests {
 
     #[test]
     fn every_file_is_an_equation_and_all_are_listed() {
+        let read = |(book, file): &(Book, &'static str)| Equation::read(*book, file);
         let names: BTreeSet<&str> =
-            FILES.iter().map(|file| Equation::read(file).expect("well-formed").name).collect();
+            FILES.iter().map(|file| read(file).expect("well-formed").name).collect();
         assert_eq!(names.len(), FILES.len(), "a name is used twice");
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/equations");
         let files: BTreeSet<String> = std::fs::read_dir(directory)
@@ -154,5 +218,12 @@ mod tests {
             .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
             .collect();
         assert_eq!(names, files.iter().map(String::as_str).collect());
+    }
+
+    #[test]
+    fn every_equation_is_in_a_book_that_the_summary_shows() {
+        for equation in all() {
+            assert!(Book::ALL.contains(&equation.book), "{}: {:?}", equation.name, equation.book);
+        }
     }
 }

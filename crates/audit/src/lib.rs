@@ -20,6 +20,7 @@ mod scratch;
 mod sqlite;
 mod tables;
 
+pub use equations::Book;
 pub use report::{Judged, Options, Report, Sagas, Stuck, Verdict, judge};
 pub use scratch::{Books, Scratch};
 pub use sqlite::copy;

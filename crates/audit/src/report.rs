@@ -1,11 +1,11 @@
-//! The verdict: an equation a line, for people or for programs.
+//! The verdict: a book a line or an equation a line for people, one object for programs.
 
 use std::fmt::Write as _;
 
 use serde::{Serialize, Serializer};
 
 use crate::{
-    equations::{self, Equation, Finding, Holds},
+    equations::{self, Book, Equation, Finding, Holds},
     scratch::Books,
 };
 
@@ -63,6 +63,9 @@ pub struct Stuck {
 /// One equation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Judged {
+    /// Whose rows it is about.
+    #[serde(skip)]
+    pub book: Book,
     /// Its name, which is its file's.
     pub name: &'static str,
     /// What must hold.
@@ -137,8 +140,8 @@ impl Judged {
 
     fn new(equation: &Equation, verdict: Verdict, finding: Finding) -> Self {
         let Finding { checked, offenders, offenders_total } = finding;
-        let what = equation.sentence();
-        Self { name: equation.name, what, verdict, checked, offenders, offenders_total }
+        let (book, name, what) = (equation.book, equation.name, equation.sentence());
+        Self { book, name, what, verdict, checked, offenders, offenders_total }
     }
 }
 
@@ -164,22 +167,25 @@ impl Sagas {
 }
 
 impl Report {
-    /// For people.
+    /// For people: how many equations of each book hold, and those that do not.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn summary(&self) -> String {
         let mut text = String::new();
-        let name = self.equations.iter().map(|equation| equation.name.len()).max().unwrap_or(0);
-        for equation in &self.equations {
-            equation.write(&mut text, name);
+        for book in Book::ALL {
+            self.write_book(book, &mut text);
         }
-        self.sagas.write(&mut text, self.at_rest);
-        let failed = self.equations.iter().filter(|e| e.verdict != Verdict::Pass).count();
-        let (all, rows) = (self.equations.len(), self.rows());
-        text.push_str(&if self.passed {
-            format!("audit: PASS ({all} equations hold, on {rows} rows)\n")
-        } else {
-            format!("audit: FAIL ({failed} of {all} equations do not hold or were not judged)\n")
-        });
+        let failed = self.equations.iter().filter(|equation| equation.verdict == Verdict::Fail);
+        write_all(failed, &mut text);
+        self.write_end("; --verbose shows each", &mut text);
+        text
+    }
+
+    /// For people: every equation, with what it says.
+    #[must_use]
+    pub fn full(&self) -> String {
+        let mut text = String::new();
+        write_all(self.equations.iter(), &mut text);
+        self.write_end("", &mut text);
         text
     }
 
@@ -192,8 +198,43 @@ impl Report {
         serde_json::to_string(self).expect("texts and numbers are JSON")
     }
 
-    fn rows(&self) -> u64 {
-        self.equations.iter().map(|equation| equation.checked).sum()
+    /// A book's line, if anything was asked of it.
+    fn write_book(&self, book: Book, text: &mut String) {
+        let of: Vec<_> = self.equations.iter().filter(|equation| equation.book == book).collect();
+        if of.is_empty() {
+            return;
+        }
+        let count = |verdict| of.iter().filter(|equation| equation.verdict == verdict).count();
+        let (hold, open) = (count(Verdict::Pass), count(Verdict::NotAtRest));
+        let rows: u64 = of.iter().map(|equation| equation.checked).sum();
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{:10}  {hold} of {} hold  {rows:>8} rows  ", book.name(), of.len());
+        let _ = match open {
+            0 => writeln!(text, "{}", book.what()),
+            _ => writeln!(text, "{open} not judged: not at rest"),
+        };
+    }
+
+    fn write_end(&self, hint: &str, text: &mut String) {
+        self.sagas.write(text, self.at_rest);
+        let failed = self.equations.iter().filter(|e| e.verdict != Verdict::Pass).count();
+        let all = self.equations.len();
+        text.push_str(&if self.passed {
+            let rows: u64 = self.equations.iter().map(|equation| equation.checked).sum();
+            format!("audit: PASS ({all} equations hold, on {rows} rows{hint})\n")
+        } else {
+            format!(
+                "audit: FAIL ({failed} of {all} equations do not hold or were not judged{hint})\n"
+            )
+        });
+    }
+}
+
+/// A line an equation, with its offenders below it.
+fn write_all<'a>(equations: impl Iterator<Item = &'a Judged> + Clone, text: &mut String) {
+    let width = equations.clone().map(|equation| equation.name.len()).max().unwrap_or(0);
+    for equation in equations {
+        equation.write(text, width);
     }
 }
 
@@ -204,7 +245,6 @@ impl Judged {
             Verdict::Fail => ("FAIL", self.checked.to_string()),
             Verdict::NotAtRest => ("----", "not at rest".to_owned()),
         };
-        // Writing to a string cannot fail.
         let _ = writeln!(text, "{verdict}  {:width$}  {rows:>11}  {}", self.name, self.what);
         for offender in &self.offenders {
             let _ = writeln!(text, "      - {}", clean(offender));

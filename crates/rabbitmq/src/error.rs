@@ -14,7 +14,9 @@ pub enum ConnectError {
     #[error("the broker's URL is not of the form amqp://user:password@host:port/vhost: {0}")]
     Url(String),
     /// Correct the setting.
-    #[error("the broker's URL asks for amqps, but this program was built without TLS: use amqp")]
+    #[error(
+        "the broker's URL asks for amqps, but this program was built without TLS: use amqp, on a network that keeps strangers out"
+    )]
     TlsNotBuilt,
     /// Correct the setting.
     #[error("the name {0:?} is longer than the 255 bytes that AMQP allows: shorten the prefix")]

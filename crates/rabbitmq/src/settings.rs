@@ -60,6 +60,14 @@ impl Settings {
         }
     }
 
+    /// Refuses a URL that no connection can be made with, without connecting.
+    ///
+    /// # Errors
+    /// [`ConnectError::Url`] and [`ConnectError::TlsNotBuilt`]; neither shows the URL.
+    pub fn check_url(url: &str) -> Result<(), ConnectError> {
+        Self::new(url, "").address().map(drop)
+    }
+
     /// Where to connect to, and as whom.
     pub(crate) fn address(&self) -> Result<AMQPUri, ConnectError> {
         if self.url.starts_with("amqps:") {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Figures, Load, Measured, Report};
 use crate::{
-    bench::{floor, limits::Limits, path::Wait},
+    bench::{floor, limits::Limits, path::Wait, processes::NOT_MEASURED},
     client::table,
 };
 
@@ -24,6 +24,9 @@ impl Report {
                 .map(|(name, bytes)| format!("{name} {:.0} MiB", *bytes as f64 / MIB))
                 .collect();
             let _ = write!(text, "\nPeak memory: {}\n", each.join(", "));
+        }
+        if let Some(why) = NOT_MEASURED {
+            let _ = write!(text, "\n{why}\n");
         }
         if let Some(events) = self.events {
             let _ = write!(text, "\nThe event consumer received {events} events.\n");

@@ -88,7 +88,7 @@ impl Joined {
             .stdout(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("starting {}", role.title()))?;
+            .with_context(|| format!("starting {}, by sh", role.title()))?;
         self.children().insert(role, child);
         Ok(())
     }

@@ -1,0 +1,5 @@
+//! What the repository says of itself, checked without running the system.
+
+mod chaos;
+mod documents;
+mod platforms;

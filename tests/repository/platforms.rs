@@ -1,0 +1,66 @@
+//! Systems other than Linux: nothing that the program depends on refuses to be built there. Whether our own code compiles
+//! for them can only be seen on them: no standard library but this machine's is installed.
+
+use std::process::Command;
+
+use crate::documents::root;
+
+/// Crates, by the beginning of their names, that build for Linux only, and why.
+const LINUX_ONLY: [(&str, &str); 3] = [
+    ("procfs", "its build script ends with an error"),
+    ("inotify", "the kernel's interface is not there"),
+    ("io-uring", "the kernel's interface is not there"),
+];
+/// Those that build for any Unix.
+const UNIX_ONLY: [(&str, &str); 3] = [
+    ("rustix", "processes and signals are other ones there"),
+    ("nix", "the C library's functions are not there"),
+    ("signal-hook", "signals are other ones there"),
+];
+/// What ends up in the program, and in what builds it. Cargo resolves the latter for this machine.
+const PROGRAM: &str = "normal,no-proc-macro";
+const ALL: &str = "normal,build";
+
+#[test]
+fn what_the_program_depends_on_builds_on_a_mac() {
+    assert_eq!(refused("aarch64-apple-darwin", ALL, &LINUX_ONLY), [""; 0]);
+}
+
+#[test]
+fn what_the_program_depends_on_builds_on_windows() {
+    let windows = "x86_64-pc-windows-msvc";
+    assert_eq!(refused(windows, ALL, &LINUX_ONLY), [""; 0]);
+    assert_eq!(refused(windows, PROGRAM, &UNIX_ONLY), [""; 0]);
+}
+
+#[test]
+fn a_crate_that_is_refused_elsewhere_is_found_where_it_is_used() {
+    for (name, known) in [("procfs v", &LINUX_ONLY), ("rustix v", &UNIX_ONLY)] {
+        let found = refused("x86_64-unknown-linux-gnu", PROGRAM, known);
+        assert!(found.iter().any(|line| line.starts_with(name)), "{found:?}");
+    }
+}
+
+/// The packages that are needed for that target and do not build for it.
+fn refused(target: &str, edges: &str, known: &[(&str, &str)]) -> Vec<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--package", "saga", "--edges", edges])
+        .args(["--prefix", "none", "--target", target])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo tree for {target}:\n{told}");
+    let tree = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(tree.lines().any(|line| line.starts_with("tokio v")), "no tree:\n{tree}");
+    let mut found: Vec<String> = tree
+        .lines()
+        .filter_map(|line| {
+            let (_, why) = known.iter().find(|(name, _)| line.starts_with(name))?;
+            Some(format!("{} does not build for {target}: {why}", line.trim_end_matches(" (*)")))
+        })
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
