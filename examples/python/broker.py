@@ -6,7 +6,8 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
@@ -23,6 +24,13 @@ DELIVERY_LIMIT = 10
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 REFUSALS_BY_THE_BROKER = 3
+# The broker forgets to cancel the consumers of a queue that is deleted and back sooner than this.
+FIRST_SESSION_PAUSE_SECONDS = 0.5
+LONGEST_SESSION_PAUSE_SECONDS = 8.0
+# How soon SIGTERM is seen; containers are killed ten seconds after it.
+SIGNAL_WITHIN_SECONDS = 0.2
+
+Written = TypeVar("Written")
 
 
 class Broker:
@@ -103,7 +111,7 @@ def declare(channel: BlockingChannel, prefix: str, queue: str, key: str) -> None
 
 def serve(participant: Participant, broker: Broker, stopping: Callable[[], bool]) -> None:
     """Takes parcels until told to stop. Whatever is not acknowledged comes again."""
-    for method, properties, body in broker.incoming.consume(broker.queue, inactivity_timeout=0.2):
+    for method, properties, body in broker.incoming.consume(broker.queue, inactivity_timeout=SIGNAL_WITHIN_SECONDS):
         if stopping():
             return
         if method is not None:
@@ -136,7 +144,7 @@ def take(participant: Participant, broker: Broker, body: bytes, reply_to: str | 
     replies = []
     for command, member in commands:
         try:
-            said = persist(participant, command)
+            said = persist(partial(participant.handle, command))
         except Poison as poison:
             quarantine(broker, member, str(poison), reply_to)
             continue
@@ -148,12 +156,12 @@ def take(participant: Participant, broker: Broker, body: bytes, reply_to: str | 
         broker.reply(reply_to or "", replies)
 
 
-def persist(participant: Participant, command: Command) -> Said:
-    """Handles a command, however long the database is in the way: a failure is no answer."""
+def persist(write: Callable[[], Written]) -> Written:
+    """Writes, however long the database is in the way: a failure is no answer."""
     pause = FIRST_PAUSE_SECONDS
     while True:
         try:
-            return participant.handle(command)
+            return write()
         except sqlite3.OperationalError as failure:
             log(f"tried again: {failure}")
         time.sleep(pause)
@@ -176,15 +184,39 @@ def must(arrived: bool) -> None:
 
 def run(participant: Participant, url: str, prefix: str, stopping: Callable[[], bool]) -> None:
     """Serves for ever, over as many connections as it takes."""
+
+    def session() -> None:
+        broker = Broker(url, prefix, participant.name)
+        log("ready")
+        serve(participant, broker, stopping)
+        broker.connection.close()
+
+    reconnecting(session, stopping)
+
+
+def reconnecting(session: Callable[[], None], stopping: Callable[[], bool]) -> None:
+    """Runs one session with the broker after the other, until told to stop.
+
+    The pause between two doubles while they fail. An OSError is one too: the
+    name of a broker that is away may not even resolve.
+    """
+    pause = FIRST_SESSION_PAUSE_SECONDS
     while not stopping():
+        began = time.monotonic()
+        failure = "its queue was deleted"
         try:
-            broker = Broker(url, prefix, participant.name)
-            log("ready")
-            serve(participant, broker, stopping)
-            broker.connection.close()
-        except AMQPError as error:
-            log(f"reconnects: {type(error).__name__}: {error}")
-            time.sleep(LONGEST_PAUSE_SECONDS)
+            session()
+        except (AMQPError, OSError) as error:
+            failure = f"{type(error).__name__}: {error}"
+        if stopping():
+            return
+        if time.monotonic() - began > LONGEST_SESSION_PAUSE_SECONDS:
+            pause = FIRST_SESSION_PAUSE_SECONDS
+        log(f"reconnects in {pause:g} s: {failure}")
+        go_on_at = time.monotonic() + pause
+        while time.monotonic() < go_on_at and not stopping():
+            time.sleep(SIGNAL_WITHIN_SECONDS)
+        pause = min(pause * 2, LONGEST_SESSION_PAUSE_SECONDS)
 
 
 def log(line: str) -> None:

@@ -102,15 +102,17 @@ def read_event(content_type: str | None, body: bytes) -> Event:
         raise BadEvent(f"its content type is {content_type!r}")
     try:
         event = json.loads(body)
-    except ValueError as error:
-        raise BadEvent(f"its body is no JSON: {error}") from error
+        # JSON can name half a character, which is no text: nothing could store it.
+        json.dumps(event, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise BadEvent(f"its body is no JSON: {type(error).__name__}: {error}") from error
     if not isinstance(event, dict) or event.get("specversion") != "1.0":
         raise BadEvent("it is no CloudEvents 1.0")
     of_a_step = event.get("type") != STUCK
     for name in ("type", "id", "source", "subject", *(["sequence"] if of_a_step else [])):
         if not isinstance(event.get(name), str) or not event[name]:
             raise BadEvent(f"it has no {name}")
-    if of_a_step and not re.fullmatch("[0-9]+", event["sequence"]):
+    if of_a_step and not re.fullmatch("[0-9]{1,9}", event["sequence"]):
         raise BadEvent(f"its sequence is {event['sequence']!r}")
     data = event.get("data", {})
     if not isinstance(data, dict):
@@ -254,7 +256,7 @@ def consume(args: argparse.Namespace, expected: set[str] | None, journal: Journa
     connection = pika.BlockingConnection(pika.URLParameters(args.amqp))
     try:
         channel = connection.channel()
-        queue = bind(channel, args)
+        queue = bind(channel, args.prefix, args.queue, args.keys)
         print(f"listening on {queue}", file=sys.stderr, flush=True)
         quiet_at = time.monotonic() + args.until_idle
         give_up_at = time.monotonic() + args.at_most
@@ -283,16 +285,23 @@ def consume(args: argparse.Namespace, expected: set[str] | None, journal: Journa
             connection.close()
 
 
-def bind(channel: BlockingChannel, args: argparse.Namespace) -> str:
+def bind(
+    channel: BlockingChannel,
+    prefix: str,
+    name: str | None,
+    keys: list[str],
+    arguments: dict[str, object] | None = None,
+    prefetch: int = 200,
+) -> str:
     """Binds a queue of our own to the events; without a name it ends with the connection."""
-    exchange = f"{args.prefix}shop.events"
+    exchange = f"{prefix}shop.events"
     channel.exchange_declare(exchange, passive=True)
     queue = channel.queue_declare(
-        args.queue or "", durable=bool(args.queue), exclusive=not args.queue
+        name or "", durable=bool(name), exclusive=not name, arguments=arguments
     ).method.queue
-    for key in args.keys:
+    for key in keys:
         channel.queue_bind(queue, exchange, routing_key=key)
-    channel.basic_qos(prefetch_count=200)
+    channel.basic_qos(prefetch_count=prefetch)
     return queue
 
 

@@ -10,12 +10,13 @@ import hashlib
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
+
+from database import open_database, transaction
 
 Json = dict[str, Any]
 
@@ -186,10 +187,7 @@ class Participant:
         self.name = name
         self.source = f"shop/{name}"
         self.handlers = handlers
-        self.db = sqlite3.connect(database, isolation_level=None, timeout=5)
-        self.db.execute("PRAGMA journal_mode = WAL")
-        self.db.execute("PRAGMA synchronous = FULL")
-        self.db.executescript(INBOX + schema)
+        self.db = open_database(database, INBOX + schema)
 
     def handle(self, command: Command) -> Said:
         """Runs a command once, or says again what was said (rules 11 and 12)."""
@@ -198,7 +196,7 @@ class Participant:
             raise Poison(f"{self.name} takes no {command.type}")
         if handler.direction != command.direction:
             raise Poison(f"{command.type} is no {command.direction}")
-        with self.transaction():
+        with transaction(self.db):
             record = self.lock(command)
             verdict = admit(record, command)
             if verdict is Verdict.CONFLICT:
@@ -219,17 +217,6 @@ class Participant:
             events += self.event_of(command, "action", record.action.answer)
         events += self.event_of(command, command.direction, answer)
         return Said(verdict, events, self.reply(command, answer, repeat=verdict is Verdict.REPEAT))
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All of it or nothing. IMMEDIATE: a writer that began as a reader could deadlock."""
-        self.db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self.db.execute("COMMIT")
-        finally:
-            if self.db.in_transaction:
-                self.db.execute("ROLLBACK")
 
     def lock(self, command: Command) -> Record:
         """The step's row. SQLite has one writer, so the open transaction is the lock."""

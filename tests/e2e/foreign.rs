@@ -167,32 +167,11 @@ impl World {
 }
 
 fn python(amqp: &str, prefix: &str, dir: &Path) -> anyhow::Result<Launch> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let program = root.join(".venv/bin/python");
-    ensure!(program.exists(), "no {}: scripts/test makes it", program.display());
     let database = dir.join("shipping.sqlite").display().to_string();
-    let script = root.join("examples/python/shipping.py").display().to_string();
     let north = format!("north={NORTH}");
-    let args = [
-        &script,
-        "--amqp",
-        amqp,
-        "--prefix",
-        prefix,
-        "--database",
-        &database,
-        "--depot",
-        &north,
-        "--depot",
-        "south=0",
-    ];
-    Ok(Launch {
-        name: "shipping".to_owned(),
-        program,
-        args: args.map(str::to_owned).to_vec(),
-        env: BTreeMap::new(),
-        log_dir: dir.join("logs"),
-    })
+    let broker = ["--amqp", amqp, "--prefix", prefix];
+    let rest = ["--database", &database, "--depot", &north, "--depot", "south=0"];
+    crate::python::launch("shipping.py", &[&broker[..], &rest[..]].concat(), dir)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,6 +18,7 @@ mod load;
 mod metrics;
 mod operating;
 mod orders;
+mod projection;
 mod python;
 mod quarantine;
 mod retention;

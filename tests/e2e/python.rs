@@ -1,8 +1,12 @@
 //! Clients that nobody here wrote: Python, generated from the contract.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, ensure};
+use saga_test_support::process::Launch;
 use serde_json::Value;
 
 use crate::{
@@ -52,15 +56,32 @@ impl EventConsumer {
     }
 }
 
-/// Runs an example to its end and returns the JSON of its last line.
-fn python(script: &str, arguments: &[String]) -> anyhow::Result<Value> {
+/// An example that runs until it is killed; its log is in `dir`.
+pub(crate) fn launch(script: &str, arguments: &[&str], dir: &Path) -> anyhow::Result<Launch> {
+    let (program, path) = example(script)?;
+    let mut args = vec![path.display().to_string()];
+    args.extend(arguments.iter().map(|&argument| argument.to_owned()));
+    Ok(Launch {
+        name: script.trim_end_matches(".py").to_owned(),
+        program,
+        args,
+        env: BTreeMap::new(),
+        log_dir: dir.join("logs"),
+    })
+}
+
+/// The interpreter, and an example for it.
+fn example(script: &str) -> anyhow::Result<(PathBuf, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let interpreter = root.join(".venv/bin/python");
     ensure!(interpreter.exists(), "no {}: scripts/test makes it", interpreter.display());
-    let output = std::process::Command::new(&interpreter)
-        .arg(root.join("examples/python").join(script))
-        .args(arguments)
-        .output()?;
+    Ok((interpreter, root.join("examples/python").join(script)))
+}
+
+/// Runs an example to its end and returns the JSON of its last line.
+fn python(script: &str, arguments: &[String]) -> anyhow::Result<Value> {
+    let (interpreter, path) = example(script)?;
+    let output = std::process::Command::new(interpreter).arg(path).args(arguments).output()?;
     let (out, err) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let last = out.lines().last().unwrap_or_default();

@@ -70,7 +70,7 @@ async fn place(channel: Channel, key: String) -> anyhow::Result<String> {
 }
 
 /// Asks under one key until it is known that the order has come back.
-async fn give_back(channel: Channel, order: String) -> anyhow::Result<()> {
+pub(crate) async fn give_back(channel: Channel, order: String) -> anyhow::Result<()> {
     let asked = ReturnOrderRequest {
         idempotency_key: format!("return-{order}"),
         order_id: order,

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use lapin::{Connection, ConnectionProperties};
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -75,6 +75,32 @@ impl RabbitMq {
     /// The URL of its default virtual host, for the default user.
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.ports.amqp)
+    }
+
+    /// Adds the users, permissions and policies that docker-compose.yml gives its broker.
+    pub fn load_deployed_definitions(&self) -> anyhow::Result<()> {
+        let mut command = self.program(&self.script.with_file_name("rabbitmqctl"));
+        command
+            // Erlang's command line talks as a node of its own, which also keeps to loopback.
+            .env("RABBITMQ_CTL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
+            .args(["--quiet", "--timeout", "60", "import_definitions"])
+            .arg(deployed("rabbitmq/definitions.json"));
+        let output = command.output().context("cannot run rabbitmqctl")?;
+        ensure!(
+            output.status.success(),
+            "the definitions were not taken: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(())
+    }
+
+    /// The URL with which docker-compose.yml lets this user in, for this broker.
+    pub fn deployed_url(&self, user: &str) -> anyhow::Result<String> {
+        let file = deployed(&format!("secrets/{user}_amqp_url"));
+        let url =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        Ok(url.trim().replace("@rabbitmq/", &format!("@127.0.0.1:{}/", self.ports.amqp)))
     }
 
     /// The port for AMQP, which stays the same over restarts.
@@ -173,10 +199,25 @@ impl RabbitMq {
         fs::set_permissions(&cookie, only_owner).context("cannot protect Erlang's cookie")
     }
 
-    /// The node, untouched by our environment and by the machine's own RabbitMQ settings.
+    /// The node.
     fn command(&self) -> Command {
+        let mut command = self.program(&self.script);
+        command
+            .env(
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+                "-kernel inet_dist_use_interface {127,0,0,1}",
+            )
+            // The script then becomes the Erlang machine (exec) instead of starting one: our child
+            // is the broker, and a SIGKILL for it is one for the broker.
+            .env("RUNNING_UNDER_SYSTEMD", "true");
+        command
+    }
+
+    /// One of RabbitMQ's programs, untouched by our environment and by the machine's own RabbitMQ
+    /// settings.
+    fn program(&self, script: &Path) -> Command {
         let folder = self.folder.path();
-        let mut command = Command::new(&self.script);
+        let mut command = Command::new(script);
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -198,13 +239,6 @@ impl RabbitMq {
             .env("ERL_EPMD_PORT", self.ports.epmd.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("ERL_CRASH_DUMP_SECONDS", "0")
-            .env(
-                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
-                "-kernel inet_dist_use_interface {127,0,0,1}",
-            )
-            // The script then becomes the Erlang machine (exec) instead of starting one: our child
-            // is the broker, and a SIGKILL for it is one for the broker.
-            .env("RUNNING_UNDER_SYSTEMD", "true")
             .current_dir(folder)
             .stdin(Stdio::null())
             // A group of its own: an interrupt from the terminal is for the tests.
@@ -226,6 +260,11 @@ impl Drop for RabbitMq {
         // A failure here has nobody to go to, and the reaper tries again.
         let _ = self.stop();
     }
+}
+
+/// A file of the deployment that docker-compose.yml is.
+fn deployed(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(file)
 }
 
 /// Connects and disconnects. On a thread of its own, since the caller may be inside a runtime.

@@ -4,6 +4,7 @@ mod connecting;
 mod consuming;
 mod hints;
 mod outages;
+mod permissions;
 mod probe;
 mod publishing;
 mod setup;

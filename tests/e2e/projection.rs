@@ -1,0 +1,387 @@
+//! The event consumer of examples/python: killed in mid-load, told everything again and last things
+//! first, its projection is the books.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use saga_rabbitmq::Settings;
+use saga_test_support::{
+    RabbitMq,
+    amqp::{Listener, RawMessage, publish},
+    free_port,
+    process::{Launch, Spawned},
+};
+use serde_json::{Map, Value, json};
+use sqlx::{PgPool, Row as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::{
+    audit::Audit,
+    load::{Load, expected},
+    orders::{mixed_sku, mixed_token},
+    python,
+    returning::give_back,
+    system::{Replicas, System},
+};
+
+/// Kills, each once this many more events have been applied: so each meets it at work.
+const KILLS: usize = 6;
+const EVENTS_BETWEEN_KILLS: u64 = 100;
+/// Enough for that: an order has three events at least.
+const ORDERS: usize = 600;
+/// How long it may say nothing new; Python starts slowly on a busy machine.
+const STALL: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_secs(240);
+
+/// The consumer, and how to start it again.
+struct Projection {
+    launch: Launch,
+    process: Option<Spawned>,
+    url: String,
+}
+
+impl Projection {
+    /// Starts it and waits until its queue is bound, so that it misses nothing from now on.
+    async fn start(amqp: &str, prefix: &str, dir: &Path) -> anyhow::Result<Self> {
+        let database = dir.join("projection.sqlite").display().to_string();
+        let listen = format!("127.0.0.1:{}", free_port());
+        let broker = ["--amqp-url", amqp, "--prefix", prefix];
+        let rest = ["--database", &database, "--listen", &listen];
+        let launch = python::launch("projection.py", &[&broker[..], &rest[..]].concat(), dir)?;
+        let process = Some(Spawned::start(&launch)?);
+        let projection = Self { launch, process, url: format!("http://{listen}") };
+        projection.wait_until("it consumes", async |it| it.consumes(true).await).await?;
+        Ok(projection)
+    }
+
+    fn kill(&mut self) -> anyhow::Result<()> {
+        self.process.take().context("it runs")?.kill9()?;
+        Ok(())
+    }
+
+    fn start_again(&mut self) -> anyhow::Result<()> {
+        self.process = Some(Spawned::start(&self.launch)?);
+        Ok(())
+    }
+
+    /// Whether `/health` says so; no answer is neither.
+    async fn consumes(&self, wanted: bool) -> bool {
+        let answer = reqwest::get(format!("{}/health", self.url)).await;
+        answer.is_ok_and(|answer| answer.status().is_success() == wanted)
+    }
+
+    /// What it shows now, or nothing while it is starting.
+    async fn shown(&self) -> Option<Value> {
+        let answer = reqwest::get(format!("{}/projection.json", self.url)).await.ok()?;
+        serde_json::from_slice(&answer.bytes().await.ok()?).ok()
+    }
+
+    /// How many messages these verdicts were given, as far as it can be asked now.
+    async fn counted(&self, verdicts: &[&str]) -> u64 {
+        let shown = self.shown().await.unwrap_or_default();
+        verdicts.iter().filter_map(|verdict| shown["messages"][verdict].as_u64()).sum()
+    }
+
+    async fn wait_until(
+        &self,
+        what: &str,
+        condition: impl AsyncFn(&Self) -> bool,
+    ) -> anyhow::Result<()> {
+        let deadline = tokio::time::Instant::now() + STALL;
+        while !condition(self).await {
+            let shown = self.shown().await;
+            ensure!(
+                tokio::time::Instant::now() < deadline,
+                "not: {what}: {shown:?}\n{}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    async fn wait_until_counted(&self, verdicts: &[&str], least: u64) -> anyhow::Result<()> {
+        let what = format!("{least} messages are {verdicts:?}");
+        self.wait_until(&what, async |it| it.counted(verdicts).await >= least).await
+    }
+
+    /// Waits until it shows the books and nothing in progress.
+    async fn wait_until_it_is(&self, books: &Value) -> anyhow::Result<()> {
+        let waited = self.wait_until("it shows the books", async |it| {
+            it.shown().await.is_some_and(|shown| without_messages(shown) == *books)
+        });
+        waited.await.with_context(|| format!("the books: {books}"))
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.launch.log_dir.join("projection.log")).unwrap_or_default()
+    }
+}
+
+/// The counts of messages say how it came to what it shows.
+fn without_messages(mut shown: Value) -> Value {
+    shown.as_object_mut().and_then(|shown| shown.remove("messages"));
+    shown
+}
+
+/// A way to the broker on which what the client says can be lost from some moment on: its
+/// acknowledgements, while deliveries still arrive.
+struct Way {
+    port: u16,
+    deaf: Arc<AtomicBool>,
+}
+
+impl Way {
+    async fn to(broker: u16) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let way = Self { port: listener.local_addr()?.port(), deaf: Arc::default() };
+        let deaf = Arc::clone(&way.deaf);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if let Ok(server) = TcpStream::connect(("127.0.0.1", broker)).await {
+                    tokio::spawn(pass(client, server, Arc::clone(&deaf)));
+                }
+            }
+        });
+        Ok(way)
+    }
+
+    fn lose_what_the_client_says(&self, lose: bool) {
+        self.deaf.store(lose, Ordering::SeqCst);
+    }
+}
+
+/// Ends both directions when one has ended.
+async fn pass(client: TcpStream, server: TcpStream, deaf: Arc<AtomicBool>) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let up = async {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = from_client.read(&mut bytes).await {
+            let lost = deaf.load(Ordering::SeqCst);
+            if !lost && to_server.write_all(&bytes[..count]).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = up => {}
+        _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_projection_is_the_books_whatever_is_killed_and_repeated() -> anyhow::Result<()> {
+    let system = System::start(Replicas { orchestrators: 1, services: 1 }).await?;
+    let result = is_the_books(&system).await;
+    if result.is_err() {
+        eprintln!("{}", system.logs());
+    }
+    result
+}
+
+async fn is_the_books(system: &System) -> anyhow::Result<()> {
+    let (broker, prefix) = (system.rabbitmq.url(), system.prefix());
+    let way = Way::to(system.rabbitmq.port()).await?;
+    let detour = broker.replace(&system.rabbitmq.port().to_string(), &way.port.to_string());
+    let mut projection = Projection::start(&detour, prefix, system.dir()).await?;
+    let events = Listener::bind(&broker, &format!("{prefix}shop.events"), &["#"]).await?;
+    for (sku, quantity) in [("teapot", 100_000), ("cup", 100_000), ("rare", 1)] {
+        system.stock(sku, quantity).await?;
+    }
+    let load = Load {
+        orders: ORDERS,
+        clients: 40,
+        name: "projection".to_owned(),
+        token: mixed_token,
+        sku: mixed_sku,
+        pace: Duration::from_millis(200),
+    };
+    let channel = system.channel("orchestrator-1")?;
+    let placing = tokio::spawn({
+        let channel = channel.clone();
+        async move { load.run(vec![channel]).await }
+    });
+    for _ in 0..KILLS {
+        let applied = projection.counted(&["applied"]).await;
+        projection.wait_until_counted(&["applied"], applied + EVENTS_BETWEEN_KILLS).await?;
+        // What it commits from here on it cannot acknowledge.
+        way.lose_what_the_client_says(true);
+        let applied = projection.counted(&["applied"]).await;
+        projection.wait_until_counted(&["applied"], applied + 1).await?;
+        projection.kill()?;
+        way.lose_what_the_client_says(false);
+        projection.start_again()?;
+        projection.wait_until("it consumes again", async |it| it.consumes(true).await).await?;
+    }
+    let placed = placing.await??;
+    let audit = Audit::open(system).await?;
+    audit.wait_until_quiet(REST).await?;
+    let confirmed = placed.iter().filter(|order| expected(order).1.is_empty());
+    for order in confirmed.step_by(10) {
+        give_back(channel.clone(), order.order_id.clone()).await?;
+    }
+    audit.wait_until_quiet(REST).await?;
+    let books = books(&audit).await?;
+    projection.wait_until_it_is(&books).await?;
+    let repeated = projection.counted(&["repeated"]).await;
+    ensure!(repeated >= KILLS as u64, "{repeated} repeats: the kills proved nothing");
+    for (what, count) in [("orders", "REJECTED"), ("returns", "DONE")] {
+        ensure!(books[what][count].as_u64() > Some(0), "the books prove little: {books}");
+    }
+    everything_once_more(&projection, &events, &broker).await?;
+    projection.wait_until_it_is(&books).await
+}
+
+/// Every event again, the last one first, among some that are none.
+async fn everything_once_more(
+    projection: &Projection,
+    events: &Listener,
+    broker: &str,
+) -> anyhow::Result<()> {
+    let mut heard = Vec::new();
+    while let Some(event) = events.take().await? {
+        heard.push(event);
+    }
+    ensure!(heard.len() > ORDERS * 3, "only {} events", heard.len());
+    let last = heard.last().cloned().context("an event")?;
+    let mut unknown: Value = serde_json::from_slice(&last.body)?;
+    unknown["type"] = json!("shop.shipping.v1.ShipmentBooked");
+    let unknown = RawMessage { body: unknown.to_string().into_bytes(), ..last.clone() };
+    let malformed = RawMessage { body: b"{".to_vec(), ..last };
+    let repeats = heard.len() as u64;
+    let mut all = vec![malformed.clone(), unknown.clone()];
+    all.extend(heard.into_iter().rev());
+    all.extend([unknown, malformed]);
+    let before = projection.counted(&["repeated"]).await;
+    publish(broker, &all).await?;
+    projection.wait_until_counted(&["repeated"], before + repeats).await?;
+    projection.wait_until_counted(&["malformed"], 2).await?;
+    projection.wait_until_counted(&["unknown"], 2).await
+}
+
+/// What the projection must come to, from the services' own databases.
+async fn books(audit: &Audit) -> anyhow::Result<Value> {
+    let orders = counts(
+        &audit.order,
+        "SELECT state, (SELECT count(*) FROM orders WHERE status = nr)
+         FROM unnest(ARRAY['PENDING', 'CONFIRMED', 'REJECTED', 'CANCELLED'])
+              WITH ORDINALITY AS states (state, nr)",
+    )
+    .await?;
+    let returns = counts(
+        &audit.order,
+        "SELECT state, (SELECT count(*) FROM returns r WHERE r.state = nr)
+         FROM unnest(ARRAY['OPEN', 'DONE', 'REJECTED']) WITH ORDINALITY AS states (state, nr)",
+    )
+    .await?;
+    let sold = sqlx::query(
+        "SELECT sku, currency, sum(quantity)::bigint, sum(returned)::bigint,
+                sum(quantity * unit_price)::bigint, sum(returned * unit_price)::bigint
+         FROM order_lines JOIN orders USING (order_id) WHERE status = 2
+         GROUP BY sku, currency ORDER BY sku, currency",
+    );
+    // Of the goods that are gone the inventory keeps books of its own.
+    let gone = counts(&audit.inventory, "SELECT sku, sold FROM products").await?;
+    let mut products = Vec::new();
+    for row in sold.fetch_all(&audit.order).await? {
+        let (sku, currency): (String, String) = (row.get(0), row.get(1));
+        let [pieces, back, paid, given] = [2, 3, 4, 5].map(|n| row.get::<i64, _>(n));
+        products.push(json!({
+            "sku": sku,
+            "currency": currency,
+            "pieces": {"sold": pieces, "returned": back, "net": gone[&sku]},
+            "minorUnits": {"sold": paid, "returned": given, "net": paid - given},
+        }));
+    }
+    let paid = sqlx::query(
+        "SELECT currency, coalesce(sum(amount) FILTER (WHERE kind = 'captured'), 0)::bigint,
+                coalesce(sum(amount) FILTER (WHERE kind = 'refunded'), 0)::bigint
+         FROM payment_ledger WHERE kind IN ('captured', 'refunded')
+         GROUP BY currency ORDER BY currency",
+    );
+    let money: Vec<Value> = paid
+        .fetch_all(&audit.payment)
+        .await?
+        .iter()
+        .map(|row| {
+            let (captured, refunded): (i64, i64) = (row.get(1), row.get(2));
+            json!({
+                "currency": row.get::<String, _>(0),
+                "captured": captured,
+                "refunded": refunded,
+                "net": captured - refunded,
+            })
+        })
+        .collect();
+    Ok(json!({
+        "orders": orders,
+        "returns": returns,
+        "inProgressAfter": {},
+        "products": products,
+        "money": money,
+        "stuck": [],
+    }))
+}
+
+/// Names and numbers, as an object.
+async fn counts(pool: &PgPool, query: &'static str) -> anyhow::Result<Map<String, Value>> {
+    let rows = sqlx::query(query).fetch_all(pool).await?;
+    Ok(rows.iter().map(|row| (row.get(0), json!(row.get::<i64, _>(1)))).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_projection_outlives_its_broker_with_no_more_rights_than_a_consumer_has()
+-> anyhow::Result<()> {
+    let broker = tokio::task::block_in_place(RabbitMq::start)?;
+    tokio::task::block_in_place(|| broker.load_deployed_definitions())?;
+    let dir = tempfile::tempdir()?;
+    let url = broker.deployed_url("setup")?;
+    let participants = ["order", "inventory", "payment"].map(str::to_owned).to_vec();
+    saga_rabbitmq::RabbitMq::setup(Settings { participants, ..Settings::new(url, "saga setup") })
+        .await?;
+    let projection = Projection::start(&broker.deployed_url("consumer")?, "", dir.path()).await?;
+    let service = broker.deployed_url("order")?;
+    publish(&service, &[of_order("OrderPlaced", "order.placed", 1)]).await?;
+    projection.wait_until_counted(&["applied"], 1).await?;
+    broker.kill9()?;
+    projection.wait_until("it says so", async |it| it.consumes(false).await).await?;
+    tokio::task::block_in_place(|| broker.restart())?;
+    // Its queue is durable: what is published before it is back waits there.
+    publish(&service, &[of_order("OrderCancelled", "order.cancelled", 12)]).await?;
+    projection.wait_until_counted(&["applied"], 2).await?;
+    let shown = projection.shown().await.context("it is up")?;
+    ensure!(shown["orders"]["CANCELLED"] == 1 && shown["orders"]["PENDING"] == 0, "{shown}");
+    Ok(())
+}
+
+/// An event of an order, as its service says it.
+fn of_order(name: &str, key: &str, sequence: u32) -> RawMessage {
+    let event = json!({
+        "specversion": "1.0",
+        "id": format!("o-1/{sequence}"),
+        "source": "saga/order",
+        "type": format!("saga.order.v1.{name}"),
+        "subject": "o-1",
+        "sequence": format!("{sequence:04}"),
+        "data": {"orderId": "o-1"},
+    });
+    RawMessage {
+        exchange: "shop.events".to_owned(),
+        key: key.to_owned(),
+        body: event.to_string().into_bytes(),
+        persistent: true,
+        content_type: Some("application/cloudevents+json".to_owned()),
+        ..RawMessage::default()
+    }
+}
