@@ -6,8 +6,8 @@ pub use lapin::ExchangeKind;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
     options::{
-        BasicGetOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions,
-        QueueDeclareOptions,
+        BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
+        QueueBindOptions, QueueDeclareOptions,
     },
     types::{AMQPValue, FieldTable, ShortString},
 };
@@ -45,9 +45,10 @@ pub struct RawMessage {
 pub async fn publish(url: &str, messages: &[RawMessage]) -> anyhow::Result<()> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
     for message in messages {
         let properties = properties(message);
-        channel
+        let confirmation = channel
             .basic_publish(
                 message.exchange.as_str().into(),
                 message.key.as_str().into(),
@@ -57,6 +58,7 @@ pub async fn publish(url: &str, messages: &[RawMessage]) -> anyhow::Result<()> {
             )
             .await?
             .await?;
+        anyhow::ensure!(!confirmation.is_nack(), "the broker does not take {message:?}");
     }
     connection.close(200, "done".into()).await?;
     Ok(())
