@@ -62,6 +62,8 @@ pub(crate) struct Front {
     pub(crate) step_timeout_millis: Option<u64>,
     pub(crate) order_deadline: Duration,
     pub(crate) max_in_flight: u64,
+    /// How old a page of products may be; zero: it is read at each call.
+    pub(crate) catalogue_cache: Duration,
     /// How long ended sagas and keys are kept.
     pub(crate) retention: Duration,
 }
@@ -173,6 +175,8 @@ orchestrator
   SAGA_STEP_TIMEOUT_MILLIS          wait for a step's first answer [3000]
   SAGA_ORDER_DEADLINE_SECONDS       how long an order may take before its payment is captured [60]
   SAGA_MAX_IN_FLIGHT                orders in progress before new ones are told to come again [4000]
+  SAGA_CATALOGUE_CACHE_MILLIS       how old a list of products may be, stock included; 0: it is read from
+                                    the inventory service at each call, up to 60000 [1000]
   SAGA_RETENTION_DAYS               how long ended sagas, their histories and idempotency keys are kept
                                     after the oldest that has not ended, 7 to 36500 [7]
   SAGA_RETENTION_SECONDS_FOR_TESTS  the same, shorter than is safe: an old message may then be run
@@ -274,6 +278,9 @@ impl Environment<'_> {
                 self.number("SAGA_ORDER_DEADLINE_SECONDS", 1, 86_400).unwrap_or(60),
             ),
             max_in_flight: self.number("SAGA_MAX_IN_FLIGHT", 1, 10_000_000).unwrap_or(4_000),
+            catalogue_cache: self
+                .number("SAGA_CATALOGUE_CACHE_MILLIS", 0, 60_000)
+                .map_or(saga_server::DEFAULT_CATALOGUE_CACHE, Duration::from_millis),
             retention: self.retention(),
         }
     }
@@ -573,9 +580,10 @@ mod tests {
             ("SAGA_ORCHESTRATOR_LISTEN", "0.0.0.0:7400"),
             ("SAGA_DATABASE_CONNECTIONS", "0"),
             ("SAGA_STEP_TIMEOUT_MILLIS", "-5s"),
+            ("SAGA_CATALOGUE_CACHE_MILLIS", "1s"),
             ("SAGA_PAYMENT_URL", "https://127.0.0.1"),
         ]);
-        let mistakes = read(&get, |env| env.orchestrator()).expect_err("six mistakes");
+        let mistakes = read(&get, |env| env.orchestrator()).expect_err("seven mistakes");
         let text = mistakes.to_string();
         for name in [
             "SAGA_ORCHESTRATOR_DATABASE_URL",
@@ -583,6 +591,7 @@ mod tests {
             "SAGA_AMQP_URL",
             "SAGA_DATABASE_CONNECTIONS",
             "SAGA_STEP_TIMEOUT_MILLIS",
+            "SAGA_CATALOGUE_CACHE_MILLIS",
             "SAGA_PAYMENT_URL",
         ] {
             assert!(text.contains(name), "{name} in {text}");
@@ -623,6 +632,19 @@ mod tests {
             assert!(mistakes.contains(why), "{mistakes}");
             assert!(mistakes.contains("SAGA_ORDER_DATABASE_URL is not set"), "{mistakes}");
             assert!(!mistakes.contains("secret"), "{mistakes}");
+        }
+    }
+
+    #[test]
+    fn the_catalogue_is_kept_for_a_second_or_as_set_or_not_at_all() {
+        let read = |pairs: &[(&str, &str)]| read(&of(pairs), |env| env.front().catalogue_cache);
+        let set = |millis| read(&[("SAGA_CATALOGUE_CACHE_MILLIS", millis)]);
+        assert_eq!(read(&[]).expect("the default"), Duration::from_secs(1));
+        assert_eq!(set("250").expect("set"), Duration::from_millis(250));
+        assert_eq!(set("0").expect("off"), Duration::ZERO);
+        for wrong in ["1s", "-1", "60001", "1.5"] {
+            let mistakes = set(wrong).expect_err("no number").to_string();
+            assert!(mistakes.contains("SAGA_CATALOGUE_CACHE_MILLIS"), "{mistakes}");
         }
     }
 

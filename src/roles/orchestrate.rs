@@ -38,6 +38,7 @@ where
         settings: saga_server::Settings {
             max_in_flight: front.max_in_flight,
             order_deadline: front.order_deadline,
+            catalogue_cache: front.catalogue_cache,
             ..saga_server::Settings::default()
         },
     };

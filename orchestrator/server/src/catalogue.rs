@@ -1,13 +1,26 @@
-//! The catalogue: the inventory service's, checked and forwarded.
+//! The catalogue: the inventory service's, checked and forwarded. Pages of products are
+//! kept for a moment.
+
+use std::sync::Arc;
 
 use saga_engine::SagaReads;
 use saga_proto::{
     inventory::v1::{Product, ReadProductsRequest, ReceiveStockRequest},
     shop::v1::{ListProductsRequest, ListProductsResponse, catalogue_server::Catalogue},
 };
+use saga_trace::{current, within};
 use tonic::{Request, Response, Status};
 
-use crate::{Caller, front::Front, metadata, metered::metered, page, validate};
+use crate::{
+    Caller,
+    forward::forward,
+    front::Front,
+    metadata,
+    metered::metered,
+    page,
+    product_pages::{Answer, Page},
+    validate,
+};
 
 #[tonic::async_trait]
 impl<R: SagaReads> Catalogue for Front<R> {
@@ -41,13 +54,23 @@ impl<R: SagaReads> Front<R> {
         // The catalogue is the same for everybody, so the caller is no part of it.
         let filter = ["ListProducts"];
         let after = page::read(&filter, &page_token)?.unwrap_or_default();
-        let mut inventory = self.inventory.clone();
-        let read = inventory.read_products(ReadProductsRequest { after, limit });
-        let products = self.forward("inventory", read).await?.products;
+        let products = self.page(Page { after, limit }).await?;
         let full = i32::try_from(products.len()).is_ok_and(|count| count >= limit);
         let last = products.last().filter(|_| full);
         let next_page_token = last.map(|p| page::write(&filter, &p.sku)).unwrap_or_default();
-        Ok(ListProductsResponse { products, next_page_token })
+        Ok(ListProductsResponse { products: Arc::unwrap_or_clone(products), next_page_token })
+    }
+
+    async fn page(&self, page: Page) -> Answer {
+        let request = ReadProductsRequest { after: page.after.clone(), limit: page.limit };
+        let (mut inventory, limit) = (self.inventory.clone(), self.settings.forward_timeout);
+        // Boxed, for it is large.
+        let read = Box::pin(async move {
+            let read = inventory.read_products(request);
+            forward("inventory", limit, read).await.map(|read| read.products)
+        });
+        // Others may wait for it too, so it is in a task of its own, but in this call's trace.
+        self.product_pages.get(page, within(current(), read)).await
     }
 
     async fn receive(&self, request: Request<ReceiveStockRequest>) -> Result<Product, Status> {
@@ -55,6 +78,9 @@ impl<R: SagaReads> Front<R> {
         let receipt = request.into_inner();
         validate::restock(&receipt)?;
         let mut inventory = self.inventory.clone();
-        self.forward("inventory", inventory.receive_stock(receipt)).await
+        let restocking = self.product_pages.restocking();
+        let product = self.forward("inventory", inventory.receive_stock(receipt)).await?;
+        self.product_pages.restocked(&restocking, &product);
+        Ok(product)
     }
 }

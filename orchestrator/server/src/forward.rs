@@ -2,33 +2,42 @@
 
 use saga_engine::SagaReads;
 use saga_trace::{Kind, Span, current, within};
-use std::{error::Error as _, future::Future};
+use std::{error::Error as _, future::Future, time::Duration};
 use tonic::{Code, Response, Status};
 use tracing::{error, warn};
 
 use crate::{front::Front, settings::RETRY_AFTER, status};
 
 impl<R: SagaReads> Front<R> {
-    /// Waits for a service's answer within a bound. What its caller did wrong is
-    /// passed on; what is wrong with the service is told without its insides.
+    /// [`forward`], within the front door's bound.
     pub(crate) async fn forward<T>(
         &self,
         service: &'static str,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, Status> {
-        let span = current().map(|here| {
-            Span::child(here, Kind::Client, format!("forward {service}")).with("rpc.system", "grpc")
-        });
-        let call = within(span.as_ref().map(|span| span.context), call);
-        let answered = tokio::time::timeout(self.settings.forward_timeout, call).await;
-        span.into_iter().for_each(Span::end);
-        match answered {
-            Ok(Ok(answer)) => Ok(answer.into_inner()),
-            Ok(Err(status)) => Err(passed_on(service, &status)),
-            Err(_) => {
-                warn!(service, "a service did not answer in time");
-                Err(away(service))
-            }
+        forward(service, self.settings.forward_timeout, call).await
+    }
+}
+
+/// Waits for a service's answer, this long at most. What its caller did wrong is
+/// passed on; what is wrong with the service is told without its insides.
+pub(crate) async fn forward<T>(
+    service: &'static str,
+    limit: Duration,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Status> {
+    let span = current().map(|here| {
+        Span::child(here, Kind::Client, format!("forward {service}")).with("rpc.system", "grpc")
+    });
+    let call = within(span.as_ref().map(|span| span.context), call);
+    let answered = tokio::time::timeout(limit, call).await;
+    span.into_iter().for_each(Span::end);
+    match answered {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(status)) => Err(passed_on(service, &status)),
+        Err(_) => {
+            warn!(service, "a service did not answer in time");
+            Err(away(service))
         }
     }
 }

@@ -13,7 +13,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status, service::interceptor::InterceptedService, transport::Channel};
 
-use crate::{Caller, Settings, availability::Availability, standing, status};
+use crate::{
+    Caller, Settings, availability::Availability, product_pages::ProductPages, standing, status,
+};
 
 /// A channel to a service behind the front door, which passes the trace context on.
 pub(crate) type Neighbour =
@@ -43,6 +45,7 @@ pub(crate) struct Front<R> {
     pub(crate) return_order: Arc<Definition<ReturnOrder>>,
     pub(crate) orders: OrderReadsClient<Neighbour>,
     pub(crate) inventory: InventoryClient<Neighbour>,
+    pub(crate) product_pages: ProductPages,
     pub(crate) payment: Availability,
     /// Those who may wait or watch at once.
     pub(crate) waiting: Arc<Semaphore>,

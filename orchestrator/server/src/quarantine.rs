@@ -112,12 +112,13 @@ impl<R: SagaReads> Front<R> {
         if let Some(reply_to) = &message.reply_to {
             headers.insert("reply-to".to_owned(), text(reply_to));
         }
-        let (body, why_no_body) = match &body.body {
-            Ok(body) => (body.clone(), String::new()),
-            Err(why) => (String::new(), why.clone()),
+        let described = shown(&message, text);
+        let (body, why_no_body) = match body.body {
+            Ok(body) => (body, String::new()),
+            Err(why) => (String::new(), why),
         };
         Ok(GetQuarantinedResponse {
-            message: Some(shown(&message, text)),
+            message: Some(described),
             headers,
             body,
             why_no_body,

@@ -25,6 +25,7 @@ use crate::{
     availability::Availability,
     caller, connections,
     front::{Front, neighbour},
+    product_pages::ProductPages,
     settings::{MAX_FORWARDED_BYTES, MAX_LOOK_UPS},
 };
 
@@ -122,6 +123,7 @@ impl<R: SagaReads> Server<R> {
                 .max_decoding_message_size(MAX_FORWARDED_BYTES),
             inventory: InventoryClient::new(neighbour(neighbours.inventory))
                 .max_decoding_message_size(MAX_FORWARDED_BYTES),
+            product_pages: ProductPages::new(settings.catalogue_cache),
             payment,
             looking_up: Arc::new(Semaphore::new(MAX_LOOK_UPS)),
             waiting: Arc::new(Semaphore::new(settings.max_waiting)),

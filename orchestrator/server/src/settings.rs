@@ -16,6 +16,10 @@ pub struct Settings {
     /// How long a forwarded read or restock may take before the service behind
     /// it counts as away.
     pub forward_timeout: Duration,
+    /// How old a page of products may be at most when a call for it begins; zero: each
+    /// call reads anew. Orders are never decided on it: their stock is reserved under the
+    /// rows' locks.
+    pub catalogue_cache: Duration,
     /// Callers that wait for or watch a saga at once. All their sagas are read
     /// in one statement a second.
     pub max_waiting: usize,
@@ -39,6 +43,9 @@ pub struct Settings {
     pub drain: Duration,
 }
 
+/// Unnoticed by people who look at stock, and at most one read a second of each page.
+pub const DEFAULT_CATALOGUE_CACHE: Duration = Duration::from_secs(1);
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -46,6 +53,7 @@ impl Default for Settings {
             order_deadline: Duration::from_secs(60),
             wait_limit: Duration::from_secs(60),
             forward_timeout: Duration::from_secs(5),
+            catalogue_cache: DEFAULT_CATALOGUE_CACHE,
             max_waiting: 20_000,
             max_message_bytes: 256 * 1024,
             max_header_bytes: 16 * 1024,
@@ -79,6 +87,13 @@ pub(crate) const UPDATES_AHEAD: usize = 16;
 /// Largest answer that is taken from a service: a page of 500 orders of 100
 /// lines each, with room to spare.
 pub(crate) const MAX_FORWARDED_BYTES: usize = 16 * 1024 * 1024;
+
+/// Pages of products that are kept at once: the beginning of a catalogue for every size
+/// of page that clients are likely to use.
+pub(crate) const MAX_CACHED_PAGES: usize = 256;
+
+/// Bytes of them, as messages: some 40,000 products of 200 bytes.
+pub(crate) const MAX_CACHED_CATALOGUE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Pause after a connection could not be accepted, for want of file descriptors
 /// for example.

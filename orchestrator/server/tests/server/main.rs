@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cancelling;
+mod catalogue;
 mod intervening;
 mod limits;
 mod operating;

@@ -19,7 +19,7 @@ use saga_proto::{
         payments_server::{Payments, PaymentsServer},
     },
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::RwLock};
 use tonic::{
     Request, Response, Status,
     transport::{Channel, Endpoint, server::TcpIncoming},
@@ -28,6 +28,8 @@ use tonic::{
 #[derive(Clone, Default)]
 pub(crate) struct Services {
     state: Arc<Mutex<State>>,
+    /// Whoever holds it for writing keeps answers with products back.
+    pub(crate) answering: Arc<RwLock<()>>,
 }
 
 #[derive(Default)]
@@ -37,6 +39,8 @@ pub(crate) struct State {
     pub(crate) availability: Availability,
     /// How often the payment service was asked.
     pub(crate) asked: u64,
+    /// How often products were read.
+    pub(crate) catalogue_reads: u64,
     /// What every call fails with.
     pub(crate) fails: Option<Status>,
 }
@@ -101,9 +105,14 @@ impl Inventory for Services {
     ) -> Result<Response<ReadProductsResponse>, Status> {
         let r = request.into_inner();
         let limit = usize::try_from(r.limit).expect("positive");
-        let state = self.open()?;
-        let after = state.products.values().filter(|product| product.sku > r.after);
-        Ok(Response::new(ReadProductsResponse { products: after.take(limit).cloned().collect() }))
+        let products = {
+            let mut state = self.open()?;
+            state.catalogue_reads += 1;
+            let after = state.products.values().filter(|product| product.sku > r.after);
+            after.take(limit).cloned().collect()
+        };
+        drop(self.answering.read().await);
+        Ok(Response::new(ReadProductsResponse { products }))
     }
 
     async fn receive_stock(
