@@ -77,6 +77,12 @@ async fn completed(system: &System, collector: &Collector) -> anyhow::Result<()>
         ("confirm-order action", "saga-order", "done"),
     ])?;
     tree.turns_and_commands_alternate()?;
+    // What the handler's author has instrumented.
+    let transaction = tree.child(tree.named("reserve-stock action")?, "transaction")?;
+    let reserve = tree.child(transaction, "reserve")?;
+    anyhow::ensure!(reserve.service == "saga-inventory", "{reserve:?}");
+    anyhow::ensure!(reserve.kind == SpanKind::Internal, "{reserve:?}");
+    anyhow::ensure!(reserve.is("commands", "1"), "{reserve:?}");
     // The provider's side of the call, in a process that is not ours.
     for payment in ["authorise-payment action", "capture-payment action"] {
         let call = tree.child(tree.named(payment)?, "POST")?;
@@ -209,6 +215,35 @@ async fn many_at_once(system: &System, collector: &Collector) -> anyhow::Result<
         };
         (joins("send") && joins("receive")).then_some(())
     })
+    .await;
+    eventually(
+        "a handler's span under what is linked to several transactions",
+        EXPORTED,
+        async || {
+            let spans = collector.spans();
+            let place = |span: &Received| (span.trace.clone(), span.id.clone());
+            let transactions = spans.iter().filter(|span| span.name == "transaction");
+            let transactions: BTreeMap<_, _> =
+                transactions.map(|span| (place(span), span)).collect();
+            let handled = spans.iter().filter(|span| span.name == "reserve").any(|reserve| {
+                let above = (reserve.trace.clone(), reserve.parent.clone());
+                let batch = spans.iter().find(|span| place(span) == above);
+                let Some(batch) = batch.filter(|span| span.name == "handle batch") else {
+                    return false;
+                };
+                let linked: Vec<_> = batch.links.iter().map(|to| transactions.get(to)).collect();
+                let traces: BTreeSet<_> = linked.iter().flatten().map(|span| &span.trace).collect();
+                // Two orders or more, in one transaction.
+                let size = batch.links.len().to_string();
+                batch.parent.is_empty()
+                    && traces.len() == batch.links.len()
+                    && linked.len() >= 2
+                    && linked.iter().flatten().all(|span| span.is("db.operation.batch.size", &size))
+                    && reserve.is("commands", &size)
+            });
+            handled.then_some(())
+        },
+    )
     .await;
     Ok(())
 }

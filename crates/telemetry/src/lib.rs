@@ -2,24 +2,28 @@
 //!
 //! Everybody else only uses the facades `tracing`, `metrics` and `saga-trace`; here
 //! they are given somewhere to go. Traces across processes travel as W3C context in
-//! the messages; nothing here knows of messages.
+//! the messages; nothing here knows of messages. Spans that somebody makes with
+//! `#[tracing::instrument]` join them (`bridge.rs`).
 //!
 //! Read first: [`Settings`] and [`start`].
 
+mod bridge;
 mod meaning;
 mod traces;
 
 use std::{io, net::SocketAddr, str::FromStr};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, Layer, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 pub use traces::Traces;
 
-/// Always added to the filter. The AMQP client logs returned messages with their
+/// Targets that are always off. The AMQP client logs returned messages with their
 /// bodies, which may hold payment tokens; our adapter logs what matters of it. The
 /// HTTP/2 library and what is on top of it log frames and headers when asked to.
-const QUIET: [&str; 5] = ["lapin=off", "sqlx::query=off", "h2=off", "hyper=off", "tonic=off"];
+const QUIET: [&str; 5] = ["lapin", "sqlx::query", "h2", "hyper", "tonic"];
 
 /// Upper bounds of the buckets of durations, in seconds.
 const SECONDS: [f64; 12] =
@@ -111,7 +115,8 @@ impl Telemetry {
 /// # Errors
 /// [`StartError`].
 pub fn start(settings: &Settings) -> Result<Telemetry, StartError> {
-    let filter = QUIET.iter().fold(settings.filter.clone(), |all, quiet| format!("{all},{quiet}"));
+    let filter =
+        QUIET.iter().fold(settings.filter.clone(), |all, quiet| format!("{all},{quiet}=off"));
     let filter = EnvFilter::try_new(&filter)
         .map_err(|source| StartError::Filter { filter: settings.filter.clone(), source })?;
     if let Some(address) = settings.metrics_listen {
@@ -126,16 +131,19 @@ pub fn start(settings: &Settings) -> Result<Telemetry, StartError> {
         .map_err(|error| StartError::Metrics(address, error))?;
         meaning::describe();
     }
-    let registry = tracing_subscriber::registry().with(filter);
-    match settings.format {
-        Format::Human => registry.with(fmt::layer().with_writer(io::stderr)).init(),
-        Format::Json => {
-            registry.with(fmt::layer().json().flatten_event(true).with_writer(io::stderr)).init()
-        }
-    }
     let start = |traces: &Traces| {
         traces::start(&settings.service, traces)
             .map_err(|error| StartError::Traces(traces.endpoint.clone(), error))
     };
-    Ok(Telemetry { exporting: settings.traces.as_ref().map(start).transpose()? })
+    let (exporting, tracer) = settings.traces.as_ref().map(start).transpose()?.unzip();
+    let logs = fmt::layer().with_writer(io::stderr);
+    let logs = match settings.format {
+        Format::Human => logs.boxed(),
+        Format::Json => logs.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(logs.with_filter(filter))
+        .with(tracer.map(bridge::layer))
+        .init();
+    Ok(Telemetry { exporting })
 }

@@ -13,16 +13,19 @@ use std::{
 
 use metrics::counter;
 use opentelemetry::{
-    InstrumentationScope, KeyValue, Value as OtelValue,
-    trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState},
+    Context as OtelContext, InstrumentationScope, KeyValue, Value as OtelValue,
+    trace::{
+        Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
+        TracerProvider as _,
+    },
 };
 use opentelemetry_otlp::{ExporterBuildError, WithExportConfig as _};
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
     trace::{
-        BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanEvents, SpanExporter, SpanLinks,
-        SpanProcessor,
+        BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, SpanData,
+        SpanEvents, SpanExporter, SpanLinks, SpanProcessor,
     },
 };
 use saga_trace::{Kind, Record, Span, Value};
@@ -53,8 +56,12 @@ pub struct Traces {
 #[derive(Clone, Debug)]
 pub(crate) struct Exporting(Arc<BatchSpanProcessor>);
 
-/// Starts exporting. Needs the tokio runtime that it is called in.
-pub(crate) fn start(service: &str, settings: &Traces) -> Result<Exporting, ExporterBuildError> {
+/// Starts exporting. The tracer makes the spans of `tracing` ([`crate::bridge`]), which leave
+/// the same way. Needs the tokio runtime that it is called in.
+pub(crate) fn start(
+    service: &str,
+    settings: &Traces,
+) -> Result<(Exporting, SdkTracer), ExporterBuildError> {
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_tonic()
         .with_endpoint(&settings.endpoint)
@@ -77,9 +84,20 @@ pub(crate) fn start(service: &str, settings: &Traces) -> Result<Exporting, Expor
         .build();
     processor.set_resource(&resource);
     let processor = Arc::new(processor);
+    let tracer = tracer(Shared(Arc::clone(&processor)), resource);
     let scope = InstrumentationScope::builder("saga").build();
     saga_trace::install(Recorder { processor: Arc::clone(&processor), scope }, settings.ratio);
-    Ok(Exporting(processor))
+    Ok((Exporting(processor), tracer))
+}
+
+/// A tracer that never begins a trace: its spans are recorded below spans that are.
+pub(crate) fn tracer(processor: impl SpanProcessor + 'static, resource: Resource) -> SdkTracer {
+    SdkTracerProvider::builder()
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)))
+        .with_resource(resource)
+        .with_span_processor(processor)
+        .build()
+        .tracer("tracing")
 }
 
 impl Exporting {
@@ -94,6 +112,28 @@ impl Exporting {
 fn instance() -> String {
     let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     format!("{}-{}", host.trim(), std::process::id())
+}
+
+/// The one queue, as the tracer's provider owns it.
+#[derive(Debug)]
+struct Shared(Arc<BatchSpanProcessor>);
+
+impl SpanProcessor for Shared {
+    fn on_start(&self, span: &mut opentelemetry_sdk::trace::Span, cx: &OtelContext) {
+        self.0.on_start(span, cx);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        self.0.on_end(span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
 }
 
 struct Recorder {
@@ -134,7 +174,7 @@ fn translated(span: Span, scope: InstrumentationScope) -> SpanData {
     }
 }
 
-fn context(context: saga_trace::Context, remote: bool) -> SpanContext {
+pub(crate) fn context(context: saga_trace::Context, remote: bool) -> SpanContext {
     SpanContext::new(
         TraceId::from(context.trace()),
         SpanId::from(context.span()),

@@ -26,6 +26,7 @@ pub struct Inventory;
 impl<T: Shelf> Handle<ReserveStock, T> for Inventory {
     /// Takes stock for every line of each command, or for none of it. What an
     /// earlier command took, a later one does not find.
+    #[tracing::instrument(name = "reserve", skip_all, fields(commands = commands.len()))]
     async fn handle(
         &self,
         shelf: &mut T,

@@ -1,10 +1,6 @@
 //! One batch, from members to what leaves after its commits.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use metrics::{counter, histogram};
 use saga_core::{Admission, Direction, Failure, Part, Record, Timestamp, Watermark, admit};
@@ -21,7 +17,7 @@ use crate::{
     participant::{Handlers, Kind},
     reply::Outgoing,
     retention::hear,
-    trace::transactions,
+    trace::Transaction,
 };
 
 /// Runs batches.
@@ -195,7 +191,18 @@ impl<S: Store> Batches<S> {
 
     /// One transaction: lock the records, run what is new, record its answers.
     async fn transact(&self, place: usize, group: &[Ready]) -> Result<Outgoing, HandlerError> {
-        let began = SystemTime::now();
+        let span = Transaction::begin::<S>(group.iter().map(|ready| &ready.member));
+        let done = self.transact_in(&span, place, group).await;
+        span.end(&done);
+        done
+    }
+
+    async fn transact_in(
+        &self,
+        span: &Transaction,
+        place: usize,
+        group: &[Ready],
+    ) -> Result<Outgoing, HandlerError> {
         let Sifted { late, open } = self.sift(group.iter().collect(), |r| &r.member).await?;
         let Some(Open { mut tx, members: group, locked }) = open else { return Ok(late) };
         let handler = &self.handlers.list[place];
@@ -219,10 +226,12 @@ impl<S: Store> Batches<S> {
         if !work.is_empty() {
             let done = match &handler.kind {
                 Kind::Local(local) => {
-                    let answers = local.run(&mut tx, work, locked.now).await?;
+                    let answers = span.within(local.run(&mut tx, work, locked.now)).await?;
                     answers.into_iter().map(Intended::Answer).collect()
                 }
-                Kind::Outside(outside) => outside.intend(&mut tx, work, locked.now).await?,
+                Kind::Outside(outside) => {
+                    span.within(outside.intend(&mut tx, work, locked.now)).await?
+                }
             };
             for ((ready, record, _), intended) in run.into_iter().zip(done) {
                 let answer = match intended {
@@ -241,7 +250,6 @@ impl<S: Store> Batches<S> {
         }
         self.write(tx, entries).await?;
         outgoing.committed();
-        transactions::<S>(group.iter().map(|ready| &ready.member), began);
         if let Kind::Outside(outside) = &handler.kind {
             for (member, question) in asks {
                 self.calls.ask(outside, place, member, question);
@@ -387,11 +395,21 @@ impl<S: Store> Batches<S> {
         place: usize,
         group: &[(Member, AnyFinding)],
     ) -> Result<Outgoing, HandlerError> {
+        let span = Transaction::begin::<S>(group.iter().map(|(member, _)| member));
+        let done = self.settle_in(&span, place, group).await;
+        span.end(&done);
+        done
+    }
+
+    async fn settle_in(
+        &self,
+        span: &Transaction,
+        place: usize,
+        group: &[(Member, AnyFinding)],
+    ) -> Result<Outgoing, HandlerError> {
         let Kind::Outside(outside) = &self.handlers.list[place].kind else {
             return Err(HandlerError::Poison("a local handler asks nobody outside".to_owned()));
         };
-        let began = SystemTime::now();
-        let members = group.iter().map(|(member, _)| member);
         let Sifted { late, open } = self.sift(group.iter().collect(), |(m, _)| m).await?;
         let Some(Open { mut tx, members: group, locked }) = open else { return Ok(late) };
         let mut outgoing = late;
@@ -418,7 +436,7 @@ impl<S: Store> Batches<S> {
             .collect::<Vec<_>>();
         let mut entries = Vec::new();
         if !found.is_empty() {
-            let answers = outside.settle(&mut tx, found, locked.now).await?;
+            let answers = span.within(outside.settle(&mut tx, found, locked.now)).await?;
             for ((member, _, record), recorded) in settling.into_iter().zip(answers) {
                 self.count("run");
                 outgoing.answer_new(member, record, &recorded, &self.source);
@@ -427,7 +445,6 @@ impl<S: Store> Batches<S> {
         }
         self.write(tx, entries).await?;
         outgoing.committed();
-        transactions::<S>(members, began);
         for member in retract {
             self.calls.retract(outside, member);
         }

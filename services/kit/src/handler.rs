@@ -18,6 +18,10 @@ pub struct Asked<C> {
 pub type PerCommand<T> = Result<Vec<T>, HandlerError>;
 
 /// Handles a command whose effect is in the service's own database.
+///
+/// What a handler does can be seen in traces: a span that it makes, for example by
+/// `#[tracing::instrument]`, hangs under the transaction that it runs in. Write `skip_all` there,
+/// and name the fields that may be exported: a command may hold what nobody else may read.
 pub trait Handle<C: Command, Tx>: Send + Sync + 'static {
     /// Runs the commands, each of which is new, in one transaction with the
     /// recorded answers, and answers each in order.

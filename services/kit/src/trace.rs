@@ -7,7 +7,7 @@ use saga_core::CommandId;
 use saga_messaging::{CommandBody, Envelope, trace::Source};
 use saga_trace::{Context, Kind, Span};
 
-use crate::{Store, member::Member};
+use crate::{HandlerError, Store, member::Member};
 
 /// The span of a batch. One command alone is the span of its handling.
 pub(crate) fn receiving(source: &Source, members: &[Member]) -> Option<Span> {
@@ -34,18 +34,46 @@ pub(crate) fn handling(
         .with("messaging.message.id", envelope.id.to_string())
 }
 
-/// One transaction has served these members: a span in each one's trace.
-pub(crate) fn transactions<'a, S: Store>(
-    members: impl ExactSizeIterator<Item = &'a Member>,
-    began: SystemTime,
-) {
-    let count = members.len();
-    for context in members.filter_map(Member::context) {
-        Span::child(context, Kind::Client, "transaction")
-            .since(began)
-            .with("db.system.name", S::SYSTEM)
-            .with("db.operation.name", "transaction")
-            .with("db.operation.batch.size", count)
-            .end();
+/// One transaction that serves several members: a span in each one's trace.
+pub(crate) struct Transaction {
+    spans: Vec<Span>,
+    /// What joins them, if there are several.
+    joint: Option<Span>,
+}
+
+impl Transaction {
+    pub(crate) fn begin<'a, S: Store>(members: impl ExactSizeIterator<Item = &'a Member>) -> Self {
+        let count = members.len();
+        let spans: Vec<Span> = members
+            .filter_map(Member::context)
+            .map(|context| {
+                Span::child(context, Kind::Client, "transaction")
+                    .with("db.system.name", S::SYSTEM)
+                    .with("db.operation.name", "transaction")
+                    .with("db.operation.batch.size", count)
+            })
+            .collect();
+        let several = spans.len() > 1;
+        let contexts = spans.iter().map(|span| span.context);
+        let joint = several.then(|| Span::joining(contexts, Kind::Internal, "handle batch"));
+        Self { joint: joint.flatten(), spans }
+    }
+
+    /// Runs a handler. The spans that it makes hang under the transaction's span, or, if that
+    /// serves several sagas that are traced, under a span that is linked to each.
+    pub(crate) async fn within<F: Future>(&self, handler: F) -> F::Output {
+        let span = self.joint.as_ref().or(self.spans.first());
+        saga_trace::within(span.map(|span| span.context), handler).await
+    }
+
+    /// Ends it, committed or not.
+    pub(crate) fn end<T>(self, done: &Result<T, HandlerError>) {
+        let failure = done.as_ref().err().map(ToString::to_string);
+        for span in self.spans.into_iter().chain(self.joint) {
+            match &failure {
+                None => span.end(),
+                Some(why) => span.failed(why.clone()).end(),
+            }
+        }
     }
 }

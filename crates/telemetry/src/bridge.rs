@@ -1,0 +1,132 @@
+//! Spans of `tracing` on their way to OTLP: those that a service's author makes with
+//! `#[tracing::instrument]`.
+//!
+//! A span without a parent of its own hangs under [`saga_trace::current`]: within a handler,
+//! under its transaction. Where nothing is traced, nothing is recorded. Which spans are
+//! exported does not depend on which log lines are wanted: all of level INFO and above are.
+
+use std::cell::Cell;
+
+use opentelemetry::{Context as OtelContext, ContextGuard, trace::TraceContextExt as _};
+use opentelemetry_sdk::trace::SdkTracer;
+use tracing::{
+    Subscriber,
+    span::{Attributes, Id},
+};
+use tracing_subscriber::{
+    Layer,
+    filter::{LevelFilter, Targets},
+    layer::Context,
+    registry::LookupSpan,
+};
+
+use crate::{QUIET, traces};
+
+/// Hands the spans of `tracing` to the tracer.
+pub(crate) fn layer<S>(tracer: SdkTracer) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_context_activation(false);
+    let quiet = QUIET.map(|target| (target, LevelFilter::OFF));
+    let filter = Targets::new().with_default(LevelFilter::INFO).with_targets(quiet);
+    // In this order: each sees a new span before the next one does.
+    Enter.and_then(spans).and_then(Leave).with_filter(filter)
+}
+
+thread_local! {
+    /// Holds while a new span looks for its parent.
+    static PARENT: Cell<Option<ContextGuard>> = const { Cell::new(None) };
+}
+
+/// Makes our current context OpenTelemetry's, which a span without a parent looks to.
+struct Enter;
+
+impl<S: Subscriber> Layer<S> for Enter {
+    fn on_new_span(&self, _: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        if let Some(here) = saga_trace::current() {
+            let parent = traces::context(here, true);
+            let parent = OtelContext::new().with_remote_span_context(parent);
+            PARENT.set(Some(parent.attach()));
+        }
+    }
+}
+
+/// Ends what [`Enter`] began.
+struct Leave;
+
+impl<S: Subscriber> Layer<S> for Leave {
+    fn on_new_span(&self, _: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        PARENT.take();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_sdk::{
+        Resource,
+        trace::{InMemorySpanExporter, SimpleSpanProcessor, SpanData},
+    };
+    use saga_trace::within;
+    use tracing_subscriber::{Registry, layer::SubscriberExt as _};
+
+    use super::*;
+
+    const CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[tracing::instrument(skip_all, fields(lines = 2))]
+    async fn outer() {
+        tokio::task::yield_now().await;
+        inner();
+    }
+
+    #[tracing::instrument]
+    fn inner() {
+        tracing::warn!("something");
+    }
+
+    #[tracing::instrument(level = "debug")]
+    fn too_fine() {}
+
+    /// What is exported of what the work does.
+    async fn exported(work: impl Future<Output = ()>) -> Vec<SpanData> {
+        let exporter = InMemorySpanExporter::default();
+        let processor = SimpleSpanProcessor::new(exporter.clone());
+        let tracer = traces::tracer(processor, Resource::builder().build());
+        let subscriber = Registry::default().with(layer(tracer));
+        let _guard = tracing::subscriber::set_default(subscriber);
+        work.await;
+        exporter.get_finished_spans().expect("not shut down")
+    }
+
+    #[tokio::test]
+    async fn a_span_hangs_under_the_current_context_and_its_own_under_it() {
+        let context = saga_trace::Context::parse(CALLER);
+        let spans = exported(within(context, outer())).await;
+        let [inner, outer] = &spans[..] else { panic!("{spans:#?}") };
+        assert_eq!((&*inner.name, &*outer.name), ("inner", "outer"));
+        assert_eq!(outer.parent_span_id.to_string(), "00f067aa0ba902b7");
+        assert_eq!(inner.parent_span_id, outer.span_context.span_id());
+        for span in [inner, outer] {
+            assert_eq!(
+                span.span_context.trace_id().to_string(),
+                "4bf92f3577b34da6a3ce929d0e0e4736"
+            );
+        }
+        assert_eq!(inner.events.len(), 1, "what was logged in it");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_recorded_outside_any_trace_or_below_the_level_or_once_it_is_left() {
+        let spans = exported(async {
+            outer().await;
+            within(saga_trace::Context::parse(CALLER), async { too_fine() }).await;
+            outer().await;
+        });
+        assert!(spans.await.is_empty());
+    }
+}
