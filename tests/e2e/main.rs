@@ -19,6 +19,7 @@ mod metrics;
 mod operating;
 mod orders;
 mod projection;
+mod proxy;
 mod python;
 mod quarantine;
 mod retention;

@@ -279,6 +279,16 @@ impl System {
         Ok(sum)
     }
 
+    /// As [`System::metric`], of one role.
+    pub(crate) async fn metric_of(
+        &self,
+        role: &str,
+        name: &str,
+        label: &str,
+    ) -> anyhow::Result<f64> {
+        scrape(self.roles[role].metrics, name, label).await
+    }
+
     /// Where each role's metrics are: `127.0.0.1:port`.
     pub(crate) fn metrics(&self) -> Vec<(String, String)> {
         let address = |role: &Role| format!("127.0.0.1:{}", role.metrics);
@@ -316,6 +326,6 @@ async fn scrape(port: u16, name: &str, label: &str) -> anyhow::Result<f64> {
         .sum()
 }
 
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_saga"))
 }

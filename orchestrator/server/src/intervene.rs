@@ -9,7 +9,7 @@ use saga_engine::{Preview, SagaReads};
 use saga_proto::operations::v1::{self as wire, InterveneRequest, InterveneResponse, Resolution};
 use tonic::{Request, Status};
 
-use crate::{Caller, describe, front::Front, status, validate};
+use crate::{Caller, describe, front::Front, metadata, status, validate};
 
 /// Longest reply that an operator may state: the largest sound one, a reservation of
 /// 100 lines, has less than 20 KiB.
@@ -86,13 +86,16 @@ pub(crate) fn told(verdict: Verdict) -> Result<Intervened, Status> {
     }
 }
 
-/// Who steps in. Until callers can be told apart, only somebody on this machine.
+/// Who steps in. Until callers can be told apart, only somebody on this machine: behind a
+/// proxy on it everybody would look like that, so what was passed on is refused too.
 pub(crate) fn operator<T>(request: &Request<T>) -> Result<String, Status> {
     let caller = Caller::of(request)?;
-    if is_here(request.remote_addr()) {
-        Ok(caller.as_str().to_owned())
-    } else {
+    if !is_here(request.remote_addr()) {
         Err(status::off_loopback())
+    } else if metadata::was_forwarded(request.metadata()) {
+        Err(status::forwarded())
+    } else {
+        Ok(caller.as_str().to_owned())
     }
 }
 

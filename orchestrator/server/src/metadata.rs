@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use saga_trace::Context;
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{KeyRef, MetadataMap};
 
 /// Share of the client's deadline that is left for the answer's way back.
 const MARGIN_SHARE: u32 = 10;
@@ -53,6 +53,20 @@ pub(crate) fn continued(metadata: &MetadataMap) -> Option<String> {
     recorded.or_else(|| traceparent(metadata))
 }
 
+/// Whether somebody has passed the call on, so that the address it comes from is not its
+/// caller's. The headers are those that proxies add, by RFC 7239 and by custom.
+pub(crate) fn was_forwarded(metadata: &MetadataMap) -> bool {
+    metadata.keys().any(|key| {
+        let name = match key {
+            KeyRef::Ascii(key) => key.as_str(),
+            KeyRef::Binary(key) => key.as_str(),
+        };
+        matches!(name, "forwarded" | "via" | "x-real-ip" | "x-client-ip" | "x-cluster-client-ip")
+            || name.starts_with("x-forwarded-")
+            || name.starts_with("x-envoy-")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,5 +105,19 @@ mod tests {
         for broken in ["", "S", "1", "-1S", "1x", "999999999S"] {
             assert_eq!(patience(broken), limit, "{broken}");
         }
+    }
+    #[test]
+    fn a_call_that_was_passed_on_is_known_by_its_headers() {
+        for header in [
+            "forwarded",
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-real-ip",
+            "via",
+            "x-envoy-internal",
+        ] {
+            assert!(was_forwarded(&with(header, "127.0.0.1")), "{header}");
+        }
+        assert!(!was_forwarded(&with("user-agent", "x-forwarded-for")));
     }
 }

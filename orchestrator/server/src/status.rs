@@ -122,6 +122,12 @@ pub(crate) fn off_loopback() -> Status {
     with_reason(Code::PermissionDenied, message, "OFF_LOOPBACK", None)
 }
 
+/// Not through a proxy.
+pub(crate) fn forwarded() -> Status {
+    let message = "operators' calls are answered only without a proxy in between, until callers can be told apart: call an orchestrator itself";
+    with_reason(Code::PermissionDenied, message, "FORWARDED", None)
+}
+
 /// The engine did not carry a request out; `trace_id` is that of the saga, where it is known.
 pub(crate) fn of_request(error: &RequestError, kind: &str, id: &str, trace_id: &str) -> Status {
     match error {

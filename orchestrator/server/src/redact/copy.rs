@@ -5,9 +5,7 @@
 
 use std::{fmt, io};
 
-use serde::{
-    de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor},
-};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::ser::{CompactFormatter, Formatter};
 
 use super::{Hidden, REDACTED, mask::Tokens};

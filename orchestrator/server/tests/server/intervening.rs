@@ -1,10 +1,15 @@
 //! What operators do.
 
-use saga_proto::operations::v1::{
-    GetSagaRequest, GetSagaResponse, InterveneAllRequest, InterveneAllUpdate, InterveneRequest,
-    InterveneResponse, ListSagasRequest, Remedy, Resolution, SagaFilter, SagaState,
+use saga_proto::{
+    operations::v1::{
+        GetQuarantinedRequest, GetSagaRequest, GetSagaResponse, InterveneAllRequest,
+        InterveneAllUpdate, InterveneRequest, InterveneResponse, ListQuarantinedRequest,
+        ListSagasRequest, Remedy, Resolution, SagaFilter, SagaState, SettleQuarantinedRequest,
+        quarantine_client::QuarantineClient, sagas_client::SagasClient,
+    },
+    shop::v1::{ListOrdersRequest, orders_client::OrdersClient},
 };
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status, service::Interceptor};
 
 use crate::world::{Answer, World, fields, reason};
 
@@ -247,4 +252,35 @@ async fn all_that_a_filter_picks_are_retried_and_no_more_than_asked_for() {
     };
     world.until("all have ended", completed).await;
     assert!(all(&world, request).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_operator_behind_a_proxy_is_refused_and_a_client_there_is_not() {
+    let world = World::new().await;
+    let forwarded = || Passed("x-forwarded-for", "127.0.0.1");
+    let mut sagas = SagasClient::with_interceptor(world.channel.clone(), forwarded());
+    let mut quarantine = QuarantineClient::with_interceptor(world.channel.clone(), forwarded());
+    let refusals = [
+        sagas.intervene(InterveneRequest::default()).await.map(drop),
+        sagas.intervene_all(InterveneAllRequest::default()).await.map(drop),
+        quarantine.list_quarantined(ListQuarantinedRequest::default()).await.map(drop),
+        quarantine.get_quarantined(GetQuarantinedRequest::default()).await.map(drop),
+        quarantine.settle_quarantined(SettleQuarantinedRequest::default()).await.map(drop),
+    ];
+    for refused in refusals {
+        let status = refused.expect_err("somebody else's call");
+        assert_eq!((status.code(), reason(&status)), (Code::PermissionDenied, "FORWARDED".into()));
+    }
+    let mut orders = OrdersClient::with_interceptor(world.channel.clone(), forwarded());
+    orders.list_orders(ListOrdersRequest::default()).await.expect("clients may come that way");
+}
+
+/// Adds a header, as a proxy does.
+struct Passed(&'static str, &'static str);
+
+impl Interceptor for Passed {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert(self.0, self.1.parse().expect("ASCII"));
+        Ok(request)
+    }
 }
