@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{
     child::{self, free_address},
-    config::{self, All, Secret},
+    config::{self, All},
+    secrets::Secret,
 };
 
 /// How long a system may take to serve, schemas and queues included.

@@ -1,7 +1,5 @@
 //! The orchestrator over any adapters: the engine, and the one front door.
 
-use std::sync::Arc;
-
 use anyhow::Context as _;
 use saga_engine::{Engine, Retention, SagaReads, SagaStore};
 use saga_messaging::Transport;
@@ -32,8 +30,6 @@ where
         handle,
         reads: store,
         hosted,
-        place_order: Arc::new(saga_definitions::definition(front.step_timeout_millis)),
-        return_order: Arc::new(saga_definitions::definition(front.step_timeout_millis)),
         neighbours,
         settings: saga_server::Settings {
             max_in_flight: front.max_in_flight,

@@ -8,8 +8,9 @@ use tracing::warn;
 
 use super::{Together, listen, orchestrate, participants, provider::provider};
 use crate::{
-    config::{All, Broker, Orchestrator, Payment, Secret, Service},
+    config::{All, Broker, Orchestrator, Payment, Service},
     crash::{Crash, CrashingInbox, CrashingSagas, CrashingTransport},
+    secrets::Secret,
 };
 
 /// The participants whose queues are declared.

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use futures::future::try_join_all;
-use saga_core::{Admitted, Ended, Hosted, Saga as _, SagaId, Timestamp, start};
+use saga_core::{Admitted, Ended, Hosted, Saga as _, SagaId};
 use saga_engine::{Engine, Handle, IdempotencyKey, NewSaga, SagaReads as _};
 use saga_postgres::PoolSettings;
 use saga_rabbitmq::RabbitMq;
@@ -79,9 +79,8 @@ impl World {
 
     /// Begins all sagas; their ids, in order.
     async fn place(&self) -> anyhow::Result<Vec<SagaId>> {
-        let definition = Arc::new(Delivery::steps().with_step_timeout(1_000));
         let placing = (0..SAGAS).map(|n| {
-            let (id, definition) = (SagaId(Uuid::now_v7()), Arc::clone(&definition));
+            let id = SagaId(Uuid::now_v7());
             let key = IdempotencyKey {
                 caller: "test".to_owned(),
                 method: "Deliver",
@@ -89,14 +88,12 @@ impl World {
                 payload_hash: vec![0],
                 saga: id,
             };
-            let begin = move |now: Timestamp| {
-                let admitted =
-                    Admitted { caller: "test".into(), deadline_millis: 100_000, traceparent: None };
-                start(&definition, id, &delivery(n), admitted, now)
-            };
+            let admitted =
+                Admitted { caller: "test".into(), deadline_millis: 100_000, traceparent: None };
+            let new = NewSaga::of(key, &delivery(n), admitted);
             let requests = self.handle.requests.clone();
             async move {
-                requests.place(NewSaga { key, begin: Arc::new(begin) }).await?;
+                requests.place(new).await?;
                 anyhow::Ok(id)
             }
         });

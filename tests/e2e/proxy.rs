@@ -252,7 +252,7 @@ async fn deadlines_and_cut_streams(system: &mut System, proxy: &mut Proxy) -> an
     ensure!(ended.success(), "{ended}");
     let seen = seen();
     for (n, update) in (1..).zip(&seen) {
-        ensure!(update["version"] == n.to_string(), "{n}: {seen:#?}");
+        ensure!(update["version"].as_str() == Some(&n.to_string()), "{n}: {seen:#?}");
     }
     let last = seen.last().context("no updates")?;
     ensure!(last["status"] == "ORDER_STATUS_CONFIRMED" && last["ended"] == true, "{last}");

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
+use crate::CommandId;
+
 /// The full protobuf name of a message, as in the CloudEvents attribute `type`.
 pub trait TypeName {
     /// For example `saga.inventory.v1.ReserveStock`.
@@ -105,4 +107,26 @@ impl PartialEq for Payload {
     fn eq(&self, other: &Self) -> bool {
         self.type_name == other.type_name && self.data.get() == other.data.get()
     }
+}
+
+/// A command as the orchestrator hands it to the transport.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutgoingCommand {
+    /// Derived: the same for every attempt.
+    pub id: CommandId,
+    /// What is asked.
+    pub payload: Payload,
+    /// Which sending this is, from 1.
+    pub attempt: u32,
+    /// How long a copy may live in its queue, in milliseconds (protocol 16).
+    pub expiry_millis: u64,
+    /// Place of the command's event among the saga's: actions in their order, then
+    /// compensations (semantics 28).
+    pub sequence: u32,
+    /// The definition's name.
+    pub definition: &'static str,
+    /// Its version.
+    pub definition_version: u32,
+    /// Trace context of the call that began the saga.
+    pub traceparent: Option<String>,
 }

@@ -13,7 +13,7 @@ pub enum Input {
     Reply(Reply),
     /// Its `wake_at` has passed.
     Wake,
-    /// The client takes its order back.
+    /// The client cancels it.
     Cancel(Wish),
     /// An operator steps in.
     Intervene(Intervention),

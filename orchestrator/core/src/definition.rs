@@ -1,16 +1,50 @@
-//! A saga's definition once it is built, and the commands that it derives.
+//! A saga, its definition once it is built, and the commands that it derives.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{fmt, ops::Range};
 
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use crate::{
-    Cause, CommandId, Decision, Direction, Input, Instance, Kind, Payload, RetryPolicy, Saga,
-    SagaId, StateError, StepState, Timestamp, turn,
+    Cause, CommandId, Direction, Instance, OutgoingCommand, Payload, RetryPolicy, SagaId,
+    StateError, StepState,
 };
 
 type Compensate<S> = Box<dyn Fn(&S, &Cause) -> Payload + Send + Sync>;
 type OnReply<S> = Box<dyn Fn(&mut S, &RawValue) -> Result<(), serde_json::Error> + Send + Sync>;
+
+/// A saga: its data, and its steps.
+///
+/// The data is a plain struct. A command may read only what admission or an
+/// earlier stage's reply has set, so that it has the same bytes whenever it is
+/// built; a generic test checks it for every definition.
+pub trait Saga: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    /// Kebab-case name, stored with every saga.
+    const NAME: &'static str;
+    /// Raised whenever steps, commands or data change their meaning. A saga
+    /// keeps the version that it began with (semantics 19).
+    const VERSION: u32;
+    /// How long forward work may take before the pivot, in milliseconds.
+    const DEADLINE_MILLIS: u64 = 60_000;
+
+    /// The steps, in order.
+    fn steps() -> Definition<Self>;
+
+    /// Drops secrets from the data of a saga that has just ended: no command is built
+    /// from it any more. Until then it needs them, because its commands are derived.
+    fn forget(&mut self) {}
+}
+
+/// What may happen to a step once it has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Can be undone.
+    Compensatable,
+    /// Decides: once done, the saga only goes forward.
+    Pivot,
+    /// Comes after the pivot and is asked for until it is done.
+    Retriable,
+}
 
 /// One step, with its types erased.
 pub(crate) struct StepSpec<S> {
@@ -38,28 +72,6 @@ pub struct Definition<S> {
     pub(crate) stages: Vec<Range<usize>>,
 }
 
-/// A command as the orchestrator hands it to the transport.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OutgoingCommand {
-    /// Derived: the same for every attempt.
-    pub id: CommandId,
-    /// What is asked.
-    pub payload: Payload,
-    /// Which sending this is, from 1.
-    pub attempt: u32,
-    /// How long a copy may live in its queue, in milliseconds (protocol 16).
-    pub expiry_millis: u64,
-    /// Place of the command's event in the order's stream: actions in their
-    /// order, then compensations (semantics 28).
-    pub sequence: u32,
-    /// The definition's name.
-    pub definition: &'static str,
-    /// Its version.
-    pub definition_version: u32,
-    /// Trace context of the call that began the saga.
-    pub traceparent: Option<String>,
-}
-
 impl<S: Saga> Definition<S> {
     /// Shortens or lengthens every wait: the first one is `first_millis`, the
     /// longest eight times that. For tests and for networks unlike ours.
@@ -74,6 +86,11 @@ impl<S: Saga> Definition<S> {
             });
         }
         self
+    }
+
+    /// The place of the step of that name.
+    pub(crate) fn step(&self, name: &str) -> Option<usize> {
+        self.steps.iter().position(|step| step.name == name)
     }
 
     pub(crate) fn policy(&self, step: usize, direction: Direction) -> RetryPolicy {
@@ -164,83 +181,6 @@ fn policy<S>(step: &StepSpec<S>, direction: Direction) -> RetryPolicy {
     }
 }
 
-/// A definition that a binary hosts, with the type of its data erased.
-pub trait HostedDefinition: Send + Sync {
-    /// The definition's name.
-    fn name(&self) -> &'static str;
-    /// Its version.
-    fn version(&self) -> u32;
-    /// The names of its steps, in order.
-    fn step_names(&self) -> Vec<&'static str>;
-    /// Which of its steps is the pivot.
-    fn pivot(&self) -> Option<usize>;
-    /// See [`turn`].
-    ///
-    /// # Errors
-    /// If the row or the reply does not decode.
-    fn turn(&self, saga: &Instance, input: &Input, now: Timestamp) -> Result<Decision, StateError>;
-    /// Everything that the saga waits for, as commands. Proves that no message
-    /// need be stored.
-    ///
-    /// # Errors
-    /// If the row does not decode.
-    fn open_commands(&self, saga: &Instance) -> Result<Vec<OutgoingCommand>, StateError>;
-    /// When the saga needs to be looked at next, derived from its row: its
-    /// `wake_at` is never later. `None`: it waits for nobody.
-    fn need(&self, saga: &Instance) -> Option<Timestamp>;
-    /// When an open step's command was sent for the first time, to within the
-    /// lateness of its repetitions: derived, as everything of a command is.
-    fn opened_at(&self, saga: &Instance, step: &str, direction: Direction) -> Option<Timestamp>;
-}
-
-impl<S: Saga> HostedDefinition for Definition<S> {
-    fn name(&self) -> &'static str {
-        S::NAME
-    }
-
-    fn version(&self) -> u32 {
-        S::VERSION
-    }
-
-    fn step_names(&self) -> Vec<&'static str> {
-        self.steps.iter().map(|step| step.name).collect()
-    }
-
-    fn pivot(&self) -> Option<usize> {
-        self.steps.iter().position(|step| step.kind == Kind::Pivot)
-    }
-
-    fn turn(&self, saga: &Instance, input: &Input, now: Timestamp) -> Result<Decision, StateError> {
-        turn(self, saga, input, now)
-    }
-
-    fn open_commands(&self, saga: &Instance) -> Result<Vec<OutgoingCommand>, StateError> {
-        let data = self.decode(saga)?;
-        let both = [Direction::Action, Direction::Compensation];
-        Ok((0..self.steps.len())
-            .flat_map(|step| both.map(|direction| (step, direction)))
-            .filter_map(|(step, direction)| self.command(saga, &data, step, direction))
-            .collect())
-    }
-
-    fn need(&self, saga: &Instance) -> Option<Timestamp> {
-        Self::need(self, saga)
-    }
-
-    fn opened_at(&self, saga: &Instance, step: &str, direction: Direction) -> Option<Timestamp> {
-        let step = self.steps.iter().position(|spec| spec.name == step)?;
-        let (StepState::Open(sending) | StepState::Undoing(sending)) = saga.steps.get(step)? else {
-            return None;
-        };
-        let (policy, id) =
-            (self.policy(step, direction), self.command_id(saga.id, step, direction));
-        let waits = (1..=sending.attempts).map(|attempt| policy.interval_millis(&id, attempt));
-        let waited = waits.fold(0_u64, u64::saturating_add);
-        let micros = i64::try_from(waited.saturating_mul(1_000)).unwrap_or(i64::MAX);
-        Some(Timestamp(sending.due_at.0.saturating_sub(micros)))
-    }
-}
-
 impl<S: Saga> Definition<S> {
     pub(crate) fn decode(&self, saga: &Instance) -> Result<S, StateError> {
         if saga.steps.len() != self.steps.len() {
@@ -259,54 +199,5 @@ impl<S> fmt::Debug for Definition<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.steps.iter().map(|step| (step.name, step.kind));
         f.debug_list().entries(names).finish()
-    }
-}
-
-/// The definitions that a binary hosts. It leaves all others alone, rows and
-/// replies (semantics 19).
-#[derive(Clone, Default)]
-pub struct Hosted {
-    definitions: Vec<Arc<dyn HostedDefinition>>,
-}
-
-impl Hosted {
-    /// Adds one.
-    ///
-    /// # Panics
-    /// If the same name and version is there already.
-    #[must_use]
-    pub fn with(mut self, definition: impl HostedDefinition + 'static) -> Self {
-        let (name, version) = (definition.name(), definition.version());
-        assert!(self.get(name, version).is_none(), "{name} {version} is hosted twice");
-        self.definitions.push(Arc::new(definition));
-        self
-    }
-
-    /// Adds those of others whose name and version are not there yet.
-    #[must_use]
-    pub fn with_others(mut self, others: &Self) -> Self {
-        for other in &others.definitions {
-            if self.get(other.name(), other.version()).is_none() {
-                self.definitions.push(Arc::clone(other));
-            }
-        }
-        self
-    }
-
-    /// The definition of that name and version, if it is hosted.
-    #[must_use]
-    pub fn get(&self, name: &str, version: u32) -> Option<&Arc<dyn HostedDefinition>> {
-        self.definitions.iter().find(|d| d.name() == name && d.version() == version)
-    }
-
-    /// Names and versions, for the claims of due sagas.
-    pub fn names(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
-        self.definitions.iter().map(|d| (d.name(), d.version()))
-    }
-}
-
-impl fmt::Debug for Hosted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.names()).finish()
     }
 }

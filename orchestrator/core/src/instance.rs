@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Direction, Intervention, Refusal, SagaId, Signed, Stuck, Timestamp};
+use crate::{Cause, Direction, Intervention, Refusal, SagaId, Signed, Stuck, Timestamp, Wish};
 
 /// One saga. What it waits for, and so what is due to be sent, is derived from
 /// this alone: the row is the outbox.
@@ -172,39 +172,6 @@ impl Phase {
             Self::Running | Self::Completed => None,
         }
     }
-}
-
-/// Why a saga is undone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// A participant refused a step.
-    Refused {
-        /// The step that was refused.
-        step: String,
-        /// What the participant said.
-        refusal: Refusal,
-    },
-    /// A step's answer never came.
-    Unanswered {
-        /// The step whose outcome is unknown.
-        step: String,
-    },
-    /// The saga's deadline passed.
-    Deadline,
-    /// The client took its order back.
-    Cancelled(Wish),
-    /// An operator had it undone.
-    Operator(Signed),
-}
-
-/// A cancel: who, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wish {
-    /// The caller.
-    pub by: String,
-    /// In the caller's words.
-    pub reason: String,
 }
 
 /// Where one step stands.

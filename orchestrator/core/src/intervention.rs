@@ -4,16 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Direction, HostedDefinition, Input, Instance, Timestamp, Verdict};
-
-/// Who, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Signed {
-    /// The operator.
-    pub by: String,
-    /// In the operator's words.
-    pub reason: String,
-}
+use crate::{Direction, Signed};
 
 /// What an operator does to a saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,47 +79,6 @@ pub enum Stated {
     /// can be undone is undone all the same: a person's word spares no step its
     /// compensation, because copies of its command may still be on their way.
     Refused,
-}
-
-/// What an operator can do to a saga now: each remedy is tried on it. A resolve as
-/// done is shown without the reply that the step may keep.
-pub fn remedies(definition: &dyn HostedDefinition, saga: &Instance, now: Timestamp) -> Vec<Remedy> {
-    let whole = [Remedy::Retry, Remedy::Skip, Remedy::Compensate, Remedy::Pause, Remedy::Resume];
-    let of_steps = definition.step_names().into_iter().flat_map(|step| {
-        let each = [
-            (Direction::Action, Stated::Done { reply: None }),
-            (Direction::Action, Stated::Refused),
-            (Direction::Compensation, Stated::Done { reply: None }),
-        ];
-        each.map(|(direction, outcome)| Remedy::Resolve {
-            step: step.to_owned(),
-            direction,
-            outcome,
-        })
-    });
-    let possible = |remedy: &Remedy| {
-        let signed = Signed { by: String::new(), reason: String::new() };
-        let intervention =
-            Intervention { remedy: remedy.clone(), expected_version: saga.version, signed };
-        let decision = definition.turn(saga, &Input::Intervene(intervention), now);
-        match decision.map(|decision| decision.verdict) {
-            Ok(Verdict::Intervention(Intervened::Applied | Intervened::Repeated)) => true,
-            Ok(Verdict::Intervention(Intervened::Impossible(Obstacle::ReplyMissing))) => {
-                matches!(remedy, Remedy::Resolve { .. })
-            }
-            Ok(
-                Verdict::Intervention(Intervened::Moved { .. } | Intervened::Impossible(_))
-                | Verdict::Applied
-                | Verdict::Duplicate
-                | Verdict::Late
-                | Verdict::Foreign
-                | Verdict::Nothing
-                | Verdict::Cancel(_),
-            )
-            | Err(_) => false,
-        }
-    };
-    whole.into_iter().chain(of_steps).filter(possible).collect()
 }
 
 /// What became of an intervention.

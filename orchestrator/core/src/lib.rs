@@ -10,10 +10,12 @@
 //! that it may have seen before).
 
 mod admission;
+mod cause;
 mod command;
 mod decision;
 mod definition;
 mod failure;
+mod hosted;
 mod id;
 mod instance;
 mod intervention;
@@ -25,20 +27,19 @@ mod turn;
 mod watermark;
 
 pub use admission::{Admission, Part, Record, admit};
-pub use command::{Answer, Command, DomainEvent, Payload, Refusal, TypeName};
+pub use cause::{Cause, Signed, Wish};
+pub use command::{Answer, Command, DomainEvent, OutgoingCommand, Payload, Refusal, TypeName};
 pub use decision::{Admitted, Cancelled, Decision, Input, Reply, ReplyOutcome, Verdict};
-pub use definition::{Definition, Hosted, HostedDefinition, OutgoingCommand};
+pub use definition::{Definition, Kind, Saga};
 pub use failure::Failure;
+pub use hosted::{Hosted, HostedDefinition, Start, remedies};
 pub use id::{CommandId, Direction, InvalidId, SagaId, Timestamp};
 pub use instance::{
-    Cause, Ended, Happening, HistoryEntry, Instance, Opener, Phase, Sending, State, StateError,
-    StepState, Wish,
+    Ended, Happening, HistoryEntry, Instance, Opener, Phase, Sending, State, StateError, StepState,
 };
-pub use intervention::{Intervened, Intervention, Obstacle, Remedy, Signed, Stated, remedies};
+pub use intervention::{Intervened, Intervention, Obstacle, Remedy, Stated};
 pub use retry::RetryPolicy;
-pub use steps::{
-    AfterPivot, BeforePivot, Compensated, Kind, Saga, Step, Steps, Together, step, together,
-};
+pub use steps::{AfterPivot, BeforePivot, Compensated, Step, Steps, Together, step, together};
 pub use stuck::{Stuck, StuckReason};
 pub use turn::{start, turn};
 pub use watermark::Watermark;

@@ -3,47 +3,13 @@
 
 use std::marker::PhantomData;
 
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use crate::{
-    Cause, Command, Definition, Payload, RetryPolicy, TypeName,
+    Cause, Command, Definition, Kind, Payload, RetryPolicy, Saga, TypeName,
     definition::{StepSpec, Undo},
     limits,
 };
-
-/// A saga: its data, and its steps.
-///
-/// The data is a plain struct. A command may read only what admission or an
-/// earlier stage's reply has set, so that it has the same bytes whenever it is
-/// built; a generic test checks it for every definition.
-pub trait Saga: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
-    /// Kebab-case name, stored with every saga.
-    const NAME: &'static str;
-    /// Raised whenever steps, commands or data change their meaning. A saga
-    /// keeps the version that it began with (semantics 19).
-    const VERSION: u32;
-    /// How long forward work may take before the pivot, in milliseconds.
-    const DEADLINE_MILLIS: u64 = 60_000;
-
-    /// The steps, in order.
-    fn steps() -> Definition<Self>;
-
-    /// Drops secrets from the data of a saga that has just ended: no command is built
-    /// from it any more. Until then it needs them, because its commands are derived.
-    fn forget(&mut self) {}
-}
-
-/// What may happen to a step once it has happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Can be undone.
-    Compensatable,
-    /// Decides: once done, the saga only goes forward.
-    Pivot,
-    /// Comes after the pivot and is asked for until it is done.
-    Retriable,
-}
 
 /// Marker: the pivot has not been named yet.
 #[derive(Debug)]

@@ -73,16 +73,3 @@ impl fmt::Display for Stuck {
         }
     }
 }
-
-impl fmt::Display for Cause {
-    /// Why a saga is undone, as a sentence for operators.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused { step, refusal } => write!(f, "{step} was refused: {refusal}"),
-            Self::Unanswered { step } => write!(f, "{step} was not answered within its bound"),
-            Self::Deadline => f.write_str("its deadline passed before the payment"),
-            Self::Cancelled(wish) => write!(f, "{} cancelled it: {}", wish.by, wish.reason),
-            Self::Operator(by) => write!(f, "{} had it undone: {}", by.by, by.reason),
-        }
-    }
-}

@@ -31,7 +31,7 @@ pub fn turn<S: Saga>(
 ) -> Result<Decision, StateError> {
     let data = definition.decode(saga)?;
     let opener = match input {
-        Input::Reply(reply) => match definition.steps.iter().position(|s| s.name == reply.step) {
+        Input::Reply(reply) => match definition.step(&reply.step) {
             Some(step) => Opener::Reply { step, direction: reply.direction },
             None => return Ok(Decision::nothing(Verdict::Foreign)),
         },

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::{sync::mpsc, time::Instant};
 use tracing::{error, warn};
 
-use crate::{engine::Shared, limits, outgoing::SOURCE};
+use crate::{limits, outgoing::SOURCE};
 
 /// Full protobuf name of the event's data.
 const TYPE: &str = "saga.operations.v1.SagaStuck";
@@ -81,20 +81,18 @@ impl Alert {
     }
 }
 
-impl<S> Shared<S> {
-    /// Raises alerts whose turns are committed.
-    pub(crate) fn raise(&self, alerts: Vec<Alert>) {
-        for alert in alerts {
-            let saga = &alert.saga;
-            let definition = saga.definition.clone();
-            counter!("saga_stuck_alerts_total", "definition" => definition).increment(1);
-            let trace_id = trace_id(saga.traceparent.as_deref());
-            error!(saga = %saga.id, trace_id, "the saga is stuck: it needs a person");
-            let Some(event) = alert.event() else { continue };
-            let traced = Context::recorded(saga.traceparent.as_deref());
-            if self.alerts.try_send((event, traced)).is_err() {
-                counter!("saga_stuck_events_unsent_total").increment(1);
-            }
+/// Raises alerts whose turns are committed: their events wait in `waiting` to be published.
+pub(crate) fn raise(alerts: Vec<Alert>, waiting: &mpsc::Sender<(Message, Option<Context>)>) {
+    for alert in alerts {
+        let saga = &alert.saga;
+        let definition = saga.definition.clone();
+        counter!("saga_stuck_alerts_total", "definition" => definition).increment(1);
+        let trace_id = trace_id(saga.traceparent.as_deref());
+        error!(saga = %saga.id, trace_id, "the saga is stuck: it needs a person");
+        let Some(event) = alert.event() else { continue };
+        let traced = Context::recorded(saga.traceparent.as_deref());
+        if waiting.try_send((event, traced)).is_err() {
+            counter!("saga_stuck_events_unsent_total").increment(1);
         }
     }
 }

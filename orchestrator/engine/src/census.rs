@@ -11,7 +11,7 @@ use metrics::{counter, gauge};
 use saga_core::{Hosted, State};
 use tracing::error;
 
-use crate::{Census, Headcount, SagaReads, engine::Shared, limits};
+use crate::{Census, Headcount, SagaReads, limits, shared::Shared};
 
 /// Reads the census on an interval until shutdown.
 pub(crate) async fn take<S: SagaReads>(shared: Arc<Shared<S>>) {

@@ -2,25 +2,27 @@
 
 use std::{sync::Arc, time::Duration};
 
-use metrics::counter;
-use saga_core::{Failure, Hosted, Watermark};
-use saga_messaging::{Message, Transport};
-use saga_trace::Context;
+use saga_core::{Hosted, Watermark};
+use saga_messaging::Transport;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::{
-    Requests, Retention, SagaReads, SagaStore, Watches, alert, census,
+    Requests, Retention, SagaReads, SagaStore, Watches, alert,
+    carry_out::carry_out,
+    census,
     in_flight::InFlight,
     limits,
     outgoing::{Outgoing, confirm},
     quarantine, replies,
-    requests::{Request, carry_out},
-    retention, wake,
+    requests::Request,
+    retention,
+    shared::Shared,
+    wake,
 };
 
 /// Drives the sagas of the definitions that it hosts.
@@ -50,19 +52,6 @@ impl Handle {
     pub fn in_flight(&self) -> u64 {
         self.in_flight.count() + self.requests.waiting()
     }
-}
-
-/// What the engine's loops share.
-pub(crate) struct Shared<S> {
-    pub(crate) store: S,
-    pub(crate) hosted: Hosted,
-    pub(crate) watches: Watches,
-    pub(crate) in_flight: InFlight,
-    /// What is below it is late.
-    pub(crate) watermark: watch::Receiver<Watermark>,
-    /// Where events of stuck sagas wait to be published.
-    pub(crate) alerts: mpsc::Sender<(Message, Option<Context>)>,
-    pub(crate) shutdown: CancellationToken,
 }
 
 impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
@@ -123,7 +112,7 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
             replies_confirmed,
         ));
         loops.spawn(alert::tell(transport.clone(), raised));
-        loops.spawn(quarantine::keep(Arc::clone(&shared), transport.clone()));
+        loops.spawn(quarantine::keep::keep(Arc::clone(&shared), transport.clone()));
         loops.spawn(watches.follow(store.clone(), transport, shutdown.clone()));
         loops.spawn(in_flight.keep(store.clone(), shutdown.clone()));
         loops.spawn(census::take(Arc::clone(&shared)));
@@ -160,45 +149,4 @@ fn stage<T: Transport>(
 ) -> (mpsc::Sender<Outgoing>, impl Future<Output = ()> + Send + use<T>) {
     let (sender, receiver) = mpsc::channel(limits::BATCHES_IN_CONFIRMATION);
     (sender, confirm(transport.clone(), watermark.clone(), receiver))
-}
-
-impl<S> Shared<S> {
-    /// Tries a transaction until it is through. Gives up on what fails for ever,
-    /// on conflicts beyond their bound, and, with a bound on outages, on those.
-    pub(crate) async fn persist<R, F>(
-        &self,
-        transact: impl Fn() -> F,
-        outages: Option<u32>,
-    ) -> Result<R, Failure>
-    where
-        F: Future<Output = Result<R, Failure>>,
-    {
-        let (mut pause, mut conflicts, mut away): (Duration, u32, u32) =
-            (limits::FIRST_PAUSE, 0, 0);
-        loop {
-            let failure = match transact().await {
-                Ok(done) => return Ok(done),
-                Err(failure) => failure,
-            };
-            let stop = match &failure {
-                Failure::Conflict(_) => {
-                    counter!("saga_turns_retried_total", "why" => "conflict").increment(1);
-                    conflicts += 1;
-                    conflicts > limits::CONFLICT_RETRIES
-                }
-                Failure::Unavailable(_) | Failure::UnknownCommit(_) => {
-                    away += 1;
-                    counter!("saga_turns_retried_total", "why" => "away").increment(1);
-                    warn!(%failure, "the turn is tried again");
-                    outages.is_some_and(|bound| away > bound)
-                }
-                Failure::Permanent(_) => true,
-            };
-            if stop || self.shutdown.is_cancelled() {
-                return Err(failure);
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(limits::LONGEST_PAUSE);
-        }
-    }
 }

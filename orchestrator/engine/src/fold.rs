@@ -3,8 +3,8 @@
 
 use metrics::{counter, histogram};
 use saga_core::{
-    Direction, Happening, HistoryEntry, Hosted, HostedDefinition, Input, Instance, OutgoingCommand,
-    StateError, Timestamp, Verdict,
+    Decision, Direction, Happening, HistoryEntry, Hosted, HostedDefinition, Input, Instance,
+    OutgoingCommand, StateError, Timestamp, Verdict,
 };
 use saga_trace::trace_id;
 use tracing::error;
@@ -24,6 +24,16 @@ pub(crate) struct Folded {
     pub(crate) answers: Vec<StepAnswer>,
     /// What is to be raised once it is written.
     pub(crate) alerts: Vec<Alert>,
+}
+
+impl Folded {
+    /// The first decision on a saga.
+    pub(crate) fn first(decision: Decision) -> Self {
+        let history = decision.history.into_iter().collect();
+        let write = decision.saga.map(|saga| Write { before: 0, saga, history });
+        let (fates, answers, alerts) = (Vec::new(), Vec::new(), Vec::new());
+        Self { write, send: decision.send, fates, answers, alerts }
+    }
 }
 
 /// A step's answer that moved a saga.

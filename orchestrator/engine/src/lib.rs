@@ -9,8 +9,10 @@
 //! [`SagaStore`] (one transaction a batch).
 
 mod alert;
+mod carry_out;
 mod census;
 mod engine;
+mod error;
 mod filter;
 mod fold;
 mod in_flight;
@@ -19,23 +21,27 @@ mod need;
 mod outgoing;
 mod ports;
 mod quarantine;
-mod quarantined;
 mod replies;
 mod requests;
 mod retention;
-mod settle;
+mod shared;
 mod trace;
 mod wake;
 mod watch;
+mod write;
 
 pub use engine::{Engine, Handle};
+pub use error::RequestError;
 pub use filter::{ListFilter, Place};
 pub use need::Need;
 pub use ports::{
-    Admission, Census, Headcount, IdempotencyKey, NewQuarantined, SagaReads, SagaStore, Write,
+    Admission, Census, Headcount, IdempotencyKey, NewQuarantined, SagaReads, SagaStore,
 };
-pub use quarantined::{Act, Inspected, QuarantineFilter, QuarantineState, Quarantined, Settled};
-pub use requests::{NewSaga, Placed, Preview, RequestError, Requests};
+pub use quarantine::{
+    desk::{Handling, Hindrance, Outcome, Settlement},
+    row::{Act, Inspected, QuarantineFilter, QuarantineState, Quarantined, Settled},
+};
+pub use requests::{NewSaga, Placed, Preview, Requests};
 pub use retention::{Pruned, Range, Retention, Standing};
-pub use settle::{Handling, Hindrance, Outcome, Settlement};
 pub use watch::{Seen, Watched, Watches};
+pub use write::Write;

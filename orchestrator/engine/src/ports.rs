@@ -4,7 +4,7 @@ use std::future::Future;
 
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, State, Timestamp};
 
-use crate::{Inspected, ListFilter, QuarantineFilter, Quarantined, Settled};
+use crate::{Inspected, ListFilter, QuarantineFilter, Quarantined, Settled, Write};
 
 /// The sagas' rows. Each call is one transaction: whole or not at all.
 ///
@@ -127,17 +127,6 @@ pub struct Headcount {
     pub count: u64,
     /// How long ago the oldest of them began, by the store's clock.
     pub oldest_millis: u64,
-}
-
-/// What to write of one saga.
-#[derive(Clone, Debug)]
-pub struct Write {
-    /// Version of the row that the decision rests on; 0 for a new saga.
-    pub before: u64,
-    /// The next state.
-    pub saga: Instance,
-    /// The transitions that led there.
-    pub history: Vec<HistoryEntry>,
 }
 
 /// A client's key, and what it asks for.

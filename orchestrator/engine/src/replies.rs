@@ -17,11 +17,10 @@ use tracing::{error, warn};
 
 use crate::{
     SagaStore,
-    engine::Shared,
-    fold::{Fate, StepAnswer, fold},
+    fold::{Fate, fold},
     limits,
     outgoing::Outgoing,
-    trace::Turn,
+    shared::{Shared, Turned},
 };
 
 /// Takes replies until shutdown.
@@ -57,7 +56,7 @@ pub(crate) async fn take<S: SagaStore, T: Transport>(
         let mut stopped = false;
         while !replies.is_empty() && !stopped {
             let rest = replies.split_off(replies.len().min(limits::MAX_BATCH));
-            stopped = turn(&shared, replies, &source, &mut outgoing).await.is_err();
+            stopped = take_in(&shared, replies, &source, &mut outgoing).await.is_err();
             replies = rest;
         }
         receiving.into_iter().for_each(Span::end);
@@ -168,7 +167,7 @@ fn arrived<S: SagaStore>(
 struct Stop;
 
 /// One turn for many replies; if it fails because of one, one by one.
-async fn turn<S: SagaStore>(
+async fn take_in<S: SagaStore>(
     shared: &Shared<S>,
     replies: Vec<Arrived>,
     source: &Source,
@@ -212,33 +211,23 @@ async fn decide<S: SagaStore>(
         // After a commit whose outcome is unknown, and on any retry, the inputs
         // count as redelivered (protocol 2).
         let again = tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0;
-        let (mut writes, mut sends, mut fates) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut answers, mut alerts) = (Vec::new(), Vec::new());
+        let (mut turned, mut fates) = (Turned::at(now), Vec::new());
         for saga in sagas {
             let indexes = &by_saga[&saga.id];
             let inputs: Vec<Input> =
                 indexes.iter().map(|i| redelivered(&replies[*i].input, again)).collect();
             let folded = fold(&shared.hosted, saga, &inputs, now);
-            writes.extend(folded.write);
-            sends.extend(folded.send);
-            fates.extend(indexes.iter().copied().zip(folded.fates));
-            answers.extend(folded.answers);
-            alerts.extend(folded.alerts);
+            fates.extend(indexes.iter().copied().zip(turned.add(folded)));
         }
-        (writes.clone(), (now, writes, sends, fates, answers, alerts))
+        (turned.writes.clone(), (turned, fates))
     };
     let began = SystemTime::now();
-    let (now, writes, mut sends, fates, answers, alerts) =
-        shared.persist(|| shared.store.turn(&ids, &decide), None).await?;
-    answers.into_iter().for_each(StepAnswer::count);
-    Turn::over::<S>(began).spans(&writes, &mut sends, |saga| {
+    let (turned, fates) = shared.persist(|| shared.store.turn(&ids, &decide), None).await?;
+    let reply = |saga: SagaId| {
         let from = by_saga.get(&saga)?.iter().find_map(|index| replies[*index].context())?;
         Some((from, source.clone()))
-    });
-    outgoing.now = Some(now);
-    outgoing.commands.extend(sends);
-    shared.committed(&writes, outgoing);
-    shared.raise(alerts);
+    };
+    shared.committed(began, turned, reply, outgoing);
     let unknown = replies.len() - fates.len();
     if unknown > 0 {
         // No such saga: forged, or pruned.

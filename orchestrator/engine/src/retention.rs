@@ -10,9 +10,9 @@ use metrics::{counter, gauge};
 use saga_core::{Failure, SagaId, Timestamp, Watermark};
 use saga_trace::trace_id;
 use tokio::{sync::watch, time::Instant};
-use tracing::{error, warn};
+use tracing::warn;
 
-use crate::{NewSaga, SagaReads, engine::Shared, limits};
+use crate::{SagaReads, limits, shared::Shared};
 
 /// The store's long memory, and how it forgets.
 pub trait Retention: Clone + Send + Sync + 'static {
@@ -193,18 +193,4 @@ async fn complain<R: SagaReads>(reads: &R, standing: &Standing, complained: &mut
         let trace_id = trace_id(found.first().and_then(|saga| saga.traceparent.as_deref()));
         warn!(%saga, trace_id, days, "the saga has not ended and holds the watermark back: nothing younger is pruned");
     }
-}
-
-/// Whether a new saga's id is so old that its commands would count as late: the
-/// clock of the process that made it is wrong by more than the retention.
-pub(crate) fn is_too_old(new: &NewSaga, watermark: Watermark) -> bool {
-    let saga = new.key.saga;
-    let too_old = watermark.covers(saga);
-    if too_old {
-        // Nothing is begun: the decision is only asked whose trace it would be.
-        let would_be = (new.begin)(saga.made_at()).saga;
-        let trace_id = trace_id(would_be.as_ref().and_then(|saga| saga.traceparent.as_deref()));
-        error!(%saga, trace_id, %watermark, "a new saga is refused: this process's clock is behind the database's by more than the retention");
-    }
-    too_old
 }

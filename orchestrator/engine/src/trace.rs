@@ -9,14 +9,14 @@ use saga_trace::{Context, Kind, Span};
 
 use crate::{SagaStore, Write};
 
-/// A turn over many sagas that was committed.
-pub(crate) struct Turn {
+/// The spans of a committed turn over many sagas.
+pub(crate) struct TurnSpan {
     began: SystemTime,
     ended: SystemTime,
     system: &'static str,
 }
 
-impl Turn {
+impl TurnSpan {
     /// It has just been committed to a store like `S`.
     pub(crate) fn over<S: SagaStore>(began: SystemTime) -> Self {
         Self { began, ended: SystemTime::now(), system: S::SYSTEM }

@@ -9,11 +9,10 @@ use tracing::warn;
 
 use crate::{
     SagaStore, Write,
-    engine::Shared,
     fold::{Fate, fold},
     limits,
     outgoing::Outgoing,
-    trace::Turn,
+    shared::{Shared, Turned},
 };
 
 /// Claims due sagas until shutdown. Once its way out is full of batches that wait
@@ -49,31 +48,24 @@ async fn claim_once<S: SagaStore>(
 ) -> usize {
     let decide = |now: Timestamp, sagas: Vec<Instance>| {
         let claimed = sagas.len();
-        let (mut writes, mut sends, mut alerts) = (Vec::new(), Vec::new(), Vec::new());
+        let mut turned = Turned::at(now);
         for saga in sagas {
             let mut left_alone = saga.clone();
-            let folded = fold(&shared.hosted, saga, [&Input::Wake], now);
-            if matches!(folded.fates[..], [Fate::Undecidable]) {
+            let fates = turned.add(fold(&shared.hosted, saga, [&Input::Wake], now));
+            if matches!(fates[..], [Fate::Undecidable]) {
                 left_alone.wake_at = Some(now.plus_millis(limits::UNDECIDABLE_PAUSE_MILLIS));
                 let before = left_alone.version;
-                writes.push(Write { before, saga: left_alone, history: Vec::new() });
+                turned.writes.push(Write { before, saga: left_alone, history: Vec::new() });
             }
-            writes.extend(folded.write);
-            sends.extend(folded.send);
-            alerts.extend(folded.alerts);
         }
-        (writes.clone(), (now, writes, sends, alerts, claimed))
+        (turned.writes.clone(), (turned, claimed))
     };
     let began = SystemTime::now();
     match shared.store.claim(definitions, limits::MAX_BATCH, decide).await {
-        Ok((now, writes, mut sends, alerts, claimed)) => {
+        Ok((turned, claimed)) => {
             counter!("saga_woken_total").increment(claimed as u64);
-            sends.iter().for_each(count_resent);
-            Turn::over::<S>(began).spans(&writes, &mut sends, |_| None);
-            outgoing.now = Some(now);
-            outgoing.commands.extend(sends);
-            shared.committed(&writes, outgoing);
-            shared.raise(alerts);
+            turned.send.iter().for_each(count_resent);
+            shared.committed(began, turned, |_| None, outgoing);
             claimed
         }
         Err(failure) => {
@@ -83,7 +75,7 @@ async fn claim_once<S: SagaStore>(
     }
 }
 
-/// A command whose answer is late. What a wake opened for the first time is none.
+/// Counts a command that is sent again, because its answer is late.
 fn count_resent(command: &OutgoingCommand) {
     if command.attempt > 1 {
         counter!(

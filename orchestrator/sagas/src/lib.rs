@@ -18,18 +18,13 @@ use saga_core::{Definition, Hosted, Saga};
 /// long the first answer is waited for.
 #[must_use]
 pub fn hosted(step_timeout_millis: Option<u64>) -> Hosted {
-    Hosted::default().with(definition::<PlaceOrder>(step_timeout_millis)).with(definition::<
-        ReturnOrder,
-    >(
-        step_timeout_millis,
-    ))
-}
-
-/// The definition that new sagas begin under, as [`hosted`] hosts it.
-#[must_use]
-pub fn definition<S: Saga>(step_timeout_millis: Option<u64>) -> Definition<S> {
-    match step_timeout_millis {
-        Some(millis) => S::steps().with_step_timeout(millis),
-        None => S::steps(),
+    fn of<S: Saga>(step_timeout_millis: Option<u64>) -> Definition<S> {
+        match step_timeout_millis {
+            Some(millis) => S::steps().with_step_timeout(millis),
+            None => S::steps(),
+        }
     }
+    Hosted::default()
+        .with(of::<PlaceOrder>(step_timeout_millis))
+        .with(of::<ReturnOrder>(step_timeout_millis))
 }

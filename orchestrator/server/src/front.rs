@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use saga_core::{Definition, Hosted, Instance, SagaId};
-use saga_definitions::{PlaceOrder, ReturnOrder};
+use saga_core::{Hosted, Instance, SagaId};
 use saga_engine::{Handle, NewSaga, Placed, SagaReads};
 use saga_proto::{
     inventory::v1::inventory_client::InventoryClient,
@@ -41,8 +40,6 @@ pub(crate) struct Front<R> {
     pub(crate) handle: Handle,
     pub(crate) reads: R,
     pub(crate) hosted: Hosted,
-    pub(crate) place_order: Arc<Definition<PlaceOrder>>,
-    pub(crate) return_order: Arc<Definition<ReturnOrder>>,
     pub(crate) orders: OrderReadsClient<Neighbour>,
     pub(crate) inventory: InventoryClient<Neighbour>,
     pub(crate) product_pages: ProductPages,

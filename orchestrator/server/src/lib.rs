@@ -37,6 +37,7 @@ mod settings;
 mod standing;
 mod status;
 mod validate;
+mod violations;
 mod wait;
 mod watch;
 

@@ -1,9 +1,9 @@
 //! A new order, from the call to its saga.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use prost::Message as _;
-use saga_core::{Admitted, SagaId, Timestamp, start};
+use saga_core::{Admitted, SagaId};
 use saga_definitions::PlaceOrder;
 use saga_engine::{IdempotencyKey, NewSaga, Placed, SagaReads, Watched};
 use saga_proto::shop::v1::{PlaceOrderRequest, PlaceOrderResponse};
@@ -96,10 +96,7 @@ impl<R: SagaReads> Front<R> {
             expected_total: order.expected_total,
             quote: None,
         };
-        let admitted = self.admitted(caller, traceparent);
-        let definition = Arc::clone(&self.place_order);
-        let begin = move |now: Timestamp| start(&definition, id, &data, admitted.clone(), now);
-        NewSaga { key, begin: Arc::new(begin) }
+        NewSaga::of(key, &data, self.admitted(caller, traceparent))
     }
 
     /// What a new saga is told of the call that began it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use prost::Message as _;
-use saga_core::{Instance, Phase, Saga as _, SagaId, Timestamp, start};
+use saga_core::{Instance, Phase, Saga as _, SagaId};
 use saga_definitions::{ReturnOrder, reason};
 use saga_engine::{IdempotencyKey, NewSaga, Placed, SagaReads};
 use saga_proto::shop::v1::{
@@ -94,10 +94,7 @@ impl<R: SagaReads> Front<R> {
             reason: asked.reason,
             opened: None,
         };
-        let admitted = self.admitted(caller, traceparent);
-        let definition = Arc::clone(&self.return_order);
-        let begin = move |now: Timestamp| start(&definition, id, &data, admitted.clone(), now);
-        NewSaga { key, begin: Arc::new(begin) }
+        NewSaga::of(key, &data, self.admitted(caller, traceparent))
     }
 }
 

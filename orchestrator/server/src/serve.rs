@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use saga_core::{Definition, Hosted};
-use saga_definitions::{PlaceOrder, ReturnOrder};
+use saga_core::Hosted;
 use saga_engine::{Handle, SagaReads};
 use saga_proto::{
     inventory::v1::inventory_client::InventoryClient,
@@ -37,10 +36,6 @@ pub struct Server<R> {
     pub reads: R,
     /// The definitions that the engine hosts, for the names of steps.
     pub hosted: Hosted,
-    /// The definition that new orders begin under: one that `hosted` has too.
-    pub place_order: Arc<Definition<PlaceOrder>>,
-    /// The one that new returns begin under, likewise.
-    pub return_order: Arc<Definition<ReturnOrder>>,
     /// The services behind it.
     pub neighbours: Neighbours,
     /// Its bounds.
@@ -112,13 +107,11 @@ impl<R: SagaReads> Server<R> {
         payment: Availability,
         shutdown: CancellationToken,
     ) -> Result<(Router, HealthReporter), ServeError> {
-        let Self { handle, reads, hosted, place_order, return_order, neighbours, settings } = self;
+        let Self { handle, reads, hosted, neighbours, settings } = self;
         let front = Arc::new(Front {
             handle,
             reads,
             hosted,
-            place_order,
-            return_order,
             orders: OrderReadsClient::new(neighbour(neighbours.order))
                 .max_decoding_message_size(MAX_FORWARDED_BYTES),
             inventory: InventoryClient::new(neighbour(neighbours.inventory))

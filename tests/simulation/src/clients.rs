@@ -4,8 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use saga_core::{
-    Admitted, Cancelled, Input, Intervened, Intervention, Remedy, SagaId, Signed, Timestamp,
-    Verdict, Wish, start,
+    Admitted, Cancelled, Input, Intervened, Intervention, Remedy, SagaId, Signed, Verdict, Wish,
 };
 use saga_definitions::{PlaceOrder, ReturnOrder};
 use saga_engine::{Handle, IdempotencyKey, NewSaga, Placed, RequestError};
@@ -150,13 +149,10 @@ impl Wanted {
             deadline_millis: self.deadline_millis,
             traceparent: None,
         };
-        let what = self.what.clone();
-        let (place, back) = (Arc::clone(&world.place_order), Arc::clone(&world.return_order));
-        let begin = move |now: Timestamp| match &what {
-            What::Order(order) => start(&place, id, order, admitted.clone(), now),
-            What::Return(data) => start(&back, id, data, admitted.clone(), now),
-        };
-        NewSaga { key, begin: Arc::new(begin) }
+        match &self.what {
+            What::Order(order) => NewSaga::of(key, order, admitted),
+            What::Return(back) => NewSaga::of(key, back, admitted),
+        }
     }
 }
 

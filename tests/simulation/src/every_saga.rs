@@ -3,7 +3,7 @@
 //!
 //! It does not show what many things that go wrong at once do: that is for the seeds.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use saga_core::{
     Cause, CommandId, Definition, Direction, Hosted, HostedDefinition as _, Instance, Phase,
@@ -78,7 +78,7 @@ fn trial<S: Subject, R>(
         let before = shop.books().await;
         let id = SagaId(shop.world.sim.uuid());
         shop.world.broker.meddler.set(rule(id));
-        shop.begin(&Arc::new(definition()), id, data, deadline_millis).await;
+        shop.begin(id, data, deadline_millis).await;
         test(&Trial { shop, id, before }).await
     })
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use saga_core::{Admitted, Definition, Hosted, Instance, Saga, SagaId, State, start};
+use saga_core::{Admitted, Hosted, Instance, Saga, SagaId, State};
 use saga_engine::{IdempotencyKey, NewSaga, Placed};
 use tokio::{
     runtime::Builder,
@@ -76,8 +76,7 @@ impl Shop {
     /// If it ends otherwise.
     pub async fn complete<S: Saga>(&self, data: S) -> SagaId {
         let id = SagaId(self.world.sim.uuid());
-        let definition = S::steps().with_step_timeout(STEP_TIMEOUT_MILLIS);
-        self.begin(&Arc::new(definition), id, data, LONG_DEADLINE_MILLIS).await;
+        self.begin(id, data, LONG_DEADLINE_MILLIS).await;
         let saga = self.until(id, "completed", |saga| saga.ended().is_some()).await;
         self.hold(saga.phase.state() == State::Completed, || format!("it ends as {saga:?}"));
         sleep(SETTLING).await;
@@ -85,13 +84,7 @@ impl Shop {
     }
 
     /// Begins a saga.
-    pub(crate) async fn begin<S: Saga>(
-        &self,
-        definition: &Arc<Definition<S>>,
-        id: SagaId,
-        data: S,
-        deadline_millis: u64,
-    ) {
+    pub(crate) async fn begin<S: Saga>(&self, id: SagaId, data: S, deadline_millis: u64) {
         let caller = "ada".to_owned();
         let key = IdempotencyKey {
             caller: caller.clone(),
@@ -100,11 +93,9 @@ impl Shop {
             payload_hash: Vec::new(),
             saga: id,
         };
-        let (definition, admitted) =
-            (Arc::clone(definition), Admitted { caller, deadline_millis, traceparent: None });
-        let begin = move |now| start(&definition, id, &data, admitted.clone(), now);
+        let admitted = Admitted { caller, deadline_millis, traceparent: None };
         let handle = orchestrator(&self.world).await;
-        let placed = handle.requests.place(NewSaga { key, begin: Arc::new(begin) }).await;
+        let placed = handle.requests.place(NewSaga::of(key, &data, admitted)).await;
         self.hold(matches!(placed, Ok(Placed::New(_))), || format!("it begins: {placed:?}"));
         lock(&self.world.asked.accepted).push(id);
     }

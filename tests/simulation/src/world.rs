@@ -6,8 +6,7 @@ use std::{
     time::Duration,
 };
 
-use saga_core::{Definition, Failure, Hosted, SagaId, State};
-use saga_definitions::{PlaceOrder, ReturnOrder};
+use saga_core::{Failure, Hosted, SagaId, State};
 use saga_engine::Handle;
 use saga_inventory::{receipt::Receipt, table::Shelf as _};
 use saga_messaging::Queue;
@@ -82,8 +81,6 @@ pub(crate) struct World {
     pub(crate) provider: SimProvider,
     pub(crate) databases: Databases,
     pub(crate) hosted: Hosted,
-    pub(crate) place_order: Arc<Definition<PlaceOrder>>,
-    pub(crate) return_order: Arc<Definition<ReturnOrder>>,
     pub(crate) asked: Asked,
     pub(crate) cancelled: Mutex<BTreeSet<SagaId>>,
     pub(crate) processes: Vec<Arc<Process>>,
@@ -166,8 +163,6 @@ impl World {
         receive_goods(&databases.inventory).await.expect("goods are received");
         let sound = saga_definitions::hosted(Some(plan.step_timeout_millis));
         let hosted = planted::hosted(&sound, plan.planted);
-        let return_order = saga_definitions::definition(Some(plan.step_timeout_millis));
-        let place_order = saga_definitions::definition(Some(plan.step_timeout_millis));
         let checks = Checks::new(Arc::clone(&sim), sound, clocks[0].clone(), plan.timers);
         let limit = plan.delivery_limit;
         let broker = Broker::new(Arc::clone(&sim), Arc::clone(&checks), limit, plan.timers);
@@ -178,8 +173,6 @@ impl World {
         Self {
             provider: SimProvider::new(&sim, Watch::new(&sim)),
             processes: orchestrators.chain(replicas).collect(),
-            place_order: Arc::new(place_order),
-            return_order: Arc::new(return_order),
             asked: Asked::default(),
             cancelled: Mutex::default(),
             sim,

@@ -6,6 +6,19 @@ use crate::{
 };
 
 impl<S: Saga> Turn<'_, S> {
+    /// Goes on after the command of a step has been settled.
+    pub(super) fn settled(&mut self, name: &str, direction: Direction) {
+        let held_up = matches!(&self.next.phase, Phase::Stuck(stuck)
+            if stuck.step == name && stuck.direction == direction);
+        let state = self.definition.step(name).map(|step| &self.next.steps[step]);
+        let halted = matches!(state, Some(StepState::Halted { .. }));
+        if held_up && !halted {
+            self.leave_stuck();
+            self.stick_where_halted();
+        }
+        self.advance();
+    }
+
     /// Opens what is next, or ends the saga.
     pub(super) fn advance(&mut self) {
         match &self.next.phase {

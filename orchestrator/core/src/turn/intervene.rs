@@ -197,22 +197,7 @@ impl<S: Saga> Turn<'_, S> {
     }
 
     fn step(&self, name: &str) -> Result<usize, Obstacle> {
-        let step = self.definition.steps.iter().position(|step| step.name == name);
-        step.ok_or(Obstacle::NoSuchStep)
-    }
-
-    /// Goes on after the command of a step has been settled.
-    pub(super) fn settled(&mut self, name: &str, direction: Direction) {
-        let held_up = matches!(&self.next.phase, Phase::Stuck(stuck)
-            if stuck.step == name && stuck.direction == direction);
-        let halted = self
-            .step(name)
-            .is_ok_and(|step| matches!(self.next.steps[step], StepState::Halted { .. }));
-        if held_up && !halted {
-            self.leave_stuck();
-            self.stick_where_halted();
-        }
-        self.advance();
+        self.definition.step(name).ok_or(Obstacle::NoSuchStep)
     }
 }
 

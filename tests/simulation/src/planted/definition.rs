@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use saga_core::{
-    Decision, Direction, Hosted, HostedDefinition, Input, Instance, Opener, OutgoingCommand, Phase,
-    Refusal, Reply, ReplyOutcome, Sending, StateError, StepState, Timestamp, Verdict,
+    Admitted, Decision, Direction, Hosted, HostedDefinition, Input, Instance, Opener,
+    OutgoingCommand, Phase, Refusal, Reply, ReplyOutcome, SagaId, Sending, Start, StateError,
+    StepState, Timestamp, Verdict,
 };
+use serde_json::value::RawValue;
 
 use super::Planted;
 
@@ -76,6 +78,15 @@ impl HostedDefinition for Definition {
 
     fn pivot(&self) -> Option<usize> {
         self.inner.pivot()
+    }
+
+    fn start(
+        &self,
+        id: SagaId,
+        data: &RawValue,
+        admitted: Admitted,
+    ) -> Result<Start<'_>, serde_json::Error> {
+        self.inner.start(id, data, admitted)
     }
 
     fn turn(&self, saga: &Instance, input: &Input, now: Timestamp) -> Result<Decision, StateError> {

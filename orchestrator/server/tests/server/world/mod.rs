@@ -4,10 +4,9 @@ mod broker;
 mod neighbours;
 mod store;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use saga_core::{Instance, Saga as _, SagaId};
-use saga_definitions::{PlaceOrder, ReturnOrder};
+use saga_core::{Instance, SagaId};
 use saga_engine::Engine;
 use saga_proto::{
     operations::v1::sagas_client::SagasClient,
@@ -110,8 +109,6 @@ impl World {
             handle,
             reads: store.clone(),
             hosted,
-            place_order: Arc::new(PlaceOrder::steps()),
-            return_order: Arc::new(ReturnOrder::steps()),
             neighbours: Neighbours {
                 order: behind.clone(),
                 inventory: behind.clone(),

@@ -8,7 +8,7 @@ use saga_messaging::{Delivery, Envelope, Queue, Transport, parcel};
 use saga_trace::trace_id;
 use tracing::error;
 
-use crate::{NewQuarantined, SagaStore, engine::Shared, limits};
+use crate::{NewQuarantined, SagaStore, limits, shared::Shared};
 
 /// Moves the quarantine's queue into its table until shutdown.
 pub(crate) async fn keep<S: SagaStore, T: Transport>(shared: Arc<Shared<S>>, transport: T) {

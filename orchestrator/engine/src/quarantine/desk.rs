@@ -9,19 +9,18 @@
 use std::{fmt, time::SystemTime};
 
 use saga_core::{
-    CommandId, Failure, Input, Instance, Intervened, Intervention, Obstacle, OutgoingCommand,
-    Remedy, Signed, Verdict,
+    CommandId, Failure, Input, Instance, Intervened, Intervention, Obstacle, Remedy, Signed,
+    Verdict,
 };
 use tracing::warn;
 
+use super::row::{Inspected, QuarantineState, Quarantined, Settled, command_of};
 use crate::{
-    Inspected, QuarantineState, Quarantined, RequestError, SagaStore, Settled, Write,
-    engine::Shared,
+    RequestError, SagaStore,
     fold::{Fate, fold},
     limits,
     outgoing::Outgoing,
-    quarantined::command_of,
-    trace::Turn,
+    shared::{Shared, Turned},
 };
 
 /// What an operator does to a message.
@@ -128,49 +127,41 @@ pub(crate) async fn settle<S: SagaStore>(
         Handling::Redrive => command.as_ref().map(|command| command.saga),
         Handling::Discard => None,
     };
-    let decide = |inspected: Inspected| {
-        let now = inspected.now;
-        match decide(shared, asked, command.as_ref(), inspected) {
-            Ok(Decided { outcome, settled, send }) if !asked.dry_run => {
-                let write = settled.as_ref().and_then(|settled| settled.write.clone());
-                (settled, Ok((outcome, now, write, send)))
-            }
-            Ok(Decided { outcome, .. }) => (None, Ok((outcome, now, None, Vec::new()))),
-            Err(error) => (None, Err(error)),
-        }
+    let decide = |inspected: Inspected| match decide(shared, asked, command.as_ref(), inspected) {
+        Ok(decided) if asked.dry_run => (None, Ok(Decided { turned: None, ..decided })),
+        Ok(mut decided) => (decided.settled.take(), Ok(decided)),
+        Err(error) => (None, Err(error)),
     };
     let began = SystemTime::now();
     let transact = || shared.store.settle(&asked.message, saga, decide);
-    let (outcome, now, write, mut send) =
-        match shared.persist(transact, Some(limits::CONFLICT_RETRIES)).await {
-            Ok(decided) => decided?,
-            Err(failure) => {
-                warn!(%failure, message = asked.message, "a message could not be settled");
-                return Err(match failure {
-                    Failure::Permanent(_) => RequestError::Undecidable,
-                    Failure::Conflict(_) | Failure::Unavailable(_) | Failure::UnknownCommit(_) => {
-                        RequestError::Unavailable
-                    }
-                });
-            }
-        };
-    let writes: Vec<Write> = write.into_iter().collect();
-    outgoing.now.get_or_insert(now);
-    shared.committed(&writes, outgoing);
-    Turn::over::<S>(began).spans(&writes, &mut send, |_| None);
-    outgoing.commands.append(&mut send);
-    Ok(outcome)
+    let decided = match shared.persist(transact, Some(limits::CONFLICT_RETRIES)).await {
+        Ok(decided) => decided?,
+        Err(failure) => {
+            warn!(%failure, message = asked.message, "a message could not be settled");
+            return Err(match failure {
+                Failure::Permanent(_) => RequestError::Undecidable,
+                Failure::Conflict(_) | Failure::Unavailable(_) | Failure::UnknownCommit(_) => {
+                    RequestError::Unavailable
+                }
+            });
+        }
+    };
+    if let Some(turned) = decided.turned {
+        shared.committed(began, turned, |_| None, outgoing);
+    }
+    Ok(decided.outcome)
 }
 
 struct Decided {
     outcome: Outcome,
     settled: Option<Settled>,
-    send: Vec<OutgoingCommand>,
+    /// The saga's turn, if it makes one.
+    turned: Option<Turned>,
 }
 
 impl Decided {
     fn told(outcome: Outcome) -> Self {
-        Self { outcome, settled: None, send: Vec::new() }
+        Self { outcome, settled: None, turned: None }
     }
 }
 
@@ -184,30 +175,25 @@ fn decide<S>(
     if let Some(outcome) = before_anything(message, asked) {
         return Ok(Decided::told(outcome));
     }
-    let (folded, saga, sent) = match asked.handling {
-        Handling::Discard => (None, None, Vec::new()),
+    let turned = match asked.handling {
+        Handling::Discard => None,
         Handling::Redrive => match redrive(shared, asked, command, inspected)? {
-            Ok(retried) => {
-                let Retried { write, send } = retried;
-                let sent = write.history.iter().flat_map(|entry| &entry.sent);
-                let sent: Vec<String> =
-                    sent.map(|(command, attempt)| format!("{command} #{attempt}")).collect();
-                let saga = Box::new(write.saga.clone());
-                (Some((write, send)), Some(saga), sent)
-            }
+            Ok(turned) => Some(turned),
             Err(hindrance) => return Ok(Decided::told(Outcome::Impossible(hindrance))),
         },
     };
-    let (write, send) = folded.unzip();
+    let write = turned.as_ref().and_then(|turned| turned.writes.first().cloned());
+    let history = write.iter().flat_map(|write| &write.history);
+    let sent: Vec<String> = history
+        .flat_map(|entry| &entry.sent)
+        .map(|(command, attempt)| format!("{command} #{attempt}"))
+        .collect();
+    let saga = write.as_ref().map(|write| Box::new(write.saga.clone()));
+    let (state, signed) = (asked.handling.state(), asked.signed.clone());
     Ok(Decided {
         outcome: Outcome::Applied { version: asked.expected_version + 1, sent: sent.clone(), saga },
-        settled: Some(Settled {
-            state: asked.handling.state(),
-            signed: asked.signed.clone(),
-            sent,
-            write,
-        }),
-        send: send.unwrap_or_default(),
+        settled: Some(Settled { state, signed, sent, write }),
+        turned,
     })
 }
 
@@ -226,18 +212,13 @@ fn before_anything(message: &Quarantined, asked: &Settlement) -> Option<Outcome>
     hindrance.map(Outcome::Impossible)
 }
 
-struct Retried {
-    write: Write,
-    send: Vec<OutgoingCommand>,
-}
-
 /// The retry of the saga, if that very command is what it waits for.
 fn redrive<S>(
     shared: &Shared<S>,
     asked: &Settlement,
     command: Option<&CommandId>,
     inspected: Inspected,
-) -> Result<Result<Retried, Hindrance>, RequestError> {
+) -> Result<Result<Turned, Hindrance>, RequestError> {
     let Inspected { now, watermark, message: _, saga } = inspected;
     let Some(command) = command else { return Ok(Err(Hindrance::NoCommand)) };
     if watermark.covers(command.saga) {
@@ -261,12 +242,10 @@ fn redrive<S>(
         expected_version: saga.version,
         signed: Signed { by: by.clone(), reason },
     });
-    let folded = fold(&shared.hosted, saga, [&retry], now);
-    match (folded.write, folded.fates.into_iter().next()) {
-        (Some(write), Some(Fate::Decided(Verdict::Intervention(Intervened::Applied)))) => {
-            Ok(Ok(Retried { write, send: folded.send }))
-        }
-        (_, Some(Fate::Decided(Verdict::Intervention(Intervened::Impossible(obstacle))))) => {
+    let mut turned = Turned::at(now);
+    match turned.add(fold(&shared.hosted, saga, [&retry], now))[..] {
+        [Fate::Decided(Verdict::Intervention(Intervened::Applied))] => Ok(Ok(turned)),
+        [Fate::Decided(Verdict::Intervention(Intervened::Impossible(obstacle)))] => {
             Ok(Err(Hindrance::Saga(obstacle)))
         }
         _ => Err(RequestError::Undecidable),

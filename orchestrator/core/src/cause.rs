@@ -1,0 +1,62 @@
+//! Why a saga is undone, and who wanted it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Refusal;
+
+/// Why a saga is undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A participant refused a step.
+    Refused {
+        /// The step that was refused.
+        step: String,
+        /// What the participant said.
+        refusal: Refusal,
+    },
+    /// A step's answer never came.
+    Unanswered {
+        /// The step whose outcome is unknown.
+        step: String,
+    },
+    /// The saga's deadline passed.
+    Deadline,
+    /// The client cancelled it.
+    Cancelled(Wish),
+    /// An operator had it undone.
+    Operator(Signed),
+}
+
+impl fmt::Display for Cause {
+    /// Why a saga is undone, as a sentence for operators.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { step, refusal } => write!(f, "{step} was refused: {refusal}"),
+            Self::Unanswered { step } => write!(f, "{step} was not answered within its bound"),
+            Self::Deadline => f.write_str("its deadline passed before its pivot was opened"),
+            Self::Cancelled(wish) => write!(f, "{} cancelled it: {}", wish.by, wish.reason),
+            Self::Operator(by) => write!(f, "{} had it undone: {}", by.by, by.reason),
+        }
+    }
+}
+
+/// A cancel: who, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    /// The caller.
+    pub by: String,
+    /// In the caller's words.
+    pub reason: String,
+}
+
+/// Who, and why: an operator's signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    /// The operator.
+    pub by: String,
+    /// In the operator's words.
+    pub reason: String,
+}

@@ -1,0 +1,208 @@
+//! The definitions that a binary hosts, each with the type of its data erased.
+
+use std::{fmt, sync::Arc};
+
+use serde_json::value::RawValue;
+
+use crate::{
+    Admitted, Decision, Definition, Direction, Input, Instance, Intervened, Intervention, Kind,
+    Obstacle, OutgoingCommand, Remedy, Saga, SagaId, Signed, StateError, Stated, StepState,
+    Timestamp, Verdict, start, turn,
+};
+
+/// Makes the first decision of a saga, at a time of the store's.
+pub type Start<'a> = Box<dyn Fn(Timestamp) -> Decision + Send + Sync + 'a>;
+
+/// A definition that a binary hosts, with the type of its data erased.
+pub trait HostedDefinition: Send + Sync {
+    /// The definition's name.
+    fn name(&self) -> &'static str;
+    /// Its version.
+    fn version(&self) -> u32;
+    /// The names of its steps, in order.
+    fn step_names(&self) -> Vec<&'static str>;
+    /// Which of its steps is the pivot.
+    fn pivot(&self) -> Option<usize>;
+    /// The first decision of a saga with this data, as a function of the store's time: see
+    /// [`start`].
+    ///
+    /// # Errors
+    /// If the data is not this definition's.
+    fn start(
+        &self,
+        id: SagaId,
+        data: &RawValue,
+        admitted: Admitted,
+    ) -> Result<Start<'_>, serde_json::Error>;
+    /// See [`turn`].
+    ///
+    /// # Errors
+    /// If the row or the reply does not decode.
+    fn turn(&self, saga: &Instance, input: &Input, now: Timestamp) -> Result<Decision, StateError>;
+    /// Everything that the saga waits for, as commands. Proves that no message
+    /// need be stored.
+    ///
+    /// # Errors
+    /// If the row does not decode.
+    fn open_commands(&self, saga: &Instance) -> Result<Vec<OutgoingCommand>, StateError>;
+    /// When the saga needs to be looked at next, derived from its row: its
+    /// `wake_at` is never later. `None`: it waits for nobody.
+    fn need(&self, saga: &Instance) -> Option<Timestamp>;
+    /// When an open step's command was sent for the first time, to within the
+    /// lateness of its repetitions: derived, as everything of a command is.
+    fn opened_at(&self, saga: &Instance, step: &str, direction: Direction) -> Option<Timestamp>;
+}
+
+impl<S: Saga> HostedDefinition for Definition<S> {
+    fn name(&self) -> &'static str {
+        S::NAME
+    }
+
+    fn version(&self) -> u32 {
+        S::VERSION
+    }
+
+    fn step_names(&self) -> Vec<&'static str> {
+        self.steps.iter().map(|step| step.name).collect()
+    }
+
+    fn pivot(&self) -> Option<usize> {
+        self.steps.iter().position(|step| step.kind == Kind::Pivot)
+    }
+
+    fn start(
+        &self,
+        id: SagaId,
+        data: &RawValue,
+        admitted: Admitted,
+    ) -> Result<Start<'_>, serde_json::Error> {
+        let data: S = serde_json::from_str(data.get())?;
+        Ok(Box::new(move |now| start(self, id, &data, admitted.clone(), now)))
+    }
+
+    fn turn(&self, saga: &Instance, input: &Input, now: Timestamp) -> Result<Decision, StateError> {
+        turn(self, saga, input, now)
+    }
+
+    fn open_commands(&self, saga: &Instance) -> Result<Vec<OutgoingCommand>, StateError> {
+        let data = self.decode(saga)?;
+        let both = [Direction::Action, Direction::Compensation];
+        Ok((0..self.steps.len())
+            .flat_map(|step| both.map(|direction| (step, direction)))
+            .filter_map(|(step, direction)| self.command(saga, &data, step, direction))
+            .collect())
+    }
+
+    fn need(&self, saga: &Instance) -> Option<Timestamp> {
+        Self::need(self, saga)
+    }
+
+    fn opened_at(&self, saga: &Instance, step: &str, direction: Direction) -> Option<Timestamp> {
+        let step = self.step(step)?;
+        let (StepState::Open(sending) | StepState::Undoing(sending)) = saga.steps.get(step)? else {
+            return None;
+        };
+        let (policy, id) =
+            (self.policy(step, direction), self.command_id(saga.id, step, direction));
+        let waits = (1..=sending.attempts).map(|attempt| policy.interval_millis(&id, attempt));
+        let waited = waits.fold(0_u64, u64::saturating_add);
+        let micros = i64::try_from(waited.saturating_mul(1_000)).unwrap_or(i64::MAX);
+        Some(Timestamp(sending.due_at.0.saturating_sub(micros)))
+    }
+}
+
+/// The definitions that a binary hosts. It leaves all others alone, rows and
+/// replies (semantics 19).
+#[derive(Clone, Default)]
+pub struct Hosted {
+    definitions: Vec<Arc<dyn HostedDefinition>>,
+}
+
+impl Hosted {
+    /// Adds one.
+    ///
+    /// # Panics
+    /// If the same name and version is there already.
+    #[must_use]
+    pub fn with(mut self, definition: impl HostedDefinition + 'static) -> Self {
+        let (name, version) = (definition.name(), definition.version());
+        assert!(self.get(name, version).is_none(), "{name} {version} is hosted twice");
+        self.definitions.push(Arc::new(definition));
+        self
+    }
+
+    /// Adds those of others whose name and version are not there yet.
+    #[must_use]
+    pub fn with_others(mut self, others: &Self) -> Self {
+        for other in &others.definitions {
+            if self.get(other.name(), other.version()).is_none() {
+                self.definitions.push(Arc::clone(other));
+            }
+        }
+        self
+    }
+
+    /// The definition of that name and version, if it is hosted.
+    #[must_use]
+    pub fn get(&self, name: &str, version: u32) -> Option<&Arc<dyn HostedDefinition>> {
+        self.definitions.iter().find(|d| d.name() == name && d.version() == version)
+    }
+
+    /// The newest version of that name that is hosted: new sagas begin under it.
+    #[must_use]
+    pub fn newest(&self, name: &str) -> Option<&Arc<dyn HostedDefinition>> {
+        self.definitions.iter().filter(|d| d.name() == name).max_by_key(|d| d.version())
+    }
+
+    /// Names and versions, for the claims of due sagas.
+    pub fn names(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
+        self.definitions.iter().map(|d| (d.name(), d.version()))
+    }
+}
+
+impl fmt::Debug for Hosted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
+
+/// What an operator can do to a saga now: each remedy is tried on it. A resolve as
+/// done is shown without the reply that the step may keep.
+pub fn remedies(definition: &dyn HostedDefinition, saga: &Instance, now: Timestamp) -> Vec<Remedy> {
+    let whole = [Remedy::Retry, Remedy::Skip, Remedy::Compensate, Remedy::Pause, Remedy::Resume];
+    let of_steps = definition.step_names().into_iter().flat_map(|step| {
+        let each = [
+            (Direction::Action, Stated::Done { reply: None }),
+            (Direction::Action, Stated::Refused),
+            (Direction::Compensation, Stated::Done { reply: None }),
+        ];
+        each.map(|(direction, outcome)| Remedy::Resolve {
+            step: step.to_owned(),
+            direction,
+            outcome,
+        })
+    });
+    let possible = |remedy: &Remedy| {
+        let signed = Signed { by: String::new(), reason: String::new() };
+        let intervention =
+            Intervention { remedy: remedy.clone(), expected_version: saga.version, signed };
+        let decision = definition.turn(saga, &Input::Intervene(intervention), now);
+        match decision.map(|decision| decision.verdict) {
+            Ok(Verdict::Intervention(Intervened::Applied | Intervened::Repeated)) => true,
+            Ok(Verdict::Intervention(Intervened::Impossible(Obstacle::ReplyMissing))) => {
+                matches!(remedy, Remedy::Resolve { .. })
+            }
+            Ok(
+                Verdict::Intervention(Intervened::Moved { .. } | Intervened::Impossible(_))
+                | Verdict::Applied
+                | Verdict::Duplicate
+                | Verdict::Late
+                | Verdict::Foreign
+                | Verdict::Nothing
+                | Verdict::Cancel(_),
+            )
+            | Err(_) => false,
+        }
+    };
+    whole.into_iter().chain(of_steps).filter(possible).collect()
+}

@@ -1,0 +1,143 @@
+//! What the engine's loops share, and what each does after a commit.
+
+use std::time::{Duration, SystemTime};
+
+use metrics::{counter, histogram};
+use saga_core::{Failure, Hosted, OutgoingCommand, SagaId, Timestamp, Watermark};
+use saga_messaging::{Changed, Message, trace::Source};
+use saga_trace::Context;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::{
+    SagaStore, Watches, Write,
+    alert::{self, Alert},
+    fold::{Fate, Folded, StepAnswer, seconds},
+    in_flight::InFlight,
+    limits,
+    outgoing::Outgoing,
+    trace::TurnSpan,
+};
+
+/// What the engine's loops share.
+pub(crate) struct Shared<S> {
+    pub(crate) store: S,
+    pub(crate) hosted: Hosted,
+    pub(crate) watches: Watches,
+    pub(crate) in_flight: InFlight,
+    /// What is below it is late.
+    pub(crate) watermark: watch::Receiver<Watermark>,
+    /// Where events of stuck sagas wait to be published.
+    pub(crate) alerts: mpsc::Sender<(Message, Option<Context>)>,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// The decisions of one transaction: what it writes, and what follows once it is committed.
+#[derive(Clone)]
+pub(crate) struct Turned {
+    /// The store's clock, as the transaction read it.
+    pub(crate) now: Timestamp,
+    pub(crate) writes: Vec<Write>,
+    pub(crate) send: Vec<OutgoingCommand>,
+    pub(crate) answers: Vec<StepAnswer>,
+    pub(crate) alerts: Vec<Alert>,
+}
+
+impl Turned {
+    /// No decision yet.
+    pub(crate) fn at(now: Timestamp) -> Self {
+        let (writes, send) = (Vec::new(), Vec::new());
+        Self { now, writes, send, answers: Vec::new(), alerts: Vec::new() }
+    }
+
+    /// Adds the decisions on one saga, and returns the fates of its inputs.
+    pub(crate) fn add(&mut self, folded: Folded) -> Vec<Fate> {
+        let Folded { write, send, fates, answers, alerts } = folded;
+        self.writes.extend(write);
+        self.send.extend(send);
+        self.answers.extend(answers);
+        self.alerts.extend(alerts);
+        fates
+    }
+}
+
+impl<S: SagaStore> Shared<S> {
+    /// Tries a transaction until it is through. Gives up on what fails for ever,
+    /// on conflicts beyond their bound, and, with a bound on outages, on those.
+    pub(crate) async fn persist<R, F>(
+        &self,
+        transact: impl Fn() -> F,
+        outages: Option<u32>,
+    ) -> Result<R, Failure>
+    where
+        F: Future<Output = Result<R, Failure>>,
+    {
+        let (mut pause, mut conflicts, mut away): (Duration, u32, u32) =
+            (limits::FIRST_PAUSE, 0, 0);
+        loop {
+            let failure = match transact().await {
+                Ok(done) => return Ok(done),
+                Err(failure) => failure,
+            };
+            let stop = match &failure {
+                Failure::Conflict(_) => {
+                    counter!("saga_turns_retried_total", "why" => "conflict").increment(1);
+                    conflicts += 1;
+                    conflicts > limits::CONFLICT_RETRIES
+                }
+                Failure::Unavailable(_) | Failure::UnknownCommit(_) => {
+                    away += 1;
+                    counter!("saga_turns_retried_total", "why" => "away").increment(1);
+                    warn!(%failure, "the turn is tried again");
+                    outages.is_some_and(|bound| away > bound)
+                }
+                Failure::Permanent(_) => true,
+            };
+            if stop || self.shutdown.is_cancelled() {
+                return Err(failure);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(limits::LONGEST_PAUSE);
+        }
+    }
+    /// Does what follows the commit of a transaction that began then: counts, makes the spans,
+    /// notifies those who wait, raises alerts, and leaves the commands in `outgoing`. `reply`
+    /// says which reply a saga's turn comes from, if it comes from one.
+    pub(crate) fn committed(
+        &self,
+        began: SystemTime,
+        turned: Turned,
+        reply: impl Fn(SagaId) -> Option<(Context, Source)>,
+        outgoing: &mut Outgoing,
+    ) {
+        let Turned { now, writes, mut send, answers, alerts } = turned;
+        TurnSpan::over::<S>(began).spans(&writes, &mut send, reply);
+        outgoing.now = Some(now);
+        outgoing.commands.append(&mut send);
+        let changed = |write: &Write| Changed { saga: write.saga.id, version: write.saga.version };
+        outgoing.changed.extend(writes.iter().map(changed));
+        self.in_flight.committed(&writes);
+        self.watches.committed(&writes);
+        writes.iter().for_each(count);
+        answers.into_iter().for_each(StepAnswer::count);
+        alert::raise(alerts, &self.alerts);
+    }
+}
+
+/// Counts sagas that began or ended.
+fn count(write: &Write) {
+    let definition = write.saga.definition.clone();
+    if write.before == 0 {
+        counter!("saga_started_total", "definition" => definition.clone()).increment(1);
+    }
+    if write.saga.ended().is_some() {
+        let outcome = write.saga.phase.name();
+        counter!("saga_ended_total", "definition" => definition.clone(), "outcome" => outcome)
+            .increment(1);
+        if let Some(end) = write.history.last() {
+            histogram!("saga_seconds", "definition" => definition, "outcome" => outcome)
+                .record(seconds(write.saga.started_at, end.at));
+        }
+    }
+}
