@@ -5,7 +5,10 @@ use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 use saga_payment::BreakerSettings;
 use saga_telemetry::Format;
 
-use crate::{crash::Crash, secrets};
+use crate::{
+    crash::Crash,
+    secrets::{self, Secret},
+};
 
 /// What is wrong with the environment: one sentence a variable.
 #[derive(Debug)]
@@ -22,16 +25,6 @@ impl fmt::Display for Mistakes {
 }
 
 impl std::error::Error for Mistakes {}
-
-/// A text that is never printed.
-#[derive(Clone)]
-pub(crate) struct Secret(pub(crate) String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(redacted)")
-    }
-}
 
 /// A message broker.
 #[derive(Clone, Debug)]

@@ -1,10 +1,20 @@
 //! Secrets from the environment, or from files that it names, as container
 //! engines hand them out.
 
-use std::{fs, path::Path};
+use std::{fmt, fs, path::Path};
 
 /// What the name of a variable that names a file ends in.
 const FILE: &str = "_FILE";
+
+/// A text that is never printed.
+#[derive(Clone)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(redacted)")
+    }
+}
 
 /// The secret of that name: the variable itself, or what is in the file that
 /// `NAME_FILE` names, without the end of line that editors leave there.

@@ -15,7 +15,7 @@ pub(crate) use collect::Unreadable;
 pub(crate) use command::{Command, run as command};
 pub(crate) use saga_audit::{Options, Report, Verdict};
 
-use crate::config::Secret;
+use crate::secrets::Secret;
 use collect::Pulse;
 
 /// How often a system that is not at rest is looked at again.

@@ -9,8 +9,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
+    clean::clean,
     connection::{Connection, Page},
-    console::{Console, clean, table},
+    console::{Console, table},
     failure::{Failure, Verdict},
     items, money,
 };

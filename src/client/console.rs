@@ -1,15 +1,12 @@
 //! Where output goes: sentences and tables for people, or JSON for programs.
 
-use std::{
-    borrow::Cow,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 use comfy_table::{Table, presets};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::failure::Failure;
+use super::{clean::clean, failure::Failure};
 
 /// A command's output. Answers go to `out`, everything else to `err`.
 pub(crate) struct Console<'a> {
@@ -89,22 +86,6 @@ pub(crate) fn table<const N: usize>(
     table.trim_fmt()
 }
 
-/// Text from elsewhere, safe to show: what would move a terminal's cursor or turn the direction of reading is escaped.
-pub(super) fn clean(text: &str) -> Cow<'_, str> {
-    let hostile = |c: char| {
-        (c.is_control() && c != '\n')
-            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    if !text.contains(hostile) {
-        return Cow::Borrowed(text);
-    }
-    let mut clean = String::with_capacity(text.len());
-    for c in text.chars() {
-        if hostile(c) { clean.extend(c.escape_unicode()) } else { clean.push(c) }
-    }
-    Cow::Owned(clean)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,11 +97,5 @@ mod tests {
             ["22".to_owned(), "cup".to_owned(), String::new()],
         ];
         assert_eq!(table(["N", "NAME", "WHY"], rows), "N   NAME  WHY\n1   茶壺  x\n22  cup");
-    }
-
-    #[test]
-    fn text_from_elsewhere_cannot_drive_the_terminal() {
-        assert_eq!(clean("plain · žluť 茶"), "plain · žluť 茶");
-        assert_eq!(clean("a\u{1b}[2Jb\u{202e}c\r"), "a\\u{1b}[2Jb\\u{202e}c\\u{d}");
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::{console::clean, times};
+use super::{clean::clean, times};
 
 /// What came of a command that got its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

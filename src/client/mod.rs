@@ -8,6 +8,7 @@
 
 pub(crate) mod again;
 mod catalogue;
+mod clean;
 mod connection;
 mod console;
 mod failure;

@@ -7,8 +7,9 @@ use saga_proto::operations::v1::{
 };
 
 use super::{
+    clean::clean,
     connection::Connection,
-    console::{Console, clean},
+    console::Console,
     failure::{Failure, Verdict},
     sagas::{Filter, State, state_name},
 };

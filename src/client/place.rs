@@ -11,8 +11,9 @@ use saga_proto::{
 use uuid::Uuid;
 
 use super::{
+    clean::clean,
     connection::Connection,
-    console::{Console, clean},
+    console::Console,
     failure::{Failure, Verdict},
     items, money, orders, watch,
 };

@@ -9,8 +9,9 @@ use saga_proto::operations::v1::{
 use serde_json::json;
 
 use super::{
+    clean::clean,
     connection::{Connection, Page},
-    console::{Console, clean, table},
+    console::{Console, table},
     failure::{Failure, Verdict},
     sagas::state_name as saga_state,
     times,

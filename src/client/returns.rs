@@ -9,8 +9,9 @@ use saga_proto::{
 use uuid::Uuid;
 
 use super::{
+    clean::clean,
     connection::Connection,
-    console::{Console, clean},
+    console::Console,
     failure::{Failure, Verdict},
     items, money, orders,
 };

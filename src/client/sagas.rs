@@ -7,8 +7,9 @@ use saga_proto::operations::v1::{
 use serde_json::json;
 
 use super::{
+    clean::clean,
     connection::{Connection, Page},
-    console::{Console, clean, table},
+    console::{Console, table},
     failure::{Failure, Verdict},
     times,
 };

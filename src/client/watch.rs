@@ -7,8 +7,9 @@ use tonic::{Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
 use super::{
+    clean::clean,
     connection::Connection,
-    console::{Console, clean},
+    console::Console,
     failure::{self, Failure, Verdict},
     orders, times,
 };

@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use tracing::{error, warn};
 
-use crate::{settings::RETRY_AFTER, validate::Violations};
+use crate::{settings::RETRY_AFTER, violations::Violations};
 
 /// The domain of the reasons in `ErrorInfo`.
 const DOMAIN: &str = "saga.shop";
@@ -140,6 +140,10 @@ pub(crate) fn of_request(error: &RequestError, kind: &str, id: &str, trace_id: &
             RETRY_AFTER,
         ),
         RequestError::NotFound => not_found(kind, id),
+        RequestError::Unhosted(_) | RequestError::Data(_) => {
+            error!(%error, "a saga cannot be begun");
+            internal("this server cannot begin it: nothing was written, tell an operator")
+        }
         RequestError::Undecidable => {
             error!(saga = id, trace_id, "a request met a saga that this version cannot decide on");
             internal(

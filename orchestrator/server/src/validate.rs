@@ -12,9 +12,8 @@ use saga_proto::{
     types::v1::Line,
 };
 use tonic::Status;
-use tonic_types::FieldViolation;
 
-use crate::status;
+use crate::{status, violations::Violations};
 
 /// Most characters of an idempotency key.
 pub(crate) const MAX_KEY_CHARS: usize = 255;
@@ -42,30 +41,9 @@ pub(crate) const MAX_MESSAGE_ID_BYTES: usize = 3 * 255;
 const MAX_PAGE: i32 = 500;
 /// Entries of a page if the caller does not say.
 const DEFAULT_PAGE: i32 = 50;
-/// Violations that are told; the details travel in headers, which are bounded.
-const MAX_VIOLATIONS: usize = 20;
-
-/// What is wrong with a request, field by field.
-#[derive(Debug, Default)]
-pub(crate) struct Violations(Vec<FieldViolation>);
-
 impl Violations {
-    pub(crate) fn add(&mut self, field: impl Into<String>, why: impl Into<String>) {
-        if self.0.len() < MAX_VIOLATIONS {
-            self.0.push(FieldViolation::new(field, why));
-        }
-    }
-
-    pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|violation| violation.field.as_str())
-    }
-
-    pub(crate) fn into_details(self) -> Vec<FieldViolation> {
-        self.0
-    }
-
     pub(crate) fn none_or_err(self) -> Result<(), Status> {
-        if self.0.is_empty() { Ok(()) } else { Err(status::invalid(self)) }
+        if self.is_empty() { Ok(()) } else { Err(status::invalid(self)) }
     }
 
     fn key(&mut self, key: &str) {

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use saga_audit::{Books, Database, Failure, Scratch};
 
 use super::Sources;
-use crate::config::Secret;
+use crate::secrets::Secret;
 
 /// The provider writes before our payment service does, and is read after it: what is in our ledger must be in the
 /// provider's at every instant.

@@ -13,7 +13,7 @@ use sqlx::{
 use tokio::time::timeout;
 
 use super::Pulse;
-use crate::config::Secret;
+use crate::secrets::Secret;
 
 /// A server that does not answer for so long is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,216 @@
+//! The structure that ARCHITECTURE.md draws: files of a crate import each other without circles, and
+//! the framework does not import the shop.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use crate::documents::root;
+
+/// The crates that know nothing of orders, and those that are the shop.
+const FRAMEWORK: [&str; 10] = [
+    "orchestrator/core",
+    "orchestrator/engine",
+    "orchestrator/store",
+    "services/kit",
+    "crates/messaging",
+    "crates/rabbitmq",
+    "crates/postgres",
+    "crates/sqlite",
+    "crates/trace",
+    "crates/telemetry",
+];
+const SHOP: [&str; 7] = [
+    "saga-definitions",
+    "saga-server",
+    "saga-order",
+    "saga-inventory",
+    "saga-payment",
+    "saga-provider",
+    "saga-proto",
+];
+
+#[test]
+fn no_files_of_a_crate_import_each_other_in_a_circle() {
+    let mut circles = Vec::new();
+    // The worlds of tests are left out: a world and who lives in it know each other.
+    for member in members().into_iter().filter(|member| !member.starts_with("tests/")) {
+        let source = root().join(&member).join("src");
+        let found = Files::read(&source).circles();
+        circles.extend(found.into_iter().map(|circle| format!("{member}: {}", circle.join(" → "))));
+    }
+    assert!(circles.is_empty(), "{}", circles.join("\n"));
+}
+
+#[test]
+fn no_crate_of_the_framework_depends_on_the_shop() {
+    for member in FRAMEWORK {
+        let manifest = fs::read_to_string(root().join(member).join("Cargo.toml")).expect("one");
+        let dependencies = manifest.split("[dev-dependencies]").next().expect("the first part");
+        for shop in SHOP {
+            assert!(!dependencies.contains(&format!("{shop}.")), "{member} depends on {shop}");
+        }
+    }
+}
+
+#[test]
+fn a_circle_is_found_wherever_it_is_closed() {
+    let files = |files: &[(&str, &str)]| Files::of(files.iter().map(|(p, t)| (p.to_string(), *t)));
+    let direct = [("lib", ""), ("a", "use crate::b::B;"), ("b", "fn f() { crate::a::g() }")];
+    assert_eq!(files(&direct).circles(), [["a", "b"]]);
+    let beside = [("x", ""), ("x/a", "use super::b::B;"), ("x/b", "use super::a::A;")];
+    assert_eq!(files(&beside).circles(), [["x/a", "x/b"]]);
+    let by_the_root = [
+        ("lib", "mod a;\npub use a::{A, Other};"),
+        ("a", "use crate::{\n    b::B,\n};"),
+        ("b", "use crate::{x, A};"),
+    ];
+    assert_eq!(files(&by_the_root).circles(), [["a", "b"]]);
+    let sound = [
+        ("lib", "use a::A;"),
+        ("a", "use crate::b::B;\n#[cfg(test)]\nmod tests { use crate::c::C; }"),
+        ("b", "// use crate::a::A;"),
+        ("c", "use crate::a::A;"),
+        // A module and what is below it are one room.
+        ("d/mod", "use self::e::E;"),
+        ("d/e", "use super::D;"),
+    ];
+    assert_eq!(files(&sound).circles(), [[""; 0]; 0]);
+}
+
+fn members() -> Vec<String> {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("a manifest");
+    let list = manifest.split("members = [").nth(1).and_then(|rest| rest.split(']').next());
+    let members = list.expect("members").split('"').skip(1).step_by(2).map(str::to_owned);
+    members.chain([".".to_owned()]).collect()
+}
+
+/// The files of one crate by their module's path (`a/b`), and what each imports.
+struct Files {
+    imports: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Files {
+    fn read(source: &Path) -> Self {
+        let mut texts = Vec::new();
+        collect(source, "", &mut texts);
+        Self::of(texts.iter().map(|(path, text)| (path.clone(), text.as_str())))
+    }
+
+    fn of<'a>(texts: impl Iterator<Item = (String, &'a str)>) -> Self {
+        let texts: BTreeMap<String, String> =
+            texts.map(|(path, text)| (module(&path), code(text))).collect();
+        // What the root hands on, and from where.
+        let mut handed_on = BTreeMap::new();
+        for path in texts.get("").into_iter().flat_map(|text| uses(text, "use ")) {
+            if let Some((from, item)) = path.rsplit_once("::") {
+                handed_on.insert(item.to_owned(), from.trim_start_matches("self::").to_owned());
+            }
+        }
+        let imports = texts.iter().map(|(file, text)| {
+            let above = file.rsplit_once('/').map(|(above, _)| above.replace('/', "::") + "::");
+            let above = above.unwrap_or_default();
+            let beside = uses(text, "super::").into_iter().map(|path| format!("{above}{path}"));
+            let found = uses(text, "crate::").into_iter().chain(beside).filter_map(|path| {
+                let first = path.split("::").next().expect("a first part");
+                let path = match handed_on.get(first) {
+                    Some(from) if !texts.contains_key(first) => format!("{from}::{path}"),
+                    Some(_) | None => path,
+                };
+                longest(&texts, &path).filter(|to| !related(file, to))
+            });
+            (file.clone(), found.collect())
+        });
+        Self { imports: imports.collect() }
+    }
+
+    /// Each circle once, as its files in order.
+    fn circles(&self) -> Vec<Vec<String>> {
+        let reach = |from: &str| {
+            let (mut seen, mut next) = (BTreeSet::new(), vec![from.to_owned()]);
+            while let Some(file) = next.pop() {
+                for to in self.imports.get(&file).into_iter().flatten() {
+                    if seen.insert(to.clone()) {
+                        next.push(to.clone());
+                    }
+                }
+            }
+            seen
+        };
+        let reached: BTreeMap<&String, BTreeSet<String>> =
+            self.imports.keys().map(|file| (file, reach(file))).collect();
+        let circles = reached.iter().filter(|(file, seen)| seen.contains(**file));
+        let circles = circles.map(|(file, seen)| {
+            seen.iter().filter(|to| reached[to].contains(*file)).cloned().collect()
+        });
+        circles.collect::<BTreeSet<Vec<String>>>().into_iter().collect()
+    }
+}
+
+/// The module of a file: `a/b` for `a/b.rs` and `a/b/mod.rs`, nothing for the root.
+fn module(path: &str) -> String {
+    let path = path.strip_suffix("/mod").unwrap_or(path);
+    if matches!(path, "lib" | "main" | "mod") { String::new() } else { path.to_owned() }
+}
+
+/// The file that a path leads into; the root's own items are in none.
+fn longest(texts: &BTreeMap<String, String>, path: &str) -> Option<String> {
+    let parts: Vec<&str> = path.split("::").collect();
+    let prefixes = (1..=parts.len()).rev().map(|count| parts[..count].join("/"));
+    prefixes.into_iter().find(|prefix| texts.contains_key(prefix))
+}
+
+/// Whether one is the other, or above it.
+fn related(one: &str, other: &str) -> bool {
+    let above = |a: &str, b: &str| b == a || b.starts_with(&format!("{a}/"));
+    above(one, other) || above(other, one)
+}
+
+/// A file without comments and without its tests, which are at its end.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod ").next().expect("the first part");
+    let lines = text.lines().map(|line| line.split("//").next().expect("the first part"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The paths that follow `start`, with their braces opened: `a::{b, c::D}` is two.
+fn uses(text: &str, start: &str) -> Vec<String> {
+    let mut paths = Vec::new();
+    for rest in text.split(start).skip(1) {
+        let rest: String = rest.chars().filter(|c| !c.is_whitespace()).collect();
+        open("", &mut rest.as_str(), &mut paths);
+    }
+    paths
+}
+
+fn open(prefix: &str, rest: &mut &str, paths: &mut Vec<String>) {
+    let end = rest.find(|c: char| !(c.is_alphanumeric() || "_:".contains(c))).unwrap_or(rest.len());
+    let path = format!("{prefix}{}", &rest[..end]);
+    *rest = &rest[end..];
+    if !rest.starts_with('{') {
+        paths.push(path);
+        return;
+    }
+    while rest.starts_with(['{', ',']) {
+        *rest = &rest[1..];
+        if !rest.starts_with('}') {
+            open(&path, rest, paths);
+        }
+    }
+    *rest = rest.strip_prefix('}').unwrap_or(rest);
+}
+
+fn collect(dir: &Path, prefix: &str, texts: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(dir).into_iter().flatten() {
+        let path = entry.expect("an entry").path();
+        let name = path.file_stem().and_then(|name| name.to_str()).expect("UTF-8").to_owned();
+        if path.is_dir() {
+            collect(&path, &format!("{prefix}{name}/"), texts);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).expect("a source file");
+            texts.push((format!("{prefix}{name}"), text));
+        }
+    }
+}
