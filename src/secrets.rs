@@ -1,17 +1,16 @@
-//! Secrets from the environment, or from files that it names, as container
-//! engines hand them out.
+//! Secrets from the environment, or from files that the environment names, as container engines
+//! provide them.
 
 use std::{fs, path::Path};
 
-/// What the name of a variable that names a file ends in.
+/// Suffix of the name of a variable that names a file.
 const FILE: &str = "_FILE";
 
-/// The secret of that name: the variable itself, or what is in the file that
-/// `NAME_FILE` names, without the end of line that editors leave there.
+/// The secret of that name: the variable itself, or the content of the file that `NAME_FILE` names,
+/// without the end of line that editors add.
 ///
 /// # Errors
-/// What is wrong, as the rest of a sentence that begins with the name. It never
-/// quotes a value.
+/// The mistake, as the rest of a sentence that begins with the name. It never quotes a value.
 pub(crate) fn read(
     get: &dyn Fn(&str) -> Option<String>,
     name: &str,
