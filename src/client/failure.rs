@@ -22,7 +22,7 @@ pub(crate) enum Verdict {
 /// The reason why a command has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// The call failed. Its [`Status`] says if calling again may help.
+    /// The call failed. Its [`Status`] says whether calling again may help.
     #[error("{}: {}", name(.0.code()), .0.message())]
     Call(Box<Status>),
     /// A failure on this side, described for people.
@@ -40,7 +40,7 @@ impl From<Status> for Failure {
 }
 
 impl From<anyhow::Error> for Failure {
-    /// Keeps a failed call as such, so that a caller can see if calling again may help.
+    /// Keeps a failed call as such, so that a caller can see whether calling again may help.
     fn from(error: anyhow::Error) -> Self {
         match error.downcast::<Status>() {
             Ok(status) => status.into(),

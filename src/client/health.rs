@@ -1,4 +1,4 @@
-//! `saga health`: asks if a role serves, as a container engine does every few seconds.
+//! `saga health`: asks whether a role serves, as a container engine does every few seconds.
 
 use std::time::Duration;
 

@@ -83,7 +83,7 @@ pub(crate) struct Demo {
     running: Running,
 }
 
-/// Runs the demo. The exit status says if the audit passed.
+/// Runs the demo. The exit status says whether the audit passed.
 pub(crate) async fn run(demo: Demo) -> ExitCode {
     let view = View::new(demo.json, demo.orders.into());
     match demo.run(&view).await {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 /// RabbitMQ on two cores: 1 and 4 make fewer orders a second than 2, at 64 as at 256 in flight.
 const REST: u32 = 2;
 
-/// The longest rest. A batch that took long enough to earn a longer one is large already.
+/// The longest rest. A batch for which [`REST`] would give a longer one is large already.
 const LONGEST_REST: Duration = Duration::from_millis(30);
 
 /// Lets work gather between batches. A batch costs a commit and a few messages, whatever its size.

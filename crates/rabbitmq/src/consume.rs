@@ -33,7 +33,7 @@ const WRITE_LIMIT: Duration = Duration::from_secs(5);
 /// A consumer that has received nothing for this long, and has nothing out, gets a new channel.
 const RENEW_AFTER: Duration = Duration::from_secs(10);
 
-/// The consumption of one queue, which must be run.
+/// The consumption of one queue. Nothing happens until it is run.
 pub(crate) struct Consumption {
     pub(crate) link: Arc<Link>,
     pub(crate) topology: Arc<Topology>,

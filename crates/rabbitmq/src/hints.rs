@@ -39,7 +39,7 @@ const MAX_TOGETHER: usize = 64;
 /// nothing.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
-/// The exchange of hints, which must be run.
+/// The exchange of hints. Nothing happens until it is run.
 pub(crate) struct Hints {
     pub(crate) link: Arc<Link>,
     pub(crate) topology: Arc<Topology>,

@@ -74,7 +74,7 @@ struct Verdict {
 }
 
 impl Publisher {
-    /// A publisher and the supervisor of its connection, which must be run.
+    /// A publisher, and the supervisor of its connection. The supervisor must be run.
     pub(crate) fn new(
         link: Arc<Link>,
         topology: Arc<Topology>,

@@ -83,7 +83,7 @@ impl<R: SagaReads> Front<R> {
             limit: limit + 1,
         };
         let mut messages = self.messages(&filter).await?;
-        // One more than asked for tells if there is a next page.
+        // One entry more than asked for shows whether there is a next page.
         let more = messages.len() > limit;
         messages.truncate(limit);
         let last = messages.last().filter(|_| more);

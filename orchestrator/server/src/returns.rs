@@ -21,9 +21,9 @@ use crate::{Caller, front::Front, metadata, status, validate};
 const METHOD: &str = "ReturnOrder";
 
 impl<R: SagaReads> Front<R> {
-    /// Validates the request, hands the return to the engine, and waits if the caller asks for
-    /// that. The order service decides inside the saga if the order may be returned, because only
-    /// there the order is locked.
+    /// Validates the request, hands the return to the engine, and waits if the caller asks for that.
+    /// Whether the order may be returned is decided by the order service inside the saga, because
+    /// only there the order is locked.
     pub(crate) async fn begin_return(
         &self,
         request: Request<ReturnOrderRequest>,

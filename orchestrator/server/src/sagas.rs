@@ -92,7 +92,7 @@ impl<R: SagaReads> Front<R> {
         .quarantined;
         let mut sagas =
             self.reads.list(&wanted).await.map_err(|failure| status::of_failure(&failure))?;
-        // One more than asked for tells if there is a next page.
+        // One entry more than asked for shows whether there is a next page.
         let more = sagas.len() > limit;
         sagas.truncate(limit);
         let last = sagas.last().filter(|_| more);

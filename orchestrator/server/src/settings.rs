@@ -33,7 +33,7 @@ pub struct Settings {
     /// Calls that a client may begin and reset before they are processed. Beyond that its
     /// connection is closed ("rapid reset").
     pub max_pending_resets: usize,
-    /// Time after which a silent connection is asked if it is still there.
+    /// Time after which a silent connection is asked whether it is still there.
     pub keepalive_interval: Duration,
     /// Time limit for the answer to that.
     pub keepalive_timeout: Duration,
@@ -73,7 +73,7 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Further calls are refused without a look-up, so that refusing stays cheap.
 pub(crate) const MAX_LOOK_UPS: usize = 512;
 
-/// Interval at which the payment service is asked if a payment can be tried.
+/// Interval at which the payment service is asked whether a payment can be tried.
 pub(crate) const AVAILABILITY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time limit for the answer to that.

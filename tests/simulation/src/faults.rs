@@ -80,7 +80,7 @@ named! {
 }
 
 named! {
-    /// A point at which a process can die, beside all others.
+    /// A named point at which a process can die. It can die anywhere else too.
     Point {
         /// Before new sagas are written.
         BeforeAdmit: "orchestrator: before admitting",

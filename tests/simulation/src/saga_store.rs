@@ -167,7 +167,7 @@ fn told(write: &Write) -> String {
     format!("{id} v{before}>v{} {} {}", saga.version, saga.phase.name(), happenings.join("; "))
 }
 
-/// The writes of a decision, or none if the transaction's fate is not to be written.
+/// The writes of a decision, or none if its transaction will not be written.
 fn kept<R>(fate: Fate, decided: (Vec<Write>, R)) -> (Vec<Write>, (Vec<Write>, R)) {
     let (writes, result) = decided;
     match fate {

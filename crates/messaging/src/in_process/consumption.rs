@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{Ack, Delivery, FROM_HEADER, REASON_HEADER, Route, limits};
 
-/// The consumption of one queue, which must be run.
+/// The consumption of one queue. Nothing happens until it is run.
 pub(super) struct Consumption {
     /// A whole handle, so that a consumer goes on after every other clone is dropped.
     transport: InProcess,
