@@ -51,7 +51,7 @@ pub(crate) struct Publisher {
     next_id: AtomicI64,
 }
 
-/// The connection that a publisher can use, if any.
+/// The state of the connection that a publisher uses.
 #[derive(Clone, Debug)]
 enum State {
     Connecting,

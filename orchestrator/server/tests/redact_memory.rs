@@ -14,7 +14,7 @@ mod redact;
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// The finder of the tokens. Its size is in proportion to the tokens, and they are bounded.
+/// Memory for the finder of the tokens. It is in proportion to the tokens, which are bounded.
 const FOR_TOKENS: usize = 8 * 1024 * 1024;
 
 fn look(body: &str) {
