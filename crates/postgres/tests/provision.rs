@@ -12,8 +12,8 @@ struct Shop {
 }
 
 impl Shop {
-    /// Takes its names from a fresh database. Whether the server asks for passwords must not
-    /// matter, so the tests check what the roles may do, not who may log in.
+    /// Takes its names from a fresh database. The tests must pass with a server that asks for
+    /// passwords and with one that does not. So they check what the roles may do, not who may log in.
     async fn new(hint: &str) -> Self {
         let admin = Servers::shared().fresh_database(hint);
         let name = admin.rsplit('/').next().expect("a path").split('?').next().expect("a name");

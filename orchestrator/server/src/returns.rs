@@ -22,8 +22,8 @@ const METHOD: &str = "ReturnOrder";
 
 impl<R: SagaReads> Front<R> {
     /// Validates the request, hands the return to the engine, and waits if the caller asks for that.
-    /// Whether the order may be returned is decided by the order service inside the saga, because
-    /// only there the order is locked.
+    /// The order service decides inside the saga whether the order may be returned, because only
+    /// there the order is locked.
     pub(crate) async fn begin_return(
         &self,
         request: Request<ReturnOrderRequest>,
