@@ -1,4 +1,4 @@
-//! Processes of this program that this program starts: what the bench measures, what the demo kills.
+//! Child processes that run this same program: the bench measures them, the demo kills them.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -7,12 +7,13 @@ use std::{
 
 use tokio::process::Child;
 
-/// Below the range that a client's own ports are taken from.
+/// Ports below the range from which a client's own ports are taken.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
-/// How long a process may take to end by itself; then it is killed, which loses nothing either.
+/// Time limit for a process to end by itself. After that it is killed, which loses nothing either.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// An address on loopback that nobody listens on. Somebody might take it before we do: then the role says so and ends.
+/// An address on loopback that nobody listens on. If another process takes it first, the role
+/// reports that and ends.
 pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     let span = u64::from(PORTS.end - PORTS.start);
     for _ in 0..1_000 {
@@ -45,7 +46,8 @@ fn ask_to_end(child: &mut Child) -> std::io::Result<()> {
     }
 }
 
-/// Elsewhere one process cannot ask another: it is killed, which loses nothing.
+/// Other systems have no way for one process to ask another to end: it is killed, which loses
+/// nothing.
 #[cfg(not(unix))]
 fn ask_to_end(child: &mut Child) -> std::io::Result<()> {
     if child.id().is_some() { child.start_kill() } else { Ok(()) }

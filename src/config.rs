@@ -10,7 +10,7 @@ use crate::{
     secrets::{self, Secret},
 };
 
-/// What is wrong with the environment: one sentence a variable.
+/// The mistakes in the environment: one sentence a variable.
 #[derive(Debug)]
 pub(crate) struct Mistakes(Vec<String>);
 
@@ -31,11 +31,11 @@ impl std::error::Error for Mistakes {}
 pub(crate) struct Broker {
     pub(crate) url: Secret,
     pub(crate) prefix: String,
-    /// Whether roles may declare exchanges and queues; `saga setup` always does.
+    /// True if roles may declare exchanges and queues; `saga setup` always does.
     pub(crate) declares: bool,
 }
 
-/// What `saga orchestrator` needs.
+/// Settings of `saga orchestrator`.
 #[derive(Clone, Debug)]
 pub(crate) struct Orchestrator {
     pub(crate) database: Secret,
@@ -55,20 +55,20 @@ pub(crate) struct Front {
     pub(crate) step_timeout_millis: Option<u64>,
     pub(crate) order_deadline: Duration,
     pub(crate) max_in_flight: u64,
-    /// How old a page of products may be; zero: it is read at each call.
+    /// Greatest age of a page of products; zero: each call reads anew.
     pub(crate) catalogue_cache: Duration,
-    /// How long ended sagas and keys are kept.
+    /// Time for which ended sagas and keys are kept.
     pub(crate) retention: Duration,
 }
 
-/// What `saga prune` needs.
+/// Settings of `saga prune`.
 #[derive(Clone, Debug)]
 pub(crate) struct Prune {
     pub(crate) database: Secret,
     pub(crate) retention: Duration,
 }
 
-/// What a participant needs.
+/// Settings of a participant.
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
     pub(crate) database: Secret,
@@ -78,14 +78,14 @@ pub(crate) struct Service {
     pub(crate) crash: Option<Crash>,
 }
 
-/// What `saga payment` needs.
+/// Settings of `saga payment`.
 #[derive(Clone, Debug)]
 pub(crate) struct Payment {
     pub(crate) service: Service,
     pub(crate) account: Account,
 }
 
-/// How the payment service reaches its provider.
+/// The payment service's connection to its provider.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     pub(crate) url: String,
@@ -94,7 +94,7 @@ pub(crate) struct Account {
     pub(crate) breaker: BreakerSettings,
 }
 
-/// What `saga provider` needs.
+/// Settings of `saga provider`.
 #[derive(Clone, Debug)]
 pub(crate) struct Provider {
     pub(crate) listen: SocketAddr,
@@ -103,7 +103,7 @@ pub(crate) struct Provider {
     pub(crate) very_slow_after: Duration,
 }
 
-/// What `saga setup` needs.
+/// Settings of `saga setup`.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     pub(crate) admin: Option<Secret>,
@@ -116,7 +116,7 @@ pub(crate) struct Setup {
     pub(crate) broker: Broker,
 }
 
-/// What `saga all` needs.
+/// Settings of `saga all`.
 #[derive(Clone, Debug)]
 pub(crate) struct All {
     pub(crate) setup: Setup,
@@ -127,7 +127,7 @@ pub(crate) struct All {
     pub(crate) provider: Provider,
 }
 
-/// What `saga all --data-dir` needs: every role in one process, nothing around it.
+/// Settings of `saga all --data-dir`: every role in one process, and nothing else.
 #[derive(Clone, Debug)]
 pub(crate) struct Embedded {
     pub(crate) data_dir: PathBuf,
@@ -213,7 +213,7 @@ pub(crate) struct Environment<'a> {
     mistakes: Vec<String>,
 }
 
-/// Reads one role's settings, or says everything that is wrong with them.
+/// Reads one role's settings, or returns everything that is wrong with them.
 pub(crate) fn read<T>(
     get: &dyn Fn(&str) -> Option<String>,
     role: impl FnOnce(&mut Environment<'_>) -> T,
@@ -282,7 +282,7 @@ impl Environment<'_> {
         let least = saga_engine::limits::LEAST_RETENTION;
         let days = self.number("SAGA_RETENTION_DAYS", least.as_secs() / 86_400, 36_500);
         let kept = days.map_or(least, |days| Duration::from_secs(days * 86_400));
-        // Named for what it is: below the least, promises are not kept.
+        // Its name says what it is for: below the least retention, promises are not kept.
         let short = self.number("SAGA_RETENTION_SECONDS_FOR_TESTS", 1, 86_400);
         if short.is_some() && days.is_some() {
             self.wrong("SAGA_RETENTION_DAYS", "and SAGA_RETENTION_SECONDS_FOR_TESTS are both set");
@@ -290,7 +290,7 @@ impl Environment<'_> {
         short.map_or(kept, Duration::from_secs)
     }
 
-    /// An embedded system's database is a file that is named otherwise.
+    /// Settings of `saga prune`. An embedded system's database is a file, so it has no URL.
     pub(crate) fn prune(&mut self, embedded: bool) -> Prune {
         let database = if embedded {
             Secret(String::new())
@@ -308,7 +308,7 @@ impl Environment<'_> {
         self.service("SAGA_INVENTORY_DATABASE_URL", "SAGA_INVENTORY_LISTEN", 7402)
     }
 
-    /// What the payment service needs; `http2`: what is usual with its provider.
+    /// Settings of the payment service. `http2` is the default for its provider.
     pub(crate) fn payment(&mut self, http2: bool) -> Payment {
         Payment {
             service: self.service("SAGA_PAYMENT_DATABASE_URL", "SAGA_PAYMENT_LISTEN", 7403),
@@ -377,17 +377,17 @@ impl Environment<'_> {
             orchestrator: self.orchestrator(),
             order: self.order(),
             inventory: self.inventory(),
-            // It brings its own provider along.
+            // `saga all` brings its own provider along.
             payment: self.payment(true),
             provider: self.provider(),
         };
-        // Several roles read some variables: one mistake is told once.
+        // Several roles read the same variables: each mistake is reported once.
         self.mistakes.sort();
         self.mistakes.dedup();
         all
     }
 
-    /// What `saga audit` reads: roles that may only read are enough.
+    /// The databases that `saga audit` reads. Roles that may only read are enough.
     pub(crate) fn audit(&mut self) -> crate::audit::Servers {
         crate::audit::Servers {
             orchestrator: self.database("SAGA_ORCHESTRATOR_DATABASE_URL"),
@@ -398,8 +398,8 @@ impl Environment<'_> {
         }
     }
 
-    /// The services' addresses are known to their neighbours in the same process,
-    /// and everything durable is below one directory.
+    /// Settings of an embedded system. The services know each other's addresses, because they share
+    /// the process, and everything durable is below one directory.
     pub(crate) fn embedded(&mut self, data_dir: PathBuf) -> Embedded {
         Embedded {
             front: self.front(),
@@ -436,7 +436,7 @@ impl Environment<'_> {
         }
     }
 
-    /// What the adapter would refuse is refused here, with every other mistake.
+    /// A URL that the adapter would refuse is refused here, with every other mistake.
     fn broker_url(&mut self, name: &str) -> Secret {
         let url = self.url(name, &["amqp://", "amqps://"]);
         if !url.0.is_empty()
@@ -468,7 +468,7 @@ impl Environment<'_> {
         Secret(String::new())
     }
 
-    /// A secret that need not be there, and is never shown.
+    /// An optional secret, which is never shown.
     fn secret(&mut self, name: &str) -> Option<Secret> {
         let secret = secrets::read(self.get, name);
         secret.map_err(|why| self.wrong(name, &why)).ok().flatten().map(Secret)

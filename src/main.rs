@@ -1,4 +1,4 @@
-//! `saga`: one binary. It runs a role, or all of them, or talks to them.
+//! `saga`: one binary. It runs one role or all of them, or it calls them.
 
 mod audit;
 mod bench;
@@ -26,9 +26,10 @@ use signals::StopSignals;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-/// Turns, parcels and rows are many short-lived pieces of memory: measured, a sixth of
-/// the program's time went into the C library's allocator. The second version, because it gives
-/// memory back within milliseconds: with the third, 4,000 orders in flight took a sixth more.
+/// Turns, parcels and rows are many short-lived pieces of memory: measured, a sixth of the
+/// program's time went into the C library's allocator. This is mimalloc's second version, because
+/// it gives memory back within milliseconds: with the third, 4,000 orders in flight took a sixth
+/// more.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -143,7 +144,7 @@ fn main() -> ExitCode {
     status
 }
 
-/// The demo. Its roles are quiet unless SAGA_LOG says otherwise: kills make noise.
+/// Runs the demo. Its roles are quiet unless SAGA_LOG says otherwise, because kills are noisy.
 async fn show(demo: demo::Demo) -> ExitCode {
     let filter = config::process("SAGA_LOG").unwrap_or_else(|| "off".to_owned());
     let read = config::read(&config::process, |env| env.telemetry());
@@ -157,7 +158,7 @@ async fn show(demo: demo::Demo) -> ExitCode {
     demo::run(demo).await
 }
 
-/// One role, from its settings to its end.
+/// Runs one role, from its settings to its end.
 async fn role<T>(
     name: &str,
     settings: impl FnOnce(&mut Environment<'_>) -> T,
@@ -185,7 +186,8 @@ async fn role<T>(
     }
 }
 
-/// SIGTERM and SIGINT (on Windows Ctrl-Break and Ctrl-C) drain; a second one ends at once, which loses nothing either.
+/// Drains on SIGTERM and SIGINT (on Windows Ctrl-Break and Ctrl-C). A second signal ends the
+/// process at once, which loses nothing either.
 fn drain_on_signal(shutdown: CancellationToken) -> io::Result<()> {
     let mut signals = StopSignals::listen()?;
     tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! `saga prune`: what the orchestrators do in the background, at once and watched.
+//! `saga prune`: does at once and visibly the deletion that the orchestrators do in the background.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -16,7 +16,7 @@ use saga_store::{postgres, sqlite};
 
 use crate::{client::USAGE, config};
 
-/// How often progress is told.
+/// Interval at which progress is reported.
 const TELL_EVERY: Duration = Duration::from_secs(2);
 
 const EXPLANATION: &str = "\
@@ -53,7 +53,7 @@ pub(crate) struct Command {
     batch: u64,
 }
 
-/// Runs it on the process's own output.
+/// Runs the command on the process's own output.
 pub(crate) async fn run(command: Command) -> ExitCode {
     let embedded = command.data_dir.is_some();
     let settings = match config::read(&config::process, |env| env.prune(embedded)) {
@@ -82,7 +82,7 @@ async fn in_directory(
     retention: Duration,
 ) -> anyhow::Result<()> {
     anyhow::ensure!(path.is_dir(), "there is no directory {}", path.display());
-    // Whoever runs it holds it: two writers of one file would wait for each other.
+    // A running system holds the directory: two writers of one file would wait for each other.
     let dir = DataDir::take(path)?;
     let database = Database::open(&dir.database("orchestrator"), &sqlite::SCHEMA, Clock::system())?;
     prune(&sqlite::SagaTable::new(database), command, retention).await

@@ -1,7 +1,8 @@
-//! The roles, wired: settings in, adapters chosen, `run` until told to stop.
+//! The roles, wired: each reads its settings, chooses its adapters, and runs until it is told to
+//! stop.
 //!
-//! `servers.rs` and `embedded.rs` are the only places where adapters are chosen;
-//! what they hand them to knows ports alone.
+//! `servers.rs` and `embedded.rs` are the only places that choose adapters. The code that they pass
+//! them to knows only ports.
 
 mod embedded;
 mod orchestrate;
@@ -37,7 +38,7 @@ struct Together {
 }
 
 impl Together {
-    /// None yet. `stop` is what ends them.
+    /// An empty set of roles. `stop` ends them.
     fn new(stop: CancellationToken) -> Self {
         Self { roles: JoinSet::new(), stop }
     }
@@ -50,8 +51,8 @@ impl Together {
         self.roles.spawn(async move { (name, role.await) });
     }
 
-    /// Waits for all of them. One that ends before it is told to stops the
-    /// others: half a system serves nobody.
+    /// Waits for all of them. A role that ends before `stop` stops the others: half a system serves
+    /// nobody.
     async fn wait(mut self) -> anyhow::Result<()> {
         let mut first = Ok(());
         while let Some(ended) = self.roles.join_next().await {

@@ -1,9 +1,9 @@
-//! Secrets from the environment, or from files that it names, as container
-//! engines hand them out.
+//! Secrets from the environment, or from files that the environment names, as container engines
+//! provide them.
 
 use std::{fmt, fs, path::Path};
 
-/// What the name of a variable that names a file ends in.
+/// Suffix of the name of a variable that names a file.
 const FILE: &str = "_FILE";
 
 /// A text that is never printed.
@@ -20,8 +20,7 @@ impl fmt::Debug for Secret {
 /// `NAME_FILE` names, without the end of line that editors leave there.
 ///
 /// # Errors
-/// What is wrong, as the rest of a sentence that begins with the name. It never
-/// quotes a value.
+/// The mistake, as the rest of a sentence that begins with the name. It never quotes a value.
 pub(crate) fn read(
     get: &dyn Fn(&str) -> Option<String>,
     name: &str,

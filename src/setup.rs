@@ -9,7 +9,7 @@ use crate::{config::Setup, roles::broker_settings};
 /// The database role that may read everything and change nothing.
 const AUDITOR: &str = "saga_audit";
 
-/// Brings everything up to date that the roles need.
+/// Brings everything that the roles need up to date.
 pub(crate) async fn setup(settings: &Setup) -> anyhow::Result<()> {
     let databases: [(&str, &str, &[&Migrations]); 4] = [
         ("orchestrator", &settings.orchestrator.0, &[&saga_store::postgres::MIGRATIONS]),

@@ -1,4 +1,4 @@
-//! How a person or a supervisor tells this process to stop.
+//! The signals by which a person or a supervisor tells this process to stop.
 
 use std::io;
 
@@ -27,7 +27,8 @@ mod system {
     };
 }
 
-/// SIGINT and SIGTERM; on Windows Ctrl-C and Ctrl-Break. From its beginning on they no longer end the process.
+/// SIGINT and SIGTERM; on Windows Ctrl-C and Ctrl-Break. Once this exists, they no longer end the
+/// process.
 pub(crate) struct StopSignals {
     interrupt: Interrupt,
     terminate: Terminate,
@@ -38,7 +39,7 @@ impl StopSignals {
         Ok(Self { interrupt: interrupt()?, terminate: terminate()? })
     }
 
-    /// Waits for the next one. Cancelling it loses none.
+    /// Waits for the next signal. Cancelling the wait loses none.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -1,4 +1,5 @@
-//! Calls that are made again, under the same key, while that may help: the one way to be sure of a write.
+//! Calls that are repeated under the same key for as long as that may help. Only this makes sure of
+//! a write.
 
 use std::time::{Duration, Instant};
 
@@ -11,17 +12,17 @@ use super::{
     orders,
 };
 
-/// How long one call may wait for its answer; after that it is made again.
+/// Time limit for one call. After that it is repeated.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long, and how hard, something is tried.
+/// The limits on repeating a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// No call is made again after so long.
+    /// No call is repeated after this time.
     pub(crate) limit: Duration,
     /// The pause before the first repetition, if the server names none; it doubles.
     pub(crate) first_pause: Duration,
-    /// The longest pause, also if the server asks for more.
+    /// The longest pause, even if the server asks for more.
     pub(crate) longest_pause: Duration,
 }
 
@@ -60,7 +61,7 @@ where
     }
 }
 
-/// Places an order. If it is to be waited for, the answer is its end.
+/// Places an order. If the caller wants to wait, the answer is the order's end.
 pub(crate) async fn place(
     client: &OrdersClient<Channel>,
     order: &PlaceOrderRequest,
@@ -70,8 +71,8 @@ pub(crate) async fn place(
     until_answered(patience, repeats, || place_once(client.clone(), order.clone())).await
 }
 
-/// The same with one call. That an order has not ended when the server stops waiting is DEADLINE_EXCEEDED: calling again
-/// is waiting on.
+/// The same with a single call. If the server stops waiting before the order has ended, the result
+/// is DEADLINE_EXCEEDED. Calling again then continues to wait.
 pub(crate) async fn place_once(
     mut client: OrdersClient<Channel>,
     order: PlaceOrderRequest,
@@ -84,7 +85,7 @@ pub(crate) async fn place_once(
     Ok(answer)
 }
 
-/// A request that waits for its answer only so long.
+/// A request that waits for its answer for at most [`CALL_LIMIT`].
 pub(crate) fn limited<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(CALL_LIMIT);

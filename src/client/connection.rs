@@ -1,4 +1,4 @@
-//! Where the system is, and how long one call may take.
+//! The system's address, and the time limit of a call.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use tonic::{
 
 use super::{console::Console, failure::Failure};
 
-/// An address that does not answer for so long is not there.
+/// An address that does not answer within this time counts as away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a quiet connection is asked whether its other end still lives: a watch may be silent for minutes.
+/// Interval at which a quiet connection is checked, because a watch may be silent for minutes.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// How much one list may show at once; the contract's own bound.
+/// Most entries of one page of a list: the contract's own bound.
 const LARGEST_PAGE: i32 = 500;
 
 /// The options that every command has.
@@ -32,12 +32,13 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects at the first call, so that "nobody is there" is an answer like any other: UNAVAILABLE.
+    /// Connects at the first call, so that a server that is not there is an answer like any other:
+    /// UNAVAILABLE.
     pub(super) fn channel(&self) -> Channel {
         self.server.connect_lazy()
     }
 
-    /// A request with this connection's deadline, which the server is told too.
+    /// A request with this connection's deadline, which is also sent to the server.
     pub(super) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(Duration::from_secs(self.timeout));
@@ -61,7 +62,7 @@ impl Page {
         if self.all { LARGEST_PAGE } else { self.limit }
     }
 
-    /// Whether to list the page after this one. Says so if there is one that nobody asked for.
+    /// Returns true if the next page is to be listed too. Notes a next page that is not listed.
     pub(super) fn goes_on(
         &self,
         next_page_token: &str,
@@ -77,7 +78,7 @@ impl Page {
     }
 }
 
-/// Boxed: a command is moved about, and an endpoint is large.
+/// Boxed, because a command is moved about and an endpoint is large.
 pub(crate) fn server(text: &str) -> Result<Box<Endpoint>, String> {
     let uri: Uri = text.parse().map_err(|e| format!("not a URL: {e}"))?;
     match (uri.scheme_str(), uri.host()) {

@@ -1,4 +1,4 @@
-//! Where output goes: sentences and tables for people, or JSON for programs.
+//! Output: sentences and tables for people, or JSON for programs.
 
 use std::io::{self, Write};
 
@@ -10,9 +10,10 @@ use super::{clean::clean, failure::Failure};
 
 /// A command's output. Answers go to `out`, everything else to `err`.
 pub(crate) struct Console<'a> {
-    /// Whether programs read it.
+    /// True if programs read it.
     pub(crate) json: bool,
-    /// What a program needs to know of a call beside its failure, such as the key under which it may be repeated.
+    /// A fact about a call that a program needs if the call fails, such as the key under which to
+    /// repeat it.
     about: Option<(&'static str, String)>,
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
@@ -23,35 +24,35 @@ impl<'a> Console<'a> {
         Self { json, about: None, out, err }
     }
 
-    /// From here on, a failure names this too.
+    /// Adds a fact to every later failure.
     pub(super) fn remember(&mut self, name: &'static str, value: &str) {
         self.about = Some((name, value.to_owned()));
     }
 
-    /// A line or more of the answer, for people.
+    /// Prints one or more lines of the answer, for people.
     pub(crate) fn say(&mut self, text: &str) -> Result<(), Failure> {
         writeln!(self.out, "{text}")?;
         Ok(self.out.flush()?)
     }
 
-    /// A line beside the answer: how far it is, what else there is.
+    /// Prints a line beside the answer: progress, or what else there is.
     pub(super) fn note(&mut self, text: &str) -> Result<(), Failure> {
         Ok(writeln!(self.err, "{text}")?)
     }
 
-    /// Text beside the answer without an end of line, at once.
+    /// Prints text beside the answer at once, without an end of line.
     pub(crate) fn sketch(&mut self, text: &str) -> Result<(), Failure> {
         write!(self.err, "{text}")?;
         Ok(self.err.flush()?)
     }
 
-    /// The answer, for programs: one line.
+    /// Prints the answer for programs, on one line.
     pub(crate) fn object(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let line = serde_json::to_string(value).map_err(io::Error::from)?;
         self.say(&line)
     }
 
-    /// Why there is no answer.
+    /// Prints the reason why there is no answer.
     pub(super) fn failure(&mut self, failure: &Failure) -> io::Result<()> {
         if let Failure::Output(e) = failure
             && e.kind() == io::ErrorKind::BrokenPipe

@@ -1,4 +1,5 @@
-//! How a command went, and what a failed call said: its gRPC code, its message, and the google.rpc details.
+//! The result of a command, and the content of a failed call: its gRPC code, its message, and the
+//! google.rpc details.
 
 use std::{error::Error as _, fmt::Write as _, io, time::Duration};
 
@@ -8,22 +9,23 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{clean::clean, times};
 
-/// What came of a command that got its answer.
+/// The result of a command that got its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// As asked.
+    /// It did what was asked.
     Done,
-    /// The answer is a "no", and has been printed: the order was rejected, the counts do not add up.
+    /// The answer is a "no", and has been printed: for example, the order was rejected or the books
+    /// do not add up.
     Refused,
 }
 
-/// Why a command has no answer.
+/// The reason why a command has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// The call failed. [`Status`] says whether calling again may help.
+    /// The call failed. Its [`Status`] says whether calling again may help.
     #[error("{}: {}", name(.0.code()), .0.message())]
     Call(Box<Status>),
-    /// It cannot be done here: for people to read.
+    /// A failure on this side, described for people.
     #[error("{0:#}")]
     Here(anyhow::Error),
     /// The output cannot be written.
@@ -38,7 +40,7 @@ impl From<Status> for Failure {
 }
 
 impl From<anyhow::Error> for Failure {
-    /// A failed call stays one, so that one knows whether to call again.
+    /// Keeps a failed call as such, so that a caller can see whether calling again may help.
     fn from(error: anyhow::Error) -> Self {
         match error.downcast::<Status>() {
             Ok(status) => status.into(),
@@ -52,18 +54,18 @@ impl Failure {
         match self {
             Self::Call(status) if may_retry(status) => 2,
             Self::Call(_) => 1,
-            // The reader has seen enough (`saga orders | head`): that is no failure of ours.
+            // The reader has seen enough (`saga orders | head`): this is not a failure of ours.
             Self::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output(_) | Self::Here(_) => 1,
         }
     }
 
-    /// For people: the first line says what, the others what to do about it.
+    /// The text for people. The first line is the failure, the others are what to do about it.
     pub(super) fn text(&self) -> String {
         let mut text = clean(&self.to_string()).into_owned();
         if let Self::Call(status) = self {
             let details = status.get_error_details();
-            // Some servers say a detail's sentence as the message too: once is enough.
+            // Some servers repeat a detail's sentence as the message. Once is enough.
             let said = status.message();
             for (what, description) in
                 complaints(&details).into_iter().filter(|(_, sentence)| sentence != said)
@@ -81,7 +83,7 @@ impl Failure {
         text
     }
 
-    /// For programs.
+    /// The JSON for programs.
     pub(super) fn json(&self) -> Value {
         match self {
             Self::Output(error) => {
@@ -126,7 +128,8 @@ impl Failure {
     }
 }
 
-/// Whether the same call may succeed later. RESOURCE_EXHAUSTED only with retry advice: a message that is too large stays so.
+/// True if the same call may succeed later. RESOURCE_EXHAUSTED counts only with retry advice,
+/// because a message that is too large stays too large.
 pub(super) fn may_retry(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable | Code::DeadlineExceeded => true,
@@ -148,13 +151,14 @@ pub(super) fn may_retry(status: &Status) -> bool {
     }
 }
 
-/// How long the server asks its caller to wait, if it does.
+/// The pause that the server asks its caller to make, if it asks for one.
 pub(super) fn retry_delay(details: &ErrorDetails) -> Option<Duration> {
     details.retry_info().and_then(|info| info.retry_delay)
 }
 
-/// Gives failures that the transport made their proper code: tonic calls a time-out of its own CANCELLED or UNKNOWN, and a
-/// connection that broke in mid-call UNKNOWN or INTERNAL. What a server says has no source error, so it is left as it is.
+/// Gives failures that the transport made their proper code. tonic reports a time-out of its own as
+/// CANCELLED or UNKNOWN, and a connection that broke during a call as UNKNOWN or INTERNAL. A status
+/// from the server has no source error, so it is left as it is.
 pub(super) fn told_apart(status: Status) -> Status {
     let Some(source) = status.source() else { return status };
     if causes(source).any(|cause| cause.is::<TimeoutExpired>()) {
@@ -174,7 +178,7 @@ fn causes<'a>(
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// An error and what caused it, each said once.
+/// An error and its causes, without repetitions.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     for said in causes(error).map(ToString::to_string) {

@@ -1,4 +1,4 @@
-//! The products that `saga load`, `saga demo` and `saga bench` buy, and how they come in.
+//! The products that `saga load`, `saga demo` and `saga bench` buy, and their receipts.
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use saga_proto::{
@@ -10,7 +10,7 @@ use tonic::{Status, transport::Channel};
 
 use super::again::{Patience, limited, until_answered};
 
-/// How many receipts are under way at once.
+/// Receipts that are under way at once.
 const RECEIPTS_AT_ONCE: usize = 16;
 
 /// A shop's products: SKU, name, and price in cents.
@@ -23,7 +23,7 @@ pub(crate) const SHOP: [(&str, &str, i64); 6] = [
     ("kettle", "Kettle", 5_900),
 ];
 
-/// So much of a product, at a price in cents.
+/// A quantity of one product, priced in cents.
 #[derive(Clone, Debug)]
 pub(crate) struct Goods {
     pub(crate) sku: String,
@@ -33,7 +33,7 @@ pub(crate) struct Goods {
 }
 
 impl Goods {
-    /// So much of each product of the [`SHOP`].
+    /// `quantity` of each product of the [`SHOP`].
     pub(crate) fn shop(quantity: i64) -> impl Iterator<Item = Self> {
         SHOP.into_iter().map(move |(sku, name, cents)| Self {
             sku: sku.to_owned(),
@@ -44,7 +44,7 @@ impl Goods {
     }
 }
 
-/// Takes goods in, each once under the key, and returns the products as they are then.
+/// Receives goods, each exactly once under the key, and returns the products after that.
 pub(crate) async fn receive(
     catalogue: &CatalogueClient<Channel>,
     goods: impl IntoIterator<Item = Goods>,

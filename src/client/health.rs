@@ -1,4 +1,4 @@
-//! `saga health`: whether a role serves, as a container engine asks every few seconds.
+//! `saga health`: asks whether a role serves, as a container engine does every few seconds.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ impl Health {
     }
 }
 
-/// What gRPC calls a server that does its work.
+/// gRPC's name for the status of a server that does its work.
 const SERVING: &str = "SERVING";
 
 /// The status of the server as a whole.

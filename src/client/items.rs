@@ -1,10 +1,10 @@
-//! What is ordered, as people write it: "teapot=2".
+//! Ordered items as people write them: "teapot=2".
 
 use saga_proto::types::v1::{Line, PricedLine};
 
 use super::money;
 
-/// Reads "SKU=QTY". Only the form is judged here: which SKUs there are, the system knows.
+/// Reads "SKU=QTY". Only the form is checked here: the system knows which SKUs exist.
 pub(super) fn parse(text: &str) -> Result<Line, String> {
     let (sku, quantity) = text.rsplit_once('=').ok_or("an item is SKU=QUANTITY, like teapot=2")?;
     if sku.is_empty() {
@@ -13,7 +13,7 @@ pub(super) fn parse(text: &str) -> Result<Line, String> {
     Ok(Line { sku: sku.to_owned(), quantity: self::quantity(quantity)? })
 }
 
-/// Reads how many: a whole number, at least 1.
+/// Reads a quantity: a whole number, at least 1.
 pub(super) fn quantity(text: &str) -> Result<i64, String> {
     match text.parse() {
         Ok(quantity) if quantity >= 1 => Ok(quantity),
@@ -28,7 +28,7 @@ pub(super) fn show(lines: &[PricedLine]) -> String {
     each.join(", ")
 }
 
-/// Writes "2 × teapot at 12.34 EUR"; without the price while there is none.
+/// Writes "2 × teapot at 12.34 EUR", without the price if there is none yet.
 pub(super) fn show_line(line: &PricedLine) -> String {
     match &line.unit_price {
         Some(price) => format!("{} × {} at {}", line.quantity, line.sku, money::show(price)),

@@ -1,4 +1,4 @@
-//! `saga load`: a steady mix of orders, so that there is something to see.
+//! `saga load`: places a steady mix of orders, so that there is something to see.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -39,13 +39,14 @@ It keeps its own products in stock, and asks again with the same key when nobody
 ends after --seconds, on SIGINT or on SIGTERM, once the orders under way have ended; a second
 signal ends it at once. Exit code 1 says that it does not know how some order ended.";
 
-/// So much of each product comes in …
+/// Quantity of each product in a receipt.
 const RECEIPT: i64 = 1_000;
-/// … before every so many orders, which take one or two of one product each: less than came in.
+/// Number of orders after each receipt. Each takes one or two of one product: together less than
+/// came in.
 const ORDERS_A_RECEIPT: u64 = 1_000;
-/// More than is ever in stock.
+/// A quantity that is never in stock.
 const TOO_MUCH: i64 = 1_000_000;
-/// The range and precision of the latencies, in microseconds and digits.
+/// The range of the latencies in microseconds, and their precision in digits.
 const SLOWEST_MICROS: u64 = 120_000_000;
 const DIGITS: u8 = 2;
 
@@ -81,11 +82,11 @@ fn rate(text: &str) -> Result<f64, String> {
 enum Wish {
     /// Paid with this card.
     Card(&'static str),
-    /// More of a product than there is.
+    /// More of a product than is in stock.
     TooMuch,
 }
 
-/// One after the other, again and again: each twentieth of the orders.
+/// The mix: twenty orders that are repeated in this order.
 const MIX: [Wish; 20] = {
     use Wish::{Card, TooMuch};
     const FINE: Wish = Card("tok_approved");
@@ -113,21 +114,21 @@ const MIX: [Wish; 20] = {
     ]
 };
 
-/// What became of the orders.
+/// The outcomes of the orders.
 struct Tally {
     placed: u64,
-    /// Not placed, because too many were under way.
+    /// Orders that were not placed, because too many were under way.
     held_back: u64,
-    /// How they ended, and how often.
+    /// Numbers of orders by their end.
     ends: BTreeMap<String, u64>,
-    /// Orders whose end we do not know: the gRPC code, and how often.
+    /// Numbers of orders with an unknown end, by the gRPC code.
     unknown: BTreeMap<&'static str, u64>,
     /// Calls that were repeated, with the same key.
     repeats: u64,
     latency_micros: Histogram<u64>,
 }
 
-/// One order's end, and what it took.
+/// One order's end, the time that it took, and its repeated calls.
 struct Ended {
     end: Result<PlaceOrderResponse, Status>,
     took: Duration,
@@ -179,7 +180,8 @@ impl Load {
     }
 }
 
-/// Places an order and waits for its end. The first of each so many receives stock for them all.
+/// Places an order and waits for its end. The first of every [`ORDERS_A_RECEIPT`] orders receives
+/// the stock for all of them.
 async fn place(channel: Channel, run: Uuid, number: u64) -> Ended {
     let start = Instant::now();
     let mut repeats = 0;
@@ -197,7 +199,7 @@ async fn place(channel: Channel, run: Uuid, number: u64) -> Ended {
 }
 
 fn order(run: Uuid, number: u64) -> PlaceOrderRequest {
-    // The round shifts the products, so that each is bought in every way.
+    // The round shifts the products, so that each product is ordered in every way.
     let (round, place) = (number / MIX.len() as u64, number % MIX.len() as u64);
     let (sku, _, _) = SHOP[((place + round) % SHOP.len() as u64) as usize];
     let (quantity, token) = match MIX[place as usize] {

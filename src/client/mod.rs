@@ -1,8 +1,9 @@
-//! The client's and the operator's commands: what a shell, a script or a person calls a running system with.
+//! The commands of clients and operators: a shell, a script or a person uses them to call a running
+//! system.
 //!
-//! It speaks only the published gRPC contract (`proto/saga/shop` and `proto/saga/operations`): no database, no broker, no
-//! type of any role. It keeps nothing between two calls, and it never tries a write again by itself: it says that one may,
-//! and with which key.
+//! They use only the published gRPC contract (`proto/saga/shop` and `proto/saga/operations`): no
+//! database, no broker, no type of any role. They keep nothing between two calls. They never repeat
+//! a write by themselves, but print the key under which it can be repeated.
 //!
 //! Read first: [`Command`], [`run`], and `console::Console`, through which all output goes.
 
@@ -83,13 +84,14 @@ pub(crate) enum Command {
     Health(health::Health),
 }
 
-/// Runs one command on the process's own output, and says how it went in the exit code: 0 it did what was asked, 1 it was
-/// refused or failed, 2 the system cannot be reached or is too busy (calling again may help), 64 wrong usage.
+/// Runs one command on the process's own output. The exit code is the result: 0 if it did what was
+/// asked, 1 if it was refused or failed, 2 if the system cannot be reached or is too busy (calling
+/// again may help), 64 for wrong usage.
 pub(crate) async fn run(command: Command) -> ExitCode {
     speak(command.json(), async |console| command.ask(console).await).await
 }
 
-/// The same for a command that lives elsewhere.
+/// The same for a command that is defined elsewhere.
 pub(crate) async fn speak(
     json: bool,
     ask: impl AsyncFnOnce(&mut Console<'_>) -> Result<Verdict, Failure>,
@@ -108,7 +110,7 @@ async fn speak_on(
         Ok(Verdict::Done) => 0,
         Ok(Verdict::Refused) => 1,
         Err(failure) => {
-            // If even this cannot be written, nobody is there to read it.
+            // If even this cannot be written, nobody reads it.
             let _ = console.failure(&failure);
             failure.exit_code()
         }

@@ -1,9 +1,10 @@
-//! Amounts as people write them, "12.34EUR": integers from end to end, never a floating-point number.
+//! Amounts as people write them, "12.34EUR". They are integers throughout, never floating-point
+//! numbers.
 
 use saga_proto::Money;
 
-/// The currencies whose minor unit is not a hundredth, with its number of decimals. Source: ISO 4217, list one, column
-/// "minor unit". Whatever is not here has two.
+/// The currencies whose minor unit is not a hundredth, by their number of decimals. All others have
+/// two. Source: ISO 4217, list one, column "minor unit".
 const DECIMALS: [(u32, &str); 3] = [
     (0, "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"),
     (3, "BHD IQD JOD KWD LYD OMR TND"),
@@ -11,7 +12,7 @@ const DECIMALS: [(u32, &str); 3] = [
 ];
 const USUAL_DECIMALS: u32 = 2;
 
-/// Text that is no amount; the sentence says what would be.
+/// Text that is not an amount. The sentence says what an amount is.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum AmountError {
     #[error("an amount is digits and a currency, like 12.34EUR")]

@@ -1,4 +1,4 @@
-//! `saga retry`, `skip`, `resolve`, `compensate`, `pause` and `resume`: what operators do.
+//! `saga retry`, `skip`, `resolve`, `compensate`, `pause` and `resume`: interventions of operators.
 
 use clap::builder::NonEmptyStringValueParser;
 use saga_proto::operations::v1::{

@@ -114,7 +114,7 @@ impl Orders {
 }
 
 impl Order {
-    /// `saga order` names a role too: it is one where no order is asked for.
+    /// Without an order's id, `saga order` is a role: the order service.
     pub(crate) fn is_role(&self) -> bool {
         self.order.is_none()
     }
@@ -154,7 +154,7 @@ impl Cancel {
     }
 }
 
-/// A status as tables and programs name it: PENDING, CONFIRMED, ...
+/// A status as tables and programs show it: PENDING, CONFIRMED, ...
 pub(crate) fn status_name(status: i32) -> String {
     match OrderStatus::try_from(status) {
         Ok(status) => status.as_str_name().trim_start_matches("ORDER_STATUS_").to_owned(),
@@ -162,7 +162,7 @@ pub(crate) fn status_name(status: i32) -> String {
     }
 }
 
-/// Whether nothing more happens to the order.
+/// True if nothing more happens to the order.
 pub(super) fn has_ended(status: i32) -> bool {
     match OrderStatus::try_from(status) {
         Ok(OrderStatus::Confirmed | OrderStatus::Rejected | OrderStatus::Cancelled) => true,
@@ -170,7 +170,7 @@ pub(super) fn has_ended(status: i32) -> bool {
     }
 }
 
-/// A reason as people read it: the sentence, and the code to search for.
+/// A reason for people: the sentence, and the code to search for.
 pub(super) fn why(code: &str, sentence: &str) -> String {
     match (code, sentence) {
         ("", sentence) => sentence.to_owned(),

@@ -63,7 +63,7 @@ impl Place {
         let key = self.key.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
         console.remember("idempotencyKey", &key);
         if self.key.is_none() && !console.json {
-            // Before the call: whoever loses the answer still has the key.
+            // Before the call, so that a caller who loses the answer still has the key.
             console.note(&format!("Key {key} (to repeat this order safely: --key {key})"))?;
         }
         let mut client = OrdersClient::new(self.connection.channel());
@@ -77,7 +77,7 @@ impl Place {
         });
         let mut placed = client.place_order(request).await?.into_inner();
         if !self.no_wait && !orders::has_ended(placed.status) {
-            // The server waits only so long; from here on it tells us.
+            // The server waits for a limited time. From here on it sends the updates.
             let last = watch::follow(&mut client, &placed.order_id, |_| Ok(())).await?;
             placed.status = last.status;
             placed.reason_code = last.reason_code;

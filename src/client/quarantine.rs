@@ -1,4 +1,4 @@
-//! `saga quarantine`: the operator's desk for messages that could not be handled.
+//! `saga quarantine`: the operators' commands about messages that could not be handled.
 
 use clap::builder::NonEmptyStringValueParser;
 use saga_proto::operations::v1::{
@@ -246,7 +246,7 @@ fn row(message: &QuarantinedMessage) -> [String; 7] {
     ]
 }
 
-/// A message as people read it: where it stands, what was done to it, its headers, its body.
+/// A message for people: its state, what was done to it, its headers, its body.
 fn describe(answer: &GetQuarantinedResponse) -> String {
     let message = answer.message.clone().unwrap_or_default();
     let mut fields = vec![

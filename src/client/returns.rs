@@ -16,7 +16,7 @@ use super::{
     items, money, orders,
 };
 
-/// How often a return is waited for, each time as long as the server waits.
+/// Number of calls that wait for a return, each for as long as the server waits.
 const MOST_WAITS: u32 = 5;
 
 const EXAMPLES: &str = "\
@@ -56,7 +56,7 @@ impl Return {
         let key = self.key.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
         console.remember("idempotencyKey", &key);
         if self.key.is_none() && !console.json {
-            // Before the call: whoever loses the answer still has the key.
+            // Before the call, so that a caller who loses the answer still has the key.
             console.note(&format!("Key {key} (to repeat this return safely: --key {key})"))?;
         }
         let mut client = OrdersClient::new(self.connection.channel());
@@ -68,7 +68,7 @@ impl Return {
             wait: !self.no_wait,
         };
         let mut answer = client.return_order(self.connection.request(asked.clone())).await?;
-        // The server waits only so long; asking again with the same key is waiting on.
+        // The server waits for a limited time. Calling again with the same key continues to wait.
         let mut waits = 1;
         while asked.wait && is_pending(answer.get_ref().details.as_ref()) && waits < MOST_WAITS {
             let repeated = answer.get_ref().repeated;

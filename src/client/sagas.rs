@@ -1,4 +1,4 @@
-//! `saga sagas` and `saga saga`: what operators look at.
+//! `saga sagas` and `saga saga`: the operators' view.
 
 use saga_proto::operations::v1::{
     self as operations, GetSagaRequest, GetSagaResponse, ListSagasRequest, SagaFilter, SagaState,
@@ -188,7 +188,7 @@ fn in_quarantine(messages: i64) -> String {
     }
 }
 
-/// What a saga needs a person for.
+/// The reasons why a saga needs a person, as columns.
 fn need(saga: &operations::Saga) -> [String; 8] {
     let since = match saga.stuck_since_micros {
         0 => String::new(),
@@ -206,7 +206,7 @@ fn need(saga: &operations::Saga) -> [String; 8] {
     ]
 }
 
-/// A saga as people read it: where it stands, its steps, its history.
+/// A saga for people: its state, its steps, its history.
 pub(crate) fn describe(answer: &GetSagaResponse) -> String {
     let saga = answer.saga.clone().unwrap_or_default();
     let mut fields = vec![

@@ -1,4 +1,4 @@
-//! The commands against a server that says what a test tells it to, in this process and over real gRPC.
+//! The commands against a server that answers as a test says, in this process and over real gRPC.
 
 use std::sync::{
     Arc, Mutex,
@@ -29,7 +29,7 @@ use tonic::{
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-/// A shop that sells whatever is asked for, but declines the declined card.
+/// A shop that sells everything that is asked for, but declines the declined card.
 #[derive(Default)]
 struct Shop {
     placed: Mutex<Vec<PlaceOrderRequest>>,
@@ -113,7 +113,7 @@ impl Orders for Shared {
 
     type WatchOrderStream = BoxStream<OrderUpdate>;
 
-    /// Breaks the first stream in the middle, as a restart does; tells the whole story on the second.
+    /// Breaks the first stream in the middle, as a restart does. The second stream is complete.
     async fn watch_order(
         &self,
         request: Request<WatchOrderRequest>,
@@ -169,7 +169,7 @@ impl Orders for Shared {
         ))
     }
 
-    /// Takes two calls to come to an end.
+    /// Ends the return at the second call.
     async fn return_order(
         &self,
         request: Request<ReturnOrderRequest>,
@@ -228,7 +228,7 @@ impl Catalogue for Shared {
 #[derive(Clone)]
 struct Shared(Arc<Shop>);
 
-/// What one command line came to.
+/// The result of a command line.
 pub(super) struct Ran {
     pub(super) code: u8,
     pub(super) out: String,
@@ -241,7 +241,7 @@ struct Line {
     command: Any,
 }
 
-/// Whatever speaks to a running system.
+/// A command of any kind that calls a running system.
 #[derive(clap::Subcommand)]
 enum Any {
     Bench(crate::bench::Bench),
@@ -511,7 +511,7 @@ async fn a_bench_measures_each_level_and_checks_the_books() {
         assert_eq!(level["inFlight"], in_flight);
         let count = |what: &str| level[what].as_u64().expect("a count");
         let (confirmed, declined) = (count("confirmed"), count("declined"));
-        // Two rounds of at least a hundred orders, or of half a second.
+        // Two rounds, each of at least a hundred orders or half a second.
         assert!(confirmed >= 20, "{level}");
         assert!((confirmed / 15..=confirmed / 5).contains(&declined), "{level}");
         assert_eq!(level["rounds"].as_array().map(Vec::len), Some(2));

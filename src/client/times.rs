@@ -1,4 +1,4 @@
-//! Moments and spans, for people.
+//! Instants and durations, for people.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) fn show(micros: i64) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{millis:03} UTC")
 }
 
-/// Writes a span between two moments as "+1.234 s".
+/// Writes the time between two instants as "+1.234 s".
 pub(super) fn since(start_micros: i64, micros: i64) -> String {
     let millis = micros.saturating_sub(start_micros) / 1000;
     let sign = if millis < 0 { "-" } else { "+" };
@@ -26,13 +26,14 @@ pub(super) fn since(start_micros: i64, micros: i64) -> String {
     format!("{sign}{}.{:03} s", millis / 1000, millis % 1000)
 }
 
-/// Writes a span as "1.500 s".
+/// Writes a duration as "1.500 s".
 pub(super) fn span(span: Duration) -> String {
     format!("{}.{:03} s", span.as_secs(), span.subsec_millis())
 }
 
-/// The civil date of a day counted from 1970-01-01 (Gregorian, proleptic). Years are counted from March, so that the leap
-/// day is the last of its year and the lengths of the months follow one formula.
+/// The civil date of a day counted from 1970-01-01 (Gregorian, proleptic). Years are counted from
+/// March, so that the leap day is the last of its year and the lengths of the months follow one
+/// formula.
 fn date(day: i64) -> (i64, i64, i64) {
     const DAYS_IN_400_YEARS: i64 = 146_097;
     const FROM_MARCH_OF_YEAR_0_TO_1970: i64 = 719_468;

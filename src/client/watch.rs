@@ -1,4 +1,4 @@
-//! `saga watch`, and following an order for others.
+//! `saga watch`, and following an order for other commands.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use super::{
     orders, times,
 };
 
-/// How often in a row a broken stream is opened again without anything new.
+/// Number of times in a row that a broken stream is opened again without anything new.
 const MOST_RESUMPTIONS: u32 = 30;
-/// How long to wait before that, if the server does not say.
+/// The pause before that, if the server does not ask for one.
 const RESUME_AFTER: Duration = Duration::from_secs(1);
-/// The longest wait that a server can ask for.
+/// The longest pause that a server can ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 const EXAMPLES: &str = "\
@@ -65,8 +65,9 @@ fn line(began_micros: i64, update: &OrderUpdate) -> String {
     clean(&line).into_owned()
 }
 
-/// Hands each of an order's updates to `each`, once and in order, until the order has ended; returns the last. The server
-/// tells the story from the beginning, so a stream that breaks is opened again and what was heard is skipped.
+/// Hands each update of an order to `each`, once and in order, until the order has ended. Returns
+/// the last one. The server sends the history from the beginning, so a stream that breaks is opened
+/// again, and updates that were seen already are skipped.
 pub(super) async fn follow(
     client: &mut OrdersClient<Channel>,
     order: &str,
@@ -101,7 +102,7 @@ pub(super) async fn follow(
                 }
             };
         let broken = failure::told_apart(broken);
-        // Somebody who has heard nothing yet is told at once that nobody is there.
+        // If nothing has arrived yet, the caller learns at once that nobody is there.
         if heard == 0 || !failure::may_retry(&broken) || resumptions == MOST_RESUMPTIONS {
             return Err(broken.into());
         }

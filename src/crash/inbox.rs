@@ -12,31 +12,30 @@ use tokio::task;
 
 use super::{Crash, Point, pass};
 
-/// A participant's store, with crash points. A transaction that records nothing
-/// passes none.
+/// A participant's store, with crash points. A transaction that records nothing passes no point.
 #[derive(Clone)]
 pub(crate) struct CrashingInbox<S> {
     store: S,
     watched: Option<Watched>,
 }
 
-/// What is known of open transactions. The transaction itself must stay the store's
-/// own type, which handlers use; but a task has one at a time.
+/// The state of the open transactions. The transaction itself must stay the store's own type,
+/// because handlers use it. But a task has at most one transaction, so the task identifies it.
 #[derive(Clone)]
 struct Watched {
     crash: Crash,
     open: Arc<Mutex<HashMap<Option<task::Id>, Open>>>,
 }
 
-/// One transaction so far.
+/// One transaction, as far as it has come.
 #[derive(Default)]
 struct Open {
-    /// What is locked with an intent on record and no answer.
+    /// Locked keys with a recorded intent and no answer.
     intents: HashSet<(Key, Direction)>,
     recorded: Option<Recorded>,
 }
 
-/// What a transaction records, as the points tell it apart.
+/// The kinds of records of a transaction that have points of their own.
 #[derive(Clone, Copy)]
 enum Recorded {
     Answers,
@@ -118,7 +117,7 @@ impl<S: Store> Store for CrashingInbox<S> {
 
     async fn begin(&self) -> Result<Self::Tx, Failure> {
         if let Some(watched) = &self.watched {
-            // The one before may have been dropped.
+            // The task's transaction before this one may have been dropped.
             watched.open().remove(&task::try_id());
         }
         self.store.begin().await
@@ -135,7 +134,7 @@ impl<S: Store> Store for CrashingInbox<S> {
     async fn record(&self, tx: &mut Self::Tx, entries: &[Entry]) -> Result<(), Failure> {
         self.store.record(tx, entries).await?;
         if let Some(watched) = &self.watched {
-            // Recording is the last thing before the commit.
+            // Recording is the last act before the commit.
             pass(Some(&watched.crash), watched.recorded(entries).before());
         }
         Ok(())

@@ -1,11 +1,10 @@
 //! A test facility: the process kills itself at a chosen point of a protocol.
 //!
-//! `SAGA_CRASH_AT=after-turn-commit:3` ends the process, as `kill -9` would, the
-//! third time that it passes that point. The points lie around commits, publishing
-//! and acknowledging, where a crash is hardest to survive. Engine and kit know
-//! nothing of it: decorators around their ports (`saga_store.rs`, `inbox.rs`,
-//! `transport.rs`) watch what passes, and pass it on unchanged when the variable is
-//! absent. `scripts/chaos` cycles through all points.
+//! `SAGA_CRASH_AT=after-turn-commit:3` ends the process, as `kill -9` would, the third time that it
+//! passes that point. The points lie around commits, publishing and acknowledging, where a crash is
+//! hardest to survive. Engine and kit do not know of it: decorators around their ports
+//! (`saga_store.rs`, `inbox.rs`, `transport.rs`) watch the calls. Without the variable they pass
+//! everything on unchanged. `scripts/chaos` cycles through all points.
 
 mod inbox;
 mod saga_store;
@@ -25,16 +24,16 @@ pub(crate) use inbox::CrashingInbox;
 pub(crate) use saga_store::CrashingSagas;
 pub(crate) use transport::CrashingTransport;
 
-/// A place in a protocol.
+/// A point in a protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Point {
     /// A turn is decided and not committed.
     BeforeTurnCommit,
-    /// A turn is committed and nothing of it published.
+    /// A turn is committed and nothing published.
     AfterTurnCommit,
-    /// Due sagas are decided on, and that is not committed.
+    /// Due sagas are decided on and not committed.
     BeforeClaimCommit,
-    /// The same, committed, and nothing of it published.
+    /// The same, committed, and nothing published.
     AfterClaimCommit,
     /// New sagas are decided and not committed.
     BeforeAdmissionCommit,
@@ -42,19 +41,19 @@ pub(crate) enum Point {
     AfterAdmissionCommit,
     /// A participant's effect and answer are written and not committed.
     BeforeBatchCommit,
-    /// The same, committed, and nothing of it published.
+    /// The same, committed, and nothing published.
     AfterBatchCommit,
     /// The intent to ask the outside world is written and not committed.
     BeforeIntentCommit,
-    /// The same, committed, and nobody asked yet.
+    /// The same, committed, and nobody is asked yet.
     AfterIntentCommit,
-    /// The outside world has answered, and that is not committed.
+    /// The outside world has answered, and the answer is not committed.
     BeforeSettlementCommit,
-    /// The same, committed, and nothing of it published.
+    /// The same, committed, and nothing published.
     AfterSettlementCommit,
-    /// Events are confirmed, and the replies not published.
+    /// Events are confirmed, and the replies are not published.
     BetweenEventsAndReplies,
-    /// Commands or replies are confirmed, and what they answer is not acknowledged.
+    /// Commands or replies are confirmed, and the messages that caused them are not acknowledged.
     AfterPublish,
     /// A delivery is about to be acknowledged.
     BeforeAck,
@@ -62,7 +61,7 @@ pub(crate) enum Point {
 
 use Point::*;
 
-/// What an orchestrator passes.
+/// The points that an orchestrator passes.
 const ORCHESTRATOR: &[Point] = &[
     BeforeTurnCommit,
     AfterTurnCommit,
@@ -73,10 +72,10 @@ const ORCHESTRATOR: &[Point] = &[
     AfterPublish,
     BeforeAck,
 ];
-/// What a participant passes whose effects are in its own database.
+/// The points of a participant whose effects are in its own database.
 const PARTICIPANT: &[Point] =
     &[BeforeBatchCommit, AfterBatchCommit, BetweenEventsAndReplies, AfterPublish, BeforeAck];
-/// What a participant passes besides that asks the outside world.
+/// The additional points of a participant that asks the outside world.
 const OUTSIDE: &[Point] =
     &[BeforeIntentCommit, AfterIntentCommit, BeforeSettlementCommit, AfterSettlementCommit];
 
@@ -102,13 +101,13 @@ impl Point {
     }
 
     fn all() -> impl Iterator<Item = Self> {
-        // What participants share with orchestrators comes once.
+        // Points that participants share with orchestrators come once.
         let own = PARTICIPANT.iter().filter(|point| !ORCHESTRATOR.contains(point));
         ORCHESTRATOR.iter().chain(own).chain(OUTSIDE).copied()
     }
 }
 
-/// Where to crash, and at which passing.
+/// The point at which to crash, and the number of the passing.
 #[derive(Clone, Debug)]
 pub(crate) struct Crash {
     point: Point,
@@ -117,8 +116,8 @@ pub(crate) struct Crash {
 }
 
 impl Crash {
-    /// Ends the process if this is the passing that was asked for: nothing unwinds,
-    /// nothing is flushed, nobody is told.
+    /// Ends the process if this is the chosen passing: nothing unwinds, nothing is flushed, nobody
+    /// is notified.
     fn pass(&self, point: Point) {
         if point != self.point || self.passed.fetch_add(1, Ordering::Relaxed) + 1 != self.at {
             return;
@@ -128,7 +127,7 @@ impl Crash {
     }
 }
 
-/// Passes a point, where one was asked for.
+/// Passes a point, if one was chosen.
 fn pass(crash: Option<&Crash>, point: Point) {
     if let Some(crash) = crash {
         crash.pass(point);

@@ -11,7 +11,7 @@ use saga_engine::{
 
 use super::{Crash, Point, pass};
 
-/// The sagas' rows, with crash points. A transaction that writes nothing passes none.
+/// The sagas' rows, with crash points. A transaction that writes nothing passes no point.
 #[derive(Clone)]
 pub(crate) struct CrashingSagas<S> {
     store: S,
@@ -37,7 +37,7 @@ impl<'a> Commit<'a> {
         Self { crash, before, after, writes: AtomicBool::new(false) }
     }
 
-    /// Decided, and not written.
+    /// The transaction has decided and has not written.
     fn decided<R>(&self, decision: (Vec<Write>, R)) -> (Vec<Write>, R) {
         let writes = !decision.0.is_empty();
         self.writes.store(writes, Ordering::Relaxed);

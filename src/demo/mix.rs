@@ -1,11 +1,11 @@
-//! Which orders are placed. A seed decides, so the same seed places the same ones.
+//! The orders to place. The seed decides: the same seed places the same orders.
 
 use crate::client::goods::{Goods, SHOP};
 
-/// What is asked of an order, and so how it must end.
+/// The kind of an order. It decides how the order must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
-    /// Nothing odd.
+    /// An ordinary order.
     Plain,
     /// The provider answers late.
     Slow,
@@ -15,17 +15,17 @@ pub(super) enum Kind {
     CaptureAnswerLost,
     /// The card is declined.
     Declined,
-    /// There is too little money on it.
+    /// The card has too little money.
     InsufficientFunds,
-    /// The card is declined at the capture, when everything else is done.
+    /// The card is declined at the capture, after everything else is done.
     CaptureDeclined,
-    /// More is wanted than there is.
+    /// The order asks for more than there is.
     OutOfStock,
-    /// The client takes it back while the provider thinks.
+    /// The client cancels the order while the provider is still working on it.
     Cancelled,
 }
 
-/// Out of a hundred orders. What is left over is plain.
+/// Numbers of each kind out of a hundred orders. The rest are plain.
 const SHARES: [(Kind, u64); 8] = [
     (Kind::Slow, 3),
     (Kind::AnswerLost, 2),
@@ -37,14 +37,14 @@ const SHARES: [(Kind, u64); 8] = [
     (Kind::Cancelled, 4),
 ];
 
-/// One of these, and more of it than anybody may have.
+/// A product that comes in only once. Orders that must fail ask for more of it.
 pub(super) const RARE: &str = "crown";
 
-/// How a kind of order ends.
+/// The end of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Confirmed,
-    /// For this reason.
+    /// With this reason.
     Rejected(&'static str),
     Cancelled,
 }
@@ -85,7 +85,7 @@ impl Kind {
         }
     }
 
-    /// For people.
+    /// The name of the kind, for people.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
@@ -101,14 +101,14 @@ impl Kind {
     }
 }
 
-/// Everything that comes in: plenty of each product, and one rare thing.
+/// Everything that is received: plenty of each product, and one rare thing.
 pub(super) fn catalogue(orders: u32) -> impl Iterator<Item = Goods> {
     let rare =
         Goods { sku: RARE.to_owned(), name: "Crown".to_owned(), cents: 1_000_000, quantity: 1 };
     Goods::shop(i64::from(orders) * 3).chain([rare])
 }
 
-/// What the order with this number is for: one or two products, one to three of each.
+/// The lines of the order with this number: one or two products, one to three of each.
 pub(super) fn lines(seed: u64, number: u32) -> Vec<(&'static str, i64)> {
     let dice = scatter(seed ^ 0x5EED, number);
     let product = |roll: u64| SHOP[(roll % SHOP.len() as u64) as usize].0;
@@ -121,8 +121,8 @@ pub(super) fn lines(seed: u64, number: u32) -> Vec<(&'static str, i64)> {
     lines
 }
 
-/// Whether the order with this number is returned if it is confirmed, and then whether
-/// whole or one piece of it.
+/// `Some` if the order with this number is returned once it is confirmed: true for the whole order,
+/// false for one piece of it.
 pub(super) fn returned(seed: u64, number: u32) -> Option<bool> {
     match scatter(seed ^ 0xBAC4, number) % 100 {
         0..4 => Some(true),
@@ -131,7 +131,8 @@ pub(super) fn returned(seed: u64, number: u32) -> Option<bool> {
     }
 }
 
-/// A number that looks random, always the same for the same two (SplitMix64's finaliser).
+/// A number that looks random, and is always the same for the same arguments (SplitMix64's
+/// finaliser).
 fn scatter(seed: u64, number: u32) -> u64 {
     let mut mixed = seed.wrapping_add(u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -1,11 +1,11 @@
-//! `saga demo`: the whole system in one process, or one that runs somewhere, at work, with kills, and an
-//! audit at the end.
+//! `saga demo`: the whole system at work, with kills, and an audit at the end. The system runs in
+//! this process, or it is one that runs elsewhere.
 //!
-//! It is a client like any other: orders go through gRPC, and what it says of
-//! them it was told over gRPC, or read from the databases by the audit.
+//! The demo is a client like any other: it places orders through gRPC. All that it says of them
+//! comes from gRPC, or from the databases by the audit.
 //!
-//! Read first: [`Demo::run`], which is the demo from top to bottom, then `mix.rs`
-//! for the orders and `system.rs` for how a role is killed.
+//! Read first: [`Demo::run`], which is the demo from top to bottom, then `mix.rs` for the orders
+//! and `system.rs` for killing a role.
 
 mod mix;
 mod orders;
@@ -31,11 +31,11 @@ use report::Summary;
 use system::{Running, System};
 use view::View;
 
-/// How many clients wait for the end of an order at the same time.
+/// Clients that wait for the end of an order at the same time.
 const CLIENTS: usize = 64;
-/// How long a killed role stays dead: long enough to see what waits for it.
+/// Time that a killed role stays dead: long enough to see others wait for it.
 const DEAD_FOR: Duration = Duration::from_millis(1_500);
-/// How long the provider is away.
+/// Duration of the provider's outage.
 const OUTAGE_SECONDS: u64 = 2;
 
 /// Shows the whole system at work on this machine, with nothing but this program.
@@ -83,7 +83,7 @@ pub(crate) struct Demo {
     running: Running,
 }
 
-/// Runs it, and says in the exit status whether the audit passed.
+/// Runs the demo. The exit status says whether the audit passed.
 pub(crate) async fn run(demo: Demo) -> ExitCode {
     let view = View::new(demo.json, demo.orders.into());
     match demo.run(&view).await {
@@ -127,8 +127,8 @@ impl Demo {
         Ok(passed)
     }
 
-    /// Enough of everything, and too little of one thing. The keys make a second
-    /// demo on the same directory receive goods of its own.
+    /// Receives enough of everything, and too little of one thing. The keys differ in each run, so
+    /// that a second demo on the same directory receives goods of its own.
     async fn fill_the_shelves(&self, system: &System) -> anyhow::Result<()> {
         let catalogue = CatalogueClient::new(system.channel()?);
         let key = format!("demo/{}", uuid::Uuid::new_v4());
@@ -158,8 +158,8 @@ impl Demo {
         Ok(tally)
     }
 
-    /// As `kill -9` does: whatever the role was doing is not finished, nobody is
-    /// told, and what was not committed is gone.
+    /// Kills a role like `kill -9`, and starts it again. The role does not finish its work, nobody
+    /// is notified, and everything that was not committed is lost.
     async fn kill(&self, system: &System, role: Role, view: &View) -> anyhow::Result<()> {
         system.kill(role)?;
         view.event(&format!("{} is killed", role.title()));
@@ -169,7 +169,7 @@ impl Demo {
         Ok(())
     }
 
-    /// One that went through, one that was undone, one whose outcome was unknown.
+    /// Tells of one order that went through, one that was undone, and one with an unknown outcome.
     async fn stories(&self, system: &System, tally: &Tally, view: &View) -> anyhow::Result<()> {
         let mut sagas = SagasClient::new(system.channel()?);
         for (title, saga) in stories::choose(&mut sagas, tally).await? {

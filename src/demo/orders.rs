@@ -1,4 +1,4 @@
-//! The clients: each places an order, waits for its end, and places the next.
+//! The clients. Each places an order, waits for its end, and places the next.
 
 use std::{
     collections::BTreeMap,
@@ -25,18 +25,19 @@ use tonic::{Code, Status, transport::Channel};
 use super::mix::{self, End, Kind};
 use crate::client::again::{self, Patience};
 
-/// How long an order may take in all: far beyond every deadline of the system.
+/// Time limit for an order in all: far beyond every deadline of the system.
 const PATIENCE: Patience = Patience {
     limit: Duration::from_secs(180),
     first_pause: Duration::from_millis(50),
     longest_pause: Duration::from_millis(500),
 };
-/// When a client that changes its mind does so.
+/// Time after which a client that changes its mind cancels.
 const SECOND_THOUGHTS: Duration = Duration::from_millis(150);
 
 /// All clients of a run.
 pub(super) struct Clients {
-    /// One a server. An order's clients stay with theirs, as a customer's program would.
+    /// One client a server. All calls about an order go to the same server, as a customer's program
+    /// would do it.
     orders: Vec<OrdersClient<Channel>>,
     count: u32,
     seed: u64,
@@ -50,18 +51,18 @@ pub(super) struct Clients {
     began: Instant,
 }
 
-/// How an order ended.
+/// An order, and its end.
 #[derive(Clone, Debug)]
 pub(super) struct Placed {
     pub(super) order_id: String,
     pub(super) kind: Kind,
     pub(super) status: OrderStatus,
     pub(super) reason: String,
-    /// What became of its return, if it was returned.
+    /// The status of its return, if it was returned.
     pub(super) returned: Option<ReturnStatus>,
 }
 
-/// What became of all of them.
+/// The results of all orders.
 pub(super) struct Tally {
     pub(super) placed: Vec<Placed>,
     /// Calls that had to be repeated, under the same key.
@@ -69,7 +70,7 @@ pub(super) struct Tally {
     pub(super) took: Duration,
 }
 
-/// How far it is.
+/// The progress of a run.
 pub(super) struct Standing {
     pub(super) ended: u32,
     pub(super) in_flight: u32,
@@ -93,7 +94,7 @@ impl Clients {
         }
     }
 
-    /// Places every order, so many at a time, each until its end is known.
+    /// Places every order, at most `clients` at a time, and waits until the end of each is known.
     pub(super) async fn place_all(self: Arc<Self>, clients: usize) -> anyhow::Result<Tally> {
         let placing = stream::iter(0..self.count).map(|number| {
             let clients = Arc::clone(&self);
@@ -108,7 +109,7 @@ impl Clients {
         })
     }
 
-    /// Waits until so many have ended.
+    /// Waits until `count` orders have ended.
     pub(super) async fn ended(&self, count: u32) {
         loop {
             let progress = self.progress.notified();
@@ -208,7 +209,7 @@ impl Clients {
         &self.orders[number as usize % self.orders.len()]
     }
 
-    /// Calls until the answer is there: under one key, so there is one order.
+    /// Calls until there is an answer. The key is always the same, so there is one order.
     async fn persist(
         &self,
         number: u32,
@@ -230,7 +231,7 @@ impl Clients {
             let (mut orders, request) = (self.server_of(number).clone(), request.clone());
             async move {
                 match orders.cancel_order(again::limited(request)).await {
-                    // Too late: it is paid.
+                    // Too late: the order is paid.
                     Err(refused) if refused.code() == Code::FailedPrecondition => Ok(()),
                     answered => answered.map(drop),
                 }
@@ -248,7 +249,7 @@ fn one_of(request: &PlaceOrderRequest) -> Vec<Line> {
 }
 
 impl Placed {
-    /// Whether it ended as its kind must, and its return well.
+    /// True if the order ended as its kind must, and its return succeeded.
     pub(super) fn as_asked(&self) -> bool {
         let returned = self.returned.is_none_or(|status| status == ReturnStatus::Done);
         returned && self.ended_as_asked()
@@ -258,7 +259,7 @@ impl Placed {
         match self.kind.end() {
             End::Confirmed => self.status == OrderStatus::Confirmed,
             End::Rejected(reason) => self.status == OrderStatus::Rejected && self.reason == reason,
-            // Once it is paid, it is too late.
+            // Once the order is paid, it is too late to cancel it.
             End::Cancelled => {
                 matches!(self.status, OrderStatus::Cancelled | OrderStatus::Confirmed)
             }

@@ -1,4 +1,4 @@
-//! What became of the orders, for people and for programs.
+//! The results of the orders, for people and for programs.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{audit, client};
 
-/// The kinds of orders, and how they ended.
+/// The kinds of orders, and their ends.
 pub(super) fn table(tally: &Tally) -> String {
     let mut kinds: BTreeMap<Kind, Vec<&Placed>> = BTreeMap::new();
     for placed in &tally.placed {
@@ -48,11 +48,12 @@ fn end(placed: &Placed) -> String {
     }
 }
 
-/// How long the audit may wait for a moment in which no order is in progress: others may place some too.
+/// Time that the audit may wait for a moment without orders in progress: others may place orders
+/// too.
 pub(super) const AUDIT_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// Nothing is left open by then, and an equation that looked at nothing proves
-/// nothing.
+/// Options of the audit. Nothing is left open by the end of a demo, and an equation that looked at
+/// no row proves nothing.
 pub(super) fn audit_options() -> audit::Options {
     audit::Options { require_rows: true, ..Default::default() }
 }
@@ -65,10 +66,10 @@ pub(super) struct Summary {
     confirmed: usize,
     rejected: usize,
     cancelled: usize,
-    /// Of the confirmed ones, those that were returned, whole or in part, and refunded.
+    /// The confirmed orders that were returned, whole or in part, and refunded.
     returned: usize,
-    /// Orders that ended otherwise than their kind asks for: a provider that is
-    /// away for too long makes some.
+    /// Orders that did not end as their kind must. A provider that is away for too long causes
+    /// some.
     unexpected: Vec<String>,
     repeated_calls: u64,
     seconds: f64,

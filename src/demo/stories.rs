@@ -11,18 +11,18 @@ use super::{
     orders::{Placed, Tally},
 };
 
-/// How many histories are read at most to find the one with an unknown outcome.
+/// Most histories that are read to find an order with an unknown outcome.
 const MOST_LOOKS: usize = 300;
 
-/// A saga that went through, one that was undone in reverse, and one of which for
-/// a while nobody could say what had happened, with their titles.
+/// Three sagas with their titles: one that went through, one that was undone in reverse, and one of
+/// which nobody could say for a while what had happened.
 pub(super) async fn choose(
     sagas: &mut SagasClient<Channel>,
     tally: &Tally,
 ) -> anyhow::Result<Vec<(String, GetSagaResponse)>> {
     let mut stories = Vec::new();
     let confirmed = |placed: &&Placed| placed.status == OrderStatus::Confirmed;
-    // The first orders met no harm yet.
+    // The first orders were placed before any harm was done.
     if let Some(plain) = of(tally, Kind::Plain).find(confirmed) {
         stories.push(("An order that went through".to_owned(), get(sagas, plain).await?));
     }
@@ -40,8 +40,8 @@ pub(super) async fn choose(
     Ok(stories)
 }
 
-/// One for whose payment the provider, or the payment service, was asked more than
-/// once: an order whose answer was lost, or any other that met a kill.
+/// An order for whose payment the provider, or the payment service, was asked more than once. It is
+/// one whose answer was lost, or any other that met a kill.
 async fn unknown<'a>(
     sagas: &mut SagasClient<Channel>,
     tally: &'a Tally,

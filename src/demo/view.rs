@@ -1,4 +1,4 @@
-//! What one sees of a run: a live bar on a terminal, plain lines elsewhere.
+//! The display of a run: a live bar on a terminal, plain lines elsewhere.
 
 use std::{
     io::{self, Write},
@@ -11,10 +11,10 @@ use serde::Serialize;
 use super::orders::Clients;
 
 const REFRESH: Duration = Duration::from_millis(100);
-/// Without a terminal: a line whenever so many per cent more have ended.
+/// Without a terminal, a line is printed each time that this many per cent more have ended.
 const LINE_EVERY_PERCENT: u32 = 20;
 
-/// Where everything is shown.
+/// The place where everything is shown.
 pub(super) struct View {
     json: bool,
     began: Instant,
@@ -31,22 +31,22 @@ impl View {
         Self { json, began: Instant::now(), bar }
     }
 
-    /// A title.
+    /// Shows a title.
     pub(super) fn heading(&self, text: &str) {
         self.say(&format!("\n== {text}"));
     }
 
-    /// Lines of text.
+    /// Shows lines of text.
     pub(super) fn say(&self, text: &str) {
         self.bar.suspend(|| self.write(text));
     }
 
-    /// Something that happened now.
+    /// Shows something that happened just now.
     pub(super) fn event(&self, text: &str) {
         self.say(&format!("{:6.1} s  {text}", self.began.elapsed().as_secs_f64()));
     }
 
-    /// Shows how far it is until every order has ended.
+    /// Shows the progress until every order has ended.
     pub(super) async fn follow(&self, clients: &Clients) {
         self.bar.set_draw_target(ProgressDrawTarget::stderr());
         let mut told = 0;
@@ -71,21 +71,21 @@ impl View {
         }
     }
 
-    /// The orders have all ended.
+    /// Shows that all orders have ended.
     pub(super) fn done(&self, clients: &Clients) {
         self.bar.finish_and_clear();
         let standing = clients.standing();
         self.event(&format!("all orders have ended, {:.0} a second", standing.a_second));
     }
 
-    /// Why the demo could not go on.
+    /// Shows the reason why the demo could not go on.
     pub(super) fn failed(&self, error: &anyhow::Error) {
         self.bar.finish_and_clear();
-        // If even this cannot be written, nobody is there to read it.
+        // If even this cannot be written, nobody reads it.
         let _ = writeln!(io::stderr().lock(), "saga demo: {error:#}");
     }
 
-    /// For programs, as the last line.
+    /// Prints the summary for programs, as the last line.
     pub(super) fn summary(&self, summary: &impl Serialize) {
         if self.json
             && let Ok(line) = serde_json::to_string(summary)
@@ -95,7 +95,7 @@ impl View {
     }
 
     fn write(&self, text: &str) {
-        // A reader that has gone away (`| head`) is no reason to stop.
+        // A reader that has gone away (`| head`) is not a reason to stop.
         let _ = if self.json {
             writeln!(io::stderr().lock(), "{text}")
         } else {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::config::{Account, Embedded as Settings};
 
-/// How long a role that is started again waits for its old address to be let go of.
+/// Time that a restarted role waits for its old address to become free.
 const TAKE_OVER_LIMIT: Duration = Duration::from_secs(10);
 const TAKE_OVER_PAUSE: Duration = Duration::from_millis(20);
 
@@ -32,8 +32,8 @@ pub(crate) enum Role {
     Orchestrator,
 }
 
-/// An embedded system: its directory, which is ours alone, the databases in it,
-/// and what its roles share.
+/// An embedded system: its directory, which no other process uses, the databases in it, and the
+/// state that its roles share.
 pub(crate) struct Embedded {
     order: Database,
     inventory: Database,
@@ -61,7 +61,7 @@ pub(crate) async fn embedded(
 }
 
 impl Role {
-    /// In the order in which they are best started.
+    /// All roles, in the best order to start them.
     pub(crate) const ALL: [Self; 5] =
         [Self::Provider, Self::Order, Self::Inventory, Self::Payment, Self::Orchestrator];
 
@@ -75,7 +75,7 @@ impl Role {
         }
     }
 
-    /// For sentences.
+    /// The role's name in a sentence.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Provider => "the payment provider",
@@ -88,9 +88,8 @@ impl Role {
 }
 
 impl Embedded {
-    /// Takes the directory and opens every database in it, so that whatever is
-    /// wrong is said before anything runs. A port that is 0 is chosen now, and
-    /// kept.
+    /// Takes the directory and opens every database in it, so that any mistake is reported before a
+    /// role runs. A port that is 0 is chosen now, and kept.
     pub(crate) async fn open(mut settings: Settings) -> anyhow::Result<Self> {
         let dir = DataDir::take(&settings.data_dir)?;
         for address in [
@@ -122,7 +121,7 @@ impl Embedded {
         })
     }
 
-    /// Where a role listens.
+    /// The address at which a role listens.
     pub(crate) fn address(&self, role: Role) -> SocketAddr {
         match role {
             Role::Provider => self.settings.provider.listen,
@@ -133,8 +132,8 @@ impl Embedded {
         }
     }
 
-    /// Runs a role until shutdown. It may have run before, in a runtime that was
-    /// dropped in the middle of everything: what it left is taken over.
+    /// Runs a role until shutdown. It may have run before, in a runtime that was dropped in the
+    /// middle of its work: then it takes over what that run left.
     pub(crate) async fn run(&self, role: Role, shutdown: CancellationToken) -> anyhow::Result<()> {
         let listener = self.listen(role).await?;
         let wires = Wires { transport: self.transport.attach(), listener, shutdown };
@@ -210,9 +209,9 @@ impl Embedded {
     }
 }
 
-/// What connects a role with the others.
+/// The connections of a role to the others.
 struct Wires {
-    /// A process of its own at the broker that all share.
+    /// A process of its own at the shared broker.
     transport: InProcess,
     listener: TcpListener,
     shutdown: CancellationToken,

@@ -39,7 +39,7 @@ where
         },
     };
     let stop = shutdown.child_token();
-    // The front door closes first, so that what it let in is still carried out.
+    // The front door closes first, so that requests that it has accepted are still carried out.
     let engine_stop = CancellationToken::new();
     let driving = tokio::spawn({
         let (stop, engine_stop) = (stop.clone(), engine_stop.clone());
@@ -54,7 +54,7 @@ where
     Ok(served?)
 }
 
-/// The services behind it, by their URLs. None of them need be there yet.
+/// The services behind the orchestrator, by their URLs. None of them needs to run yet.
 pub(super) fn neighbours(
     order: &str,
     inventory: &str,

@@ -17,7 +17,7 @@ use tonic::{
 use super::traced::Traced;
 use crate::config::Account;
 
-/// What tonic can serve.
+/// A service that tonic can serve.
 pub(super) trait GrpcService:
     TowerService<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
     + NamedService
@@ -38,8 +38,8 @@ impl<G> GrpcService for G where
 {
 }
 
-/// Takes commands and serves reads until shutdown. If one of the two ends, so
-/// does the other: half a service serves nobody.
+/// Takes commands and serves reads until shutdown. If one of the two ends, so does the other: half
+/// a service serves nobody.
 pub(super) async fn run<S: Store, T: Transport, G>(
     participant: Participant<S>,
     service: G,
@@ -72,7 +72,7 @@ where
     serving.await?.with_context(|| format!("the gRPC server {}", G::NAME))
 }
 
-/// The way to the payment provider, which is tried again by itself while it is away.
+/// The connection to the payment provider. While the provider is away it is tried again by itself.
 pub(super) fn provider(
     account: Account,
     shutdown: &CancellationToken,

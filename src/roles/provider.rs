@@ -1,11 +1,11 @@
-//! `saga provider`: the test payment provider, a stranger with its own ledger.
+//! `saga provider`: the test payment provider, a third party with its own ledger.
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Provider;
 
-/// Runs it until shutdown.
+/// Runs the provider until shutdown.
 pub(super) async fn run(
     settings: Provider,
     listener: TcpListener,

@@ -106,7 +106,7 @@ pub(crate) async fn payment(settings: Payment, shutdown: CancellationToken) -> a
     ran
 }
 
-/// Nobody should wonder why a process ends.
+/// Warns about a chosen crash point, so that nobody wonders why a process ends.
 fn announced(crash: Option<Crash>, role: &str) -> Option<Crash> {
     if let Some(crash) = &crash {
         warn!(role, %crash, "a test facility: this process will kill itself");
@@ -114,7 +114,7 @@ fn announced(crash: Option<Crash>, role: &str) -> Option<Crash> {
     crash
 }
 
-/// A role's database, whose schema must be what this binary needs.
+/// A role's database. Its schema must be the one that this binary needs.
 async fn database(
     url: &Secret,
     role: &str,

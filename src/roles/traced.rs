@@ -17,7 +17,7 @@ use tonic::{
     server::NamedService,
 };
 
-/// A service whose calls have spans where their callers record them.
+/// A service whose calls have spans if their callers record them.
 #[derive(Clone)]
 pub(super) struct Traced<G>(pub(super) G);
 
@@ -45,8 +45,8 @@ where
         let answering = self.0.call(request);
         Box::pin(async move {
             let response = within(call.context(), answering).await?;
-            // All of these methods have one answer: a refusal is in its header, and what
-            // has none there is well.
+            // All of these methods have a single answer. A refusal is in its header; without one,
+            // the call succeeded.
             let status = Status::from_header_map(response.headers());
             let code = status.map_or(Code::Ok, |status| status.code());
             call.answered(code.into(), code.description());

@@ -9,62 +9,63 @@ use serde_json::value::RawValue;
 
 use crate::limits;
 
-/// A command, a reply or a domain event, with what all three have in common.
+/// A command, a reply or a domain event: the fields that all three share, and a body for the rest.
 #[derive(Clone)]
 pub struct Envelope {
-    /// The command that it is, answers, or follows from.
+    /// Id of the command that this is, answers, or follows from.
     pub id: CommandId,
-    /// Who says it: `saga/orchestrator`, `saga/inventory`.
+    /// The sender: `saga/orchestrator`, `saga/inventory`.
     pub source: String,
     /// Full protobuf name of the data.
     pub type_name: String,
-    /// When its transaction took place, on that database's clock.
+    /// Time of its transaction, on that database's clock.
     pub time: Option<Timestamp>,
     /// W3C trace context.
     pub traceparent: Option<String>,
     /// Canonical JSON of the message.
     pub data: Box<RawValue>,
-    /// What only one of the three has.
+    /// The fields that only one of the three kinds has.
     pub body: Body,
 }
 
-/// What only a command, a reply or an event has.
+/// The fields of one kind only: command, reply or event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
     /// From the orchestrator to a participant.
     Command(CommandBody),
     /// From a participant to the orchestrators.
     Reply(ReplyBody),
-    /// From a participant to whoever listens.
+    /// From a participant to anybody who listens.
     Event(EventBody),
 }
 
-/// What only a command has.
+/// The fields that only a command has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandBody {
-    /// Which sending it is, from 1.
+    /// Number of this sending, counted from 1.
     pub attempt: u32,
-    /// Place of its event in the order's stream.
+    /// Position of the command's event in the order's stream.
     pub sequence: u32,
     /// The saga's definition.
     pub definition: String,
-    /// Its version.
+    /// Version of the definition.
     pub definition_version: u32,
-    /// Sagas below it have ended long ago: participants may forget them, and whatever
-    /// still arrives for them is late. On a batch's first command to a participant.
+    /// Participants may forget all sagas below the watermark: they ended long ago, and anything
+    /// that still arrives for them is late. It travels on a batch's first command to a participant.
     pub watermark: Option<Watermark>,
 }
 
-/// What only a reply has.
+/// The fields that only a reply has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyBody {
     /// The answer.
     pub outcome: Outcome,
-    /// Whether it repeats a recorded answer.
+    /// True if this repeats a recorded answer.
     pub repeat: bool,
-    /// The saga's definition, so that a binary can leave alone what it does not host.
+    /// The saga's definition, so that a binary can leave alone replies for definitions that it does
+    /// not host.
     pub definition: String,
-    /// Its version.
+    /// Version of the definition.
     pub definition_version: u32,
 }
 
@@ -80,10 +81,10 @@ pub enum Outcome {
     TooLate,
 }
 
-/// What only a domain event has.
+/// The fields that only a domain event has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventBody {
-    /// Its place in the order's stream: consumers order by it.
+    /// Position in the order's stream, by which consumers sort.
     pub sequence: u32,
 }
 
@@ -91,14 +92,14 @@ pub struct EventBody {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Poison {
-    /// For the operator.
+    /// The reason, for the operator.
     pub reason: String,
-    /// The command's id, where it could be read.
+    /// The command's id, if it could be read.
     pub id: Option<CommandId>,
 }
 
 impl Poison {
-    /// Poison of which nothing but the reason is known.
+    /// Poison of which only the reason is known.
     pub fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), id: None }
     }
@@ -140,10 +141,10 @@ impl Envelope {
         (REFUSAL.to_owned(), data)
     }
 
-    /// The refusal in a reply that is one.
+    /// Reads the refusal from a reply whose outcome is *refused*.
     ///
     /// # Errors
-    /// If the data is none: the reply is poison.
+    /// If the data is not a refusal: the reply is poison.
     pub fn read_refusal(&self) -> Result<Refusal, Poison> {
         serde_json::from_str(self.data.get()).map_err(|error| Poison {
             reason: format!("not a refusal: {error}"),
@@ -163,7 +164,7 @@ impl Envelope {
     /// Reads one CloudEvent.
     ///
     /// # Errors
-    /// If it is none of ours. It never will be: quarantine it.
+    /// If it is not one of our envelopes. Retrying cannot help: quarantine it.
     pub fn read(json: &RawValue) -> Result<Self, Poison> {
         let wire: Wire<'_> = serde_json::from_str(json.get())
             .map_err(|error| Poison::new(format!("not a CloudEvent: {error}")))?;
@@ -181,7 +182,7 @@ impl Envelope {
 }
 
 impl fmt::Debug for Envelope {
-    /// Leaves the data out: it may hold a payment token.
+    /// The data is left out: it may hold a payment token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Envelope")
             .field("id", &self.id.to_string())
@@ -192,8 +193,8 @@ impl fmt::Debug for Envelope {
     }
 }
 
-/// The attributes as they stand in the JSON. Unknown ones are ignored, so that
-/// old and new can run side by side.
+/// The attributes as they appear in the JSON. Unknown ones are ignored, so that old and new
+/// binaries can run side by side.
 #[derive(Serialize, Deserialize)]
 struct Wire<'a> {
     specversion: String,
@@ -306,7 +307,7 @@ impl<'a> Wire<'a> {
                 definition_version: self
                     .definitionversion
                     .ok_or_else(|| poison("no definitionversion".into()))?,
-                // Whatever is none is dropped: it is not worth a message.
+                // A malformed watermark is dropped: it is not worth losing the message.
                 watermark: self.watermark.as_deref().and_then(|text| text.parse().ok()),
             }),
             (None, None, Some(sequence)) => Body::Event(EventBody { sequence }),
@@ -316,7 +317,7 @@ impl<'a> Wire<'a> {
             source: self.source,
             type_name: self.type_name,
             time: self.time.as_deref().and_then(micros),
-            // Whatever is no trace context is dropped: it is not worth a message.
+            // A malformed trace context is dropped: it is not worth losing the message.
             traceparent: self.traceparent.filter(|t| t.len() == 55 && t.is_ascii()),
             data: self.data.to_owned(),
             body,
@@ -325,8 +326,8 @@ impl<'a> Wire<'a> {
     }
 }
 
-/// Zero-padded, as the sequence extension of CloudEvents wants it: the order of
-/// the texts is the order of the numbers.
+/// Zero-padded, as CloudEvents' sequence extension requires, so that sorting the texts sorts the
+/// numbers.
 fn sequence_text(sequence: u32) -> String {
     format!("{sequence:04}")
 }
@@ -340,7 +341,7 @@ fn micros(text: &str) -> Option<Timestamp> {
     DateTime::parse_from_rfc3339(text).ok().map(|at| Timestamp(at.timestamp_micros()))
 }
 
-/// A stranger's text, short enough for a reason.
+/// Shortens a text from outside, so that it fits into a reason.
 fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(80)]
 }

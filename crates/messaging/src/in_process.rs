@@ -1,17 +1,15 @@
 //! The transport inside one process, for the embedded mode and for simulations.
 //!
-//! It promises what RabbitMQ promises to the port, and the conformance suite
-//! holds both to it; but messages do not survive the process. They need not: the
-//! sagas' rows do, and what a row waits for is sent again when its `wake_at`
-//! passes.
+//! It keeps the promises that RabbitMQ makes to the port, and the conformance suite holds both to
+//! them. Only messages do not survive the process. They need not: the sagas' rows do survive, and
+//! the messages that a row waits for are sent again when its `wake_at` passes.
 //!
-//! Nothing here depends on chance or on a clock of its own. Queues are first in,
-//! first out; what comes back goes to its old place; consumers of one queue take
-//! turns, each as much as it has room for. On a current-thread runtime the same
-//! calls give the same deliveries, also with tokio's clock paused. One coroutine
-//! a consumer moves its deliveries; its only timer bounds its end. A message past
-//! its expiry is given up when the head of its queue is next looked at: when a
-//! consumer has room, or when the queue is full.
+//! Nothing here depends on chance or on a clock of its own. Queues are first in, first out; a
+//! message that comes back goes to its old position; consumers of one queue take turns, and each
+//! takes as much as it has room for. On a current-thread runtime the same calls give the same
+//! deliveries, also with tokio's clock paused. One coroutine a consumer moves its deliveries; its
+//! only timer bounds how long it may take to end. A message past its expiry is given up when the
+//! head of its queue is next examined: when a consumer has room, or when the queue is full.
 //!
 //! Not imitated: AMQP's bounds on the length of names and ids.
 
@@ -38,27 +36,26 @@ use self::{
 };
 use crate::{Changed, Consumer, Message, PublishError, Queue, Transport, limits};
 
-/// A broker in memory, as one of the processes that share it sees it.
+/// One process's view of a broker in memory. Several processes may share the broker.
 ///
-/// Cloning is cheap, and a clone is the same process. [`InProcess::attach`] makes
-/// another one.
+/// A clone is cheap and stands for the same process. [`InProcess::attach`] makes another process.
 #[derive(Clone)]
 pub struct InProcess {
     broker: Arc<Broker>,
     process: Arc<Process>,
 }
 
-/// What an in-process transport has to be told.
+/// Settings of an in-process transport.
 #[derive(Clone, Debug)]
 pub struct InProcessSettings {
-    /// The participants whose command queues exist from the start. That of any
-    /// other begins to exist when somebody consumes it.
+    /// The participants whose command queues exist from the start. The queue of any other
+    /// participant is made when somebody consumes it.
     pub participants: Vec<String>,
     /// The `reply_to` of this deployment's commands, the only one that reaches a queue.
     pub deployment: String,
-    /// How often a message comes again before it goes to the quarantine.
+    /// Number of redeliveries before a message goes to the quarantine.
     pub delivery_limit: u32,
-    /// Messages that may wait in a queue. A further one is refused.
+    /// Number of messages that may wait in a queue. A further one is refused.
     pub queue_capacity: usize,
 }
 
@@ -75,15 +72,16 @@ impl Default for InProcessSettings {
     }
 }
 
-/// What all processes share.
+/// The state that all processes share.
 struct Broker {
     queues: Mutex<Queues>,
     changes: broadcast::Sender<Vec<Changed>>,
 }
 
-/// What one process can close without the others.
+/// The part of the state that belongs to one process, and that it can close without the others.
 struct Process {
-    /// True tells its consumers to end. Each holds a receiver until it has.
+    /// Set to true, it tells the process's consumers to end. Each holds a receiver until it has
+    /// ended.
     closing: watch::Sender<bool>,
     closed: AtomicBool,
 }
@@ -97,37 +95,36 @@ impl InProcess {
         Self { broker: Arc::new(broker), process: Arc::default() }
     }
 
-    /// Another process at the same broker: closing one leaves the other alone.
+    /// Another process at the same broker: closing one does not close the other.
     #[must_use]
     pub fn attach(&self) -> Self {
         Self { broker: Arc::clone(&self.broker), process: Arc::default() }
     }
 
-    /// Consumes the domain events whose key matches one of these patterns, from
-    /// now on: `*` stands for one word between dots, `#` for any number of them.
-    /// What was not acknowledged when the consumer is dropped is gone with it.
+    /// Consumes the domain events whose key matches one of these patterns, from now on: `*` stands
+    /// for one word between dots, `#` for any number of them. When the consumer is dropped, events
+    /// that it has not acknowledged are lost.
     ///
-    /// At most [`limits::LISTENER_PREFETCH`] events are out without an
-    /// acknowledgement. A listener that falls a whole queue behind makes events
-    /// be refused, as a full queue of commands does with commands.
+    /// At most [`limits::LISTENER_PREFETCH`] events are out without an acknowledgement. If a
+    /// listener falls a whole queue behind, further events are refused, as commands are when their
+    /// queue is full.
     #[must_use]
     pub fn listen(&self, keys: &[&str]) -> Consumer {
         let address = self.broker.queues().listen(keys);
         self.start(address, limits::LISTENER_PREFETCH)
     }
 
-    /// How many messages a queue has, those included that are out without an
-    /// acknowledgement.
+    /// The number of messages in a queue, including those that are out without an acknowledgement.
     #[must_use]
     pub fn depth(&self, queue: &Queue) -> usize {
         self.broker.queues().depth(&Address::Named(queue.clone()))
     }
 
-    /// Ends it for every clone. Consumers get no more deliveries; what is being
-    /// handled may still be acknowledged, for 5 s, and answers to it published.
+    /// Closes the process, for every clone. Consumers get no more deliveries. Deliveries that are
+    /// being handled may still be acknowledged for 5 s, and their answers published.
     pub async fn close(self) {
         self.process.closing.send_replace(true);
-        // Bounded, because each consumer bounds how long it settles.
+        // This ends, because each consumer bounds the time that it settles.
         self.process.closing.closed().await;
         self.process.closed.store(true, Ordering::Relaxed);
     }
@@ -178,7 +175,7 @@ impl Default for Process {
 }
 
 impl fmt::Debug for InProcess {
-    /// Leaves the messages out: they may hold payment tokens.
+    /// The messages are left out: they may hold payment tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InProcess").finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! An event of a saga itself, and not of a step's command.
+//! An event about a saga itself, rather than about a step's command.
 
 use bytes::Bytes;
 use saga_core::{SagaId, Timestamp};
@@ -7,21 +7,21 @@ use serde_json::value::RawValue;
 
 use crate::{Message, Route, envelope::rfc3339, parcel};
 
-/// What an orchestrator tells whoever listens. It has no sequence: it is not of the
-/// stream that a saga's steps make.
+/// An event that an orchestrator publishes for anybody who listens. It has no sequence number,
+/// because it does not belong to the stream of the saga's steps.
 #[derive(Clone)]
 pub struct Notice {
-    /// The saga that it is about.
+    /// The saga that the event is about.
     pub saga: SagaId,
-    /// That saga's version, which makes the id: what is said twice has the same.
+    /// The saga's version. It is part of the event's id, so a repeated event has the same id.
     pub version: u64,
-    /// Its name, in the id and in the routing key: `stuck`, under `saga.stuck`.
+    /// The event's name, in its id and in its routing key: `stuck`, under `saga.stuck`.
     pub name: &'static str,
-    /// Who says it: `saga/orchestrator`.
+    /// The sender: `saga/orchestrator`.
     pub source: &'static str,
     /// Full protobuf name of the data.
     pub type_name: &'static str,
-    /// When its transaction took place, on the saga database's clock.
+    /// Time of its transaction, on the saga database's clock.
     pub time: Timestamp,
     /// W3C trace context.
     pub traceparent: Option<String>,
@@ -29,7 +29,7 @@ pub struct Notice {
     pub data: Box<RawValue>,
 }
 
-/// The attributes as they stand in the JSON.
+/// The attributes as they appear in the JSON.
 #[derive(Serialize)]
 struct Wire<'a> {
     specversion: &'static str,
@@ -47,7 +47,7 @@ struct Wire<'a> {
 }
 
 impl Notice {
-    /// The event as it is published.
+    /// The event as a message to publish.
     ///
     /// # Panics
     /// Never: every field is a string or JSON already.

@@ -1,27 +1,27 @@
-//! How often a loop begins a batch.
+//! The pause between the batches of a loop.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// How long a loop rests after a batch, in times that the batch took. Measured with Postgres and RabbitMQ on two cores: 1 and
-/// 4 make fewer orders a second than 2, at 64 as at 256 in flight.
+/// Rest after a batch, in multiples of the time that the batch took. Measured with Postgres and
+/// RabbitMQ on two cores: 1 and 4 make fewer orders a second than 2, at 64 as at 256 in flight.
 const REST: u32 = 2;
 
-/// The longest rest: what is long already is large already.
+/// The longest rest. A batch for which [`REST`] would give a longer one is large already.
 const LONGEST_REST: Duration = Duration::from_millis(30);
 
-/// Lets work gather. A batch costs a commit and a few messages, whatever is in it, and on a
-/// machine that has no core to spare whoever begins batches as often as it can makes them
-/// small and everybody slow. So a loop that had more than one thing to do rests before it
-/// looks again; one that is at rest anyway never waits.
+/// Lets work gather between batches. A batch costs a commit and a few messages, whatever its size.
+/// On a machine without a spare core, a loop that begins batches as often as it can makes them
+/// small and slows everybody down. So a loop that had more than one thing to do rests before it
+/// looks again. A loop that had at most one never waits.
 #[derive(Debug, Default)]
 pub struct Pace {
     pause: Duration,
 }
 
 impl Pace {
-    /// Rests, if there was much to do.
+    /// Rests, if the last batch had more than one member.
     pub async fn rest(&mut self) {
         let pause = std::mem::take(&mut self.pause);
         if !pause.is_zero() {
@@ -29,7 +29,7 @@ impl Pace {
         }
     }
 
-    /// A batch of so many was begun then and is done.
+    /// Records that a batch of `members`, begun at `since`, has finished.
     pub fn worked(&mut self, members: usize, since: Instant) {
         self.pause = match members {
             0 | 1 => Duration::ZERO,
@@ -42,7 +42,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// How long the next batch is waited for after one of so many that took so long.
+    /// The rest after a batch of `members` that took `took`.
     async fn rest_after(members: usize, took: Duration) -> Duration {
         let (mut pace, began) = (Pace::default(), Instant::now());
         tokio::time::advance(took).await;

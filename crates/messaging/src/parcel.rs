@@ -9,13 +9,13 @@ pub const BATCH: &str = "application/cloudevents-batch+json";
 /// Content type of a single domain event.
 pub const SINGLE: &str = "application/cloudevents+json";
 
-/// A member of a parcel: sound, or poison with the text that it came as.
+/// A member of a parcel: a sound envelope, or poison with its original text.
 pub type Member = Result<Envelope, (Poison, String)>;
 
 /// Reads a parcel. Each member is sound or poison on its own.
 ///
 /// # Errors
-/// If the body is no JSON array at all: the whole of it is poison.
+/// If the body is not a JSON array: then the whole body is poison.
 pub fn read(body: &[u8]) -> Result<Vec<Member>, Poison> {
     if body.len() > limits::MAX_BODY_BYTES {
         return Err(Poison::new(format!("a body of {} bytes", body.len())));
@@ -32,8 +32,8 @@ pub fn read(body: &[u8]) -> Result<Vec<Member>, Poison> {
     Ok(members.into_iter().map(member).collect())
 }
 
-/// Writes envelopes as parcels, in their order, within the bounds on members
-/// and bytes. Says of each which of the envelopes it carries.
+/// Writes envelopes as parcels, in their order, within the bounds on members and bytes. Each parcel
+/// comes with the range of the envelopes that it carries.
 #[must_use]
 pub fn write(envelopes: &[Envelope]) -> Vec<(std::ops::Range<usize>, Vec<u8>)> {
     let mut parcels = Vec::new();
@@ -41,7 +41,7 @@ pub fn write(envelopes: &[Envelope]) -> Vec<(std::ops::Range<usize>, Vec<u8>)> {
     let mut first = 0;
     for (index, envelope) in envelopes.iter().enumerate() {
         let json = envelope.to_json();
-        // The bytes with a comma before it and the closing bracket.
+        // Two bytes more: the comma before the envelope, and the closing bracket.
         let full = index - first >= limits::MAX_PARCEL_MEMBERS
             || body.len() + json.len() + 2 > limits::MAX_PARCEL_BYTES;
         if index > first && full {

@@ -1,4 +1,4 @@
-//! Publishing until it is taken.
+//! Publishing with repetition, until each message is confirmed.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use crate::{Message, PublishError, Transport};
 
 /// Pause before the first repetition; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// Longest pause while the broker is away: short enough that nobody notices
-/// once it is back.
+/// Longest pause while the broker is away: short enough that nobody notices it once the broker is
+/// back.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// How often a message that the broker refuses is offered again. A queue that is
-/// being declared comes within that; one that does not exist never will.
+/// Number of times that a refused message is offered again. A queue that is just being declared
+/// appears within that time; a queue that does not exist never will.
 const REFUSALS: u32 = 3;
 
-/// Publishes messages until each is confirmed, however long the broker is away.
-/// Messages that it refuses again and again are given up and returned: what they
-/// were for is sent again when the saga's `wake_at` passes.
+/// Publishes messages until each is confirmed, however long the broker is away. Messages that it
+/// refuses again and again are given up and returned: the saga sends them anew when its `wake_at`
+/// passes.
 ///
-/// The caller bounds memory by waiting for this before it takes on more.
+/// The caller bounds memory by waiting for this before it takes on more work.
 pub async fn publish<T: Transport>(transport: &T, mut messages: Vec<Message>) -> Vec<Message> {
     let mut pause = FIRST_PAUSE;
     let mut refusals = 0;

@@ -1,7 +1,7 @@
 //! Spans of messages, by OpenTelemetry's conventions for messaging.
 //!
-//! A parcel is one span, whoever its members belong to; a member that is handled is
-//! a span in its own saga's trace.
+//! A parcel is one span, no matter which sagas its members belong to. Handling a member is a span
+//! in its own saga's trace.
 
 use std::time::SystemTime;
 
@@ -9,8 +9,8 @@ use saga_trace::{Context, Kind, Span};
 
 use crate::{Message, Queue, Transport};
 
-/// Publishing one message that carries `count` members, those that are traced in
-/// `members`. `None` if none is.
+/// The span of publishing one message with `count` members, of which `members` are traced. `None`
+/// if none is.
 pub fn publishing<T: Transport>(
     transport: &T,
     message: &Message,
@@ -45,8 +45,8 @@ impl Source {
         Self { system: T::SYSTEM, name: transport.source(queue) }
     }
 
-    /// Taking `count` members at once, since `began`, those that are traced in
-    /// `members`. `None` if none is.
+    /// The span of taking `count` members at once, since `began`; `members` are the traced ones.
+    /// `None` if none is.
     pub fn receiving(
         &self,
         members: impl IntoIterator<Item = Context>,
@@ -63,7 +63,7 @@ impl Source {
         )
     }
 
-    /// Handling one member, in its own trace.
+    /// The span of handling one member, in the member's own trace.
     pub fn handling(&self, member: Context, name: String, began: SystemTime) -> Span {
         let span = Span::child(member, Kind::Consumer, name);
         self.named(span, "process", "process").since(began)

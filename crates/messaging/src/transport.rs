@@ -8,14 +8,14 @@ use tokio::sync::{broadcast, mpsc};
 
 /// A message broker, or something that behaves like one.
 ///
-/// At least once, in no promised order, across any failure: an adapter hides
-/// reconnecting, and what it had delivered without an acknowledgement comes again.
+/// Delivery is at least once, in no promised order, across any failure. An adapter hides
+/// reconnecting; deliveries without an acknowledgement come again.
 pub trait Transport: Clone + Send + Sync + 'static {
-    /// Publishes messages and waits until each of them is confirmed and, where
-    /// it must reach a queue, has reached one.
+    /// Publishes messages and waits until each is confirmed. A message that must reach a queue has
+    /// then reached one.
     ///
     /// # Errors
-    /// If any is not known to have arrived. Publishing again is always safe.
+    /// If any message is not known to have arrived. Publishing all again is always safe.
     fn publish(
         &self,
         messages: Vec<Message>,
@@ -25,16 +25,16 @@ pub trait Transport: Clone + Send + Sync + 'static {
     /// reconnections. At most `prefetch` deliveries are out without an acknowledgement.
     fn consume(&self, queue: Queue, prefetch: u16) -> Consumer;
 
-    /// Tells every orchestrator which sagas have changed. May be lost.
+    /// Tells every orchestrator which sagas have changed. The message may be lost.
     fn announce(&self, changed: Vec<Changed>);
 
-    /// What is announced, by anybody. May have gaps.
+    /// Receives the announcements of all processes. There may be gaps.
     fn changes(&self) -> broadcast::Receiver<Vec<Changed>>;
 
     /// The messaging system's name in traces.
     const SYSTEM: &'static str = "in_process";
 
-    /// Where a message goes, as traces call it: exchange and routing key.
+    /// A message's destination as traces name it: exchange and routing key.
     fn destination(&self, route: &Route) -> String {
         match route {
             Route::Command { participant } => format!("saga.commands:{participant}"),
@@ -44,7 +44,7 @@ pub trait Transport: Clone + Send + Sync + 'static {
         }
     }
 
-    /// Where a queue's messages come from, as traces call it: the queue.
+    /// The source of a queue's messages as traces name it: the queue.
     fn source(&self, queue: &Queue) -> String {
         match queue {
             Queue::Commands { participant } => format!("saga.commands.{participant}"),
@@ -54,12 +54,12 @@ pub trait Transport: Clone + Send + Sync + 'static {
     }
 }
 
-/// Header of a quarantined message: why it is there.
+/// Header of a quarantined message: the reason why it is there.
 pub const REASON_HEADER: &str = "saga-reason";
 /// Header of a quarantined message: the queue that it came from.
 pub const FROM_HEADER: &str = "saga-from";
 
-/// A saga's version, for those who wait for it.
+/// A saga's version, for waiters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Changed {
     /// The saga.
@@ -78,11 +78,11 @@ pub enum Queue {
     },
     /// The replies, shared by a deployment of orchestrators.
     Replies,
-    /// Poison, and what exceeded its delivery limit or its expiry.
+    /// Poison, and messages that exceeded their delivery limit or their expiry.
     Quarantine,
 }
 
-/// Where a message goes.
+/// The route of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
     /// To a participant's queue. Must arrive.
@@ -90,19 +90,19 @@ pub enum Route {
         /// Name of the participant.
         participant: String,
     },
-    /// To whoever asked. Must arrive.
+    /// To the deployment that sent the command. Must arrive.
     Reply {
         /// The command's `reply_to`.
         to: String,
     },
-    /// To whoever listens.
+    /// To anybody who listens.
     Event {
         /// For example `order.confirmed`.
         key: String,
     },
     /// To the quarantine. Must arrive.
     Quarantine {
-        /// Why.
+        /// The reason.
         reason: String,
         /// The queue that it came from.
         from: Queue,
@@ -112,40 +112,40 @@ pub enum Route {
 /// A message to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Where to.
+    /// The route.
     pub route: Route,
-    /// For people and for deduplication: a parcel's first command id.
+    /// For people and for deduplication: the id of a parcel's first command.
     pub id: String,
     /// [`crate::parcel::BATCH`] or [`crate::parcel::SINGLE`].
     pub content_type: &'static str,
     /// The parcel.
     pub body: Bytes,
-    /// How long it may stay in its queue.
+    /// Time limit for its stay in the queue.
     pub expiry: Option<Duration>,
-    /// Where the answer goes. The adapter fills it in for commands when `None`.
+    /// Address of the reply. For commands the adapter fills it in when it is `None`.
     pub reply_to: Option<String>,
-    /// Whether it stands for a message that may have been handled before.
+    /// True if it stands for a message that may have been handled before.
     pub redelivered: bool,
 }
 
-/// Why messages are not known to have arrived.
+/// The reason why messages are not known to have arrived.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The broker is away or silent. All may or may not have arrived: publish
-    /// all again once it is back.
+    /// The broker is away or silent. Each message may or may not have arrived: publish all again
+    /// once it is back.
     #[error("the broker does not answer: {0}")]
     Unavailable(String),
-    /// The broker answered and did not take some of them.
+    /// The broker answered, and did not take some of them.
     #[error("{} of the messages were not taken, the first because it was {:?}", .0.len(), .0.first().map(|r| r.1))]
     Refused(Vec<(usize, Refused)>),
 }
 
-/// Why the broker did not take a message.
+/// The reason why the broker did not take a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// No queue is bound for it.
     Unroutable,
-    /// The broker said no: a queue is full or unavailable.
+    /// The broker refused it: a queue is full or unavailable.
     Nacked,
 }
 
@@ -154,23 +154,23 @@ pub enum Refused {
 pub struct Delivery {
     /// The body.
     pub body: Bytes,
-    /// Content type, where there was one.
+    /// Content type, if the message has one.
     pub content_type: Option<String>,
-    /// Whether it, or what it stands for, may have been delivered before.
+    /// True if it, or the message that it stands for, may have been delivered before.
     pub redelivered: bool,
-    /// Where its sender wants the answer.
+    /// The address to which its sender wants the reply.
     pub reply_to: Option<String>,
-    /// The message's id, where there was one.
+    /// The message's id, if it has one.
     pub message_id: Option<String>,
-    /// In the quarantine: how it came there.
+    /// In the quarantine: the way it came there.
     pub death: Option<Death>,
-    /// Other headers that are text, in the quarantine the reason among them.
+    /// The other headers that are text. In the quarantine they include the reason.
     pub headers: BTreeMap<String, String>,
-    /// How to acknowledge it.
+    /// Acknowledges it.
     pub ack: Ack,
 }
 
-/// How a message came to the quarantine by the broker's own doing.
+/// The record of a message that the broker itself moved to the quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Death {
     /// The queue that gave it up.
@@ -179,8 +179,8 @@ pub struct Death {
     pub reason: String,
 }
 
-/// Acknowledges one delivery. Dropped unused, the delivery stays out until its
-/// connection ends, and then comes again.
+/// Acknowledges one delivery. If it is dropped unused, the delivery stays out until its connection
+/// ends, and then comes again.
 #[derive(Debug)]
 #[must_use = "a delivery that is not acknowledged comes again"]
 pub struct Ack {
@@ -194,29 +194,29 @@ impl Ack {
         Self { tag, to }
     }
 
-    /// The message is dealt with. If its connection has ended meanwhile this
-    /// does nothing, and it comes again.
+    /// Marks the message as handled. If its connection has ended meanwhile, this does nothing and
+    /// the message comes again.
     pub fn ack(self) {
         let _ = self.to.send(self.tag);
     }
 }
 
-/// A queue being consumed. Dropping it ends the consumption: what was not
-/// acknowledged goes to others.
+/// The consumer of a queue. Dropping it ends the consumption: unacknowledged messages go to other
+/// consumers.
 #[derive(Debug)]
 pub struct Consumer {
     deliveries: mpsc::Receiver<Delivery>,
 }
 
 impl Consumer {
-    /// For adapters.
+    /// For adapters: a consumer of these deliveries.
     #[must_use]
     pub fn new(deliveries: mpsc::Receiver<Delivery>) -> Self {
         Self { deliveries }
     }
 
-    /// Waits for one delivery, then takes whatever else has arrived, up to `max`.
-    /// Empty when the transport has been closed for good.
+    /// Waits for one delivery, then takes the others that have arrived, up to `max` in all. Empty
+    /// when the transport has been closed for good.
     pub async fn next(&mut self, max: usize) -> Vec<Delivery> {
         let mut batch = Vec::new();
         self.deliveries.recv_many(&mut batch, max).await;

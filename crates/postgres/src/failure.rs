@@ -1,4 +1,4 @@
-//! What a database error lets its caller do.
+//! Database errors, sorted by what their caller can do.
 
 use saga_core::Failure;
 use sqlx::{Error, Postgres, Transaction};
@@ -9,8 +9,8 @@ pub fn failure(error: Error) -> Failure {
     let text = error.to_string();
     match &error {
         Error::Database(database) => match database.code().as_deref() {
-            // Serialization failure, deadlock, lock time-out, unique violation
-            // between two that were first.
+            // Serialization failure, deadlock, lock time-out, and a unique violation when two
+            // transactions insert the same key at once.
             Some("40001" | "40P01" | "55P03" | "23505") => Failure::Conflict(text),
             // Connection exceptions, out of resources, shutting down, idle in
             // transaction for too long, statement time-out, read-only after a failover.
@@ -35,7 +35,7 @@ pub fn failure(error: Error) -> Failure {
     }
 }
 
-/// Commits. A lost answer is unknown, not failed.
+/// Commits. If the answer is lost, the outcome is unknown, not failed.
 ///
 /// # Errors
 /// [`Failure::UnknownCommit`] when the connection broke before the answer came.

@@ -5,7 +5,7 @@ use sqlx::{
     migrate::{MigrateError as Sqlx, Migration, Migrator},
 };
 
-/// The schema is not as this binary needs it.
+/// The schema differs from the one that this binary needs.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// A newer binary has migrated it.
@@ -34,8 +34,8 @@ pub async fn migrate(pool: &PgPool, parts: &[&Migrator]) -> Result<(), MigrateEr
     })
 }
 
-/// Whether a database's schema is exactly as this binary needs it. Roles check
-/// it when they start; only `saga setup` changes schemas.
+/// Checks that a database's schema is exactly the one that this binary needs. Roles check it when
+/// they start; only `saga setup` changes schemas.
 ///
 /// # Errors
 /// [`MigrateError`].
@@ -47,7 +47,7 @@ pub async fn check(pool: &PgPool, parts: &[&Migrator]) -> Result<(), MigrateErro
             .await;
     let applied = match applied {
         Ok(applied) => applied,
-        // No such table: nothing was ever set up.
+        // The table does not exist: nothing was ever set up.
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => Vec::new(),
         Err(error) => return Err(MigrateError::Failed(Sqlx::Execute(error))),
     };

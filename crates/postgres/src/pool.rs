@@ -7,31 +7,31 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-/// How long a statement may run. All of ours are bounded in rows.
+/// Time limit of a statement. All of our statements are bounded in rows.
 const STATEMENT_TIMEOUT: &str = "10s";
-/// How long a lock is waited for: a peer that holds one longer is gone.
+/// Time limit for waiting for a lock: a peer that holds one longer is gone.
 const LOCK_TIMEOUT: &str = "5s";
-/// A process that is paused in mid-transaction loses its row locks after this.
+/// A process that is paused in the middle of a transaction loses its row locks after this time.
 const IDLE_IN_TRANSACTION_TIMEOUT: &str = "10s";
-/// How long a connection is waited for before the database counts as away.
+/// Time limit for getting a connection. After that the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often a pool's use is looked at.
+/// Interval at which a pool's use is measured.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a pool needs.
+/// Settings of a pool.
 #[derive(Clone, Debug)]
 pub struct PoolSettings {
-    /// Shown in `pg_stat_activity`.
+    /// Name that `pg_stat_activity` shows.
     pub application: String,
     /// Most connections.
     pub max_connections: u32,
 }
 
-/// The database cannot be used as it was named.
+/// The database cannot be used under the URL that was given.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The URL is none. It is not shown: it may hold a password.
+    /// The URL is malformed. It is not shown: it may hold a password.
     #[error("the database URL is not of the form postgres://user@host:port/name")]
     Url,
     /// The database does not answer, or refuses us.
@@ -43,18 +43,18 @@ pub enum ConnectError {
         host: String,
         /// Its port.
         port: u16,
-        /// What sqlx said.
+        /// The error from sqlx.
         source: sqlx::Error,
     },
 }
 
 /// Opens a pool and tries one connection.
 ///
-/// No transaction may run in a future that can be cancelled (`select!`, a time-out,
-/// a gRPC handler): a cancelled `BEGIN` can leave its connection in a transaction.
+/// No transaction may run in a future that can be cancelled (`select!`, a time-out, a gRPC
+/// handler): a cancelled `BEGIN` can leave its connection in a transaction.
 ///
 /// # Errors
-/// [`ConnectError`], which says what to look at.
+/// [`ConnectError`], which says what to check.
 pub async fn connect(url: &str, settings: &PoolSettings) -> Result<PgPool, ConnectError> {
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| ConnectError::Url)?
@@ -64,13 +64,13 @@ pub async fn connect(url: &str, settings: &PoolSettings) -> Result<PgPool, Conne
             ("lock_timeout", LOCK_TIMEOUT),
             ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
             ("timezone", "UTC"),
-            // Every statement of a role finds its rows by a key. Without this a plan that
-            // was made while a table was small reads the whole of it for ever.
+            // Every statement of a role finds its rows by a key. Without this setting, a plan that
+            // was made while a table was small would read the whole table for ever.
             ("enable_seqscan", "off"),
-            // Plans are the same whatever the parameters are. Without this a batch of few is
-            // planned anew each time, because it could be estimated more cheaply.
+            // Plans do not depend on the parameters. Without this setting, each small batch would
+            // be planned anew, because a plan made for it could be estimated as cheaper.
             ("plan_cache_mode", "force_generic_plan"),
-            // Compiling pays for long reports. Nobody here asks for one.
+            // Compilation pays off for long reports. No query here is one.
             ("jit", "off"),
         ]);
     let (host, port) = (options.get_host().to_owned(), options.get_port());
@@ -78,15 +78,15 @@ pub async fn connect(url: &str, settings: &PoolSettings) -> Result<PgPool, Conne
     PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        // A ping before each statement would double the round trips of a turn at
-        // rest; a dead connection fails its transaction, which is tried again.
+        // A ping before each statement would double the round trips of a turn under low load. A
+        // dead connection fails its transaction, which is tried again.
         .test_before_acquire(false)
         .connect_with(options)
         .await
         .map_err(|source| ConnectError::Connect { database, host, port, source })
 }
 
-/// Shows how much of a pool is in use, until it is closed.
+/// Reports how much of a pool is in use, until the pool is closed.
 pub async fn watch(pool: PgPool, role: String) {
     let gauge = |state: &'static str| metrics::gauge!("saga_database_connections", "role" => role.clone(), "state" => state);
     let most = pool.options().get_max_connections();

@@ -18,7 +18,7 @@ pub enum ProvisionError {
         database: String,
         /// Its owner.
         role: String,
-        /// What sqlx said.
+        /// The error from sqlx.
         source: sqlx::Error,
     },
 }
@@ -61,7 +61,7 @@ pub async fn provision(admin_url: &str, url: &str) -> Result<(), ProvisionError>
     result.map_err(failed)
 }
 
-/// Somebody who may read and nothing else.
+/// A login that may read and nothing else.
 #[derive(Clone, Copy)]
 pub struct Reader<'a> {
     /// The role's name.
@@ -70,9 +70,8 @@ pub struct Reader<'a> {
     pub password: &'a str,
 }
 
-/// Makes the role of `reader`, if it is missing, sets its password, and lets it
-/// read every table of the database of `url`, those too that its owner is still
-/// to make. Idempotent.
+/// Makes the role of `reader`, if it is missing, and sets its password. The role may read every
+/// table of the database of `url`, including tables that the owner makes later. Idempotent.
 ///
 /// # Errors
 /// [`ProvisionError`].
@@ -96,7 +95,8 @@ pub async fn provision_reader(
         ] {
             run(&mut owner, grant, reader.role, &database).await?;
         }
-        // The grants are what binds; this only tells an honest mistake sooner.
+        // The grants are what protects the data; this setting only reports an honest mistake
+        // sooner.
         let careful = "ALTER ROLE %1$I SET default_transaction_read_only = on";
         run(&mut admin, careful, reader.role, &database).await
     }
@@ -105,7 +105,7 @@ pub async fn provision_reader(
     result.map_err(|source| ProvisionError::Failed { database, role, source })
 }
 
-/// Runs a statement about a role and a database, which the server itself quotes.
+/// Runs a statement about a role and a database. The server itself quotes the names.
 async fn run(
     connection: &mut PgConnection,
     template: &str,
@@ -122,7 +122,7 @@ async fn run(
     Ok(())
 }
 
-/// A role that may log in with this password.
+/// Makes a role that may log in with this password, or changes the password of an existing one.
 async fn make_role(
     admin: &mut PgConnection,
     role: &str,
@@ -130,7 +130,7 @@ async fn make_role(
 ) -> Result<(), sqlx::Error> {
     let known = exists(admin, "SELECT 1 FROM pg_roles WHERE rolname = $1", role).await?;
     let verb = if known { "ALTER" } else { "CREATE" };
-    // Identifiers and literals are quoted by the server itself.
+    // The server itself quotes identifiers and literals.
     let create: String =
         sqlx::query_scalar("SELECT format('%s ROLE %I LOGIN PASSWORD %L', $1, $2, $3)")
             .bind(verb)

@@ -1,4 +1,4 @@
-//! Consuming one queue: a connection of its own, so that what ails one queue
+//! Consuming one queue. Each consumer has a connection of its own, so that a fault of one queue
 //! leaves the others alone.
 
 use std::{
@@ -24,16 +24,16 @@ use crate::{
     window::{Frame, Window},
 };
 
-/// How long deliveries that are being handled may still be acknowledged after
-/// the consumer was dropped or the transport closed.
+/// Time in which deliveries that are being handled may still be acknowledged, after the consumer
+/// was dropped or the transport closed.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
-/// Writing an acknowledgement takes no round trip: this long means that the
-/// socket takes nothing any more.
+/// Time limit for writing an acknowledgement. It takes no round trip, so reaching the limit means
+/// that the socket takes nothing any more.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
-/// A consumer that gets nothing for so long, with nothing out, gets a new channel.
+/// A consumer that has received nothing for this long, and has nothing out, gets a new channel.
 const RENEW_AFTER: Duration = Duration::from_secs(10);
 
-/// The consumption of one queue, which must be run.
+/// The consumption of one queue. Nothing happens until it is run.
 pub(crate) struct Consumption {
     pub(crate) link: Arc<Link>,
     pub(crate) topology: Arc<Topology>,
@@ -43,31 +43,31 @@ pub(crate) struct Consumption {
     pub(crate) closing: CancellationToken,
 }
 
-/// One connection's channel and what is out on it.
+/// One connection's channel, and the deliveries that are out on it.
 struct Session<'a> {
     connection: &'a Connection,
     channel: Channel,
     consumer: lapin::Consumer,
-    /// What is consumed, and how much of it may be out.
+    /// The queue and the prefetch.
     terms: &'a Consumption,
     window: Window,
     last_delivery: Instant,
-    /// The acknowledgements of this channel. Those of earlier ones go nowhere.
+    /// The acknowledgements of this channel. Those for earlier channels go nowhere.
     ack: mpsc::UnboundedSender<u64>,
     acks: mpsc::UnboundedReceiver<u64>,
 }
 
-/// How a session ends that did not fail.
+/// The end of a session that did not fail.
 enum End {
-    /// For good.
+    /// The consumption ends.
     Stop,
-    /// With another channel.
+    /// The consumption goes on, on another channel.
     Renew,
 }
 
 impl Consumption {
-    /// Runs until the receiver is dropped or the transport is closed, however
-    /// often the connection breaks.
+    /// Runs until the receiver is dropped or the transport is closed, through any number of lost
+    /// connections.
     pub(crate) async fn run(self, to: mpsc::Sender<Delivery>) {
         let mut outages = Outages::new(Purpose::Consume);
         loop {
@@ -79,7 +79,8 @@ impl Consumption {
             let failure = match connected {
                 Ok(connection) => match self.session(&connection, &to, &mut outages).await {
                     Ok(settling) => {
-                        // The consumer sees its end, and what it still holds can be settled.
+                        // The consumer sees the end of its deliveries, and can still settle those
+                        // that it holds.
                         drop(to);
                         settling.settle().await;
                         return link::close(&connection).await;
@@ -101,7 +102,7 @@ impl Consumption {
         }
     }
 
-    /// Whether the queue is being consumed.
+    /// The metric that says whether the queue is being consumed.
     fn gauge(&self) -> metrics::Gauge {
         metrics::gauge!("saga_consumer_up", "queue" => self.topology.queue(&self.queue))
     }
@@ -113,7 +114,7 @@ impl Consumption {
         }
     }
 
-    /// Delivers over one connection. Ok when there is to be no other.
+    /// Delivers over one connection. Returns Ok when the consumption is to end.
     async fn session<'a>(
         &'a self,
         connection: &'a Connection,
@@ -161,7 +162,7 @@ impl Consumption {
 }
 
 impl Session<'_> {
-    /// Moves deliveries out and acknowledgements in, until told to end.
+    /// Moves deliveries out and acknowledgements in, until `end`.
     async fn deliver(
         &mut self,
         to: &mpsc::Sender<Delivery>,
@@ -169,7 +170,8 @@ impl Session<'_> {
     ) -> Result<End, Failure> {
         tokio::pin!(end);
         let mut look = tokio::time::interval(link::LOOK_EVERY);
-        // Deliveries of an earlier connection may still fill the receiver.
+        // A delivery that waits for room: deliveries of an earlier connection may still fill the
+        // receiver.
         let mut waiting = None;
         loop {
             tokio::select! {
@@ -194,10 +196,10 @@ impl Session<'_> {
         }
     }
 
-    /// Whether it is time for a new channel. After some accidents (a queue
-    /// deleted and made again in a moment is one) the broker counts this
-    /// consumer, and even messages as out, but sends it nothing. That cannot be
-    /// told from a quiet queue, so a quiet consumer is renewed now and then.
+    /// Returns true when it is time for a new channel. After some accidents (for example a queue
+    /// that is deleted and made again at once) the broker still counts this consumer, and even
+    /// counts messages as out, but sends it nothing. That looks exactly like a quiet queue, so a
+    /// quiet consumer is renewed now and then.
     fn look(&self, waiting: bool) -> Result<bool, Failure> {
         if !self.connection.status().connected() {
             return Err(Failure::Ended("the connection is gone"));
@@ -227,7 +229,7 @@ impl Session<'_> {
         })
     }
 
-    /// Acknowledges this one and whatever else has been dealt with by now.
+    /// Acknowledges this delivery, and all others that have been handled by now.
     async fn acknowledge(&mut self, tag: u64) -> Result<(), Failure> {
         let mut tags = vec![tag];
         while let Ok(tag) = self.acks.try_recv() {
@@ -245,15 +247,15 @@ impl Session<'_> {
         within(WRITE_LIMIT, "acknowledging", written).await.map(drop)
     }
 
-    /// Takes no more deliveries, but waits for the acknowledgements of those
-    /// that somebody is still handling. The others go back to the queue.
+    /// Takes no more deliveries, but waits for the acknowledgements of those that are still being
+    /// handled. The others go back to the queue.
     async fn settle(mut self) {
         let options = BasicCancelOptions::default();
         let cancel = self.channel.basic_cancel(self.consumer.tag(), options);
         if !matches!(tokio::time::timeout(WRITE_LIMIT, cancel).await, Ok(Ok(()))) {
             return;
         }
-        // From now on only those who hold deliveries keep the acknowledgements open.
+        // From now on only holders of deliveries keep the acknowledgements open.
         let (nobody, _) = mpsc::unbounded_channel();
         self.ack = nobody;
         let acknowledging = async {

@@ -1,4 +1,4 @@
-//! What a delivery's properties tell.
+//! Reading the properties of a delivery.
 
 use std::collections::BTreeMap;
 
@@ -21,13 +21,13 @@ pub(crate) fn texts(properties: &BasicProperties) -> BTreeMap<String, String> {
     texts.collect()
 }
 
-/// Whether its sender says that it may have been handled before.
+/// True if its sender says that it may have been handled before.
 pub(crate) fn redelivered(properties: &BasicProperties) -> bool {
     header(properties, REDELIVERED_HEADER).and_then(AMQPValue::as_bool).unwrap_or(false)
 }
 
-/// Why the broker moved it to the quarantine. Only there can it be believed,
-/// as anybody can write such a header.
+/// The reason why the broker moved a message to the quarantine. Believe it only there: anybody can
+/// write such a header.
 pub(crate) fn death(properties: &BasicProperties) -> Option<Death> {
     let last = header(properties, "x-death")?.as_array()?.as_slice().first()?.as_field_table()?;
     let of = |name| field(last, name).and_then(text).map(str::to_owned);

@@ -1,4 +1,4 @@
-//! Why there is no connection.
+//! The reasons why there is no connection.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use lapin::{
     protocol::{AMQPError, AMQPErrorKind, AMQPHardError, AMQPSoftError},
 };
 
-/// Why there is no connection. Only [`ConnectError::Unreachable`] can pass by itself.
+/// The reason why there is no connection. Only [`ConnectError::Unreachable`] can pass by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// Correct the setting.
@@ -26,7 +26,7 @@ pub enum ConnectError {
     LoginRefused {
         /// Host and port.
         broker: String,
-        /// Who was refused.
+        /// The user that was refused.
         user: String,
     },
     /// Correct the virtual host, or grant access to it.
@@ -34,7 +34,7 @@ pub enum ConnectError {
     VirtualHostRefused {
         /// Host and port.
         broker: String,
-        /// Which was asked for.
+        /// The virtual host that was asked for.
         vhost: String,
         /// In the broker's words.
         reason: String,
@@ -42,14 +42,14 @@ pub enum ConnectError {
     /// Grant the permissions.
     #[error("{user:?} may not declare {name:?}; grant it the permission to configure: {reason}")]
     Forbidden {
-        /// Who was refused.
+        /// The user that was refused.
         user: String,
         /// The exchange or queue.
         name: String,
         /// In the broker's words.
         reason: String,
     },
-    /// Set up what the adapter was told not to declare.
+    /// Set up the exchange or queue: the adapter is configured not to declare it.
     #[error("{name:?} is not there, and this process may not declare it: run `saga setup`")]
     Missing {
         /// The exchange or queue.
@@ -71,14 +71,14 @@ pub enum ConnectError {
     Unreachable {
         /// Host and port.
         broker: String,
-        /// How long it was tried.
+        /// Time spent trying.
         patience: Duration,
         /// The last failure.
         reason: String,
     },
 }
 
-/// Why a connection, or something on it, came to its end.
+/// The reason why a connection, or something on it, ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("{what} took longer than {limit:?}")]
@@ -96,7 +96,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// The failure that trying again will not mend, if it is one.
+    /// The error to report if trying again cannot mend this failure.
     pub(crate) fn for_good(&self, address: &lapin::uri::AMQPUri) -> Option<ConnectError> {
         let user = address.authority.userinfo.username.clone();
         let broker = broker(address);
@@ -146,7 +146,7 @@ pub(crate) fn broker(address: &lapin::uri::AMQPUri) -> String {
 fn amqp(error: &lapin::Error) -> Option<&AMQPError> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error),
-        // Theirs, and not exhaustive: everything else is about the connection.
+        // lapin's enum is not exhaustive: everything else is about the connection.
         _ => None,
     }
 }

@@ -23,22 +23,23 @@ use crate::{
     link::{self, Link, Outages, Purpose, SETUP_LIMIT, within},
 };
 
-/// A saga's id and its version, big-endian.
+/// Size of an entry: a saga's id and its version, big-endian.
 const ENTRY_BYTES: usize = 24;
-/// Most entries of a message, which is then about 96 KiB.
+/// Most entries in a message, which is then about 96 KiB.
 const MAX_ENTRIES: usize = 4_096;
-/// Most messages that an instance's queue keeps; the oldest hints go first.
+/// Most messages in an instance's queue; beyond that the oldest hints are dropped.
 const MAX_QUEUED: i64 = 10_000;
-/// Announcements that wait for being published; more are dropped.
+/// Announcements that may wait for being published; more are dropped.
 pub(crate) const MAX_WAITING: usize = 1_024;
-/// How far a receiver may fall behind before it misses hints.
+/// Messages that a receiver may fall behind before it misses hints.
 pub(crate) const MAX_BEHIND: usize = 1_024;
-/// Announcements that leave as one message, under load.
+/// Most announcements that are joined into one message, under load.
 const MAX_TOGETHER: usize = 64;
-/// No confirm is awaited, so this long means that the socket takes nothing.
+/// Time limit for writing. No confirm is awaited, so reaching it means that the socket takes
+/// nothing.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
-/// The exchange of hints, which must be run.
+/// The exchange of hints. Nothing happens until it is run.
 pub(crate) struct Hints {
     pub(crate) link: Arc<Link>,
     pub(crate) topology: Arc<Topology>,
@@ -47,7 +48,7 @@ pub(crate) struct Hints {
 }
 
 impl Hints {
-    /// Runs until told to close.
+    /// Runs until `closing` is cancelled.
     pub(crate) async fn run(mut self, closing: CancellationToken) {
         let mut outages = Outages::new(Purpose::Hints);
         loop {
@@ -75,7 +76,7 @@ impl Hints {
         }
     }
 
-    /// Exchanges hints over one connection. Ok when nobody can announce any more.
+    /// Exchanges hints over one connection. Returns Ok when nobody can announce any more.
     async fn session(
         &mut self,
         connection: &Connection,
@@ -129,7 +130,7 @@ async fn set_up(
     let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
     let mut arguments = FieldTable::default();
     arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(MAX_QUEUED));
-    // Named by the broker: each instance has its own, and it ends with the connection.
+    // The broker names the queue. Each instance has its own, which ends with the connection.
     let queue = channel.queue_declare("".into(), options, arguments).await?;
     let queue = queue.name().clone();
     let options = QueueBindOptions::default();
@@ -162,7 +163,7 @@ fn encode(changed: &[Changed]) -> Vec<u8> {
     body
 }
 
-/// `None` for whatever no adapter has written.
+/// `None` for a body that no adapter has written.
 fn decode(body: &[u8]) -> Option<Vec<Changed>> {
     let (entries, rest) = body.as_chunks::<ENTRY_BYTES>();
     if entries.is_empty() || entries.len() > MAX_ENTRIES || !rest.is_empty() {

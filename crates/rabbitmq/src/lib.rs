@@ -1,16 +1,15 @@
 //! The transport port over RabbitMQ 3.10 to 4.x.
 //!
-//! It publishes with confirms, consumes quorum queues, and hides every outage:
-//! each connection belongs to one supervisor, which builds it anew, with its
-//! channels, its topology and its consumer, after any error at all.
+//! It publishes with confirms, consumes quorum queues, and hides every outage. Each connection
+//! belongs to one supervisor. After any error the supervisor builds the connection anew, with its
+//! channels, its topology and its consumer.
 //!
-//! It is not a general client: it knows only the exchanges and queues of
-//! [`Topology`], it never requeues, and it keeps no message in memory while the
-//! broker is away (publishing then fails, and the caller publishes again).
+//! It is not a general client. It knows only the exchanges and queues of [`Topology`], and it never
+//! requeues. It keeps no message in memory while the broker is away: publishing then fails, and the
+//! caller publishes again.
 //!
-//! A connection that this crate has logged as lost is logged by lapin too, and
-//! lapin logs returned messages with their bodies: filter `lapin` down to
-//! `off`, nothing is lost by it.
+//! A connection that this crate logs as lost is logged by lapin too, and lapin logs returned
+//! messages with their bodies. Filter `lapin` down to `off`: this loses nothing.
 //!
 //! Read first: [`RabbitMq`], [`Settings`] and [`Topology`].
 

@@ -1,4 +1,4 @@
-//! One connection at a time, and what to do between two of them.
+//! A supervisor's connections, one at a time, and its pauses between them.
 
 use std::{
     future::Future,
@@ -16,30 +16,30 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Settings, error::Failure};
 
-/// The first pause of an outage, and what it doubles up to.
+/// The first pause of an outage, and the longest one. Pauses double from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// A connection that held this long was sound: its loss begins a new outage,
-/// with short pauses again.
+/// A connection that lasted this long was sound. Its loss begins a new outage, with short pauses
+/// again.
 const SOUND_AFTER: Duration = Duration::from_secs(5);
-/// Opening channels and making the topology for the first time: a few dozen
-/// round trips, of which making a quorum queue is the slowest.
+/// Time limit for opening channels and making the topology for the first time: a few dozen round
+/// trips. Making a quorum queue is the slowest of them.
 pub(crate) const FIRST_SETUP_LIMIT: Duration = Duration::from_secs(20);
-/// The same when the queues exist. Short, because a broker that has just come
+/// Time limit for the same when the queues exist. It is short, because a broker that has just come
 /// back leaves some requests unanswered for ever (seen on 3.10, every other time).
 pub(crate) const SETUP_LIMIT: Duration = Duration::from_secs(5);
-/// A connection that is given up gets this long to say goodbye.
+/// Time limit for closing a connection that is given up.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
-/// How often a supervisor looks at its connection, should an event get lost.
+/// Interval at which a supervisor checks its connection, in case an event got lost.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How to reach the broker.
+/// The broker's address, and the settings for connecting to it.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) address: AMQPUri,
     name: String,
     connect_timeout: Duration,
-    /// Whether the last attempt ended in silence.
+    /// True if the last attempt ended in silence.
     silent: AtomicBool,
 }
 
@@ -68,9 +68,9 @@ impl Link {
         opened
     }
 
-    /// Sees whether anybody answers. An attempt of lapin that nobody answers
-    /// leaves its thread behind until the socket breaks; with this it is one
-    /// thread an outage instead of one an attempt.
+    /// Checks whether anybody answers at the address. When nobody answers an attempt of lapin, that
+    /// attempt leaves its thread behind until the socket breaks. With this check there is one such
+    /// thread an outage, instead of one an attempt.
     async fn knock(&self) -> Result<(), Failure> {
         let authority = &self.address.authority;
         let mut stream = TcpStream::connect((authority.host.as_str(), authority.port)).await?;
@@ -80,7 +80,7 @@ impl Link {
     }
 }
 
-/// What a connection is for: the broker shows it, and so do logs and metrics.
+/// The purpose of a connection, as the broker, logs and metrics show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Setup,
@@ -100,7 +100,7 @@ impl Purpose {
     }
 }
 
-/// Waits for something, within a limit.
+/// Waits for a future, within a limit.
 pub(crate) async fn within<T>(
     limit: Duration,
     what: &'static str,
@@ -112,16 +112,16 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// Says goodbye to the broker, if it still listens.
+/// Closes a connection, if it is still open.
 pub(crate) async fn close(connection: &Connection) {
     if connection.status().connected() {
-        // It is of no use any more: an error would change nothing.
+        // The connection is of no use any more, so an error changes nothing.
         let _ = tokio::time::timeout(CLOSE_LIMIT, connection.close(200, "bye".into())).await;
     }
 }
 
-/// Pauses that double up to a bound, each cut by a random part of up to a half,
-/// so that many processes do not come back in step.
+/// Pauses that double up to a bound. Each is cut by a random part of up to a half, so that many
+/// processes do not come back in step.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     pauses: u32,
@@ -131,13 +131,13 @@ impl Backoff {
     pub(crate) fn next(&mut self) -> Duration {
         let full = FIRST_PAUSE.saturating_mul(1 << self.pauses.min(8)).min(LONGEST_PAUSE);
         self.pauses += 1;
-        // Each RandomState has a key of its own: that is all the randomness needed.
+        // Each RandomState has a key of its own: that is enough randomness.
         let random = RandomState::new().build_hasher().finish() % 1_000;
         full.mul_f64(1.0 - random as f64 / 2_000.0)
     }
 }
 
-/// What a supervisor remembers over its connections.
+/// The state that a supervisor keeps across its connections.
 #[derive(Debug)]
 pub(crate) struct Outages {
     purpose: Purpose,
@@ -163,7 +163,7 @@ impl Outages {
         Self { purpose, state: State::Starting, backoff: Backoff::default() }
     }
 
-    /// A connection is set up.
+    /// Records that a connection is set up.
     pub(crate) fn up(&mut self) {
         if let State::Down { since } = self.state {
             let outage = since.elapsed();
@@ -175,8 +175,8 @@ impl Outages {
         }
     }
 
-    /// A connection failed: waits until it is time for the next one. False when
-    /// there is to be none.
+    /// Records that a connection failed, and waits until it is time for the next one. Returns false
+    /// when there is to be none.
     pub(crate) async fn down(&mut self, failure: &Failure, closing: &CancellationToken) -> bool {
         let since = match self.state {
             State::Down { since } => since,

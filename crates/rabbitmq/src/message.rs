@@ -1,4 +1,4 @@
-//! A message on its way out: exchange, routing key and properties.
+//! An outgoing message: exchange, routing key and properties.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use crate::Topology;
 
 /// Header of a message that stands for one that may have been handled before.
 pub const REDELIVERED_HEADER: &str = "saga-redelivered";
-/// Header that tells returned messages apart, as several in flight may have one
-/// message id. The number is never used twice by one adapter.
+/// Header that tells returned messages apart, because several in flight may have the same message
+/// id. An adapter never uses a number twice.
 const PUBLISH_HEADER: &str = "saga-publish";
 
-/// `delivery_mode` of what must survive a restart of the broker.
+/// `delivery_mode` of messages that must survive a restart of the broker.
 const PERSISTENT: u8 = 2;
 /// Longest id or reply key: the longest text of AMQP's properties.
 const MAX_TEXT_BYTES: usize = 255;
-/// A reason is for people; the rest of it would only fill the frame.
+/// Longest reason. It is for people; more of it would only fill the frame.
 const MAX_REASON_BYTES: usize = 1_024;
 
-/// What lapin is told of a message.
+/// A message in the terms of lapin.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) exchange: ShortString,
@@ -32,8 +32,8 @@ pub(crate) struct Outgoing {
     pub(crate) properties: BasicProperties,
 }
 
-/// Lays a message out. `None` if its key or its reply key is longer than any
-/// that could be bound: nobody can ever receive it.
+/// Lays a message out. `None` if its key or its reply key is too long for any binding: nobody could
+/// ever receive it.
 pub(crate) fn lay_out(
     message: &Message,
     topology: &Topology,
@@ -77,7 +77,7 @@ pub(crate) fn lay_out(
     Some(Outgoing { exchange: exchange.into(), key, mandatory, properties })
 }
 
-/// Which publish a returned message was.
+/// The number of the publish that a returned message belonged to.
 pub(crate) fn publish_id(properties: &BasicProperties) -> Option<i64> {
     let headers = properties.headers().as_ref()?;
     headers.inner().get(PUBLISH_HEADER)?.as_long_long_int()
@@ -93,8 +93,8 @@ pub(crate) const fn route_name(route: &Route) -> &'static str {
     }
 }
 
-/// AMQP's expiration: whole milliseconds as text. Zero would mean "unless it
-/// can be delivered at once", and the broker knows no more than 32 bits.
+/// AMQP's expiration: whole milliseconds as text. Zero would mean "drop it unless it can be
+/// delivered at once", and the broker reads at most 32 bits.
 fn milliseconds(expiry: Duration) -> String {
     expiry.as_millis().clamp(1, u32::MAX.into()).to_string()
 }

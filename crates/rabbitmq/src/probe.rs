@@ -1,7 +1,8 @@
-//! What the broker alone can do, for `saga bench`: raw messages, as many, as large and through such queues as a
-//! system's own, with confirms and acknowledgements, and nothing decided on them.
+//! The capacity of the broker alone, for `saga bench`. The messages are raw, with the number, the
+//! sizes and the kinds of queues of a real system, and with confirms and acknowledgements, but
+//! nothing is decided on them.
 //!
-//! It is no second transport: it gives up at the first error, and what it publishes means nothing.
+//! It is not a second transport: it gives up at the first error, and the messages mean nothing.
 
 mod flood;
 mod tap;
@@ -24,16 +25,16 @@ pub use tap::{EventConsumer, Tap, Tapped};
 
 use crate::{link, topology::quorum};
 
-/// `delivery_mode` of what must survive a restart of the broker.
+/// `delivery_mode` of messages that must survive a restart of the broker.
 const PERSISTENT: u8 = 2;
 
-/// The broker did not do as it was asked.
+/// The broker did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// Any error of the protocol or the connection.
     #[error("the broker: {0}")]
     Broker(#[from] lapin::Error),
-    /// It closed what was being consumed.
+    /// The broker closed a queue's consumer.
     #[error("the broker ended a consumer")]
     Ended,
     /// A message came back, or was refused.
@@ -41,37 +42,40 @@ pub enum ProbeError {
     NotTaken,
 }
 
-/// Measures a broker. It has two connections to it, one for publishing and one for consuming, as each role has.
+/// Measures a broker. It has two connections, one for publishing and one for consuming, as each
+/// role has.
 #[derive(Clone)]
 pub struct Probe {
     url: String,
     prefix: String,
 }
 
-/// Its connections while it measures one thing. They are closed after it, with whatever still happens on them.
+/// A probe's connections for one measurement. They are closed after it, and take everything that
+/// still happens on them with them.
 struct Session {
     publishing: Connection,
     consuming: Connection,
 }
 
 impl std::fmt::Debug for Probe {
-    /// Leaves the URL out: it may hold a password.
+    /// The URL is left out: it may hold a password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Probe").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 
-/// Where the messages of a probe go.
+/// The destination of a probe's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// To a queue like those of commands and replies, which is consumed.
+    /// A queue like those of commands and replies, with a consumer.
     Queue,
-    /// To a topic exchange that nobody listens to.
+    /// A topic exchange without any queue.
     Nowhere,
 }
 
 impl Probe {
-    /// Of the broker at a URL. Whatever is declared begins with the prefix, and is deleted again.
+    /// A probe of the broker at a URL. The names of all that it declares begin with the prefix; all
+    /// of it is deleted again.
     #[must_use]
     pub fn new(url: &str, prefix: &str) -> Self {
         Self { url: url.to_owned(), prefix: format!("{prefix}probe.") }
@@ -84,7 +88,7 @@ impl Probe {
         })
     }
 
-    /// How long a message takes from being published to being delivered, again and again, one at a time.
+    /// Times from publishing a message to its delivery, repeatedly, one message at a time.
     ///
     /// # Errors
     /// [`ProbeError`].
@@ -109,7 +113,7 @@ impl Probe {
         Ok(took)
     }
 
-    /// How long an event takes from being published to being confirmed, one at a time.
+    /// Times from publishing an event to its confirm, one event at a time.
     ///
     /// # Errors
     /// [`ProbeError`].
@@ -136,7 +140,7 @@ impl Probe {
 }
 
 impl Session {
-    /// The consumers first: nobody has to hear what is deleted.
+    /// Closes the consumers first: they need not notice that the queues are deleted.
     async fn close(self) {
         link::close(&self.consuming).await;
         link::close(&self.publishing).await;
@@ -227,7 +231,8 @@ async fn consume(
     Ok(channel.basic_consume(queue.clone(), "".into(), options, FieldTable::default()).await?)
 }
 
-/// Waits until the broker has a message. One that is returned was not taken, though it is confirmed.
+/// Waits until the broker has a message. A returned message was not taken, though the broker
+/// confirms it.
 async fn taken(confirm: PublisherConfirm) -> Result<(), ProbeError> {
     match confirm.await? {
         lapin::Confirmation::Ack(None) => Ok(()),

@@ -1,9 +1,9 @@
 //! Publishing: one connection, and a few channels with confirms.
 //!
-//! A channel belongs to one call at a time, and a call judges only once all its
-//! confirms are there. lapin hands a returned message to whichever confirm of
-//! the channel comes next; this way that is always one of the same call, and
-//! the number in the message's header tells which of its messages it was.
+//! A channel belongs to one call at a time, and a call judges only once all its confirms are there.
+//! lapin attaches a returned message to whichever confirm of the channel comes next. This way that
+//! is always a confirm of the same call, and the number in the message's header tells which of the
+//! call's messages was returned.
 
 use std::{
     collections::HashSet,
@@ -36,8 +36,8 @@ use crate::{
     topology::DECLARE_AGAIN_AFTER,
 };
 
-/// Calls that publish side by side; more wait. Far above what one connection's
-/// thread can keep busy, far below the broker's limit of channels.
+/// Calls that may publish at the same time; more wait. This is far above the number that keeps one
+/// connection's thread busy, and far below the broker's limit of channels.
 const MAX_CHANNELS: u32 = 32;
 
 /// The publishing half of an adapter.
@@ -51,7 +51,7 @@ pub(crate) struct Publisher {
     next_id: AtomicI64,
 }
 
-/// What a publisher can use.
+/// The state of the connection that a publisher uses.
 #[derive(Clone, Debug)]
 enum State {
     Connecting,
@@ -64,17 +64,17 @@ enum State {
 struct Session {
     connection: Connection,
     idle: Mutex<Vec<Channel>>,
-    /// Cancelled by whoever finds it broken.
+    /// Cancelled by the first call that finds it broken.
     broken: CancellationToken,
 }
 
-/// What became of each message of a call.
+/// The fate of each message of a call.
 struct Verdict {
     refused: Vec<(usize, Refused)>,
 }
 
 impl Publisher {
-    /// A publisher and the supervisor of its connection, which must be run.
+    /// A publisher, and the supervisor of its connection. The supervisor must be run.
     pub(crate) fn new(
         link: Arc<Link>,
         topology: Arc<Topology>,
@@ -131,7 +131,7 @@ impl Publisher {
         used: &mut Option<(Arc<Session>, Instant)>,
     ) -> Result<Verdict, Failure> {
         let session = self.session().await?;
-        // What is written now would pile up in memory until the alarm ends.
+        // Messages that were written now would pile up in memory until the alarm ends.
         if session.connection.status().blocked() {
             return Err(Failure::Ended("it has blocked publishing: it is short of memory or disk"));
         }
@@ -144,7 +144,7 @@ impl Publisher {
             tokio::time::sleep(DECLARE_AGAIN_AFTER).await;
             self.topology.declare(&channel).await?;
         }
-        // Only now: a channel with confirms outstanding is not for others.
+        // Only now: others must not get a channel with outstanding confirms.
         session.put_back(channel);
         Ok(verdict)
     }
@@ -163,7 +163,7 @@ impl Publisher {
         }
     }
 
-    /// Publishes all, one behind the other, then waits for all confirms.
+    /// Publishes all messages without waiting, then waits for all confirms.
     async fn publish_on(
         &self,
         channel: &Channel,
@@ -212,7 +212,7 @@ impl Publisher {
         Ok(Verdict { refused })
     }
 
-    /// A queue that this adapter has declared is gone: declared again, the next
+    /// True if a queue that this adapter has declared is gone: once it is declared again, the next
     /// attempt arrives.
     fn somebody_deleted_a_queue(&self, messages: &[Message], verdict: &Verdict) -> bool {
         if !self.topology.declares() {
@@ -280,9 +280,9 @@ impl Session {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
     }
 
-    /// A call timed out after it had this connection for so long. If most of
-    /// the time went into waiting for a connection this one may be sound, and
-    /// if it is blocked another would be too.
+    /// Gives this connection up after a call timed out that had it for `held`. It stays if most of
+    /// the time went into waiting for a connection, because then it may be sound, or if it is
+    /// blocked, because then another would be blocked too.
     fn accuse(&self, held: Duration, timeout: Duration) {
         if held > timeout / 2 && !self.connection.status().blocked() {
             self.broken.cancel();
@@ -300,7 +300,7 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Runs until told to close.
+    /// Runs until `closing` is cancelled.
     pub(crate) async fn run(self, closing: CancellationToken) {
         let mut outages = Outages::new(Purpose::Publish);
         loop {
@@ -332,7 +332,7 @@ impl Supervisor {
         let end = self.watch(&session, events, closing).await;
         if end.is_ok() {
             self.tell.send_replace(State::Closed);
-            // Calls that are under way may finish; none begins any more.
+            // Calls that are under way may finish; no new ones begin.
             let finished = self.permits.acquire_many(MAX_CHANNELS);
             let _ = tokio::time::timeout(self.timeout, finished).await;
         }
@@ -373,7 +373,7 @@ impl Supervisor {
                     Some(Event::ConnectionUnblocked) => {
                         tracing::info!("the broker takes messages again");
                     }
-                    // Theirs, and not exhaustive: nothing else is news.
+                    // lapin's enum is not exhaustive: no other event matters here.
                     Some(_) => {}
                     None => return Err(Failure::Ended("the connection is gone")),
                 },

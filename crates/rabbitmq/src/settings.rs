@@ -1,4 +1,4 @@
-//! What an adapter has to be told.
+//! Settings of an adapter.
 
 use std::{fmt, time::Duration};
 
@@ -6,38 +6,39 @@ use lapin::uri::AMQPUri;
 
 use crate::ConnectError;
 
-/// How often both sides show that they live, in seconds. A peer that is silent
-/// for twice as long is gone.
+/// Seconds between the signs of life of both sides. A peer that is silent for twice as long is
+/// gone.
 const HEARTBEAT_SECONDS: u16 = 10;
-/// Largest frame. lapin keeps room for 64 frames a connection: with the broker's 128 KiB that is 8 MiB each, and there are a
-/// dozen connections in a process with every role. Larger messages travel in several frames.
+/// Largest frame. lapin keeps room for 64 frames a connection. With the broker's default of 128 KiB
+/// that is 8 MiB each, and a process with every role has a dozen connections. Larger messages
+/// travel in several frames.
 const FRAME_BYTES: u32 = 32 * 1024;
 
-/// What an adapter has to be told. Begin with [`Settings::new`].
+/// Settings of an adapter. Begin with [`Settings::new`].
 #[derive(Clone)]
 pub struct Settings {
     /// `amqp://user:password@host:port/vhost`. Never printed.
     pub url: String,
-    /// Comes before the name of each exchange and queue. Two deployments on one
-    /// virtual host need different prefixes.
+    /// Prefix of the name of each exchange and queue. Two deployments on one virtual host need
+    /// different prefixes.
     pub prefix: String,
-    /// What the broker shows for its connections, such as `saga orchestrator`.
+    /// Name that the broker shows for its connections, such as `saga orchestrator`.
     pub name: String,
     /// Routing key of the replies to this deployment's orchestrators.
     pub deployment: String,
     /// The participants whose command queues are declared.
     pub participants: Vec<String>,
-    /// Whether this adapter declares exchanges and queues. If not it only sees to
-    /// it that they are there, for which the broker asks for no permission;
-    /// [`crate::RabbitMq::setup`] always declares.
+    /// True if this adapter declares exchanges and queues. Otherwise it only checks that they
+    /// exist, for which the broker asks for no permission. [`crate::RabbitMq::setup`] always
+    /// declares.
     pub declares: bool,
-    /// How often a message comes again before it goes to the quarantine.
+    /// Number of redeliveries before a message goes to the quarantine.
     pub delivery_limit: u32,
-    /// How long publishing and its confirms may take together.
+    /// Time limit for publishing and its confirms together.
     pub publish_timeout: Duration,
-    /// How long one attempt to connect may take.
+    /// Time limit for one attempt to connect.
     pub connect_timeout: Duration,
-    /// How long [`crate::RabbitMq::connect`] waits for a broker that is away.
+    /// Time that [`crate::RabbitMq::connect`] waits for a broker that is away.
     pub patience: Duration,
 }
 
@@ -60,7 +61,7 @@ impl Settings {
         }
     }
 
-    /// Refuses a URL that no connection can be made with, without connecting.
+    /// Refuses a URL with which no connection is possible, without connecting.
     ///
     /// # Errors
     /// [`ConnectError::Url`] and [`ConnectError::TlsNotBuilt`]; neither shows the URL.
@@ -68,7 +69,7 @@ impl Settings {
         Self::new(url, "").address().map(drop)
     }
 
-    /// Where to connect to, and as whom.
+    /// The broker's address, with the login.
     pub(crate) fn address(&self) -> Result<AMQPUri, ConnectError> {
         if self.url.starts_with("amqps:") {
             return Err(ConnectError::TlsNotBuilt);
@@ -79,7 +80,7 @@ impl Settings {
             ConnectError::Url(if tells_the_url { "it has no host".to_owned() } else { reason })
         })?;
         if self.url.contains("@[") || self.url.contains("//[") {
-            // The parser would silently take it for localhost.
+            // The parser would silently read it as localhost.
             return Err(ConnectError::Url("an IPv6 address needs a host name".to_owned()));
         }
         address.query.heartbeat = Some(HEARTBEAT_SECONDS);

@@ -1,4 +1,4 @@
-//! Which exchanges and queues there are.
+//! The exchanges and queues.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use saga_messaging::Queue;
 
 use crate::{ConnectError, Settings, error::Failure};
 
-/// Names longer than this do not exist in AMQP.
+/// Longest name that AMQP allows.
 const MAX_NAME_BYTES: usize = 255;
 
-/// A queue that somebody deleted is declared again only after this time. If it
-/// is back sooner (within 20 ms or so, measured on 3.10), the broker forgets to
-/// tell its consumers, and they wait for ever.
+/// A queue that somebody deleted is declared again only after this time. If the queue comes back
+/// sooner (within 20 ms or so, measured on 3.10), the broker does not notify its consumers, and
+/// they wait for ever.
 pub(crate) const DECLARE_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// The names of a prefix's exchanges and queues.
@@ -24,12 +24,12 @@ pub(crate) const DECLARE_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// ```text
 /// saga.commands    direct  key participant → queue saga.commands.{participant}
 /// saga.replies     direct  key deployment  → queue saga.replies
-/// shop.events      topic   key order.confirmed → whoever binds a queue
+/// shop.events      topic   key order.confirmed → any queue that is bound
 /// saga.quarantine  fanout                  → queue saga.quarantine
 /// saga.hints       fanout, not durable     → one exclusive queue an adapter
 /// ```
-/// What a commands or replies queue gives up (expired, over its delivery limit)
-/// goes to the quarantine, at least once. The quarantine itself keeps everything.
+/// Messages that a commands or replies queue gives up (expired, over its delivery limit) go to the
+/// quarantine, at least once. The quarantine itself keeps everything.
 #[derive(Clone, Debug)]
 pub struct Topology {
     prefix: String,
@@ -78,7 +78,7 @@ impl Topology {
         format!("{}shop.events", self.prefix)
     }
 
-    /// Exchange of what nobody can handle, and its queue.
+    /// Exchange of messages that nobody can handle, and its queue.
     #[must_use]
     pub fn quarantine(&self) -> String {
         format!("{}saga.quarantine", self.prefix)
@@ -100,26 +100,26 @@ impl Topology {
         }
     }
 
-    /// Where the replies to this deployment's commands go: a routing key of the
-    /// exchange of replies, which is all that a `reply_to` can ever name.
+    /// The routing key of the replies to this deployment's commands. It is a key of the exchange of
+    /// replies; a `reply_to` cannot name anything else.
     #[must_use]
     pub fn reply_key(&self) -> &str {
         &self.deployment
     }
 
-    /// Whether this adapter declares the queue of that participant.
+    /// True if this adapter declares that participant's queue.
     pub(crate) fn knows(&self, participant: &str) -> bool {
         self.participants.iter().any(|known| known == participant)
     }
 
-    /// Whether what somebody deleted is brought back.
+    /// True if this adapter declares again what somebody deleted.
     pub(crate) fn declares(&self) -> bool {
         self.declares
     }
 
-    /// Declares everything but the hints. Declaring again changes nothing, and
-    /// brings back what somebody deleted. An adapter that must not declare only
-    /// looks whether everything is there.
+    /// Declares everything but the hints. Declaring again changes nothing, except that it brings
+    /// back what somebody deleted. An adapter that must not declare only checks that everything
+    /// exists.
     pub(crate) async fn declare(&self, channel: &Channel) -> Result<(), Failure> {
         for (name, kind) in [
             (self.quarantine(), ExchangeKind::Fanout),
@@ -149,7 +149,7 @@ impl Topology {
         Ok(())
     }
 
-    /// Declares what consuming one queue needs.
+    /// Declares the topology that consuming one queue needs.
     pub(crate) async fn declare_for(
         &self,
         channel: &Channel,
@@ -192,15 +192,17 @@ impl Topology {
             .map_err(declaring)
     }
 
-    /// A quorum queue that gives up what cannot be delivered, without losing it.
+    /// Arguments of a quorum queue that hands over undeliverable messages to the quarantine without
+    /// losing them.
     fn bounded(&self) -> FieldTable {
         let mut arguments = quorum();
-        // 3.x has no limit of its own, and 4.x drops what exceeds it unless told where to.
+        // 3.x has no limit of its own. 4.x has one, and drops what exceeds it unless it knows where
+        // to send it.
         arguments
             .insert("x-delivery-limit".into(), AMQPValue::LongLongInt(self.delivery_limit.into()));
         arguments.insert("x-dead-letter-exchange".into(), text(&self.quarantine()));
         arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
-        // At-least-once is only had together with this.
+        // At-least-once works only together with this.
         arguments.insert("x-overflow".into(), text("reject-publish"));
         arguments
     }

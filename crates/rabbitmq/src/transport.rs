@@ -21,8 +21,8 @@ use crate::{
     publish::Publisher,
 };
 
-/// Closing waits this long for consumers, then this long for the rest: a bit
-/// more than they allow themselves.
+/// Time limit for closing the consumers, and again for closing the rest: a bit more than they allow
+/// themselves.
 const CLOSE_LIMIT: Duration = Duration::from_secs(15);
 
 /// RabbitMQ as a [`Transport`].
@@ -47,11 +47,11 @@ struct Inner {
 }
 
 impl RabbitMq {
-    /// Connects, and declares the topology or sees that it is there. A broker
-    /// that is away is waited for, for as long as `patience` says.
+    /// Connects, and declares the topology or checks that it exists. If the broker is away, this
+    /// waits for it for as long as `patience` says.
     ///
     /// # Errors
-    /// At once for whatever waiting does not mend; see [`ConnectError`].
+    /// At once if waiting cannot help; see [`ConnectError`].
     pub async fn connect(settings: Settings) -> Result<Self, ConnectError> {
         let (link, topology) = declare_patiently(&settings).await?;
         let (link, topology) = (Arc::new(link), Arc::new(topology));
@@ -95,21 +95,21 @@ impl RabbitMq {
         declare_patiently(&Settings { declares: true, ..settings }).await.map(drop)
     }
 
-    /// The names in use.
+    /// The names of the exchanges and queues.
     #[must_use]
     pub fn topology(&self) -> &Topology {
         &self.inner.topology
     }
 
-    /// Ends it for every clone. Consumers get no more deliveries; what is being
-    /// handled may still be acknowledged, for 5 s; publishing that is under way
-    /// finishes; then the connections are closed.
+    /// Closes the transport, for every clone. Consumers get no more deliveries. Deliveries that are
+    /// being handled may still be acknowledged for 5 s, and publishing that is under way finishes.
+    /// Then the connections are closed.
     pub async fn close(self) {
         let Inner { consuming, consumers, publishing, publishers, .. } = &*self.inner;
         consuming.cancel();
         consumers.close();
         let consumers_ended = tokio::time::timeout(CLOSE_LIMIT, consumers.wait()).await.is_ok();
-        // Only now: whoever handled the last deliveries had answers to publish.
+        // Only now: the handlers of the last deliveries had answers to publish.
         publishing.token().cancel();
         publishers.close();
         let publishers_ended = tokio::time::timeout(CLOSE_LIMIT, publishers.wait()).await.is_ok();
@@ -125,7 +125,7 @@ impl Transport for RabbitMq {
     }
 
     fn consume(&self, queue: Queue, prefetch: u16) -> Consumer {
-        // To the broker, zero would mean no bound at all.
+        // For the broker, zero would mean no bound at all.
         let prefetch = prefetch.max(1);
         let (to, deliveries) = mpsc::channel(prefetch.into());
         let consumption = Consumption {
@@ -141,7 +141,7 @@ impl Transport for RabbitMq {
 
     fn announce(&self, changed: Vec<Changed>) {
         if !changed.is_empty() {
-            // When the queue is full the hint is lost, as any hint may be.
+            // When the queue is full the hint is lost, which is allowed for any hint.
             let _ = self.inner.announcements.try_send(changed);
         }
     }

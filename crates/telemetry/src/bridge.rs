@@ -1,9 +1,9 @@
-//! Spans of `tracing` on their way to OTLP: those that a service's author makes with
+//! Exports spans of `tracing` to OTLP: those that a service's author makes with
 //! `#[tracing::instrument]`.
 //!
-//! A span without a parent of its own hangs under [`saga_trace::current`]: within a handler,
-//! under its transaction. Where nothing is traced, nothing is recorded. Which spans are
-//! exported does not depend on which log lines are wanted: all of level INFO and above are.
+//! A span without a parent of its own becomes a child of [`saga_trace::current`]: within a handler,
+//! of the span of its transaction. If that is not traced, nothing is recorded. The log filter does
+//! not decide which spans are exported: all of level INFO and above are.
 
 use std::cell::Cell;
 
@@ -34,16 +34,16 @@ where
         .with_context_activation(false);
     let quiet = QUIET.map(|target| (target, LevelFilter::OFF));
     let filter = Targets::new().with_default(LevelFilter::INFO).with_targets(quiet);
-    // In this order: each sees a new span before the next one does.
+    // The order matters: each layer sees a new span before the next one does.
     Enter.and_then(spans).and_then(Leave).with_filter(filter)
 }
 
 thread_local! {
-    /// Holds while a new span looks for its parent.
+    /// Set while a new span looks for its parent.
     static PARENT: Cell<Option<ContextGuard>> = const { Cell::new(None) };
 }
 
-/// Makes our current context OpenTelemetry's, which a span without a parent looks to.
+/// Makes our current context OpenTelemetry's, where a span without a parent looks for one.
 struct Enter;
 
 impl<S: Subscriber> Layer<S> for Enter {
@@ -56,7 +56,7 @@ impl<S: Subscriber> Layer<S> for Enter {
     }
 }
 
-/// Ends what [`Enter`] began.
+/// Undoes [`Enter`].
 struct Leave;
 
 impl<S: Subscriber> Layer<S> for Leave {
@@ -92,7 +92,7 @@ mod tests {
     #[tracing::instrument(level = "debug")]
     fn too_fine() {}
 
-    /// What is exported of what the work does.
+    /// Runs the work, and returns the spans that are exported.
     async fn exported(work: impl Future<Output = ()>) -> Vec<SpanData> {
         let exporter = InMemorySpanExporter::default();
         let processor = SimpleSpanProcessor::new(exporter.clone());

@@ -1,9 +1,9 @@
 //! Logs, metrics and traces of a process.
 //!
-//! Everybody else only uses the facades `tracing`, `metrics` and `saga-trace`; here
-//! they are given somewhere to go. Traces across processes travel as W3C context in
-//! the messages; nothing here knows of messages. Spans that somebody makes with
-//! `#[tracing::instrument]` join them (`bridge.rs`).
+//! All other crates only use the facades `tracing`, `metrics` and `saga-trace`; this crate installs
+//! what is behind them. Traces across processes travel as W3C context in the messages, which this
+//! crate does not know. Spans that somebody makes with `#[tracing::instrument]` join them
+//! (`bridge.rs`).
 //!
 //! Read first: [`Settings`] and [`start`].
 
@@ -20,40 +20,40 @@ use tracing_subscriber::{
 
 pub use traces::Traces;
 
-/// Targets that are always off. The AMQP client logs returned messages with their
-/// bodies, which may hold payment tokens; our adapter logs what matters of it. The
-/// HTTP/2 library and what is on top of it log frames and headers when asked to.
+/// Log targets that are always off. The AMQP client logs returned messages with their bodies, which
+/// may hold payment tokens; our adapter logs the relevant part. The HTTP/2 library and its users
+/// can log frames and headers.
 const QUIET: [&str; 5] = ["lapin", "sqlx::query", "h2", "hyper", "tonic"];
 
 /// Upper bounds of the buckets of durations, in seconds.
 const SECONDS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
-/// The same for what may last as long as a saga does.
+/// The same for durations that may be as long as a saga.
 const LONG_SECONDS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
-/// What is measured in them.
+/// The metrics that use [`LONG_SECONDS`].
 const LONG: [&str; 2] = ["saga_seconds", "saga_step_seconds"];
 
 /// Upper bounds of the buckets of sizes.
 const SIZES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
-/// Where logs and metrics go.
+/// The destinations of logs, metrics and spans.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whose traces they are: `saga-orchestrator`.
+    /// Name of the process in traces: `saga-orchestrator`.
     pub service: String,
-    /// Which log lines: `info`, or `info,saga_engine=debug`.
+    /// Filter of log lines: `info`, or `info,saga_engine=debug`.
     pub filter: String,
-    /// How they look.
+    /// Format of log lines.
     pub format: Format,
-    /// Where Prometheus finds `/metrics`, if anywhere.
+    /// Address at which Prometheus finds `/metrics`, if any.
     pub metrics_listen: Option<SocketAddr>,
-    /// Where spans go, if anywhere.
+    /// Destination of spans, if any.
     pub traces: Option<Traces>,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// For people.
@@ -77,18 +77,18 @@ impl FromStr for Format {
 /// Telemetry that cannot be started. Correct the setting.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The filter is none.
+    /// The filter is malformed.
     #[error("the log filter {filter:?} is not understood: {source}")]
     Filter {
         /// As it was given.
         filter: String,
-        /// What is wrong with it.
+        /// The error in it.
         source: tracing_subscriber::filter::ParseError,
     },
     /// The metrics' address cannot be used.
     #[error("cannot serve metrics on {0}: {1}")]
     Metrics(SocketAddr, metrics_exporter_prometheus::BuildError),
-    /// The collector's address is none.
+    /// The collector's address is malformed.
     #[error("cannot export traces to {0}: {1}")]
     Traces(String, opentelemetry_otlp::ExporterBuildError),
 }

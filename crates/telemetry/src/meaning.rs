@@ -1,5 +1,5 @@
-//! What each metric means, in one place: Prometheus shows it as its help. Labels are
-//! definitions, steps, directions, outcomes, participants and queues: few, and never ids.
+//! The meaning of each metric, in one place: Prometheus shows it as its help. Labels are
+//! definitions, steps, directions, outcomes, participants and queues. They are few, and never ids.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
@@ -99,7 +99,7 @@ const GAUGES: [(&str, Unit, &str); 13] = [
     ("saga_database_connections_max", Unit::Count, "Most connections that a pool may have"),
 ];
 
-/// Tells the exporter.
+/// Passes the meanings to the exporter.
 pub(crate) fn describe() {
     for (name, meaning) in COUNTERS {
         describe_counter!(name, meaning);

@@ -1,7 +1,7 @@
-//! Spans on their way out: OTLP over gRPC.
+//! Export of spans: OTLP over gRPC.
 //!
-//! Losing them harms nobody: the queue is bounded, what does not fit is dropped,
-//! and a collector that is away is said once, not every five seconds.
+//! Losing spans harms nobody: the queue is bounded, and spans that do not fit are dropped. A
+//! collector that is away is logged once, not every five seconds.
 
 use std::{
     sync::{
@@ -35,29 +35,29 @@ use tracing::{info, warn};
 const MAX_WAITING: usize = 8_192;
 /// Spans in one request.
 const MAX_EXPORTED: usize = 512;
-/// How long spans wait for company.
+/// Time that spans wait to be sent together.
 const DELAY: Duration = Duration::from_secs(1);
-/// How long the collector may take to answer.
+/// Time limit for the collector's answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// How long stopping waits for the last spans.
+/// Time limit for sending the last spans when stopping.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// Where spans go, and which.
+/// The destination of spans, and the share that is sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Traces {
     /// The collector: `http://host:4317`.
     pub endpoint: String,
-    /// Share of new traces that are sampled, from 0 to 1. Whoever calls with a
-    /// trace of its own has decided already.
+    /// Share of new traces that are sampled, from 0 to 1. If the caller has a trace, the caller has
+    /// decided already.
     pub ratio: f64,
 }
 
-/// The way out, for its end.
+/// The exporter, so that it can be stopped.
 #[derive(Clone, Debug)]
 pub(crate) struct Exporting(Arc<BatchSpanProcessor>);
 
-/// Starts exporting. The tracer makes the spans of `tracing` ([`crate::bridge`]), which leave
-/// the same way. Needs the tokio runtime that it is called in.
+/// Starts exporting. The tracer makes the spans of `tracing` ([`crate::bridge`]), which are
+/// exported the same way. Needs the tokio runtime that it is called in.
 pub(crate) fn start(
     service: &str,
     settings: &Traces,
@@ -90,7 +90,7 @@ pub(crate) fn start(
     Ok((Exporting(processor), tracer))
 }
 
-/// A tracer that never begins a trace: its spans are recorded below spans that are.
+/// A tracer that never begins a trace: it records only spans below recorded ones.
 pub(crate) fn tracer(processor: impl SpanProcessor + 'static, resource: Resource) -> SdkTracer {
     SdkTracerProvider::builder()
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)))
@@ -101,20 +101,21 @@ pub(crate) fn tracer(processor: impl SpanProcessor + 'static, resource: Resource
 }
 
 impl Exporting {
-    /// Sends what still waits, within a bound.
+    /// Sends the spans that still wait, within a time limit.
     pub(crate) async fn stop(self) {
         // It blocks until its thread has ended.
         let _ = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(FLUSH)).await;
     }
 }
 
-/// Replicas on one machine differ by their process, those in containers by their host.
+/// An id of this process: replicas on one machine differ by their process id, those in containers
+/// by their host name.
 fn instance() -> String {
     let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     format!("{}-{}", host.trim(), std::process::id())
 }
 
-/// The one queue, as the tracer's provider owns it.
+/// The one queue of spans, in a form that the tracer's provider can own.
 #[derive(Debug)]
 struct Shared(Arc<BatchSpanProcessor>);
 
@@ -193,7 +194,7 @@ fn attribute((key, value): (&'static str, Value)) -> KeyValue {
     KeyValue::new(key, value)
 }
 
-/// Counts what leaves, and says when the collector goes away and comes back.
+/// Counts exported spans, and logs when the collector goes away and comes back.
 #[derive(Debug)]
 struct Counted<E> {
     exporter: E,

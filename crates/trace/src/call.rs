@@ -1,4 +1,4 @@
-//! A call that is answered here, by OpenTelemetry's conventions for gRPC.
+//! The span of a call that is answered here, by OpenTelemetry's conventions for gRPC.
 
 use crate::{Context, Kind, Span};
 
@@ -9,7 +9,7 @@ const UNIMPLEMENTED: i32 = 12;
 const INTERNAL: i32 = 13;
 const UNAVAILABLE: i32 = 14;
 const DATA_LOSS: i32 = 15;
-/// And the one of a caller that went away.
+/// The status code of a call whose caller went away.
 const CANCELLED: i32 = 1;
 
 /// The span of a call, which ends with the call even if its caller goes away.
@@ -17,15 +17,15 @@ const CANCELLED: i32 = 1;
 pub struct Call(Option<Span>);
 
 impl Call {
-    /// A call from outside: in the caller's trace, or in a new one. `method` is the full
-    /// one: `saga.shop.v1.Orders/GetOrder`.
+    /// A call from outside the system: in the caller's trace, or in a new one. `method` is the full
+    /// method name: `saga.shop.v1.Orders/GetOrder`.
     #[must_use]
     pub fn entry(method: &'static str, traceparent: Option<&str>) -> Self {
         Self(Span::entry(traceparent, Kind::Server, method).map(|span| named(span, method)))
     }
 
-    /// A call from inside the system: no trace begins here, but what the caller records
-    /// goes on.
+    /// A call from inside the system. No trace begins here, but a trace that the caller records
+    /// continues.
     #[must_use]
     pub fn inside(method: &str, traceparent: Option<&str>) -> Self {
         let caller = Context::recorded(traceparent);
@@ -35,13 +35,13 @@ impl Call {
         )
     }
 
-    /// The context to work in, where it is recorded.
+    /// The context to work in, if the call is recorded.
     #[must_use]
     pub fn context(&self) -> Option<Context> {
         self.0.as_ref().map(|span| span.context)
     }
 
-    /// The answer is known: gRPC's code, and what it means.
+    /// Ends the span with the answer: gRPC's code, and its meaning.
     pub fn answered(&mut self, code: i32, meaning: &str) {
         let Some(span) = self.0.take() else { return };
         let span = span.with("rpc.grpc.status_code", i64::from(code));

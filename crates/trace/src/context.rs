@@ -7,7 +7,7 @@ use crate::{installed, random};
 /// Length of a `traceparent` of version 00.
 const LENGTH: usize = 55;
 
-/// A place in a trace: what the header `traceparent` says.
+/// A position in a trace: the content of the header `traceparent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Context {
     trace: u128,
@@ -16,7 +16,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Reads a `traceparent` of version 00. `None` if it is not a valid one.
+    /// Reads a `traceparent` of version 00. `None` if it is not valid.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
@@ -39,8 +39,8 @@ impl Context {
         Some(Self { trace, span, sampled })
     }
 
-    /// The context of a `traceparent`, if spans of its trace are recorded here.
-    /// Cheap where they are not, which is the common case.
+    /// The context of a `traceparent`, if spans of its trace are recorded here. It is cheap for the
+    /// common case, a trace that is not.
     #[must_use]
     pub fn recorded(traceparent: Option<&str>) -> Option<Self> {
         let text = traceparent?;
@@ -52,12 +52,12 @@ impl Context {
         Self::parse(text).filter(|context| context.sampled)
     }
 
-    /// A span's place in the trace of its parent.
+    /// The context of a new span below this one.
     pub(crate) fn below(self) -> Self {
         Self { span: random(), ..self }
     }
 
-    /// The first place of a new trace, which is sampled.
+    /// The context of the first span of a new trace, which is sampled.
     pub(crate) fn first() -> Self {
         let trace = (u128::from(random()) << 64) | u128::from(random());
         Self { trace, span: random(), sampled: true }
@@ -75,7 +75,7 @@ impl Context {
         self.span
     }
 
-    /// Whether spans of this trace are kept.
+    /// True if spans of this trace are kept.
     #[must_use]
     pub const fn sampled(self) -> bool {
         self.sampled
@@ -83,14 +83,13 @@ impl Context {
 }
 
 impl fmt::Display for Context {
-    /// As the header `traceparent` has it.
+    /// The format of the header `traceparent`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, u8::from(self.sampled))
     }
 }
 
-/// The trace's id in a `traceparent`, for log lines and for people; empty where
-/// there is none.
+/// The trace's id in a `traceparent`, for log lines and for people. Empty if there is none.
 #[must_use]
 pub fn trace_id(traceparent: Option<&str>) -> &str {
     traceparent.and_then(|text| text.get(3..35)).unwrap_or_default()

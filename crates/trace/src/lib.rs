@@ -1,13 +1,12 @@
-//! Trace context, and spans as values: a facade, as `tracing` and `metrics` are.
+//! Trace context, and spans as values: a facade, like `tracing` and `metrics`.
 //!
-//! Everybody may make spans here; saga-telemetry [`install`]s what exports them,
-//! and nobody else knows OpenTelemetry. Without it, and for whatever is not
-//! sampled, no span is ever made: the one check is [`Context::recorded`].
+//! Any crate may make spans here. saga-telemetry [`install`]s their exporter, and only that crate
+//! knows OpenTelemetry. No span is made without an exporter, or for a trace that is not sampled:
+//! the one check is [`Context::recorded`].
 //!
-//! A span is a value with a beginning and an end, not a scope, because one
-//! transaction serves many sagas, and which of them are traced is known only once
-//! their rows have been read. What joins several of them is a span in a trace of
-//! its own, with a link to each: [`Span::joining`].
+//! A span is a value with a beginning and an end, not a scope. The reason is that one transaction
+//! serves many sagas, and only their rows tell which of them are traced. A span that serves several
+//! traced sagas is in a trace of its own, with a link to each: [`Span::joining`].
 //!
 //! Read first: [`Context`], then [`Span`].
 
@@ -28,7 +27,7 @@ pub use call::Call;
 pub use context::{Context, trace_id};
 pub use span::{Kind, Span, Value};
 
-/// Where finished spans go.
+/// The receiver of finished spans.
 pub trait Record: Send + Sync + 'static {
     /// Takes a span. Must not block: it is called on the hot path.
     fn record(&self, span: Span);
@@ -41,8 +40,8 @@ struct Installed {
 
 static INSTALLED: OnceLock<Installed> = OnceLock::new();
 
-/// From now on spans are recorded: those of traces that others began and sampled,
-/// and of new ones this share, from 0 to 1. Once a process; later calls are ignored.
+/// Begins to record spans: those of traces that others began and sampled, and `ratio` (from 0 to 1)
+/// of the new traces. Once a process; later calls are ignored.
 pub fn install(recorder: impl Record, ratio: f64) {
     let _ = INSTALLED.set(Installed { recorder: Box::new(recorder), ratio });
 }
@@ -55,7 +54,7 @@ tokio::task_local! {
     static CURRENT: Context;
 }
 
-/// The recorded context that the current call works in, where there is one.
+/// The recorded context that the current call works in, if there is one.
 #[must_use]
 pub fn current() -> Option<Context> {
     CURRENT.try_with(|context| *context).ok()
@@ -69,8 +68,8 @@ pub async fn within<F: Future>(context: Option<Context>, work: F) -> F::Output {
     }
 }
 
-/// Never zero, which W3C trace context forbids. The standard library keys its
-/// hashes from the operating system's randomness, afresh for every thread.
+/// A random number that is never zero, which W3C trace context forbids. The standard library keys
+/// its hashes from the operating system's randomness, afresh for every thread.
 fn random() -> u64 {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     RandomState::new().hash_one(CALLS.fetch_add(1, Ordering::Relaxed)).max(1)

@@ -4,15 +4,15 @@ use std::{borrow::Cow, time::SystemTime};
 
 use crate::{Context, installed, random};
 
-/// Links that a span may have; what joins more sagas names the first ones.
+/// Most links of a span. A span that joins more sagas links the first ones.
 const MAX_LINKS: usize = 128;
 
-/// Something that took some time in a trace. Only made where it is recorded.
+/// An operation in a trace, and its duration. Made only if it is recorded.
 #[derive(Clone, Debug)]
 pub struct Span {
-    /// What it is called: few different names, no ids.
+    /// Its name. There are few different names, without ids.
     pub name: Cow<'static, str>,
-    /// Its part in a conversation.
+    /// Its role in a conversation.
     pub kind: Kind,
     /// Its place in its trace.
     pub context: Context,
@@ -22,20 +22,20 @@ pub struct Span {
     pub began: SystemTime,
     /// When it ended; `None` while it lasts.
     pub ended: Option<SystemTime>,
-    /// What is known of it, by the names of OpenTelemetry's conventions.
+    /// Facts about it, under the names of OpenTelemetry's conventions.
     pub attributes: Vec<(&'static str, Value)>,
     /// Spans of other traces that it belongs to.
     pub links: Vec<Context>,
-    /// Links that there was no room for.
+    /// Number of links beyond the limit.
     pub links_left_out: usize,
-    /// What went wrong, if anything did.
+    /// The failure, if it failed.
     pub failure: Option<String>,
 }
 
-/// A span's part in a conversation.
+/// A span's role in a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Nobody else takes part.
+    /// Work that involves nobody else.
     Internal,
     /// Answers a call.
     Server,
@@ -47,7 +47,7 @@ pub enum Kind {
     Consumer,
 }
 
-/// What an attribute says.
+/// The value of an attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// A text.
@@ -59,14 +59,14 @@ pub enum Value {
 }
 
 impl Span {
-    /// A span within its parent's trace. `parent` is a [`Context::recorded`] one, or
-    /// another span's.
+    /// A span within its parent's trace. `parent` comes from [`Context::recorded`] or from another
+    /// span.
     pub fn child(parent: Context, kind: Kind, name: impl Into<Cow<'static, str>>) -> Self {
         Self::new(parent.below(), Some(parent.span()), kind, name.into())
     }
 
-    /// A span that begins what is asked for from outside: in the caller's trace if
-    /// the caller has one, otherwise in a new trace. `None` if it is not sampled.
+    /// A span for a request from outside: in the caller's trace if the caller has one, otherwise in
+    /// a new trace. `None` if it is not sampled.
     pub fn entry(
         traceparent: Option<&str>,
         kind: Kind,
@@ -76,7 +76,7 @@ impl Span {
         match traceparent.and_then(Context::parse) {
             Some(caller) if caller.sampled() => Some(Self::child(caller, kind, name)),
             Some(_) => None,
-            // 53 bits, as many as a float holds.
+            // 53 bits are what a float can hold.
             None if ((random() >> 11) as f64) < ratio * (1_u64 << 53) as f64 => {
                 Some(Self::new(Context::first(), None, kind, name.into()))
             }
@@ -84,8 +84,8 @@ impl Span {
         }
     }
 
-    /// A span that serves all of these at once. One alone is its parent; several are
-    /// linked, from a trace of its own. `None` if none of them is recorded.
+    /// A span that serves all of these members at once. A single member is its parent. Several
+    /// members are linked, from a trace of its own. `None` if none of them is recorded.
     pub fn joining(
         members: impl IntoIterator<Item = Context>,
         kind: Kind,
@@ -116,21 +116,21 @@ impl Span {
         }
     }
 
-    /// It began earlier.
+    /// Sets its beginning to an earlier time.
     #[must_use]
     pub fn since(mut self, began: SystemTime) -> Self {
         self.began = began;
         self
     }
 
-    /// With something known of it.
+    /// Adds an attribute.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
         self.attributes.push((key, value.into()));
         self
     }
 
-    /// With a link to a span of another trace.
+    /// Adds a link to a span of another trace.
     pub fn link(&mut self, to: Context) {
         if self.links.len() < MAX_LINKS {
             self.links.push(to);
@@ -139,14 +139,14 @@ impl Span {
         }
     }
 
-    /// Something went wrong.
+    /// Marks it as failed.
     #[must_use]
     pub fn failed(mut self, why: impl Into<String>) -> Self {
         self.failure = Some(why.into());
         self
     }
 
-    /// Ends it, unless it has ended, and hands it to whoever records.
+    /// Ends the span, unless it has ended, and hands it to the recorder.
     pub fn end(mut self) {
         self.ended.get_or_insert_with(SystemTime::now);
         if let Some(installed) = installed() {

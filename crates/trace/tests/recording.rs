@@ -1,5 +1,5 @@
-//! What is recorded once something is installed. One test: there is one recorder
-//! a process.
+//! The spans that are recorded after [`saga_trace::install`]. One test, because a process has one
+//! recorder.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,8 +1,8 @@
-//! Why a saga was undone, for whoever asked for it.
+//! The reason why a saga was undone, for the client that asked for it.
 
 use saga_core::{Cause, Refusal};
 
-/// A stable code, and a sentence. `what` was asked for: an order, a return.
+/// A stable code, and a sentence. `what` names the request: an order, a return.
 #[must_use]
 pub fn reason(cause: &Cause, what: &str) -> (String, String) {
     match cause {
@@ -16,7 +16,7 @@ pub fn reason(cause: &Cause, what: &str) -> (String, String) {
             ("DEADLINE".to_owned(), format!("the {what} could not be completed in time"))
         }
         Cause::Cancelled(wish) => ("CANCELLED".to_owned(), wish.reason.clone()),
-        // Who it was, and in which words, is for the saga's history.
+        // The operator's name and words are for the saga's history only.
         Cause::Operator(_) => ("WITHDRAWN".to_owned(), format!("the shop took the {what} back")),
     }
 }

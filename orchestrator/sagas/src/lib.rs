@@ -1,7 +1,7 @@
-//! The shop's sagas, one file each: what people change most.
+//! The shop's sagas, one file each. People change these files most.
 //!
-//! A saga is a plain struct and a list of steps. It knows which command goes out
-//! when and what to keep of a reply; it knows nothing of queues, tables or time.
+//! A saga is a plain struct and a list of steps. It decides which command is sent when, and what to
+//! keep of a reply. It knows nothing of queues, tables or time.
 //!
 //! Read first: [`PlaceOrder`], then [`ReturnOrder`].
 
@@ -14,8 +14,8 @@ pub use place_order::{PlaceOrder, Quote};
 pub use return_order::{Opened, ReturnOrder};
 use saga_core::{Definition, Hosted, Saga};
 
-/// Every definition that this binary hosts. `step_timeout_millis` overrides how
-/// long the first answer is waited for.
+/// Every definition that this binary hosts. `step_timeout_millis` overrides the time that a step
+/// waits for its first answer.
 #[must_use]
 pub fn hosted(step_timeout_millis: Option<u64>) -> Hosted {
     fn of<S: Saga>(step_timeout_millis: Option<u64>) -> Definition<S> {

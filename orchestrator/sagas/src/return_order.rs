@@ -1,5 +1,5 @@
-//! Return order: hold what comes back, give the money back (which decides), then
-//! take the goods back and mark the order, side by side.
+//! Return order: hold the goods that come back, and refund the money, which decides. Then take the
+//! goods back and mark the order, side by side.
 
 use saga_core::{Cause, Definition, Saga, Steps, step, together};
 use saga_proto::{
@@ -13,23 +13,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::reason;
 
-/// What a return's saga remembers. The saga's id is the return's id, not the
-/// order's: an order can be returned in parts.
+/// The data of a return's saga. The saga's id is the return's id, not the order's, because an order
+/// can be returned in parts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ReturnOrder {
-    /// Whose request it was.
+    /// The caller who asked for the return.
     pub caller: String,
     /// The order.
     pub order_id: String,
-    /// What is to come back; nothing means everything that is left.
+    /// The lines to return; an empty list means everything that is left.
     pub lines: Vec<Line>,
-    /// Why, in the client's words.
+    /// The reason, in the client's words.
     pub reason: String,
-    /// What the order agreed to.
+    /// The part of the return that the order agreed to.
     pub opened: Option<Opened>,
 }
 
-/// What comes back, and what it is worth.
+/// The goods that come back, and their value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Opened {
     /// The lines, at the prices at order time.
@@ -71,7 +71,7 @@ impl Saga for ReturnOrder {
     }
 }
 
-/// The inventory has prices of its own.
+/// The lines without their prices: the inventory has prices of its own.
 fn taken_back(opened: &Opened) -> Vec<Line> {
     let line = |line: &PricedLine| Line { sku: line.sku.clone(), quantity: line.quantity };
     opened.lines.iter().map(line).collect()

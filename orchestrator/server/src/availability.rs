@@ -1,5 +1,5 @@
-//! Whether a payment can be tried: asked for in the background, so that no order
-//! waits for the answer.
+//! Availability of payments. It is asked for in the background, so that no order waits for the
+//! answer.
 
 use std::{
     sync::{Arc, Mutex},
@@ -13,8 +13,8 @@ use tonic::transport::Channel;
 
 use crate::settings::{AVAILABILITY_INTERVAL, AVAILABILITY_TIMEOUT};
 
-/// What is known of the payment provider. Not knowing counts as available: an
-/// order that cannot be paid in time is undone, which is no harm.
+/// The last known state of the payment provider. An unknown state counts as available: an order
+/// that cannot be paid in time is undone, which does no harm.
 #[derive(Clone, Default)]
 pub(crate) struct Availability {
     away: Arc<Mutex<Option<Away>>>,
@@ -24,13 +24,12 @@ pub(crate) struct Availability {
 #[derive(Clone, Copy)]
 struct Away {
     since: Instant,
-    /// When it is tried next.
+    /// Time of the next attempt.
     probed: Instant,
 }
 
 impl Availability {
-    /// If the provider has been away for at least `patience`: how long until it is
-    /// tried next.
+    /// If the provider has been away for at least `patience`: the time until the next attempt.
     pub(crate) fn away_for(&self, patience: Duration) -> Option<Duration> {
         let away = (*self.away.lock().expect("nothing panics while holding it"))?;
         let now = Instant::now();
@@ -38,7 +37,7 @@ impl Availability {
             .then(|| away.probed.saturating_duration_since(now))
     }
 
-    /// Asks every second until shutdown.
+    /// Asks every second, until shutdown.
     pub(crate) async fn follow(self, channel: Channel, shutdown: CancellationToken) {
         let mut tick = tokio::time::interval(AVAILABILITY_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

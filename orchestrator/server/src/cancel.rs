@@ -1,4 +1,4 @@
-//! Taking an order back (semantics 17).
+//! Cancelling an order (semantics 17).
 
 use saga_core::{Cancelled, Cause, Input, Instance, Phase, SagaId, StepState, Verdict, Wish};
 use saga_engine::SagaReads;
@@ -12,8 +12,8 @@ use tonic::{Request, Status};
 use crate::{Caller, front::Front, metadata, status, validate};
 
 impl<R: SagaReads> Front<R> {
-    /// Asks, then waits until it is known what became of it. Asking again is the
-    /// same as asking once.
+    /// Asks for the cancel, then waits until its outcome is known. Asking again is the same as
+    /// asking once.
     pub(crate) async fn cancel(
         &self,
         request: Request<CancelOrderRequest>,
@@ -59,7 +59,7 @@ impl<R: SagaReads> Front<R> {
         }
     }
 
-    /// Whether the payment has been captured: there is no way back from there.
+    /// True if the payment has been captured: from there on the order cannot be undone.
     fn is_paid(&self, saga: &Instance) -> bool {
         let definition = self.hosted.get(&saga.definition, saga.definition_version);
         let pivot = definition.and_then(|definition| definition.pivot());

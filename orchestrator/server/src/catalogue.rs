@@ -1,5 +1,5 @@
-//! The catalogue: the inventory service's, checked and forwarded. Pages of products are
-//! kept for a moment.
+//! The catalogue: calls to the inventory service, validated and forwarded. Pages of products are
+//! cached for a moment.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ impl<R: SagaReads> Front<R> {
         Caller::of(&request)?;
         let ListProductsRequest { page_size, page_token } = request.into_inner();
         let limit = validate::page_size(page_size)?;
-        // The catalogue is the same for everybody, so the caller is no part of it.
+        // The catalogue is the same for everybody, so the caller is not part of the filter.
         let filter = ["ListProducts"];
         let after = page::read(&filter, &page_token)?.unwrap_or_default();
         let products = self.page(Page { after, limit }).await?;
@@ -64,12 +64,13 @@ impl<R: SagaReads> Front<R> {
     async fn page(&self, page: Page) -> Answer {
         let request = ReadProductsRequest { after: page.after.clone(), limit: page.limit };
         let (mut inventory, limit) = (self.inventory.clone(), self.settings.forward_timeout);
-        // Boxed, for it is large.
+        // Boxed, because it is large.
         let read = Box::pin(async move {
             let read = inventory.read_products(request);
             forward("inventory", limit, read).await.map(|read| read.products)
         });
-        // Others may wait for it too, so it is in a task of its own, but in this call's trace.
+        // Others may wait for this read too, so it runs in a task of its own, but in this call's
+        // trace.
         self.product_pages.get(page, within(current(), read)).await
     }
 

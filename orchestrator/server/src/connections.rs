@@ -1,4 +1,4 @@
-//! Taking connections, as many as there may be.
+//! Accepting connections, up to a limit.
 
 use std::{
     io,
@@ -19,11 +19,11 @@ use tracing::warn;
 
 use crate::settings::ACCEPT_PAUSE;
 
-/// Connections that were accepted and not served yet.
+/// Connections that are accepted and not served yet.
 const ACCEPTED_AHEAD: usize = 64;
 
-/// Takes connections until the stream is dropped. One too many is closed at once:
-/// its client learns so now, not when another one leaves.
+/// Accepts connections until the stream is dropped. One beyond the limit is closed at once: its
+/// client learns so now, not when another connection ends.
 pub(crate) fn accept(listener: TcpListener, most: usize) -> ReceiverStream<io::Result<Connection>> {
     let (connections, stream) = mpsc::channel(ACCEPTED_AHEAD);
     tokio::spawn(async move {
@@ -35,7 +35,7 @@ pub(crate) fn accept(listener: TcpListener, most: usize) -> ReceiverStream<io::R
             };
             match (accepted, Arc::clone(&places).try_acquire_owned()) {
                 (Ok((stream, _)), Ok(place)) => {
-                    // Small answers must not wait for more to say.
+                    // A small answer must not wait for more data.
                     if let Err(error) = stream.set_nodelay(true) {
                         warn!(%error, "a connection is slower than it could be");
                     }
@@ -54,7 +54,7 @@ pub(crate) fn accept(listener: TcpListener, most: usize) -> ReceiverStream<io::R
     ReceiverStream::new(stream)
 }
 
-/// A connection that holds its place among those that there may be.
+/// A connection. It counts towards the limit until it is dropped.
 pub(crate) struct Connection {
     stream: TcpStream,
     _place: OwnedSemaphorePermit,

@@ -7,7 +7,7 @@ use saga_core::{
 use saga_engine::Need;
 use saga_proto::operations::v1::{Saga, SagaState, Step, Transition};
 
-/// What happened, for the client whose order it is: without who operates.
+/// A happening, for the client whose order it is about. It does not name the operator.
 pub(crate) fn for_client(happening: &Happening) -> String {
     match happening {
         Happening::Started => "the order was accepted".to_owned(),
@@ -33,7 +33,7 @@ pub(crate) fn for_client(happening: &Happening) -> String {
     }
 }
 
-/// What happened, for operators.
+/// A happening, for operators.
 fn for_operator(happening: &Happening) -> String {
     match happening {
         Happening::Started => "it was admitted".to_owned(),
@@ -75,7 +75,7 @@ fn for_operator(happening: &Happening) -> String {
     }
 }
 
-/// The step that it happened to, if it happened to one.
+/// The step that a happening is about, if there is one.
 pub(crate) fn step(happening: &Happening) -> &str {
     match happening {
         Happening::Done { step, .. }
@@ -95,8 +95,8 @@ pub(crate) fn step(happening: &Happening) -> &str {
     }
 }
 
-/// A saga for operators. Its data stays out: it may hold a payment token.
-/// `definition` is its own, if it is hosted here.
+/// A saga for operators. Its data stays out: it may hold a payment token. `definition` is the
+/// saga's own, if it is hosted here.
 pub(crate) fn saga(
     saga: &Instance,
     definition: Option<&dyn HostedDefinition>,
@@ -137,8 +137,8 @@ pub(crate) fn saga(
     }
 }
 
-/// What an operator can do. The time matters to none of it: what a remedy would open
-/// may be refused by the deadline, which is no obstacle to the remedy.
+/// The remedies that an operator may choose. They do not depend on the time: the deadline may
+/// refuse a command that a remedy would open, but that does not prevent the remedy.
 fn possible(definition: &dyn HostedDefinition, saga: &Instance) -> Vec<String> {
     let name = |remedy: Remedy| match &remedy {
         Remedy::Resolve { step, direction, outcome } => {
@@ -155,7 +155,7 @@ fn possible(definition: &dyn HostedDefinition, saga: &Instance) -> Vec<String> {
     remedies(definition, saga, saga.started_at).into_iter().map(name).collect()
 }
 
-/// What was or would be sent.
+/// The commands that were sent or would be sent.
 pub(crate) fn sent(sent: &[(String, u32)]) -> Vec<String> {
     sent.iter().map(|(command, attempt)| format!("{command} #{attempt}")).collect()
 }

@@ -1,4 +1,4 @@
-//! Calls that another service answers.
+//! Forwarding calls to other services.
 
 use saga_engine::SagaReads;
 use saga_trace::{Kind, Span, current, within};
@@ -9,7 +9,7 @@ use tracing::{error, warn};
 use crate::{front::Front, settings::RETRY_AFTER, status};
 
 impl<R: SagaReads> Front<R> {
-    /// [`forward`], within the front door's bound.
+    /// [`forward`], within the front door's time limit.
     pub(crate) async fn forward<T>(
         &self,
         service: &'static str,
@@ -19,8 +19,8 @@ impl<R: SagaReads> Front<R> {
     }
 }
 
-/// Waits for a service's answer, this long at most. What its caller did wrong is
-/// passed on; what is wrong with the service is told without its insides.
+/// Waits for a service's answer, for at most `limit`. An error of the caller is passed on; an error
+/// of the service is reported without its internals.
 pub(crate) async fn forward<T>(
     service: &'static str,
     limit: Duration,

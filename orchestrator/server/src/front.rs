@@ -1,4 +1,4 @@
-//! What all calls share.
+//! The state that all calls share.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
 pub(crate) type Neighbour =
     InterceptedService<Channel, fn(Request<()>) -> Result<Request<()>, Status>>;
 
-/// Makes one.
+/// Makes a [`Neighbour`].
 pub(crate) fn neighbour(channel: Channel) -> Neighbour {
     InterceptedService::new(channel, in_trace)
 }
@@ -34,7 +34,7 @@ fn in_trace(mut request: Request<()>) -> Result<Request<()>, Status> {
     Ok(request)
 }
 
-/// Answers the calls of all three services.
+/// Answers the calls of all four services.
 #[derive(Clone)]
 pub(crate) struct Front<R> {
     pub(crate) handle: Handle,
@@ -44,18 +44,18 @@ pub(crate) struct Front<R> {
     pub(crate) inventory: InventoryClient<Neighbour>,
     pub(crate) product_pages: ProductPages,
     pub(crate) payment: Availability,
-    /// Those who may wait or watch at once.
+    /// Permits for callers that wait or watch at once.
     pub(crate) waiting: Arc<Semaphore>,
-    /// Calls that may look a key up at once while new sagas are refused.
+    /// Permits for calls that look up a key while new sagas are refused.
     pub(crate) looking_up: Arc<Semaphore>,
     pub(crate) settings: Settings,
     pub(crate) shutdown: CancellationToken,
 }
 
 impl<R: SagaReads> Front<R> {
-    /// Hands a new saga to the engine, unless `open` refuses new ones. A key that is known is
-    /// answered either way (semantics 24), so that whoever was accepted and did not hear of
-    /// it is not told to come again.
+    /// Hands a new saga to the engine, unless `open` refuses new ones. A known key is answered
+    /// either way (semantics 24), so that a caller whose saga was accepted, but who missed the
+    /// answer, is not told to come again.
     pub(crate) async fn begin(
         &self,
         saga: NewSaga,
@@ -77,7 +77,7 @@ impl<R: SagaReads> Front<R> {
         find(&self.reads, id).await
     }
 
-    /// The saga of one of the caller's orders.
+    /// The saga of an order, if the order is the caller's.
     pub(crate) async fn find_order(
         &self,
         id: SagaId,

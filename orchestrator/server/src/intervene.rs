@@ -1,4 +1,4 @@
-//! What an operator does to one saga (semantics 26).
+//! Intervention of an operator in one saga (semantics 26).
 
 use std::net::SocketAddr;
 
@@ -11,8 +11,8 @@ use tonic::{Request, Status};
 
 use crate::{Caller, describe, front::Front, metadata, status, validate};
 
-/// Longest reply that an operator may state: the largest sound one, a reservation of
-/// 100 lines, has less than 20 KiB.
+/// Longest reply that an operator may state. The largest sound one, a reservation of 100 lines, has
+/// less than 20 KiB.
 const MAX_REPLY_BYTES: usize = 64 * 1024;
 
 impl<R: SagaReads> Front<R> {
@@ -51,7 +51,7 @@ impl<R: SagaReads> Front<R> {
         })
     }
 
-    /// Has it done, or says what it would do.
+    /// Carries an intervention out, or only says what it would do.
     pub(crate) async fn ask(
         &self,
         id: SagaId,
@@ -66,12 +66,12 @@ impl<R: SagaReads> Front<R> {
             let done = requests.input(id, input).await;
             done.map(|(verdict, saga)| Preview { verdict, saga, send: Vec::new() })
         };
-        // Which trace it is in is not known of a saga that was not decided on.
+        // The trace id of a saga is known only once the saga has been decided on.
         done.map_err(|error| status::of_request(&error, "saga", &id.to_string(), ""))
     }
 }
 
-/// What became of an intervention.
+/// The outcome of an intervention.
 pub(crate) fn told(verdict: Verdict) -> Result<Intervened, Status> {
     match verdict {
         Verdict::Intervention(intervened) => Ok(intervened),
@@ -86,8 +86,9 @@ pub(crate) fn told(verdict: Verdict) -> Result<Intervened, Status> {
     }
 }
 
-/// Who steps in. Until callers can be told apart, only somebody on this machine: behind a
-/// proxy on it everybody would look like that, so what was passed on is refused too.
+/// The operator who calls. Until callers can be told apart, this must be somebody on this machine.
+/// Everybody behind a proxy on this machine would look like that, so forwarded calls are refused
+/// too.
 pub(crate) fn operator<T>(request: &Request<T>) -> Result<String, Status> {
     let caller = Caller::of(request)?;
     if !is_here(request.remote_addr()) {
@@ -103,7 +104,7 @@ fn is_here(address: Option<SocketAddr>) -> bool {
     address.is_some_and(|address| address.ip().to_canonical().is_loopback())
 }
 
-/// A remedy, checked.
+/// Reads and validates a remedy.
 fn read(remedy: i32, resolution: Option<Resolution>) -> Result<Remedy, Status> {
     let wanted = wire::Remedy::try_from(remedy).unwrap_or_default();
     if resolution.is_some() && wanted != wire::Remedy::Resolve {

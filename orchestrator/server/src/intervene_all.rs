@@ -1,4 +1,4 @@
-//! What an operator does to all sagas that a filter picks.
+//! Intervention of an operator in all sagas that a filter picks.
 
 use saga_core::{Instance, Intervened, Intervention, Remedy, Signed};
 use saga_engine::{ListFilter, Need, SagaReads};
@@ -15,11 +15,11 @@ use crate::{
     status, validate,
 };
 
-/// The stream of what became of each.
+/// The stream of outcomes, one a saga.
 pub(crate) type Updates = ReceiverStream<Result<InterveneAllUpdate, Status>>;
 
-/// Most sagas of one call: more than any one cause should have made stuck, and few
-/// enough to be looked at.
+/// Most sagas of one call: more than any single cause should have made stuck, and few enough for a
+/// person to check.
 const MOST: i32 = 10_000;
 /// Sagas that are read at once.
 const PAGE: usize = 100;
@@ -70,7 +70,7 @@ impl<R: SagaReads> Front<R> {
     }
 }
 
-/// One call.
+/// One call: an intervention in many sagas.
 struct All<R> {
     front: Front<R>,
     remedy: Remedy,
@@ -81,8 +81,8 @@ struct All<R> {
 }
 
 impl<R: SagaReads> All<R> {
-    /// Page by page, the newest first, so that each saga is met once. It ends with its
-    /// caller: whoever sees no updates any more has stopped it.
+    /// Goes through the sagas page by page, the newest first, so that it meets each saga once. It
+    /// ends when the caller no longer reads its updates.
     async fn carry_out(
         mut self,
         updates: &mpsc::Sender<Result<InterveneAllUpdate, Status>>,
@@ -114,7 +114,7 @@ impl<R: SagaReads> All<R> {
     }
 
     async fn one(&self, saga: &Instance) -> Result<InterveneAllUpdate, Status> {
-        // What nobody here can decide on holds up none of the others.
+        // A saga that nobody here can decide on does not hold up the others.
         if let Some(obstacle) = Need::of(&self.front.hosted, saga).and_then(|it| it.obstacle()) {
             return Ok(InterveneAllUpdate {
                 saga_id: saga.id.to_string(),

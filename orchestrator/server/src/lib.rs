@@ -1,13 +1,13 @@
-//! The one front door: what clients and operators call over gRPC.
+//! The one front door: the calls of clients and operators over gRPC.
 //!
-//! It checks what comes in, hands new orders and cancels to the engine, answers
-//! from the sagas' committed rows, and forwards to the order and inventory
-//! services what is theirs. It decides nothing about a saga, runs no transaction
-//! and holds no state of its own but product pages for a moment (`product_pages.rs`): a caller who goes away cancels nothing, and
-//! any number of servers stand side by side.
+//! It validates calls, hands new orders and cancels to the engine, and answers from the sagas'
+//! committed rows. Calls that concern orders and stock it forwards to the order and inventory
+//! services. It decides nothing about a saga and runs no transaction. It holds no state of its own,
+//! except product pages for a moment (`product_pages.rs`). So a caller who goes away cancels
+//! nothing, and any number of servers can run side by side.
 //!
-//! Read first: [`Server::serve`], then `place.rs` (what a new order goes through)
-//! and `validate.rs` (what is let in).
+//! Read first: [`Server::serve`], then `place.rs` (the way of a new order) and `validate.rs`
+//! (request validation).
 
 mod availability;
 mod caller;

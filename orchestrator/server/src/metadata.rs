@@ -1,26 +1,26 @@
-//! What is read of a call's metadata besides its caller.
+//! Reads a call's metadata, except for its caller.
 
 use std::time::Duration;
 
 use saga_trace::Context;
 use tonic::metadata::{KeyRef, MetadataMap};
 
-/// Share of the client's deadline that is left for the answer's way back.
+/// Share of the client's deadline that is kept for returning the answer: one in this many.
 const MARGIN_SHARE: u32 = 10;
-/// Least time left for it.
+/// Least time that is kept for it.
 const LEAST_MARGIN: Duration = Duration::from_millis(20);
-/// Most time left for it.
+/// Most time that is kept for it.
 const MOST_MARGIN: Duration = Duration::from_millis(500);
 
-/// How long an answer may be waited for, so that it still reaches the client
-/// before the client's own deadline: an answer says more than a time-out.
+/// Time limit for waiting for an answer, such that the answer still reaches the client before the
+/// client's own deadline. An answer tells the client more than a time-out.
 pub(crate) fn patience(metadata: &MetadataMap, limit: Duration) -> Duration {
     let Some(timeout) = grpc_timeout(metadata) else { return limit };
     let margin = (timeout / MARGIN_SHARE).clamp(LEAST_MARGIN, MOST_MARGIN);
     timeout.saturating_sub(margin).min(limit)
 }
 
-/// The header `grpc-timeout`, where there is a sound one.
+/// The header `grpc-timeout`, if it is sound.
 fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
     let text = metadata.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -39,22 +39,22 @@ fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
     }
 }
 
-/// The W3C trace context of the call, if it is a valid one. It is stored with the
-/// saga and sent with every command, so nothing else may come in this way.
+/// The W3C trace context of the call, if it is valid. It is stored with the saga and sent with
+/// every command, so nothing else may enter this way.
 pub(crate) fn traceparent(metadata: &MetadataMap) -> Option<String> {
     let text = metadata.get("traceparent")?.to_str().ok()?;
     Context::parse(text).map(|_| text.to_owned())
 }
 
-/// What a new saga's trace continues from: this very call where that is recorded, the
-/// caller's own context where it is not.
+/// The context that a new saga's trace continues from: this call's if it is recorded, otherwise the
+/// caller's own.
 pub(crate) fn continued(metadata: &MetadataMap) -> Option<String> {
     let recorded = saga_trace::current().map(|here| here.to_string());
     recorded.or_else(|| traceparent(metadata))
 }
 
-/// Whether somebody has passed the call on, so that the address it comes from is not its
-/// caller's. The headers are those that proxies add, by RFC 7239 and by custom.
+/// True if somebody has forwarded the call, so that its address is not its caller's. Proxies add
+/// these headers by RFC 7239 or by custom.
 pub(crate) fn was_forwarded(metadata: &MetadataMap) -> bool {
     metadata.keys().any(|key| {
         let name = match key {

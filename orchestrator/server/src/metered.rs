@@ -1,4 +1,4 @@
-//! Counts calls, measures them, and makes their spans.
+//! Counts calls, measures their time, and makes their spans.
 
 use std::time::Instant;
 
@@ -6,8 +6,8 @@ use metrics::{counter, histogram};
 use saga_trace::{Call, within};
 use tonic::{Code, Status};
 
-/// Carries a call out, in the trace that its caller began or in a new one, and counts
-/// it by its method and its code. `method` is the full one: `saga.shop.v1.Orders/GetOrder`.
+/// Carries out a call, in the trace that its caller began or in a new one, and counts it by its
+/// method and its code. `method` is the full method name: `saga.shop.v1.Orders/GetOrder`.
 pub(crate) async fn metered<T>(
     method: &'static str,
     traceparent: Option<String>,

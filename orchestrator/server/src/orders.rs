@@ -1,4 +1,4 @@
-//! The service of orders: each method's own file says what it does.
+//! The service of orders. The work of each method is in a file of its own.
 
 use saga_engine::SagaReads;
 use saga_proto::{

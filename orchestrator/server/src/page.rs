@@ -1,21 +1,21 @@
-//! Page tokens: opaque, bound to the call and its filter, and of no use when
-//! altered. They are no secret and grant nothing: a token says where to go on.
+//! Page tokens: opaque, bound to the call and its filter, and refused when altered. They are not
+//! secret and grant nothing: a token only says where to continue.
 
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
 use crate::status;
 
-/// Version of the tokens' form; another one is refused.
+/// Version of the tokens' form. Other versions are refused.
 const VERSION: u8 = 1;
 /// Bytes of the checksum.
 const CHECKSUM: usize = 8;
-/// Longest token: version, checksum and the longest cursor, in hexadecimal: the id of a
-/// quarantined message, which a stranger chose, and when it came.
+/// Longest token, in hexadecimal: version, checksum and the longest cursor. That cursor is the id
+/// of a quarantined message, which a stranger chose, and the time when the message came.
 const MAX_TOKEN_CHARS: usize = 2 * (1 + CHECKSUM + crate::validate::MAX_MESSAGE_ID_BYTES + 32);
 
-/// The token that goes on after `cursor`. `filter` is the method and everything
-/// that the next call must repeat.
+/// The token for continuing after `cursor`. `filter` is the method and everything that the next
+/// call must repeat.
 pub(crate) fn write(filter: &[&str], cursor: &str) -> String {
     let mut bytes = vec![VERSION];
     bytes.extend_from_slice(&checksum(filter, cursor));
@@ -41,7 +41,7 @@ fn open(filter: &[&str], token: &str) -> Option<String> {
     if token.len() > MAX_TOKEN_CHARS || !token.len().is_multiple_of(2) {
         return None;
     }
-    // Only the spelling that we write: no capitals, no signs.
+    // Only the spelling that we write is accepted: no capitals, no signs.
     if !token.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
         return None;
     }

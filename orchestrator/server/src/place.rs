@@ -18,8 +18,8 @@ use crate::{Caller, front::Front, metadata, settings, standing::Standing, status
 const METHOD: &str = "PlaceOrder";
 
 impl<R: SagaReads> Front<R> {
-    /// Checks, hands the order to the engine, and waits if that is wanted. The
-    /// engine's queue takes it at the first poll: from then on the caller may go.
+    /// Validates an order, hands it to the engine, and waits if the caller asks for that. The
+    /// engine's queue takes the order at the first poll: from then on the caller may go away.
     pub(crate) async fn place(
         &self,
         request: Request<PlaceOrderRequest>,
@@ -33,7 +33,7 @@ impl<R: SagaReads> Front<R> {
         let open = self.check_capacity().and_then(|()| self.check_payments());
 
         let (id, key, wait) = (SagaId(Uuid::now_v7()), order.idempotency_key.clone(), order.wait);
-        // Watching begins before there is anything to see, so that nothing is missed.
+        // Watching begins before anything happens, so that nothing is missed.
         let watched = wait.then(|| self.handle.watches.watch(id));
         let new = self.new_saga(id, &caller, order, traceparent);
         match self.begin(new, open, "order").await? {
@@ -52,7 +52,7 @@ impl<R: SagaReads> Front<R> {
         }
     }
 
-    /// Says no while what is in flight is as much as can be served in time.
+    /// Refuses while as many sagas are in flight as can be served in time.
     pub(crate) fn check_capacity(&self) -> Result<(), Status> {
         if self.handle.in_flight() >= self.settings.max_in_flight {
             return Err(status::overloaded(
@@ -62,7 +62,7 @@ impl<R: SagaReads> Front<R> {
         Ok(())
     }
 
-    /// Says no while the provider has been away for as long as an order would wait for it.
+    /// Refuses while the provider has been away for as long as an order would wait for it.
     fn check_payments(&self) -> Result<(), Status> {
         match self.payment.away_for(self.settings.order_deadline) {
             Some(until_tried) => Err(status::unavailable(
@@ -99,7 +99,7 @@ impl<R: SagaReads> Front<R> {
         NewSaga::of(key, &data, self.admitted(caller, traceparent))
     }
 
-    /// What a new saga is told of the call that began it.
+    /// The facts about its call that a new saga stores.
     pub(crate) fn admitted(&self, caller: &Caller, traceparent: Option<String>) -> Admitted {
         Admitted {
             caller: caller.as_str().to_owned(),
@@ -114,7 +114,7 @@ impl<R: SagaReads> Front<R> {
         saga.as_deref().map_or_else(Standing::pending, Standing::of)
     }
 
-    /// Where an order stands that an earlier call placed, waiting if that is wanted.
+    /// The standing of an order that an earlier call placed. Waits if the caller asks for that.
     async fn known_outcome(
         &self,
         id: SagaId,
@@ -131,8 +131,8 @@ impl<R: SagaReads> Front<R> {
     }
 }
 
-/// Hash of what is asked for, whatever key it has and however the answer is
-/// wanted. Encoding again what was decoded makes one spelling of it.
+/// Hash of the order that is asked for, without the key and without how the answer is wanted.
+/// Encoding again what was decoded gives every spelling of it the same bytes.
 fn payload_hash(order: &PlaceOrderRequest) -> Vec<u8> {
     let asked = PlaceOrderRequest { idempotency_key: String::new(), wait: false, ..order.clone() };
     Sha256::digest(asked.encode_to_vec()).to_vec()

@@ -1,10 +1,11 @@
-//! The product pages that were read last, for at most [`Settings::catalogue_cache`].
+//! A cache of the product pages that were read last, for at most [`Settings::catalogue_cache`].
 //!
-//! Promise: what a caller gets was true at an instant not longer than that before the
-//! call began, and whoever restocks through this server sees it in every later page.
-//! Everything has a number in one order, that of this table: a read and a restock when
-//! they begin, a restock again when it has been answered. So a read that began before
-//! a restock was answered cannot put the older state back.
+//! Promise: the products that a caller gets were true at an instant no longer than that before the
+//! call began. A caller who restocks through this server sees the restock in every later page.
+//!
+//! Reads and restocks get numbers in one order, that of this table: both get one when they begin,
+//! and a restock gets another one when it has been answered. So a read that began before a restock
+//! was answered cannot put the older state back.
 //!
 //! [`Settings::catalogue_cache`]: crate::Settings::catalogue_cache
 
@@ -25,10 +26,10 @@ use crate::{
     status,
 };
 
-/// Products, by SKU, or why there are none.
+/// Products, sorted by SKU, or the reason why there are none.
 pub(crate) type Answer = Result<Arc<Vec<Product>>, Status>;
 
-/// Which page.
+/// The key of a page.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Page {
     /// Only products after this SKU.
@@ -37,14 +38,14 @@ pub(crate) struct Page {
     pub(crate) limit: i32,
 }
 
-/// Pages that are kept, or being read; shared by all calls.
+/// Pages that are kept or being read. All calls share them.
 #[derive(Clone)]
 pub(crate) struct ProductPages {
     table: Arc<Mutex<Table>>,
     time_to_live: Duration,
 }
 
-/// A restock that is under way.
+/// A restock in progress.
 pub(crate) struct Restocking {
     began: u64,
 }
@@ -59,7 +60,7 @@ struct Table {
 }
 
 struct Entry {
-    /// The read's number, when it began, and what it has brought.
+    /// The read's number, the time when it began, and its result.
     read: u64,
     since: Instant,
     state: State,
@@ -70,7 +71,7 @@ enum State {
     Kept { products: Arc<Vec<Product>>, bytes: usize },
 }
 
-/// How a page is come by.
+/// The way to get a page.
 enum Way {
     Kept(Arc<Vec<Product>>),
     Reading(watch::Receiver<Option<Answer>>),
@@ -78,14 +79,14 @@ enum Way {
 }
 
 impl ProductPages {
-    /// Zero turns it off.
+    /// A cache of pages. A `time_to_live` of zero turns it off.
     pub(crate) fn new(time_to_live: Duration) -> Self {
         Self { table: Arc::default(), time_to_live }
     }
 
-    /// The page as it is kept, or as `read` brings it. Of callers that want the same page
-    /// at once, one reads for all of them, and goes on if its own caller goes away. A
-    /// failure is theirs together and is not kept.
+    /// The page as it is kept, or as `read` returns it. When several callers want the same page at
+    /// once, one of them reads for all, and the read goes on if that caller goes away. A failure
+    /// goes to all of them and is not kept.
     pub(crate) async fn get<F>(&self, page: Page, read: F) -> Answer
     where
         F: Future<Output = Result<Vec<Product>, Status>> + Send + 'static,
@@ -108,7 +109,7 @@ impl ProductPages {
                 tokio::spawn(async move {
                     let answer = read.await.map(Arc::new);
                     pages.lock().answered(&page, number, &answer, pages.time_to_live);
-                    // Everybody may have gone away.
+                    // All callers may have gone away.
                     answered.send_replace(Some(answer));
                 });
                 answer
@@ -128,7 +129,7 @@ impl ProductPages {
         {
             match &entry.state {
                 State::Kept { products, .. } => return Way::Kept(Arc::clone(products)),
-                // A reader that panicked answers nobody any more.
+                // A reader that panicked will never answer.
                 State::Reading(answer) if answer.has_changed().is_ok() => {
                     return Way::Reading(answer.clone());
                 }
@@ -142,17 +143,17 @@ impl ProductPages {
         Way::Read { read, answered }
     }
 
-    /// To be called before a restock is sent.
+    /// Begins a restock. Call this before the restock is sent.
     pub(crate) fn restocking(&self) -> Restocking {
         Restocking { began: self.lock().next() }
     }
 
-    /// Writes a restock's answer into the pages that hold the product, and drops those
-    /// that it may be missing from. Whoever reads a page just now has what it wants,
-    /// but nobody else gets to see it.
+    /// Writes a restock's answer into the pages that hold the product, and drops pages that may
+    /// lack it. A read that is in progress still answers the callers that wait for it, but nobody
+    /// else.
     pub(crate) fn restocked(&self, restocking: &Restocking, product: &Product) {
         let mut table = self.lock();
-        // Two that overlapped: nobody knows whose answer is the later one.
+        // Of two restocks that overlapped, nobody knows whose answer is the later one.
         let alone = table.restocked < restocking.began;
         table.restocked = table.next();
         table.entries.retain(|page, entry| {
@@ -163,13 +164,14 @@ impl ProductPages {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        // Nothing under this lock leaves the table in disorder.
+        // No panic under this lock leaves the table inconsistent.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Page {
-    /// Whether the product belongs on this page, or may. SKUs are ordered by their bytes.
+    /// True if the product belongs on this page, or may belong there. SKUs are ordered by their
+    /// bytes.
     fn covers(&self, product: &Product, entry: &Entry) -> bool {
         let before_its_end = match &entry.state {
             State::Reading(_) => true,
@@ -183,7 +185,7 @@ impl Page {
 }
 
 impl Entry {
-    /// Whether the page holds the product; then it has this state now.
+    /// If the page holds the product, writes the product's new state and returns true.
     fn write(&mut self, product: &Product) -> bool {
         let State::Kept { products, bytes } = &mut self.state else { return false };
         let Ok(at) = products.binary_search_by(|p| p.sku.cmp(&product.sku)) else { return false };
@@ -206,8 +208,8 @@ impl Table {
         self.number
     }
 
-    /// Keeps what a read has brought, unless it failed, took too long, or a restock has
-    /// been answered meanwhile.
+    /// Keeps the result of a read, unless it failed, took too long, or a restock was answered
+    /// meanwhile.
     fn answered(&mut self, page: &Page, read: u64, answer: &Answer, time_to_live: Duration) {
         if let Some(entry) = self.entries.get_mut(page).filter(|entry| entry.read == read) {
             if let Ok(products) = answer {

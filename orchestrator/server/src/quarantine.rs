@@ -1,4 +1,4 @@
-//! The operator's desk for the quarantine (semantics 8, 26).
+//! The operators' calls about the quarantine (semantics 8, 26).
 
 use std::collections::HashMap;
 
@@ -83,14 +83,14 @@ impl<R: SagaReads> Front<R> {
             limit: limit + 1,
         };
         let mut messages = self.messages(&filter).await?;
-        // One more than asked for tells whether there is a next page.
+        // One entry more than asked for shows whether there is a next page.
         let more = messages.len() > limit;
         messages.truncate(limit);
         let last = messages.last().filter(|_| more);
         let next_page_token = last
             .map(|last| page::write(&bound, &format!("{} {}", last.first_seen.0, last.id)))
             .unwrap_or_default();
-        // Its body is not here, so what a reason may quote of it is not known either.
+        // The bodies are not read here, so nobody knows what a reason may quote of them.
         let messages = messages.iter().map(|message| shown(message, quoted)).collect();
         Ok(ListQuarantinedResponse { messages, next_page_token })
     }
@@ -214,15 +214,14 @@ fn wanted(state: i32) -> Result<Option<QuarantineState>, Status> {
     })
 }
 
-/// Where a page goes on.
+/// The cursor of a page.
 fn cursor(text: &str) -> Result<(Timestamp, String), Status> {
     let parts = text.split_once(' ').and_then(|(at, id)| Some((at.parse().ok()?, id)));
     let (at, id) = parts.ok_or_else(|| status::invalid_field("page_token", "is none of ours"))?;
     Ok((Timestamp(at), id.to_owned()))
 }
 
-/// A message without its body. `text` takes out of a stranger's text what must not be
-/// shown.
+/// A message without its body. `text` removes from a stranger's text what must not be shown.
 fn shown(message: &Quarantined, text: impl Fn(&str) -> String) -> QuarantinedMessage {
     let command = message.command();
     QuarantinedMessage {
@@ -258,8 +257,8 @@ fn state(state: QuarantineState) -> wire::QuarantineState {
     }
 }
 
-/// A reason may quote a value of the body in quotation marks, as serde does
-/// (`invalid type: string "…"`), and that may be a token: such a value is left out.
+/// Removes a quoted value from a reason. A reason may quote a value of the body in quotation marks,
+/// as serde does (`invalid type: string "…"`), and that value may be a token.
 fn quoted(text: &str) -> String {
     let Some((before, rest)) = text.split_once("string \"") else { return text.to_owned() };
     let after = rest.rsplit_once('"').map_or("", |(_, after)| after);

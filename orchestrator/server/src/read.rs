@@ -1,5 +1,5 @@
-//! Reading orders: from the order service, and from the saga where that service
-//! does not know (yet).
+//! Reading orders: from the order service, or from the saga if that service does not know the order
+//! (yet).
 
 use saga_core::{Ended, SagaId};
 use saga_engine::SagaReads;
@@ -18,8 +18,8 @@ use crate::{
 };
 
 impl<R: SagaReads> Front<R> {
-    /// One order. Its own service has the last word on what has ended; before
-    /// that, and where nothing ever came into being, the saga has.
+    /// Reads one order. The order service has the last word on orders that have ended. Until then,
+    /// and for orders that never came into being, the saga has it.
     pub(crate) async fn get(&self, request: Request<GetOrderRequest>) -> Result<Order, Status> {
         let caller = Caller::of(&request)?;
         let id = validate::id("order_id", &request.get_ref().order_id)?;
@@ -32,7 +32,7 @@ impl<R: SagaReads> Front<R> {
             (None, None) => Err(status::not_found("order", &id.to_string())),
             (Some(order), None) => Ok(order),
             (order, Some(saga)) => match (saga.ended(), order) {
-                // It was confirmed between the two reads.
+                // The order was confirmed between the two reads.
                 (Some(Ended::Completed), order) => Ok(self
                     .read_order(id)
                     .await?
@@ -73,7 +73,7 @@ impl<R: SagaReads> Front<R> {
             ReadOrdersRequest { customer: customer.clone(), status: status.into(), before, limit };
         let mut orders = self.orders.clone();
         let orders = self.forward("order", orders.read_orders(request)).await?.orders;
-        // A full page may be the last one: the next is then empty.
+        // A full page may be the last one. The next page is then empty.
         let full = i32::try_from(orders.len()).is_ok_and(|count| count >= limit);
         let last = orders.last().filter(|_| full);
         let next_page_token =

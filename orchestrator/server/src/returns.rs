@@ -21,9 +21,9 @@ use crate::{Caller, front::Front, metadata, status, validate};
 const METHOD: &str = "ReturnOrder";
 
 impl<R: SagaReads> Front<R> {
-    /// Checks the form, hands the return to the engine, and waits if that is wanted.
-    /// Whether the order may come back is the order's to say, inside the saga: only
-    /// there is it locked.
+    /// Validates the request, hands the return to the engine, and waits if the caller asks for that.
+    /// The order service decides inside the saga whether the order may be returned, because only
+    /// there the order is locked.
     pub(crate) async fn begin_return(
         &self,
         request: Request<ReturnOrderRequest>,
@@ -37,7 +37,7 @@ impl<R: SagaReads> Front<R> {
         let open = self.check_capacity();
 
         let (id, key, wait) = (SagaId(Uuid::now_v7()), asked.idempotency_key.clone(), asked.wait);
-        // Watching begins before there is anything to see, so that nothing is missed.
+        // Watching begins before anything happens, so that nothing is missed.
         let watched = wait.then(|| self.handle.watches.watch(id));
         let new = self.new_return(id, order, &caller, asked, traceparent);
         let (id, repeated, watched) = match self.begin(new, open, "return").await? {
@@ -59,7 +59,7 @@ impl<R: SagaReads> Front<R> {
         Ok(ReturnOrderResponse { details: Some(told(&saga)), repeated })
     }
 
-    /// One of the caller's returns.
+    /// Reads one of the caller's returns.
     pub(crate) async fn read_return(
         &self,
         request: Request<GetReturnRequest>,
@@ -98,7 +98,7 @@ impl<R: SagaReads> Front<R> {
     }
 }
 
-/// Hash of what is asked for, whatever key it has and however the answer is wanted.
+/// Hash of the return that is asked for, without the key and without how the answer is wanted.
 fn payload_hash(asked: &ReturnOrderRequest) -> Vec<u8> {
     let asked = ReturnOrderRequest { idempotency_key: String::new(), wait: false, ..asked.clone() };
     Sha256::digest(asked.encode_to_vec()).to_vec()
@@ -128,7 +128,7 @@ fn told(saga: &Instance) -> Return {
                 (told.lines, told.amount) = (opened.lines, opened.amount);
             }
         }
-        // Data of a later version: where the return stands is known all the same.
+        // Data of a later version: the status of the return is known all the same.
         Err(_) => {
             error!(saga = %saga.id, trace_id = saga_trace::trace_id(saga.traceparent.as_deref()), "the data of a return's saga does not decode")
         }

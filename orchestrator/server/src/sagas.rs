@@ -1,4 +1,4 @@
-//! What operators see of the sagas.
+//! The operators' view of the sagas.
 
 use saga_core::{Instance, State};
 use saga_engine::{Census, ListFilter, Need, Place, SagaReads};
@@ -62,7 +62,7 @@ impl<R: SagaReads> Front<R> {
         let saga = self.find(id).await?.ok_or_else(|| status::not_found("saga", saga_id))?;
         let history = self.reads.history(id, 0).await;
         let history = history.map_err(|failure| status::of_failure(&failure))?;
-        // The history was read later: what the saga does not show yet is left out.
+        // The history was read later: entries that are newer than the saga shown are left out.
         let shown = history.iter().filter(|entry| entry.version <= saga.version);
         Ok(GetSagaResponse {
             history: shown.map(describe::transition).collect(),
@@ -92,7 +92,7 @@ impl<R: SagaReads> Front<R> {
         .quarantined;
         let mut sagas =
             self.reads.list(&wanted).await.map_err(|failure| status::of_failure(&failure))?;
-        // One more than asked for tells whether there is a next page.
+        // One entry more than asked for shows whether there is a next page.
         let more = sagas.len() > limit;
         sagas.truncate(limit);
         let last = sagas.last().filter(|_| more);
@@ -105,7 +105,7 @@ impl<R: SagaReads> Front<R> {
         })
     }
 
-    /// A filter, checked. Its limit and where it begins are the caller's.
+    /// Validates a filter. The caller of this function sets its limit and its beginning.
     pub(crate) fn filter(
         &self,
         state: i32,
@@ -130,7 +130,7 @@ impl<R: SagaReads> Front<R> {
         })
     }
 
-    /// Where a step stands in the definitions that are hosted here.
+    /// The positions of a step in the definitions that are hosted here.
     fn places_of(&self, step: &str) -> Result<Place, Status> {
         let hosted = self.hosted.names().filter_map(|(name, version)| {
             let definition = self.hosted.get(name, version)?;

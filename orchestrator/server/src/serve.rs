@@ -30,20 +30,20 @@ use crate::{
 
 /// The gRPC server of an orchestrator.
 pub struct Server<R> {
-    /// The engine that it hands requests to.
+    /// The engine that gets the requests.
     pub handle: Handle,
     /// The sagas' committed rows.
     pub reads: R,
-    /// The definitions that the engine hosts, for the names of steps.
+    /// The definitions that the engine hosts. They know the names of steps.
     pub hosted: Hosted,
     /// The services behind it.
     pub neighbours: Neighbours,
-    /// Its bounds.
+    /// Its limits.
     pub settings: Settings,
 }
 
-/// The services behind the front door. Lazy channels: none of them needs to be
-/// there when the server starts, nor all the time.
+/// The services behind the front door. Their channels are lazy: no service needs to run when the
+/// server starts, nor all the time.
 #[derive(Clone, Debug)]
 pub struct Neighbours {
     /// The order service.
@@ -54,7 +54,7 @@ pub struct Neighbours {
     pub payment: Channel,
 }
 
-/// The server could not go on. Nothing is lost: start another one.
+/// The server cannot go on. Nothing is lost: start another one.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The transport failed.
@@ -66,8 +66,8 @@ pub enum ServeError {
 }
 
 impl<R: SagaReads> Server<R> {
-    /// Answers calls on `listener` until `shutdown`, then finishes what has begun,
-    /// within [`Settings::drain`]. Those who wait or watch are told at once.
+    /// Answers calls on `listener` until `shutdown`, then finishes calls that have begun, within
+    /// [`Settings::drain`]. Calls that wait or watch are answered at once.
     ///
     /// # Errors
     /// [`ServeError`].
@@ -153,7 +153,7 @@ impl<R: SagaReads> Server<R> {
     }
 }
 
-/// Tells the health service's callers; the empty name is the server as a whole.
+/// Reports the status through the health service. The empty name is the server as a whole.
 async fn report<R: SagaReads>(health: &HealthReporter, status: ServingStatus) {
     use tonic::server::NamedService;
     for service in [

@@ -1,4 +1,4 @@
-//! Where an order stands, as its saga tells it.
+//! The standing of an order, as its saga shows it.
 
 use saga_core::{Cause, Instance, Phase, Saga as _};
 use saga_definitions::{PlaceOrder, reason};
@@ -8,7 +8,7 @@ use saga_proto::{
 };
 use tracing::error;
 
-/// Where an order stands, and why if it was undone.
+/// The status of an order, and the reason if it was undone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) status: OrderStatus,
@@ -23,8 +23,8 @@ impl Standing {
         Self { status: OrderStatus::Pending, reason_code, reason }
     }
 
-    /// While a saga is being undone its order is still PENDING: it may not be
-    /// told as ended before everything is.
+    /// The standing of an order, by its saga. While the saga is being undone its order is still
+    /// PENDING: it must not be reported as ended before everything is undone.
     pub(crate) fn of(saga: &Instance) -> Self {
         match &saga.phase {
             Phase::Running | Phase::Compensating(_) | Phase::Stuck(_) => Self::pending(),
@@ -46,7 +46,7 @@ impl Standing {
     }
 }
 
-/// Whether a saga is one that places an order.
+/// True if a saga places an order.
 pub(crate) fn is_order(saga: &Instance) -> bool {
     saga.definition == PlaceOrder::NAME
 }
@@ -71,8 +71,8 @@ pub(crate) fn order(saga: &Instance) -> Order {
                 None => (unpriced(data.lines), None),
             };
         }
-        // Data of a later version: where the order stands is known all the same.
-        // What serde says of it is not logged: it may quote the payment token.
+        // Data of a later version: the status of the order is known all the same. serde's error is
+        // not logged, because it may quote the payment token.
         Err(_) => {
             error!(saga = %saga.id, trace_id = saga_trace::trace_id(saga.traceparent.as_deref()), "the data of an order's saga does not decode")
         }

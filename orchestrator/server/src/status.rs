@@ -1,5 +1,4 @@
-//! What a caller is told when it cannot have what it asked for: a code, a
-//! sentence, and details that a program can act on.
+//! Errors for callers: a code, a sentence, and details that a program can act on.
 
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use crate::{settings::RETRY_AFTER, violations::Violations};
 /// The domain of the reasons in `ErrorInfo`.
 const DOMAIN: &str = "saga.shop";
 
-/// Bad input, with every field that is wrong.
+/// The input is bad; lists every field that is wrong.
 pub(crate) fn invalid(violations: Violations) -> Status {
     let fields: Vec<&str> = violations.fields().collect();
     let message = format!("not valid: {}", fields.join(", "));
@@ -41,7 +40,7 @@ pub(crate) fn overloaded(message: &str) -> Status {
     with_reason(Code::ResourceExhausted, message, "OVERLOADED", Some(RETRY_AFTER))
 }
 
-/// Something does not answer.
+/// A service or a database does not answer.
 pub(crate) fn unavailable(message: &str, reason: &str, retry_after: Duration) -> Status {
     with_reason(Code::Unavailable, message, reason, Some(retry_after))
 }
@@ -55,7 +54,7 @@ pub(crate) fn internal(message: &str) -> Status {
     Status::internal(message)
 }
 
-/// There is no such thing, or it is not the caller's.
+/// The thing does not exist, or it is not the caller's.
 pub(crate) fn not_found(kind: &str, id: &str) -> Status {
     let message = format!("there is no such {kind}");
     let details = ErrorDetails::with_resource_info(kind, id, "", message.clone());
@@ -70,14 +69,14 @@ pub(crate) fn key_reused(key: &str) -> Status {
     Status::with_error_details(Code::AlreadyExists, message, details)
 }
 
-/// The order does not stand where it would have to.
+/// The order is not in the state that the call needs.
 pub(crate) fn precondition(reason: &str, order: &str, message: &str) -> Status {
     let mut details = ErrorDetails::with_precondition_failure_violation(reason, order, message);
     details.set_error_info(reason, DOMAIN, [("order_id".to_owned(), order.to_owned())]);
     Status::with_error_details(Code::FailedPrecondition, message, details)
 }
 
-/// The saga has another version than the operator has seen.
+/// The saga's version differs from the one that the operator has seen.
 pub(crate) fn moved_on(saga: &str, seen: u64, version: u64) -> Status {
     let message =
         format!("the saga has version {version}, not {seen}: nothing was done, look at it again");
@@ -88,7 +87,7 @@ pub(crate) fn moved_on(saga: &str, seen: u64, version: u64) -> Status {
     Status::with_error_details(Code::FailedPrecondition, message, details)
 }
 
-/// What an operator asks for is not possible where the saga stands.
+/// The operator's request is not possible in the saga's state.
 pub(crate) fn not_possible(saga: &str, obstacle: &str) -> Status {
     let reason = "NOT_POSSIBLE";
     let mut details = ErrorDetails::with_precondition_failure_violation(reason, saga, obstacle);
@@ -96,7 +95,7 @@ pub(crate) fn not_possible(saga: &str, obstacle: &str) -> Status {
     Status::with_error_details(Code::FailedPrecondition, obstacle, details)
 }
 
-/// The message has another version than the operator has seen.
+/// The message's version differs from the one that the operator has seen.
 pub(crate) fn message_moved_on(id: &str, seen: u64, version: u64) -> Status {
     let message = format!(
         "the message has version {version}, not {seen}: nothing was done, look at it again"
@@ -108,7 +107,7 @@ pub(crate) fn message_moved_on(id: &str, seen: u64, version: u64) -> Status {
     Status::with_error_details(Code::FailedPrecondition, message, details)
 }
 
-/// What an operator asks for is not possible with this message.
+/// The operator's request is not possible for this message.
 pub(crate) fn not_possible_of_message(id: &str, hindrance: &str) -> Status {
     let reason = "NOT_POSSIBLE";
     let mut details = ErrorDetails::with_precondition_failure_violation(reason, id, hindrance);
@@ -116,19 +115,19 @@ pub(crate) fn not_possible_of_message(id: &str, hindrance: &str) -> Status {
     Status::with_error_details(Code::FailedPrecondition, hindrance, details)
 }
 
-/// Only from the machine itself.
+/// The call is answered on the machine itself only.
 pub(crate) fn off_loopback() -> Status {
     let message = "operators' calls are answered on loopback only, until callers can be told apart";
     with_reason(Code::PermissionDenied, message, "OFF_LOOPBACK", None)
 }
 
-/// Not through a proxy.
+/// The call is not answered through a proxy.
 pub(crate) fn forwarded() -> Status {
     let message = "operators' calls are answered only without a proxy in between, until callers can be told apart: call an orchestrator itself";
     with_reason(Code::PermissionDenied, message, "FORWARDED", None)
 }
 
-/// The engine did not carry a request out; `trace_id` is that of the saga, where it is known.
+/// The engine did not carry a request out. `trace_id` is the saga's, if it is known.
 pub(crate) fn of_request(error: &RequestError, kind: &str, id: &str, trace_id: &str) -> Status {
     match error {
         RequestError::Overloaded => {

@@ -1,5 +1,5 @@
-//! What is let in. Pure; collects everything that is wrong, not the first of it,
-//! and never repeats a value: it may be long, or secret.
+//! Request validation. It is pure, and reports everything that is wrong, not only the first
+//! mistake. It never repeats a value, which may be long or secret.
 
 use std::collections::HashSet;
 
@@ -25,8 +25,8 @@ const MAX_NAME_CHARS: usize = 200;
 const MAX_SKU_CHARS: usize = 64;
 /// Most lines of an order: all of them are locked together.
 const MAX_LINES: usize = 100;
-/// Most pieces in one line: with it, no sum of an order's quantities comes near
-/// the bound of 64 bits.
+/// Most pieces in one line: small enough that no sum of an order's quantities comes near the limit
+/// of 64 bits.
 const MAX_QUANTITY: i64 = 1_000_000;
 /// Most pieces in one receipt.
 const MAX_RECEIPT: i64 = 1_000_000_000;
@@ -34,12 +34,12 @@ const MAX_RECEIPT: i64 = 1_000_000_000;
 const MAX_REASON_CHARS: usize = 500;
 /// Most characters of a definition's name.
 const MAX_DEFINITION_CHARS: usize = 64;
-/// Most bytes of a quarantined message's id: the broker has 255, each of which may
-/// have been replaced by three.
+/// Most bytes of a quarantined message's id: the broker allows 255, and each of them may have been
+/// replaced by three.
 pub(crate) const MAX_MESSAGE_ID_BYTES: usize = 3 * 255;
 /// Most entries of a page.
 const MAX_PAGE: i32 = 500;
-/// Entries of a page if the caller does not say.
+/// Entries of a page if the caller names no number.
 const DEFAULT_PAGE: i32 = 50;
 impl Violations {
     pub(crate) fn none_or_err(self) -> Result<(), Status> {
@@ -108,7 +108,7 @@ pub(crate) fn place_order(order: &PlaceOrderRequest) -> Result<(), Status> {
     wrong.none_or_err()
 }
 
-/// An order to be returned. No lines are all lines.
+/// An order to be returned. An empty list of lines means all lines.
 pub(crate) fn return_order(asked: &ReturnOrderRequest) -> Result<SagaId, Status> {
     let mut wrong = Violations::default();
     wrong.key(&asked.idempotency_key);
@@ -128,7 +128,7 @@ pub(crate) fn return_order(asked: &ReturnOrderRequest) -> Result<SagaId, Status>
     order.map_err(|_| status::invalid_field("order_id", "must be a UUID"))
 }
 
-/// Goods that come in.
+/// A receipt of goods.
 pub(crate) fn restock(receipt: &ReceiveStockRequest) -> Result<(), Status> {
     let mut wrong = Violations::default();
     wrong.sku("sku".to_owned(), &receipt.sku);
@@ -145,13 +145,13 @@ pub(crate) fn restock(receipt: &ReceiveStockRequest) -> Result<(), Status> {
     wrong.none_or_err()
 }
 
-/// An id of an order or a saga.
+/// The id of an order or a saga.
 pub(crate) fn id(field: &str, text: &str) -> Result<SagaId, Status> {
     text.parse()
         .map_err(|_| status::invalid_field(field, "must be a UUID in lower case with hyphens"))
 }
 
-/// Why an order is taken back, for its history.
+/// The reason for a cancel, for the order's history.
 pub(crate) fn cancel_reason(reason: &str) -> Result<String, Status> {
     if !is_text(reason, MAX_REASON_CHARS) {
         let why = "must be at most 500 characters, none of them a control character";
@@ -160,7 +160,7 @@ pub(crate) fn cancel_reason(reason: &str) -> Result<String, Status> {
     Ok(if reason.is_empty() { "cancelled by the client" } else { reason }.to_owned())
 }
 
-/// Whose orders, and which of them. The second is `None` for all.
+/// A filter of orders by customer and status. Returns the status; the unspecified one means all.
 pub(crate) fn order_filter(customer: &str, status: i32) -> Result<OrderStatus, Status> {
     let mut wrong = Violations::default();
     if !is_text(customer, MAX_NAME_CHARS) {
@@ -183,7 +183,7 @@ pub(crate) fn definition(name: String) -> Result<Option<String>, Status> {
     Ok(Some(name).filter(|name| !name.is_empty()))
 }
 
-/// Why an operator steps in, for the history.
+/// The reason for an operator's intervention, for the history.
 pub(crate) fn operators_reason(reason: &str) -> Result<String, Status> {
     if reason.trim().is_empty() || !is_text(reason, MAX_REASON_CHARS) {
         let why = "must say why, in 1 to 500 characters, none of them a control character";
@@ -200,7 +200,7 @@ pub(crate) fn reason_code(code: String) -> Result<Option<String>, Status> {
     Ok(Some(code).filter(|code| !code.is_empty()))
 }
 
-/// The id of a quarantined message: a stranger's text.
+/// The id of a quarantined message: a text that a stranger chose.
 pub(crate) fn message_id(id: &str) -> Result<&str, Status> {
     if id.is_empty() || id.len() > MAX_MESSAGE_ID_BYTES || id.contains('\0') {
         return Err(status::invalid_field("message_id", "must be 1 to 765 bytes without NUL"));
@@ -208,7 +208,7 @@ pub(crate) fn message_id(id: &str) -> Result<&str, Status> {
     Ok(id)
 }
 
-/// Text that must be a part of another; `None` for all.
+/// A text that another text must contain; `None` for all.
 pub(crate) fn part(field: &str, part: String) -> Result<Option<String>, Status> {
     if !is_text(&part, MAX_NAME_CHARS) {
         return Err(status::invalid_field(field, "must be at most 200 characters"));
@@ -216,7 +216,7 @@ pub(crate) fn part(field: &str, part: String) -> Result<Option<String>, Status> 
     Ok(Some(part).filter(|part| !part.is_empty()))
 }
 
-/// How many entries a page may have.
+/// The number of entries in a page.
 pub(crate) fn page_size(size: i32) -> Result<i32, Status> {
     match size {
         0 => Ok(DEFAULT_PAGE),
@@ -234,14 +234,14 @@ fn is_printable(text: &str, most: usize) -> bool {
     (1..=most).contains(&text.len()) && text.bytes().all(|b| (b' '..=b'~').contains(&b))
 }
 
-/// Any language, any script; but no control characters, NUL among them.
+/// True for text of any language and script, without control characters. NUL is one of them.
 fn is_text(text: &str, most: usize) -> bool {
-    // Four bytes a character at most: what is longer need not be counted.
+    // A character has at most four bytes, so a text that is longer need not be counted.
     text.len() <= 4 * most && text.chars().count() <= most && !text.chars().any(char::is_control)
 }
 
-/// Whether a run of 13 to 19 digits, as written or with its spaces and dashes
-/// left out, has the check digit of a card number.
+/// True if a run of 13 to 19 digits has the check digit of a card number. Runs are taken as
+/// written, and once more without spaces and dashes.
 fn holds_card_number(text: &str) -> bool {
     let bare: String = text.chars().filter(|c| !matches!(c, ' ' | '-')).collect();
     [text, bare.as_str()].iter().any(|text| {

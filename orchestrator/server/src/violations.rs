@@ -2,10 +2,10 @@
 
 use tonic_types::FieldViolation;
 
-/// Most violations of one answer; the details travel in headers, which are bounded.
+/// Most violations in an answer: the details travel in headers, which are bounded.
 const MAX_VIOLATIONS: usize = 20;
 
-/// What is wrong with a request, field by field.
+/// The mistakes in a request, field by field.
 #[derive(Debug, Default)]
 pub(crate) struct Violations(Vec<FieldViolation>);
 

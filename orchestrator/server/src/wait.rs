@@ -1,5 +1,5 @@
-//! Waiting for a saga, within bounds. The truth is the row; the watch says when to
-//! read it, and brings it along once it has ended.
+//! Waiting for a saga, within limits. The row is the truth. The watch says when to read it, and
+//! brings it along once the saga has ended.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use tonic::Status;
 use crate::{front::Front, status};
 
 impl<R: SagaReads> Front<R> {
-    /// Waits for a saga's end. `None`: it had not ended in time, or too many wait
+    /// Waits for a saga's end. `None` if it has not ended in time, or if too many callers wait
     /// already.
     pub(crate) async fn until_ended(
         &self,
@@ -36,8 +36,8 @@ impl<R: SagaReads> Front<R> {
         }
     }
 
-    /// Waits until enough of a saga is known, reading it at every change. `None`:
-    /// it was not in time.
+    /// Waits until `enough` holds for the saga, reading it at every change. `None` if that was not
+    /// in time, or if too many callers wait already.
     pub(crate) async fn until(
         &self,
         id: SagaId,

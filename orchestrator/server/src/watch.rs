@@ -1,4 +1,4 @@
-//! What happens to an order, from the beginning, as a stream.
+//! The history of an order as a stream, from its beginning.
 
 use saga_core::{HistoryEntry, Instance, SagaId};
 use saga_engine::{SagaReads, Watched};
@@ -68,13 +68,13 @@ impl<R: SagaReads> Watcher<R> {
             ended = self.follow() => ended.err(),
         };
         if let Some(status) = last {
-            // A client that takes nothing any more is not waited for.
+            // This does not wait for a client that no longer reads.
             let _ = gone.try_send(Err(status));
         }
     }
 
-    /// Sends every transition in order. What is read after watching has begun is
-    /// complete up to then, and what comes later is told or read within a second.
+    /// Sends every transition in order. A read after watching has begun is complete up to then, and
+    /// later transitions are announced, or found by a read within a second.
     async fn follow(&mut self) -> Result<(), Status> {
         let mut version = 0;
         loop {
@@ -101,7 +101,7 @@ impl<R: SagaReads> Watcher<R> {
         let ended =
             matches!(entry.state, saga_core::State::Completed | saga_core::State::Compensated);
         let standing = if ended {
-            // Only the row says why. It does not change any more.
+            // Only the row has the reason. It does not change any more.
             let saga: Option<Instance> = find(&self.reads, self.id).await?;
             let saga = saga.ok_or_else(|| status::not_found("order", &self.id.to_string()))?;
             Standing::of(&saga)

@@ -1,9 +1,8 @@
-//! The sagas' store: the engine's ports [`saga_engine::SagaStore`] and
-//! [`saga_engine::SagaReads`] over Postgres and over SQLite. Tables and columns
-//! have the same names in both, and the same meaning, so that whoever looks from
-//! outside asks one question of either.
+//! The sagas' store: the engine's ports [`saga_engine::SagaStore`] and [`saga_engine::SagaReads`]
+//! over Postgres and over SQLite. Tables and columns have the same names and meanings in both, so
+//! that the same question can be asked of either from outside.
 //!
-//! Read first: `row.rs` for what a row holds, then [`postgres::SagaTable`].
+//! Read first: `row.rs` for the content of a row, then [`postgres::SagaTable`].
 
 pub mod postgres;
 mod row;

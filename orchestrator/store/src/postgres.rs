@@ -1,5 +1,5 @@
-//! The sagas' rows in Postgres: set-wise statements, one transaction a call, and a single
-//! statement where this process knows the rows because it wrote them last.
+//! The sagas' rows in Postgres: set-wise statements, one transaction a call. If this process wrote
+//! the rows last and so knows them, a call is a single statement.
 
 mod admit;
 mod memory;
@@ -26,14 +26,14 @@ pub struct SagaTable {
 }
 
 impl SagaTable {
-    /// Over a database that has the [`MIGRATIONS`].
+    /// The store over a database that has the [`MIGRATIONS`].
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         Self { pool, memory: Arc::default() }
     }
 
-    /// The same, for an orchestrator: a turn over sagas that it wrote last itself, and no
-    /// other orchestrator since, is one statement.
+    /// The same store for an orchestrator, with a memory: a turn over sagas that this orchestrator
+    /// wrote last is one statement.
     #[must_use]
     pub fn remembering(self) -> Self {
         Self { memory: Arc::new(Memory::new()), ..self }

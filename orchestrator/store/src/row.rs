@@ -1,4 +1,4 @@
-//! What a row holds, whichever database it is in, and how a saga is made of it.
+//! The content of a row in either database, and its conversion into a saga.
 
 use std::borrow::Cow;
 
@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-/// The format of `progress` that this binary writes. It reads all up to it.
+/// The format of `progress` that this binary writes. It reads all formats up to this one.
 pub(crate) const FORMAT: i16 = 1;
 
-/// How long a row that does not decode is put off, in milliseconds, so that it
-/// holds up nobody who is due.
+/// Time for which a row that does not decode is put off, in milliseconds, so that it does not hold
+/// up sagas that are due.
 pub(crate) const PUT_OFF_MILLIS: u64 = 60_000;
 
-/// Where Postgres' calendar begins: in November of 4714 BC.
+/// The beginning of Postgres' calendar: November of 4714 BC.
 const EARLIEST: Timestamp = Timestamp(-210_866_803_200_000_000);
-/// Where chrono's ends: with the year 262142.
+/// The end of chrono's calendar: the year 262142.
 const LATEST: Timestamp = Timestamp(8_210_266_876_799_999_999);
 
 /// A row of `sagas`.
@@ -82,7 +82,7 @@ impl SagaRow {
     }
 }
 
-/// What is said of a row that nothing can be made of.
+/// The error for a row that does not decode.
 pub(crate) fn broken(id: Uuid, error: &dyn std::fmt::Display) -> Failure {
     Failure::Permanent(format!("the row of saga {id} does not decode: {error}"))
 }
@@ -138,34 +138,34 @@ pub(crate) fn quarantine_state(id: &str, code: i16) -> Result<QuarantineState, F
     QuarantineState::from_code(code).ok_or_else(unknown)
 }
 
-/// The column `sent` of what was done to a message.
+/// The column `sent` of an act on a message.
 pub(crate) fn sent(sent: &[String]) -> Result<String, Failure> {
     serde_json::to_string(sent).map_err(|error| Failure::Permanent(error.to_string()))
 }
 
-/// What the column holds.
+/// Reads the column `sent`.
 pub(crate) fn read_sent(id: &str, sent: &str) -> Result<Vec<String>, Failure> {
     let broken =
         |error| Failure::Permanent(format!("what was sent for {id} does not decode: {error}"));
     serde_json::from_str(sent).map_err(broken)
 }
 
-/// The nearest instant that both databases hold: "never" is kept as the furthest.
+/// The nearest instant that both databases can hold: "never" is stored as the last one.
 pub(crate) fn storable(at: Timestamp) -> Timestamp {
     at.clamp(EARLIEST, LATEST)
 }
 
-/// A version as a column holds it.
+/// A version in the type of its column.
 pub(crate) fn bigint(version: u64) -> i64 {
     i64::try_from(version).unwrap_or(i64::MAX)
 }
 
-/// A definition's version as a column holds it.
+/// A definition's version in the type of its column.
 pub(crate) fn integer(version: u32) -> i32 {
     i32::try_from(version).unwrap_or(i32::MAX)
 }
 
-/// A count that a database has given.
+/// A count that a database has returned.
 pub(crate) fn natural(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }

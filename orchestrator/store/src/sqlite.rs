@@ -1,8 +1,7 @@
 //! The sagas' rows in SQLite: a prepared statement a row, one transaction a call.
 //!
-//! A transaction is alone on its database. So there is nothing to lock and nobody
-//! to skip; the versions are checked all the same, because a decision may rest on
-//! an older read.
+//! A transaction is alone on its database, so there is nothing to lock and nothing to skip.
+//! Versions are checked all the same, because a decision may be based on an older read.
 
 mod quarantine;
 mod reads;
@@ -12,7 +11,7 @@ mod write;
 
 use saga_sqlite::{Database, Schema};
 
-/// The orchestrator's database.
+/// The schema of the orchestrator's database.
 pub const SCHEMA: Schema = Schema {
     application_id: 0x5341_474F,
     scripts: &[
@@ -30,7 +29,7 @@ pub struct SagaTable {
 }
 
 impl SagaTable {
-    /// Over a database that was opened with [`SCHEMA`].
+    /// The store over a database that was opened with [`SCHEMA`].
     #[must_use]
     pub fn new(database: Database) -> Self {
         Self { database }

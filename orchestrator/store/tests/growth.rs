@@ -1,11 +1,10 @@
-//! What has ended costs the hot path nothing: with many more ended sagas in the
-//! tables, each statement has the plan that it had, and goes through at most one more
-//! page of each index.
+//! Ended sagas cost the hot path nothing. With many more of them in the tables, each statement
+//! keeps its plan, and reads at most one more page of each index.
 //!
-//! The plans are those of the adapter's own statements as they run, generic ones
-//! among them: Postgres sends each along (`auto_explain`). `SAGA_TEST_ENDED` says how
-//! many ended sagas there are in the end; a release is tried with two million:
-//! `SAGA_TEST_ENDED=2000000 target/release/with-servers cargo nextest run --release -p saga-store`.
+//! The plans are those of the adapter's own statements as they run, including generic plans:
+//! Postgres sends each plan along (`auto_explain`). `SAGA_TEST_ENDED` sets the number of ended
+//! sagas at the end. A release is tested with two million: `SAGA_TEST_ENDED=2000000
+//! target/release/with-servers cargo nextest run --release -p saga-store`.
 
 use std::{
     collections::BTreeMap,
@@ -33,14 +32,14 @@ use tracing::{
 use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt as _};
 use uuid::Uuid;
 
-/// Ended sagas at first: enough that no plan reads a table from end to end.
+/// Ended sagas at first: enough that no plan reads a whole table.
 const FEW: u64 = 5_000;
-/// And in the end, in an ordinary run of the tests.
+/// Ended sagas at the end, in an ordinary run of the tests.
 const MANY: u64 = 50_000;
-/// Enough that a prepared statement has come to its generic plan.
+/// Enough rounds that a prepared statement has reached its generic plan.
 const ROUNDS: usize = 12;
 
-/// A statement: how it is carried out, in how many pages, and of how many indexes.
+/// A statement's plan: its nodes, the pages that it reads, and its tables.
 #[derive(Clone, Debug)]
 struct Plan {
     shape: Vec<String>,
@@ -48,10 +47,10 @@ struct Plan {
     tables: Vec<String>,
 }
 
-/// Plans by their statement, of the fewest pages each.
+/// Plans by their statement, each with the smallest number of pages seen.
 type Plans = BTreeMap<String, Plan>;
 
-/// What Postgres tells of each statement.
+/// The messages that Postgres sends about each statement.
 #[derive(Clone, Default)]
 struct Notices(Arc<Mutex<Vec<String>>>);
 
@@ -83,7 +82,7 @@ impl Notices {
             let words: Vec<&str> = query.split_whitespace().collect();
             let plan = Plan::of(&told["Plan"]);
             let fewest = plans.entry(words.join(" ")).or_insert_with(|| plan.clone());
-            // The last one's plan, which is the generic one if there is one.
+            // The plan of the last execution, which is the generic one if there is one.
             *fewest = Plan { buffers: fewest.buffers.min(plan.buffers), ..plan };
         }
         plans
@@ -117,7 +116,7 @@ impl Plan {
     }
 }
 
-/// One connection, of whose every statement Postgres sends the plan.
+/// Connects so that Postgres sends the plan of every statement.
 async fn explained(url: &str) -> PgPool {
     let options = PgConnectOptions::from_str(url).expect("a URL").options([
         ("session_preload_libraries", "auto_explain"),
@@ -131,8 +130,8 @@ async fn explained(url: &str) -> PgPool {
     PgPoolOptions::new().max_connections(1).connect_with(options).await.expect("it answers")
 }
 
-/// Puts so many ended sagas behind those that are there, as turns would have left
-/// them, and has the planner know of it.
+/// Inserts the ended sagas numbered `from` to `to`, as turns would have left them, and updates the
+/// planner's statistics.
 async fn load(pool: &PgPool, from: u64, to: u64) {
     for sql in [
         "INSERT INTO sagas (id, format, definition, definition_version, caller, state, version,
@@ -197,7 +196,7 @@ fn move_on(saga: Instance, phase: Phase) -> Write {
     write(saga.version, Instance { version: saga.version + 1, phase, wake_at, ..saga })
 }
 
-/// Everything that the hot path asks of the store, with one saga after the other.
+/// Every operation of the hot path on the store, one saga after the other.
 async fn work(store: &SagaTable) {
     for _ in 0..ROUNDS {
         let new = saga();
@@ -230,7 +229,7 @@ async fn work(store: &SagaTable) {
     }
 }
 
-/// How many indexes each table has.
+/// The number of indexes of each table.
 async fn indexes(pool: &PgPool) -> BTreeMap<String, u64> {
     let sql = "SELECT tablename::text, count(*) FROM pg_indexes
                WHERE schemaname = 'public' GROUP BY tablename";
@@ -238,7 +237,8 @@ async fn indexes(pool: &PgPool) -> BTreeMap<String, u64> {
     rows.into_iter().map(|(table, count)| (table, count.unsigned_abs())).collect()
 }
 
-/// What reads of sagas cost before and after many have ended, and what is wrong with it.
+/// Measures the plans of `work` before and after many sagas have ended. Returns the plans before,
+/// and the differences that must not be.
 async fn grown<F: Future<Output = ()>>(work: impl Fn(SagaTable) -> F) -> (Plans, Vec<String>) {
     let many = std::env::var("SAGA_TEST_ENDED").map_or(MANY, |n| n.parse().expect("a number"));
     let fresh = || Servers::shared().fresh_database("growth");
@@ -250,7 +250,7 @@ async fn grown<F: Future<Output = ()>>(work: impl Fn(SagaTable) -> F) -> (Plans,
     tracing::subscriber::set_global_default(subscriber).expect("nobody else has");
 
     let measure = async || {
-        // A new connection, so that nothing is left of older plans.
+        // A new connection, so that no older plans are left.
         let pool = explained(&url).await;
         work(SagaTable::new(pool.clone())).await;
         pool.close().await;

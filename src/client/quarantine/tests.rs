@@ -1,4 +1,4 @@
-//! The command line of the quarantine, against a server that remembers what it was asked.
+//! The command line of the quarantine, against a server that records the calls.
 
 use std::sync::{Arc, Mutex};
 

@@ -18,10 +18,9 @@ use crate::{
     roles::{Embedded, Role},
 };
 
-/// How long the roles may take to finish what they have begun.
+/// Time limit for the roles to finish the work that they have begun.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
-/// Shorter than the defaults, so that one sees within seconds what happens after
-/// minutes elsewhere.
+/// Shorter than the defaults, to show within seconds what takes minutes elsewhere.
 const STEP_TIMEOUT_MILLIS: u64 = 1_000;
 const PROVIDER_TIMEOUT: Duration = Duration::from_millis(1_500);
 const SLOW_AFTER: Duration = Duration::from_millis(600);
@@ -69,7 +68,7 @@ impl InProcess {
         Ok(())
     }
 
-    /// Ends a role wherever it is, without telling it.
+    /// Ends a role in the middle of its work, without notifying it.
     pub(super) fn kill(&self, role: Role) -> anyhow::Result<()> {
         let running = self.roles().remove(&role);
         let running = running.with_context(|| format!("{} does not run", role.title()))?;
@@ -77,7 +76,7 @@ impl InProcess {
         Ok(())
     }
 
-    /// Lets every role finish what it has begun.
+    /// Lets every role finish the work that it has begun, and ends it.
     pub(super) async fn stop(&self) -> anyhow::Result<()> {
         for role in Role::ALL.into_iter().rev() {
             let running = self.roles().remove(&role);
@@ -90,12 +89,12 @@ impl InProcess {
         Ok(())
     }
 
-    /// Where clients find it.
+    /// The address for clients.
     pub(super) fn server(&self) -> String {
         format!("http://{}", self.embedded.address(Role::Orchestrator))
     }
 
-    /// Where the provider takes orders of ours.
+    /// The address at which the provider takes the demo's orders for outages.
     pub(super) fn provider(&self) -> String {
         format!("http://{}", self.embedded.address(Role::Provider))
     }
@@ -111,7 +110,7 @@ impl InProcess {
 }
 
 impl Drop for InProcess {
-    /// A runtime must not be dropped where it would block.
+    /// A runtime must not be dropped in a place where dropping it would block.
     fn drop(&mut self) {
         for (_, running) in std::mem::take(&mut *self.roles()) {
             running.runtime.shutdown_background();

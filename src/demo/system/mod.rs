@@ -1,4 +1,4 @@
-//! The system that the demo plays on: one of its own in this process, or one that runs somewhere.
+//! The system on which the demo runs: one in this process, or one that runs elsewhere.
 
 mod embedded;
 mod running;
@@ -13,30 +13,30 @@ use embedded::InProcess;
 use running::Joined;
 pub(super) use running::Running;
 
-/// How long a role may take to serve.
+/// Time limit for a role to begin to serve.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// A system that runs, and how to harm it.
+/// A running system, and the means to harm it.
 pub(super) struct System {
     roles: Roles,
     books: audit::Sources,
 }
 
 enum Roles {
-    /// All of them: they end with the demo.
+    /// All roles: they end with the demo.
     InProcess(InProcess),
-    /// Those that the demo has added to what was there before, and stays.
+    /// The roles that the demo has added to a system. The system stays.
     Joined(Joined),
 }
 
 impl System {
-    /// Starts one whose databases are in a directory.
+    /// Starts a system with its databases in a directory.
     pub(super) async fn start(dir: &Path) -> anyhow::Result<Self> {
         let books = audit::Sources::DataDir(dir.to_owned());
         Ok(Self { roles: Roles::InProcess(InProcess::start(dir).await?), books })
     }
 
-    /// Joins one that runs; the environment says where its books are.
+    /// Joins a running system. The environment says where its databases are.
     pub(super) async fn join(running: &Running) -> anyhow::Result<Self> {
         let books = config::read(&config::process, |env| env.audit())?;
         let roles = Roles::Joined(Joined::start(running).await?);
@@ -51,7 +51,7 @@ impl System {
         }
     }
 
-    /// Ends a role wherever it is, without telling it.
+    /// Ends a role in the middle of its work, without notifying it.
     pub(super) fn kill(&self, role: Role) -> anyhow::Result<()> {
         match &self.roles {
             Roles::InProcess(roles) => roles.kill(role),
@@ -59,7 +59,7 @@ impl System {
         }
     }
 
-    /// Lets every role that the demo started finish what it has begun.
+    /// Lets every role that the demo started finish the work that it has begun, and ends it.
     pub(super) async fn stop(&self) -> anyhow::Result<()> {
         match &self.roles {
             Roles::InProcess(roles) => roles.stop().await,
@@ -67,7 +67,7 @@ impl System {
         }
     }
 
-    /// Where clients find it: one address an orchestrator.
+    /// The addresses for clients: one an orchestrator.
     pub(super) fn servers(&self) -> Vec<String> {
         match &self.roles {
             Roles::InProcess(roles) => vec![roles.server()],
@@ -75,13 +75,13 @@ impl System {
         }
     }
 
-    /// To each of its servers.
+    /// Channels to all servers.
     pub(super) fn channels(&self) -> anyhow::Result<Vec<Channel>> {
         let channel = |url: &String| client::server(url).map(|endpoint| endpoint.connect_lazy());
         self.servers().iter().map(channel).collect::<Result<_, _>>().map_err(anyhow::Error::msg)
     }
 
-    /// To the first of them.
+    /// A channel to the first server.
     pub(super) fn channel(&self) -> anyhow::Result<Channel> {
         self.channels()?.into_iter().next().context("a system has a server")
     }
@@ -98,7 +98,7 @@ impl System {
         answer.error_for_status().context("the provider").map(drop)
     }
 
-    /// What the audit reads.
+    /// The databases that the audit reads.
     pub(super) fn books(&self) -> &audit::Sources {
         &self.books
     }

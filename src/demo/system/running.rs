@@ -1,5 +1,6 @@
-//! A system that runs somewhere. The demo joins it with an orchestrator and a payment service more, each a process of its
-//! own that takes its share of the work, and those are what it kills: nobody has to let it near the others.
+//! A system that runs elsewhere. The demo adds one orchestrator and one payment service to it, each
+//! a process of its own that takes its share of the work. It kills only these, so nobody has to
+//! give it access to the others.
 
 use std::{
     collections::BTreeMap,
@@ -41,7 +42,7 @@ fn http(text: &str) -> Result<String, String> {
     client::server(text).map(|_| text.to_owned())
 }
 
-/// The part of the system that is the demo's.
+/// The roles of the system that belong to the demo.
 pub(in crate::demo) struct Joined {
     server: String,
     provider: String,
@@ -50,7 +51,7 @@ pub(in crate::demo) struct Joined {
 }
 
 impl Joined {
-    /// Starts what the demo kills later, and waits until it serves.
+    /// Starts the roles that the demo will kill, and waits until they serve.
     pub(super) async fn start(running: &Running) -> anyhow::Result<Self> {
         let given =
             |value: &Option<String>, name| value.clone().with_context(|| format!("no --{name}"));
@@ -78,11 +79,11 @@ impl Joined {
         let (command, address) = self.command(role)?;
         let listen = format!("SAGA_{}_LISTEN", role.name().to_uppercase());
         let child = Command::new("sh")
-            // `exec`: what is killed is the role, not a shell around it.
+            // With `exec` the child is the role itself, not a shell around it.
             .args(["-c", &format!("exec {command}")])
             .env(listen, address.to_string())
             .env("SAGA_LOG", config::process("SAGA_LOG").unwrap_or_else(|| "error".to_owned()))
-            // It is the demo's own, if anybody's.
+            // The address is meant for the demo's own metrics, if for anybody's.
             .env_remove("SAGA_METRICS_LISTEN")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -100,7 +101,7 @@ impl Joined {
         child.start_kill().with_context(|| format!("{} is dead already", role.title()))
     }
 
-    /// Lets the demo's own roles finish what they have begun.
+    /// Lets the demo's own roles finish the work that they have begun, and ends them.
     pub(super) async fn stop(&self) -> anyhow::Result<()> {
         let children = std::mem::take(&mut *self.children());
         for mut child in children.into_values() {

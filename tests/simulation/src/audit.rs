@@ -1,17 +1,17 @@
-//! The books of a run, judged by the equations of `saga audit`.
+//! Judges the books of a run by the equations of `saga audit`.
 
 use rusqlite::Connection;
 use saga_audit::{Books, Database, Failure, Options, Scratch, Verdict, copy, judge};
 
 use crate::world::World;
 
-/// What there must be.
+/// The numbers of rows that a run must have.
 pub(crate) struct Expected {
     pub(crate) orders: usize,
     pub(crate) quarantined: usize,
 }
 
-/// What the equations say that must not be.
+/// The rows that the equations report as wrong.
 pub(crate) async fn offenders(world: &World, expected: &Expected) -> Vec<String> {
     match books(world).await.and_then(|books| judged(&books, expected)) {
         Ok(offenders) => offenders,

@@ -1,8 +1,7 @@
-//! What stands in the books of all services and of the provider, to be compared.
+//! The books of all services and of the provider, to be compared.
 //!
-//! Ids and times are left out: they differ from run to run. What was undone can be
-//! left out too, because an order that is rejected and a payment that is void are
-//! as good as none.
+//! Ids and times are left out, because they differ from run to run. Rows that were undone can be
+//! left out too: a rejected order or a void payment counts as none.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -10,7 +9,7 @@ use rusqlite::{Connection, Result, types::Value};
 
 use crate::world::World;
 
-/// A table, and which of its rows count for nothing any more.
+/// A table, and the condition for its rows that were undone and no longer count.
 struct Table {
     name: &'static str,
     undone: &'static str,
@@ -20,9 +19,9 @@ const fn table(name: &'static str, undone: &'static str) -> Table {
     Table { name, undone }
 }
 
-/// Nothing in it is ever undone.
+/// No row of the table is ever undone.
 const NEVER: &str = "FALSE";
-/// Remembers commands and calls: no book.
+/// Tables that only remember commands and calls. They are not books.
 const MEMORY: [&str; 4] = ["inbox", "inbox_watermark", "operations", "attempts"];
 
 const ORDER: [Table; 4] = [
@@ -60,17 +59,17 @@ const PROVIDER: [Table; 2] = [
 /// The rows of every table as text, sorted.
 type Rows = BTreeMap<String, Vec<String>>;
 
-/// The books at one time.
+/// The books at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Books {
-    /// Everything.
+    /// All rows.
     pub(crate) all: Rows,
-    /// What was not undone.
+    /// The rows that were not undone.
     pub(crate) standing: Rows,
 }
 
 impl Books {
-    /// Reads them all.
+    /// Reads all books.
     pub(crate) async fn read(world: &World) -> Self {
         let mut books = Self { all: Rows::new(), standing: Rows::new() };
         let databases = &world.databases;
@@ -139,7 +138,7 @@ fn told(value: &Value) -> String {
     }
 }
 
-/// Ids, hashes and times.
+/// True for ids, hashes and times.
 fn differs(name: &str, value: &Value) -> bool {
     let id = matches!(
         name,
@@ -148,7 +147,7 @@ fn differs(name: &str, value: &Value) -> bool {
     id || matches!(value, Value::Blob(_)) || name == "at" || name.ends_with("_at")
 }
 
-/// How one is not the other.
+/// The differences between expected rows and rows that were found.
 pub(crate) struct Difference<'a>(pub(crate) &'a Rows, pub(crate) &'a Rows);
 
 impl fmt::Display for Difference<'_> {

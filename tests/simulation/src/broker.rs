@@ -1,5 +1,5 @@
-//! A broker that keeps its promises and no more: what it confirmed it has, what
-//! is not acknowledged comes again, and nothing is promised of order and time.
+//! A broker that keeps its promises and no more. A confirmed message is stored, and an
+//! unacknowledged one comes again. Nothing is promised about order or time.
 
 use std::{
     collections::BTreeMap,
@@ -25,32 +25,33 @@ use crate::{
 
 /// The `reply_to` of this deployment.
 pub(crate) const DEPLOYMENT: &str = "orchestrator";
-/// Hints that a receiver may fall behind.
+/// Number of hints that a receiver may fall behind.
 const HINTS: usize = 64;
-/// How long what is being handled may be acknowledged after its consumer ended.
+/// Time in which deliveries that are being handled may still be acknowledged after their consumer
+/// ended.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 
-/// What all processes share.
+/// The state that all processes share.
 #[derive(Debug)]
 pub(crate) struct Broker {
     sim: Arc<Sim>,
     checks: Arc<Checks>,
     queues: Mutex<BTreeMap<String, Backlog>>,
-    /// How often a message comes again before it is given up; none: always.
+    /// Number of redeliveries after which a message is given up; `None`: it never is.
     delivery_limit: Option<u32>,
-    /// Whether commands die of old age.
+    /// True if commands that are too old are given up.
     expires: bool,
     away_until: Mutex<Option<Instant>>,
     /// Ends every connection.
     cut: Notify,
     pub(crate) changes: broadcast::Sender<Vec<Changed>>,
-    /// What a test does to single messages.
+    /// A test's interference with single messages.
     pub(crate) meddler: Meddler,
 }
 
 #[derive(Debug, Default)]
 struct Backlog {
-    /// By when they may be delivered, and the order in which they came.
+    /// Keyed by the earliest time of delivery, then by the order of arrival.
     waiting: BTreeMap<(Instant, u64), Stored>,
     next: u64,
     consumers: usize,
@@ -66,7 +67,7 @@ struct Stored {
 }
 
 impl Broker {
-    /// An empty one.
+    /// A broker with empty queues.
     #[must_use]
     pub(crate) fn new(
         sim: Arc<Sim>,
@@ -91,24 +92,24 @@ impl Broker {
         Arc::new(broker)
     }
 
-    /// Is away for a while; every connection ends.
+    /// Makes the broker unavailable for a while, and ends every connection.
     pub(crate) fn go_away(&self, time: Duration) {
         self.sim.say("broker", || format!("is away for {time:?}"));
         *lock(&self.away_until) = Some(Instant::now() + time);
         self.cut.notify_waiters();
     }
 
-    /// When it will be back, if it is away.
+    /// Time at which the broker will be back, if it is away.
     pub(crate) fn away(&self) -> Option<Instant> {
         lock(&self.away_until).filter(|until| *until > Instant::now())
     }
 
-    /// How many messages a queue holds, without those that are out.
+    /// Number of messages in a queue, without those that are out.
     pub(crate) fn depth(&self, queue: &Queue) -> usize {
         lock(&self.queues).get(&name(queue)).map_or(0, |backlog| backlog.waiting.len())
     }
 
-    /// Takes a message, which may then be late or come twice.
+    /// Takes a message. It may then be late or arrive twice.
     pub(crate) fn take(&self, mut message: Message) -> Result<(), Refused> {
         let queue = match &message.route {
             Route::Command { participant } => {
@@ -137,7 +138,7 @@ impl Broker {
         Ok(())
     }
 
-    /// Lays a message into a queue.
+    /// Puts a message into a queue.
     pub(crate) fn put(&self, queue: &Queue, message: Message, late: Duration) {
         let now = Instant::now();
         let expires = message.expiry.filter(|_| self.expires).map(|expiry| now + expiry);
@@ -163,7 +164,7 @@ impl Broker {
         self.store(&name(&Queue::Quarantine), stored, Instant::now());
     }
 
-    /// What was out without an acknowledgement comes again.
+    /// Redelivers messages that were out without an acknowledgement.
     fn give_back(&self, queue: &str, out: BTreeMap<u64, Stored>) {
         for (_, mut stored) in out {
             stored.returns += 1;
@@ -177,13 +178,13 @@ impl Broker {
         }
     }
 
-    /// When there is something to take.
+    /// Time at which a queue has a message to take.
     fn next_ready(&self, queue: &str) -> Option<Instant> {
         let ready = lock(&self.queues).get(queue)?.waiting.first_key_value()?.0.0;
         Some(self.away().map_or(ready, |back| back.max(ready)))
     }
 
-    /// The message that is due, unless another consumer is to have it.
+    /// Takes the message that is due, or leaves it to another consumer.
     fn next(&self, queue: &str) -> Option<Stored> {
         loop {
             let stored = {
@@ -272,7 +273,7 @@ impl Broker {
                     if let Some(stored) = self.next(&queue) {
                         next_tag += 1;
                         life.say(|| received(&stored, &queue));
-                        // Nobody may want it any more: then the loop ends next.
+                        // If the consumer was dropped just now, the loop ends at its next turn.
                         let _ = to.try_send(delivery(&stored, Ack::new(next_tag, ack.clone())));
                         out.insert(next_tag, stored);
                     }
@@ -280,7 +281,7 @@ impl Broker {
                 () = more, if room => {}
             }
         }
-        // From now on only those who hold deliveries keep the acknowledgements open.
+        // From now on only holders of deliveries keep the acknowledgements open.
         drop((to, ack));
         if !life.is_dead() {
             let settling = async {

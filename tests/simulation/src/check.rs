@@ -1,5 +1,5 @@
-//! What must be true at every commit and of every message. None of the code that
-//! is being tested is asked, but for what a row needs (`HostedDefinition::need`).
+//! Conditions that must hold at every commit and for every message. They do not ask the code under
+//! test, except for what a row needs (`HostedDefinition::need`).
 
 mod alerts;
 
@@ -24,52 +24,52 @@ use crate::{
     transport::short,
 };
 
-/// Most commands that orchestrators publish for one saga: without a fault they are 6.
-/// Replies have no such bound: whatever is delivered again is answered again.
+/// Most commands that orchestrators may publish for one saga. Without a fault there are 6. Replies
+/// have no such limit, because each redelivered command is answered again.
 const MOST_COMMANDS: u64 = 150;
-/// Most commands and replies of one saga that arrive once nothing goes wrong any more.
+/// Most commands and replies of one saga that may arrive after everything was healed.
 const MOST_MESSAGES_HEALED: u64 = 150;
 
-/// Watches a run.
+/// Watches a run, and reports violations.
 #[derive(Debug)]
 pub(crate) struct Checks {
     sim: Arc<Sim>,
     hosted: Hosted,
     clock: Watch,
-    /// Whether sagas that are due are woken. Where they are not, only what comes
-    /// again may wake one, and none may sleep.
+    /// True if due sagas are woken. Otherwise only a redelivered message may wake a saga, and no
+    /// saga may be left asleep.
     timers: bool,
     seen: Mutex<Seen>,
 }
 
-/// What has been committed and said so far.
+/// Everything that was committed and sent so far.
 #[derive(Debug, Default)]
 struct Seen {
     sagas: BTreeMap<SagaId, Instance>,
-    /// What has been opened, has not reached the broker, and is in no message
-    /// that would come again: only a wake-up sends it.
+    /// Commands that were opened, have not reached the broker, and belong to no message that would
+    /// be redelivered. Only a wake-up sends them.
     owed: BTreeMap<SagaId, BTreeSet<String>>,
     /// Commands that were answered with a repeat.
     repeated: BTreeSet<CommandId>,
-    /// What the open transaction of a service has recorded.
+    /// The entries that a service's open transaction has recorded.
     pending: BTreeMap<&'static str, Vec<Entry>>,
-    /// Answers on record, each with the place of its event.
+    /// Recorded answers, each with the sequence number of its event.
     answers: BTreeMap<CommandId, Option<u32>>,
     events: BTreeMap<(SagaId, u32), Box<RawValue>>,
     alerts: Alerts,
     messages: BTreeMap<SagaId, Messages>,
-    /// Members of what came back too often.
+    /// Members of messages that were redelivered too often.
     given_up: BTreeSet<CommandId>,
 }
 
-/// How many commands and replies there were of a saga.
+/// The numbers of commands and replies of a saga.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Messages {
-    /// In all.
+    /// All of them.
     pub(crate) all: u64,
     /// Commands that orchestrators have published.
     pub(crate) commands: u64,
-    /// After everything was healed.
+    /// Messages after everything was healed.
     pub(crate) healed: u64,
 }
 
@@ -80,7 +80,7 @@ impl Checks {
         Arc::new(Self { sim, hosted, clock, timers, seen: Mutex::default() })
     }
 
-    /// Sagas were written.
+    /// Checks and remembers sagas that were written.
     pub(crate) fn committed(&self, who: &str, writes: &[Write]) {
         let mut seen = lock(&self.seen);
         for write in writes {
@@ -97,7 +97,7 @@ impl Checks {
                     direction: *direction,
                 };
                 let owed = match &entry.happening {
-                    // A request does not come again, once it is answered.
+                    // A request does not come again once it is answered.
                     Happening::Started
                     | Happening::Cancel(_)
                     | Happening::Resumed(_)
@@ -105,19 +105,19 @@ impl Checks {
                     | Happening::Skipped { .. }
                     | Happening::Resolved { .. }
                     | Happening::Compensate(_) => true,
-                    // Nor does a redelivered repeat publish anything (protocol 4).
+                    // A redelivered repeat does not publish anything either (protocol 4).
                     Happening::Done { step, direction }
                     | Happening::Refused { step, direction, .. } => {
                         seen.repeated.contains(&id(step, direction))
                     }
-                    // Nor what a wake-up has opened.
+                    // No message would come again for a command that a wake-up has opened.
                     Happening::Resent | Happening::GaveUp { .. } | Happening::DeadlinePassed => {
                         true
                     }
                     Happening::Paused(_) | Happening::Reminded => false,
                 };
-                // What a redelivered reply would have published while the saga was paused is
-                // not published then, and the reply is done with.
+                // A redelivered reply publishes nothing while its saga is paused, and it is then
+                // acknowledged. So after a resume, all open commands are owed.
                 if matches!(entry.happening, Happening::Resumed(_)) {
                     let open = self.open(&write.saga);
                     seen.owed.entry(write.saga.id).or_default().extend(open);
@@ -131,7 +131,7 @@ impl Checks {
         }
     }
 
-    /// What a saga waits for: step and direction.
+    /// The commands that a saga waits for, as step and direction.
     fn open(&self, saga: &Instance) -> Vec<String> {
         let definition = self.hosted.get(&saga.definition, saga.definition_version);
         let open = definition.and_then(|definition| definition.open_commands(saga).ok());
@@ -139,7 +139,7 @@ impl Checks {
         open.map(|command| format!("{}/{}", command.id.step, command.id.direction)).collect()
     }
 
-    /// What is wrong with a write.
+    /// The rule that a write breaks, if it breaks one.
     fn wrong(&self, before: Option<&Instance>, write: &Write) -> Option<String> {
         let Write { before: version, saga, history } = write;
         let known = before.map_or(0, |before| before.version);
@@ -176,7 +176,7 @@ impl Checks {
         }
     }
 
-    /// Whether the store has anything for a claim.
+    /// The current time, if the store has anything for a claim.
     pub(crate) fn anything_due(&self) -> Option<Timestamp> {
         let (now, seen) = (self.clock.now(), lock(&self.seen));
         let due = |saga: &&Instance| saga.wake_at.is_some_and(|at| at <= now);
@@ -184,7 +184,7 @@ impl Checks {
         due.next().map(|_| now)
     }
 
-    /// Whether a claim may take this saga.
+    /// True if a claim may take this saga.
     pub(crate) fn may_wake(&self, saga: SagaId) -> bool {
         self.wakes(&lock(&self.seen), saga)
     }
@@ -193,12 +193,12 @@ impl Checks {
         self.timers || seen.owed.get(&saga).is_some_and(|owed| !owed.is_empty())
     }
 
-    /// What the orchestrators' database's clock shows.
+    /// The time on the clock of the orchestrators' database.
     pub(crate) fn saga_clock(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// How many sagas have neither ended nor got stuck.
+    /// All sagas that have not ended.
     pub(crate) fn in_progress(&self) -> Vec<Instance> {
         let going = |saga: &&Instance| match saga.phase.state() {
             State::Running | State::Compensating | State::Stuck => true,
@@ -212,7 +212,7 @@ impl Checks {
         lock(&self.seen).sagas.values().cloned().collect()
     }
 
-    /// Whether a saga has ended.
+    /// True if a saga has ended.
     pub(crate) fn has_ended(&self, saga: SagaId) -> bool {
         lock(&self.seen).sagas.get(&saga).is_some_and(|saga| saga.ended().is_some())
     }
@@ -222,22 +222,22 @@ impl Checks {
         lock(&self.seen).sagas.get(&saga).map_or(0, |saga| saga.version)
     }
 
-    /// How many commands and replies there were of each saga.
+    /// The numbers of commands and replies of each saga.
     pub(crate) fn messages(&self) -> BTreeMap<SagaId, Messages> {
         lock(&self.seen).messages.clone()
     }
 
-    /// A service's transaction begins.
+    /// Notes that a service's transaction begins.
     pub(crate) fn began(&self, service: &'static str) {
         lock(&self.seen).pending.insert(service, Vec::new());
     }
 
-    /// A service's open transaction records answers.
+    /// Notes the answers that a service's open transaction records.
     pub(crate) fn recorded(&self, service: &'static str, entries: &[Entry]) {
         lock(&self.seen).pending.entry(service).or_default().extend_from_slice(entries);
     }
 
-    /// A service is about to commit.
+    /// Checks a service that is about to commit.
     pub(crate) fn service_commits(&self, life: &Life, service: &'static str, tx: &Connection) {
         if service == "inventory"
             && let Some(wrong) = unbalanced(tx)
@@ -247,7 +247,7 @@ impl Checks {
         }
     }
 
-    /// A service has committed.
+    /// Notes that a service has committed.
     pub(crate) fn service_committed(&self, life: &Life, service: &'static str) {
         let mut seen = lock(&self.seen);
         for entry in seen.pending.remove(&service).unwrap_or_default() {
@@ -267,7 +267,7 @@ impl Checks {
         }
     }
 
-    /// An event has reached the broker.
+    /// Checks an event that has reached the broker.
     pub(crate) fn event_arrived(&self, message: &Message) {
         let Ok(raw) = serde_json::from_slice::<Box<RawValue>>(&message.body) else {
             return self.sim.violated(format!("the event {} is no JSON", message.id));
@@ -289,12 +289,12 @@ impl Checks {
         }
     }
 
-    /// Alerts that were due, and of these how many nobody has heard of.
+    /// The number of alerts that were due, and the number of these that were never published.
     pub(crate) fn alerts(&self) -> (usize, usize) {
         lock(&self.seen).alerts.due()
     }
 
-    /// A message has reached the broker.
+    /// Checks a message that has reached the broker.
     pub(crate) fn message_arrived(&self, message: &Message) {
         let healed = self.sim.healed();
         let members = match &message.route {
@@ -335,7 +335,7 @@ impl Checks {
         }
     }
 
-    /// Whether a saga's committed row says that this was asked for.
+    /// True if a saga's committed row says that this command was opened.
     fn begun(&self, seen: &Seen, id: &CommandId) -> bool {
         let Some(saga) = seen.sagas.get(&id.saga) else { return false };
         let definition = self.hosted.get(&saga.definition, saga.definition_version);
@@ -355,19 +355,19 @@ impl Checks {
         }
     }
 
-    /// The broker gives a message up: its members go to the quarantine.
+    /// Notes that the broker gives a message up: its members go to the quarantine.
     pub(crate) fn given_up(&self, message: &Message) {
         let members = parcel::read(&message.body).unwrap_or_default();
         let ids = members.into_iter().flatten().map(|envelope| envelope.id);
         lock(&self.seen).given_up.extend(ids);
     }
 
-    /// How many rows the quarantine ought to have.
+    /// The number of rows that the quarantine must have.
     pub(crate) fn quarantined(&self) -> usize {
         lock(&self.seen).given_up.len()
     }
 
-    /// Messages that multiply.
+    /// Reports sagas whose messages multiply.
     pub(crate) fn flooded(&self) {
         for (saga, messages) in &lock(&self.seen).messages {
             let Messages { commands, healed, .. } = messages;
@@ -379,7 +379,7 @@ impl Checks {
         }
     }
 
-    /// Events on record that nobody has heard of, and gaps in what was heard.
+    /// Reports recorded events that were never published, and gaps in those that were.
     pub(crate) fn unheard(&self) {
         let seen = lock(&self.seen);
         for (id, sequence) in &seen.answers {
@@ -401,7 +401,7 @@ impl Checks {
     }
 }
 
-/// Why a reply ought not to be there.
+/// The reason why a reply must not exist, if there is one.
 fn unfounded(seen: &Seen, id: &CommandId, outcome: Outcome) -> Option<&'static str> {
     let other = |direction| CommandId { direction, ..id.clone() };
     let told = |id: &CommandId| match seen.answers.get(id) {
@@ -411,7 +411,7 @@ fn unfounded(seen: &Seen, id: &CommandId, outcome: Outcome) -> Option<&'static s
     match outcome {
         Outcome::TooLate => {
             let undone = seen.answers.contains_key(&other(Direction::Compensation));
-            // An intent to undo is on record, whose answer is still to come.
+            // There is a recorded intent to undo, whose answer is still to come.
             (!undone && id.direction == Direction::Compensation).then_some("too late for what?")
         }
         Outcome::Done | Outcome::Refused if !seen.answers.contains_key(id) => {
@@ -424,7 +424,7 @@ fn unfounded(seen: &Seen, id: &CommandId, outcome: Outcome) -> Option<&'static s
     }
 }
 
-/// Whether a saga may go from state to state.
+/// True if a saga may go from one state to the other.
 fn may(from: Option<State>, to: State) -> bool {
     use State::{Compensated, Compensating, Completed, Running, Stuck};
     match from {
@@ -435,7 +435,7 @@ fn may(from: Option<State>, to: State) -> bool {
     }
 }
 
-/// A product whose levels do not add up (semantics 23).
+/// A product whose stock levels do not add up (semantics 23).
 fn unbalanced(tx: &Connection) -> Option<String> {
     let asked = tx.prepare_cached(
         "SELECT sku FROM products

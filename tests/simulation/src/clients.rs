@@ -1,5 +1,5 @@
-//! Clients and operators: they place orders, repeat themselves, take orders back,
-//! go away, and hold sagas for a while.
+//! Clients and operators. Clients place orders, repeat their calls, cancel orders and go away;
+//! operators pause sagas for a while.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,14 +19,14 @@ use crate::{
     world::{Plan, World},
 };
 
-/// What the shop has at first: SKU, quantity, price.
+/// The shop's first stock: SKU, quantity, price.
 pub(crate) const GOODS: [(&str, i64, i64); 3] =
     [("teapot", 1_000, 2_500), ("cup", 40, 450), ("last-one", 2, 99_900)];
 
-/// Whose orders they are.
+/// The caller to whom all orders belong.
 const CALLER: &str = "ada";
 
-/// The cards, and how often each is used.
+/// The cards, and the weight with which each is drawn.
 const CARDS: [(&str, usize); 9] = [
     ("tok_approved", 40),
     ("tok_declined", 8),
@@ -39,18 +39,18 @@ const CARDS: [(&str, usize); 9] = [
     ("tok_capture_declined", 8),
 ];
 
-/// Those to which the provider does not answer at first.
+/// The cards for which the provider does not answer at first.
 const SILENT: [&str; 5] =
     ["tok_slow", "tok_very_slow", "tok_answer_lost", "tok_capture_answer_lost", "tok_down"];
 
-/// What clients have asked for.
+/// The requests of the clients.
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
     /// Orders that were accepted, each once.
     pub(crate) accepted: std::sync::Mutex<Vec<SagaId>>,
 }
 
-/// What one client wants.
+/// The request of one client.
 #[derive(Clone)]
 struct Wanted {
     key: String,
@@ -87,8 +87,8 @@ impl Wanted {
             here
         });
         let card = card.map_or("tok_approved", |(card, _)| card);
-        // Without an answer from outside a command is dropped, and sent again
-        // only when its saga wakes.
+        // If the provider does not answer, the command is dropped, and it is sent again only when
+        // its saga wakes. So a run without timers uses no such card.
         let card = if plan.timers || !SILENT.contains(&card) { card } else { "tok_approved" };
         let expected_total = dice.chance(0.05).then(|| Money::new(1, "EUR"));
         let order = PlaceOrder {
@@ -104,7 +104,7 @@ impl Wanted {
         Self { key: format!("key-{number}"), what: What::Order(order), deadline_millis }
     }
 
-    /// Of all of an order, or of one of something.
+    /// Draws a return: of a whole order, or of one piece of some product.
     fn draw_return(sim: &Sim, order: SagaId, number: usize) -> Self {
         let dice = &sim.dice;
         let line = || Line { sku: dice.pick(&GOODS).0.to_owned(), quantity: 1 };
@@ -119,7 +119,7 @@ impl Wanted {
         Self { key, what: What::Return(back), deadline_millis: 60_000 }
     }
 
-    /// With the same key.
+    /// Another request under the same key.
     fn changed(&self) -> Self {
         let mut changed = self.clone();
         match &mut changed.what {
@@ -156,7 +156,7 @@ impl Wanted {
     }
 }
 
-/// One client, until it has nothing more to ask.
+/// Runs one client, until it has nothing more to ask.
 pub(crate) async fn client(world: Arc<World>, number: usize) {
     let (sim, dice) = (&world.sim, &world.sim.dice);
     sleep(dice.millis(0..=world.plan.orders_within_millis)).await;
@@ -203,8 +203,8 @@ pub(crate) async fn client(world: Arc<World>, number: usize) {
         }
     }
     for _ in 0..returns {
-        // Mostly once there is something to return. What comes back before its stock is
-        // committed is asked for again only when its saga wakes.
+        // Mostly it waits until there is something to return. A return of stock that is not
+        // committed yet is tried again only when its saga wakes.
         if dice.chance(0.9) || !world.plan.timers {
             while !world.checks.has_ended(id) {
                 sleep(Duration::from_millis(700)).await;
@@ -216,7 +216,7 @@ pub(crate) async fn client(world: Arc<World>, number: usize) {
     }
 }
 
-/// An operator steps in, at the version that they see, as often as it takes.
+/// An operator's intervention at the version that the operator sees, repeated as often as needed.
 pub(crate) async fn intervene(world: &World, id: SagaId, remedy: &Remedy) {
     loop {
         let signed = Signed { by: "grace".to_owned(), reason: "to have a look".to_owned() };
@@ -247,7 +247,7 @@ async fn placed(world: &World, who: &str, wanted: &Wanted) -> SagaId {
     }
 }
 
-/// Places an order, under its key as often as it takes.
+/// Places an order, repeating the call under its key as often as needed.
 async fn place(world: &World, who: &str, wanted: &Wanted) -> Placed {
     loop {
         let handle = orchestrator(world).await;
@@ -272,7 +272,7 @@ fn told(placed: Placed) -> String {
     }
 }
 
-/// Asks something of a saga, as often as it takes.
+/// Sends an input to a saga, as often as needed.
 async fn input(world: &World, who: &str, id: SagaId, input: &Input) -> Verdict {
     loop {
         let handle = orchestrator(world).await;
@@ -313,7 +313,7 @@ async fn patiently<T>(world: &World, call: impl Future<Output = T>) -> Option<T>
     tokio::time::timeout(patience, call).await.ok()
 }
 
-/// One of the orchestrators that run.
+/// Picks one of the running orchestrators.
 pub(crate) async fn orchestrator(world: &World) -> Handle {
     loop {
         let running: Vec<Handle> = world.orchestrators().collect();

@@ -1,4 +1,4 @@
-//! Chance, all of it from one seed.
+//! Chance: all of it comes from one seed.
 
 use std::{
     ops::RangeInclusive,
@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-/// The one source of chance of a run. Whoever draws moves it on for everybody,
-/// which is repeatable because one thread runs everything in one order.
+/// The only source of chance of a run. Each draw changes the next draw of everybody, which is
+/// repeatable because one thread runs everything in one order.
 #[derive(Debug)]
 pub(crate) struct Dice(Mutex<fastrand::Rng>);
 
@@ -18,32 +18,32 @@ impl Dice {
         Self(Mutex::new(fastrand::Rng::with_seed(seed)))
     }
 
-    /// True so often, from 0 (never) to 1 (always).
+    /// True with this probability, from 0 (never) to 1 (always).
     pub(crate) fn chance(&self, often: f64) -> bool {
         often > 0.0 && self.draw(fastrand::Rng::f64) < often
     }
 
-    /// From 0 to `count`, which it is not.
+    /// A number from 0 to `count`, without `count`.
     pub(crate) fn below(&self, count: usize) -> usize {
         self.draw(|rng| rng.usize(0..count))
     }
 
-    /// One of them.
+    /// One of these.
     pub(crate) fn pick<'a, T>(&self, some: &'a [T]) -> &'a T {
         &some[self.below(some.len())]
     }
 
-    /// So many milliseconds.
+    /// A number of milliseconds in this range.
     pub(crate) fn millis(&self, range: RangeInclusive<u64>) -> Duration {
         Duration::from_millis(self.draw(|rng| rng.u64(range)))
     }
 
-    /// From 0 to 1.
+    /// A number from 0 to 1.
     pub(crate) fn share(&self) -> f64 {
         self.draw(fastrand::Rng::f64)
     }
 
-    /// Any bits.
+    /// Random bits.
     pub(crate) fn bits(&self) -> u128 {
         self.draw(|rng| rng.u128(..))
     }

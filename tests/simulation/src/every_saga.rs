@@ -1,7 +1,7 @@
-//! Three tests of any saga. A new definition gets all of them in three calls: its
-//! steps are read from it, none is named here.
+//! Three tests of any saga. A new definition gets all of them in three calls: the tests read its
+//! steps from it and name none.
 //!
-//! It does not show what many things that go wrong at once do: that is for the seeds.
+//! They do not show the effect of many faults at once: the seeds do that.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -17,31 +17,31 @@ use crate::{
     shop::{LONG_DEADLINE_MILLIS, STEP_TIMEOUT_MILLIS, Shop},
 };
 
-/// Shorter than all attempts of a step, longer than those before it take.
+/// Shorter than all attempts of a step together, and longer than the steps before it take.
 const SHORT_DEADLINE_MILLIS: u64 = 2_500;
 
-/// A saga that is to be tested, and how one of it begins.
+/// A saga to test, and the data to begin it with.
 pub trait Subject {
     /// The saga.
     type Saga: Saga;
 
-    /// Its definition, unless another is to be tested.
+    /// Its definition, unless a test needs another one.
     #[must_use]
     fn steps(&self) -> Definition<Self::Saga> {
         Self::Saga::steps()
     }
 
-    /// The data of one that completes if nothing goes wrong, after what must have
-    /// happened before it.
+    /// The data of a saga that completes if nothing goes wrong. Everything that must happen before
+    /// it is done first.
     fn begin(&self, shop: &Shop) -> impl Future<Output = Self::Saga>;
 }
 
 /// One step of a definition.
 struct Step {
     name: &'static str,
-    /// Whether a refusal undoes the saga: before the pivot, and the pivot.
+    /// True if a refusal undoes the saga: that is so up to and including the pivot.
     may_refuse: bool,
-    /// Whether it may be given up without an answer: before the pivot.
+    /// True if the step may be given up without an answer: that is so before the pivot.
     may_be_given_up: bool,
 }
 
@@ -83,7 +83,7 @@ fn trial<S: Subject, R>(
     })
 }
 
-/// The books after a saga of which everything happened once.
+/// The books after a saga without faults, in which everything happened once.
 fn undisturbed<S: Subject>(subject: &S) -> Books {
     trial(
         subject,
@@ -107,7 +107,7 @@ impl Trial<'_> {
         saga
     }
 
-    /// It ends undone, for that reason, and nothing is left of it.
+    /// Checks that the saga ends undone for that reason, and leaves nothing behind.
     async fn leaves_nothing(&self, why: impl Fn(&Cause) -> bool) {
         let saga = self.ends(State::Compensated).await;
         let so = saga.phase.cause().is_some_and(why);
@@ -117,7 +117,7 @@ impl Trial<'_> {
         self.shop.hold(due == found, || format!("something is left: {}", Difference(due, found)));
     }
 
-    /// It ends complete, and everything has happened once.
+    /// Checks that the saga completes, and that everything has happened once.
     async fn is_complete(&self, whole: &Books) {
         self.ends(State::Completed).await;
         let books = self.shop.settle().await;
@@ -134,11 +134,11 @@ impl Trial<'_> {
         self.shop.hold(so, || format!("{step} is to hold it up: {:?}", saga.phase));
     }
 
-    /// The event that it is stuck is heard, and after a while a reminder.
+    /// Checks that the event of a stuck saga is published, and a reminder after a while.
     async fn is_told_and_reminded_of(&self) {
         let reminder = Duration::from_millis(saga_core::limits::STUCK_REMINDER_MILLIS);
         for due in 1..=2 {
-            // A wake comes within the claims' interval, and the event after it.
+            // The wake comes within the claims' interval, and the event after it.
             let settle = Duration::from_secs(5);
             tokio::time::sleep(if due == 1 { settle } else { reminder + settle }).await;
             let (found, unheard) = self.shop.world.checks.alerts();
@@ -147,7 +147,7 @@ impl Trial<'_> {
         }
     }
 
-    /// What was kept arrives now, after the end, and changes nothing.
+    /// Delivers the withheld messages after the end, and checks that they change nothing.
     async fn late_messages_change_nothing(&self, at_least: usize) {
         let before = self.shop.books().await;
         let kept = self.shop.world.broker.deliver_kept();
@@ -163,11 +163,11 @@ fn action(saga: SagaId, step: &Step) -> CommandId {
     CommandId { saga, step: step.name.to_owned(), direction: Direction::Action }
 }
 
-/// Every step in turn refuses. Up to the pivot nothing is left of the saga; after it
-/// the saga is stuck, says why, and an operator's retry completes it.
+/// Every step in turn refuses. Up to the pivot nothing is left of the saga. After the pivot the
+/// saga is stuck and says why, and an operator's retry completes it.
 ///
 /// # Panics
-/// If it is otherwise.
+/// If any of this does not hold.
 pub fn every_refusal_leaves_nothing<S: Subject>(subject: &S) {
     let whole = undisturbed(subject);
     for step in steps(subject) {
@@ -187,8 +187,8 @@ pub fn every_refusal_leaves_nothing<S: Subject>(subject: &S) {
     }
 }
 
-/// Every command and every reply arrives twice, and once more after the end: the
-/// books are the same as if each had come once.
+/// Every command and every reply arrives twice, and once more after the end. The books are the same
+/// as if each had arrived once.
 ///
 /// # Panics
 /// If they are not.
@@ -205,7 +205,7 @@ pub fn repetition_changes_nothing<S: Subject>(subject: &S) {
         };
         trial.late_messages_change_nothing(2 * participants.len()).await;
     });
-    // And on the way back.
+    // The same for a saga that is undone.
     for step in steps(subject).iter().filter(|step| step.may_refuse) {
         let rule = |saga| Rule::RefuseAndRepeat(action(saga, step));
         trial(subject, LONG_DEADLINE_MILLIS, rule, async |trial| {
@@ -216,13 +216,13 @@ pub fn repetition_changes_nothing<S: Subject>(subject: &S) {
     }
 }
 
-/// Every step in turn stays unknown: its command never arrives, or is run and never
-/// answered, until the attempts or the deadline have run out. Before the pivot
-/// nothing is left of the saga; from the pivot on it is asked for until it is
-/// answered, once that is possible. What was withheld arrives after the end.
+/// The outcome of every step in turn is unknown, until the attempts or the deadline have run out:
+/// its command never arrives, or is run and never answered. Before the pivot nothing is left of the
+/// saga. From the pivot on the step is asked for until an answer is possible. The withheld messages
+/// arrive after the end.
 ///
 /// # Panics
-/// If it is otherwise.
+/// If any of this does not hold.
 pub fn no_unknown_outcome_leaves_anything<S: Subject>(subject: &S) {
     let whole = undisturbed(subject);
     let withheld: [fn(CommandId) -> Rule; 2] = [Rule::WithholdCommand, Rule::WithholdReply];

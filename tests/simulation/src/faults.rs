@@ -1,4 +1,4 @@
-//! What can go wrong, and how often it does in a run.
+//! The kinds of faults, and their rates in a run.
 
 use crate::dice::Dice;
 
@@ -11,10 +11,10 @@ macro_rules! named {
         }
 
         impl $name {
-            /// All of them.
+            /// All values.
             pub(crate) const ALL: &[Self] = &[$(Self::$one,)*];
 
-            /// For people.
+            /// The name for people.
             #[must_use]
             pub(crate) const fn name(self) -> &'static str {
                 match self {
@@ -32,13 +32,13 @@ named! {
         CrashAtPoint: "crash at a point",
         /// A process dies, wherever its tasks are.
         Crash: "crash anywhere",
-        /// A process is told to stop, and is started again.
+        /// A process is asked to stop, and is started again.
         Restart: "orderly restart",
         /// A process stands still past every time-out, and goes on.
         Freeze: "freeze",
         /// Publishing is not confirmed; some of it may have arrived.
         PublishUnconfirmed: "publish not confirmed",
-        /// The broker does not take some of what is published.
+        /// The broker refuses some of the messages.
         PublishRefused: "publish refused",
         /// A message arrives twice.
         Duplicate: "message duplicated",
@@ -52,7 +52,7 @@ named! {
         Cut: "connection cut",
         /// The broker is away for a while, and every connection ends.
         BrokerAway: "broker away",
-        /// A transaction met another one.
+        /// A transaction conflicts with another one.
         Conflict: "conflict or deadlock",
         /// The database does not answer.
         Unavailable: "database unavailable",
@@ -64,9 +64,9 @@ named! {
         SlowStore: "database slow",
         /// A database's clock jumps.
         ClockJump: "database clock jump",
-        /// The provider never hears of a call.
+        /// A call never reaches the provider.
         CallLost: "provider call lost",
-        /// The provider hears of a call when nobody waits any more.
+        /// A call reaches the provider when nobody waits for it any more.
         CallLate: "provider call late",
         /// The provider's answer is lost.
         AnswerLost: "provider answer lost",
@@ -80,7 +80,7 @@ named! {
 }
 
 named! {
-    /// A point at which a process can die, beside all others.
+    /// A named point at which a process can die. It can die anywhere else too.
     Point {
         /// Before new sagas are written.
         BeforeAdmit: "orchestrator: before admitting",
@@ -94,9 +94,9 @@ named! {
         BeforeClaim: "orchestrator: before a claim's commit",
         /// After due sagas are claimed.
         AfterClaim: "orchestrator: after a claim's commit",
-        /// Before what is poison is kept.
+        /// Before poison is kept.
         BeforeQuarantine: "orchestrator: before keeping poison",
-        /// After what is poison is kept.
+        /// After poison is kept.
         AfterQuarantine: "orchestrator: after keeping poison",
         /// Before commands are published.
         BeforeCommands: "orchestrator: before publishing commands",
@@ -139,35 +139,35 @@ named! {
     }
 }
 
-/// How often each fault happens, from 0 to 1 a chance, in one run.
+/// The probability of each fault in one run, from 0 to 1.
 #[derive(Clone, Debug)]
 pub(crate) struct Rates(Vec<f64>);
 
 impl Rates {
-    /// Nothing goes wrong.
+    /// The rates of a run without faults.
     #[must_use]
     pub(crate) fn none() -> Self {
         Self(vec![0.0; Fault::ALL.len()])
     }
 
-    /// Drawn: most kinds never happen, or seldom; some happen often.
+    /// Draws rates: most kinds never happen or are rare, and some happen often.
     #[must_use]
     pub(crate) fn draw(dice: &Dice) -> Self {
         let rate = |fault: &Fault| {
             let (drawn, share) = (dice.chance(0.6), dice.share());
-            // Squared, so that rare is more usual than often.
+            // Squared, so that low rates are more common than high ones.
             if drawn { fault.most() * share * share } else { 0.0 }
         };
         Self(Fault::ALL.iter().map(rate).collect())
     }
 
-    /// How often this one happens.
+    /// The rate of this fault.
     #[must_use]
     pub(crate) fn of(&self, fault: Fault) -> f64 {
         self.0[fault as usize]
     }
 
-    /// Rules some out.
+    /// The same rates without these faults.
     #[must_use]
     pub(crate) fn without(mut self, faults: &[Fault]) -> Self {
         for fault in faults {
@@ -178,8 +178,8 @@ impl Rates {
 }
 
 impl Fault {
-    /// The highest rate that is drawn. Those that chaos draws once a second, and
-    /// those that a port draws at every call.
+    /// The highest rate that is drawn. Some faults are drawn once a second by chaos, the others at
+    /// every call by a port.
     const fn most(self) -> f64 {
         match self {
             Self::CrashAtPoint => 0.06,

@@ -1,4 +1,4 @@
-//! The store of one participant's replica: the real one, with what can go wrong around it.
+//! The store of one participant's replica: the real one, with faults around it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ pub(crate) struct SimInbox {
 }
 
 impl SimInbox {
-    /// What a process has of the store.
+    /// A process's handle of the store.
     #[must_use]
     pub(crate) fn new(
         inner: Inbox,
@@ -44,7 +44,7 @@ impl Store for SimInbox {
             return Err(Failure::Unavailable("the database is away".to_owned()));
         }
         let tx = self.inner.begin().await?;
-        // Whoever waited for its turn may have died meanwhile.
+        // The process may have died while it waited for its turn.
         self.life.thaw().await;
         self.checks.began(self.service);
         Ok(tx)

@@ -1,4 +1,4 @@
-//! A process's life, from its start to its crash.
+//! A process's life, from its start to its crash or stop.
 
 use std::{
     future::pending,
@@ -16,13 +16,13 @@ use crate::{
     sim::{Sim, lock},
 };
 
-/// One run of a process. What its ports do is done by the life, so that a dead
-/// one does nothing any more, wherever its tasks are.
+/// One run of a process. All acts of its ports go through its life, so that a dead process does
+/// nothing more, wherever its tasks are.
 #[derive(Debug)]
 pub(crate) struct Life {
-    /// Whose.
+    /// Name of the process.
     pub(crate) name: String,
-    /// The run that it is part of.
+    /// The simulation that it is part of.
     pub(crate) sim: Arc<Sim>,
     dead: AtomicBool,
     died: Notify,
@@ -30,7 +30,7 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    /// A process starts.
+    /// Starts a process.
     #[must_use]
     pub(crate) fn new(name: &str, sim: Arc<Sim>) -> Arc<Self> {
         sim.say(name, || "starts".to_owned());
@@ -43,8 +43,8 @@ impl Life {
         })
     }
 
-    /// Goes past a point: the process may die there, and does not go on while it
-    /// is dead or stands still.
+    /// Passes a point. The process may die there, and it does not continue while it is frozen or
+    /// dead.
     pub(crate) async fn pass(&self, point: Point) {
         self.thaw().await;
         if self.sim.crashes(point) {
@@ -53,7 +53,7 @@ impl Life {
         }
     }
 
-    /// Waits while the process stands still; for ever, once it is dead.
+    /// Waits while the process is frozen, and for ever once it is dead.
     pub(crate) async fn thaw(&self) {
         loop {
             if self.is_dead() {
@@ -67,7 +67,7 @@ impl Life {
         }
     }
 
-    /// Takes its time; a dead process takes for ever.
+    /// Lets time pass. A dead process never returns from it.
     pub(crate) async fn spend(&self, time: Duration) {
         if !time.is_zero() {
             tokio::time::sleep(time).await;
@@ -75,13 +75,13 @@ impl Life {
         self.thaw().await;
     }
 
-    /// Stands still for a while.
+    /// Freezes the process for a while.
     pub(crate) fn freeze(&self, time: Duration) {
         self.sim.say(&self.name, || format!("stands still for {time:?}"));
         *lock(&self.frozen_until) = Some(Instant::now() + time);
     }
 
-    /// Ends it in the middle of everything.
+    /// Kills the process in the middle of its work.
     pub(crate) fn kill(&self, at: &str) {
         if !self.dead.swap(true, Ordering::Relaxed) {
             self.sim.say(&self.name, || format!("DIES {at}"));
@@ -89,7 +89,7 @@ impl Life {
         }
     }
 
-    /// Whether it has ended.
+    /// True if it has died.
     pub(crate) fn is_dead(&self) -> bool {
         self.dead.load(Ordering::Relaxed)
     }
@@ -99,7 +99,7 @@ impl Life {
         self.died.notified().await;
     }
 
-    /// Writes down what it does.
+    /// Writes an act of the process to the transcript.
     pub(crate) fn say(&self, what: impl FnOnce() -> String) {
         self.sim.say(&self.name, what);
     }

@@ -1,4 +1,5 @@
-//! What a test does to single messages on their way, where faults are the dice's.
+//! A test's interference with single messages on their way. (Faults, in contrast, are drawn by the
+//! dice.)
 
 use std::{sync::Mutex, time::Duration};
 
@@ -10,10 +11,10 @@ use crate::{
     sim::lock,
 };
 
-/// How late the copy of a message is: later than the message, sooner than a resend.
+/// Delay of the copy of a message: later than the message, earlier than a resend.
 const COPY_LATE: Duration = Duration::from_millis(20);
 
-/// What becomes of the messages that it is about.
+/// The treatment of messages.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum Rule {
     /// Everything passes.
@@ -23,7 +24,7 @@ pub(crate) enum Rule {
     Refuse(CommandId),
     /// No copy of a command arrives.
     WithholdCommand(CommandId),
-    /// The command arrives, and no reply to it.
+    /// The command arrives, but no reply to it does.
     WithholdReply(CommandId),
     /// Every command and every reply of a saga arrives twice.
     Repeat(SagaId),
@@ -31,7 +32,7 @@ pub(crate) enum Rule {
     RefuseAndRepeat(CommandId),
 }
 
-/// The rule that holds, and what was kept under it.
+/// The current rule, and the messages that were kept under it.
 #[derive(Debug, Default)]
 pub(crate) struct Meddler {
     rule: Mutex<Rule>,
@@ -39,19 +40,19 @@ pub(crate) struct Meddler {
 }
 
 impl Meddler {
-    /// From now on this is done.
+    /// Sets the rule from now on.
     pub(crate) fn set(&self, rule: Rule) {
         *lock(&self.rule) = rule;
     }
 
-    /// What is done now.
+    /// The current rule.
     pub(crate) fn rule(&self) -> Rule {
         lock(&self.rule).clone()
     }
 }
 
 impl Broker {
-    /// What of a message goes on.
+    /// The part of a message that goes on.
     pub(crate) fn meddle(&self, queue: &Queue, message: Message) -> Option<Message> {
         match self.meddler.rule() {
             Rule::Pass => Some(message),
@@ -79,7 +80,7 @@ impl Broker {
         }
     }
 
-    /// The refusal, if the command is among the members, and what goes on.
+    /// The refusal, if the command is among the members, and the part of the message that goes on.
     fn refuse(
         &self,
         message: Message,
@@ -116,7 +117,7 @@ impl Broker {
         rest
     }
 
-    /// Delivers all that was kept, and says how many messages that was.
+    /// Delivers all messages that were kept, and returns their number.
     pub(crate) fn deliver_kept(&self) -> usize {
         let kept = std::mem::take(&mut *lock(&self.meddler.kept));
         for (queue, message) in &kept {
@@ -134,7 +135,7 @@ fn is_reply(member: &Envelope, id: &CommandId) -> bool {
     member.id == *id && matches!(member.body, Body::Reply(_))
 }
 
-/// The members that are concerned, and the message without them.
+/// The members that `concerned` picks, and the message without them.
 fn parted(
     message: Message,
     concerned: impl Fn(&Envelope) -> bool,
@@ -156,7 +157,7 @@ fn carrying(message: &Message, members: &[Envelope]) -> Message {
     Message { body: body.clone().into(), ..message.clone() }
 }
 
-/// The answer of a participant that will not do it.
+/// The reply of a participant that refuses a command.
 fn refused(command: &Envelope) -> Message {
     let Body::Command(body) = &command.body else { unreachable!("only commands are refused") };
     let refusal = Refusal::new("REFUSED_BY_TEST", "a test refuses this step");

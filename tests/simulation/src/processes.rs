@@ -1,4 +1,4 @@
-//! The processes: the real loops over this run's ports, started again whenever they end.
+//! The processes: the real loops over this run's ports. They are started again whenever they end.
 
 use std::{
     future::pending,
@@ -26,7 +26,7 @@ use crate::{
     world::World,
 };
 
-/// What a process does.
+/// The role of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Drives sagas.
@@ -41,7 +41,7 @@ pub(crate) enum Role {
 
 /// One process, through all its lives.
 pub(crate) struct Process {
-    /// For people.
+    /// The name for people.
     pub(crate) name: String,
     role: Role,
     now: Mutex<Option<Running>>,
@@ -56,7 +56,7 @@ struct Running {
 }
 
 impl Process {
-    /// One that does not run yet.
+    /// A process that does not run yet.
     #[must_use]
     pub(crate) fn new(role: Role, number: usize) -> Arc<Self> {
         let role_name = match role {
@@ -68,18 +68,18 @@ impl Process {
         Arc::new(Self { name: format!("{role_name}-{number}"), role, now: Mutex::default() })
     }
 
-    /// What clients talk to, if this is an orchestrator that runs.
+    /// The handle for clients, if this is a running orchestrator.
     pub(crate) fn handle(&self) -> Option<Handle> {
         let now = lock(&self.now);
         now.as_ref().filter(|running| !running.life.is_dead())?.handle.clone()
     }
 
-    /// Dies in the middle of everything.
+    /// Kills the process in the middle of its work.
     pub(crate) fn kill(&self) {
         self.with(|running| running.life.kill("anywhere"));
     }
 
-    /// Is told to stop.
+    /// Asks the process to stop.
     pub(crate) fn stop(&self) {
         self.with(|running| {
             running.life.say(|| "is told to stop".to_owned());
@@ -87,12 +87,12 @@ impl Process {
         });
     }
 
-    /// Stands still.
+    /// Freezes the process.
     pub(crate) fn freeze(&self, time: Duration) {
         self.with(|running| running.life.freeze(time));
     }
 
-    /// Loses its connections.
+    /// Cuts its connections.
     pub(crate) fn cut(&self) {
         self.with(|running| running.cut.notify_waiters());
     }
@@ -104,7 +104,7 @@ impl Process {
         }
     }
 
-    /// Runs it, life after life.
+    /// Runs the process, life after life.
     pub(crate) async fn supervise(self: Arc<Self>, world: Arc<World>) {
         loop {
             let life = Life::new(&self.name, Arc::clone(&world.sim));
@@ -180,7 +180,7 @@ impl Process {
                 let inbox = store(world.databases.payment.clone(), "payment");
                 let participant = saga_payment::participant(inbox, provider);
                 let running = participant.run(transport, Settings::default(), stop);
-                // One task: both die together.
+                // They are one task, so that both die together.
                 tokio::spawn(async move {
                     tokio::select! {
                         biased;

@@ -1,4 +1,4 @@
-//! The payment service's way to the provider.
+//! The payment service's connection to the provider.
 
 use std::{
     future::pending,
@@ -18,7 +18,7 @@ use crate::{
     transport::short,
 };
 
-/// The provider, which is not ours and never crashes, but is not always there.
+/// The provider. It is a third party that never crashes, but it is not always there.
 #[derive(Clone)]
 pub(crate) struct SimProvider {
     /// Its calls, rules and ledger.
@@ -27,7 +27,7 @@ pub(crate) struct SimProvider {
 }
 
 impl SimProvider {
-    /// One with an empty ledger.
+    /// A provider with an empty ledger.
     ///
     /// # Panics
     /// If there is no memory for a database.
@@ -44,7 +44,7 @@ impl SimProvider {
         Self { ledger: ledger.expect("a database in memory"), away_until: Arc::default() }
     }
 
-    /// Is away for a while.
+    /// Makes the provider unavailable for a while.
     pub(crate) fn go_away(&self, time: Duration) {
         *lock(&self.away_until) = Some(Instant::now() + time);
     }
@@ -59,7 +59,7 @@ impl SimProvider {
     }
 }
 
-/// A payment process's connection to it.
+/// A payment process's connection to the provider.
 pub(crate) struct SimWire {
     provider: SimProvider,
     life: Arc<Life>,
@@ -120,7 +120,7 @@ impl SimWire {
     }
 }
 
-/// Without its query, which holds a key.
+/// The path without its query, which holds a key.
 fn path(call: &Call) -> &str {
     call.path_and_query.split('?').next().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What came of runs.
+//! The results of runs.
 
 use std::{fmt, time::Duration};
 
@@ -10,39 +10,39 @@ use crate::{
     world::World,
 };
 
-/// What came of one seed.
+/// The result of one seed.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The seed.
     pub seed: u64,
-    /// What must not have happened.
+    /// The rules that were broken.
     pub violations: Vec<String>,
-    /// What happened, if it was written down.
+    /// The transcript, if there is one.
     pub transcript: Vec<String>,
-    /// What went wrong.
+    /// The faults that happened.
     pub tally: Tally,
-    /// How many sagas there were.
+    /// Number of sagas.
     pub sagas: u64,
-    /// How many of them were completed.
+    /// Number of completed sagas.
     pub completed: u64,
-    /// How long it took, on the clock of the run.
+    /// Duration of the run, on its own clock.
     pub took: Duration,
-    /// The most commands and replies that one saga had.
+    /// The largest number of commands and replies of one saga.
     pub most_messages: u64,
-    /// The most commands that were published for one saga.
+    /// The largest number of commands that were published for one saga.
     pub most_commands: u64,
-    /// The same, after everything was healed.
+    /// The largest number of commands and replies of one saga after everything was healed.
     pub most_messages_healed: u64,
-    /// All commands and replies.
+    /// Number of all commands and replies.
     pub messages: u64,
 }
 
-/// What came of many.
+/// The results of many seeds.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// How many.
+    /// Number of seeds.
     pub seeds: u64,
-    /// Seeds with a violation, and the first of it.
+    /// Seeds with a violation, each with its first one.
     pub failed: Vec<(u64, String)>,
     tally: Tally,
     sagas: u64,

@@ -1,4 +1,4 @@
-//! The sagas' store of one orchestrator: the real one, with what can go wrong around it.
+//! The sagas' store of one orchestrator: the real one, with faults around it.
 
 use std::{
     collections::BTreeMap,
@@ -25,11 +25,11 @@ pub(crate) struct SimStore<S> {
     inner: S,
     life: Arc<Life>,
     checks: Arc<Checks>,
-    /// What this process wrote last, where it decides on that without reading again.
+    /// The sagas that this process wrote last, if it may decide on them without reading again.
     memory: Option<Arc<Mutex<BTreeMap<SagaId, Instance>>>>,
 }
 
-/// What becomes of a transaction.
+/// The fate of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Done,
@@ -40,7 +40,7 @@ pub(crate) enum Fate {
 }
 
 impl Fate {
-    /// Draws one.
+    /// Draws a fate.
     pub(crate) async fn of(life: &Life) -> Self {
         if life.sim.strikes(Fault::SlowStore) {
             let time = life.sim.dice.millis(1..=1_500);
@@ -56,7 +56,7 @@ impl Fate {
         struck.map_or(Self::Done, |(_, fate)| fate)
     }
 
-    /// What its caller gets to know.
+    /// The failure that the caller sees.
     pub(crate) fn failure(self) -> Option<Failure> {
         match self {
             Self::Done => None,
@@ -70,7 +70,7 @@ impl Fate {
 }
 
 impl<S> SimStore<S> {
-    /// What a process has of the store.
+    /// A process's handle of the store.
     pub(crate) fn new(inner: S, life: Arc<Life>, checks: Arc<Checks>, remembers: bool) -> Self {
         Self { inner, life, checks, memory: remembers.then(Arc::default) }
     }
@@ -95,7 +95,7 @@ impl<S> SimStore<S> {
         Some(known)
     }
 
-    /// What came of a transaction, as its caller gets to know it.
+    /// The result of a transaction, as its caller sees it.
     async fn end<R>(
         &self,
         what: &str,
@@ -112,7 +112,7 @@ impl<S> SimStore<S> {
         }
         if let Some(failure) = fate.failure() {
             self.life.say(|| format!("{what}: {failure}"));
-            // Whatever became of them, it is not known here any more (protocol 2).
+            // Their state is no longer known here (protocol 2).
             self.forget(&writes.iter().map(|write| write.saga.id).collect::<Vec<_>>());
             return Err(failure);
         }
@@ -123,9 +123,9 @@ impl<S> SimStore<S> {
 }
 
 impl<S: SagaStore> SimStore<S> {
-    /// As the store for servers does it: a decision that writes may rest on what this
-    /// process wrote last, since the write checks every version (protocol 1). `None`:
-    /// the rows must be read.
+    /// A turn as in the store for servers. A decision that writes may rely on the sagas that this
+    /// process wrote last, because the write checks every version (protocol 1). `None`: the rows
+    /// must be read.
     async fn turn_from_memory<R: Send>(
         &self,
         ids: &[SagaId],
@@ -159,7 +159,7 @@ impl<S: SagaStore> SimStore<S> {
     }
 }
 
-/// One transition, for people.
+/// A transition for people.
 fn told(write: &Write) -> String {
     let Write { before, saga, history } = write;
     let happenings: Vec<String> = history.iter().map(|e| format!("{:?}", e.happening)).collect();
@@ -167,12 +167,12 @@ fn told(write: &Write) -> String {
     format!("{id} v{before}>v{} {} {}", saga.version, saga.phase.name(), happenings.join("; "))
 }
 
-/// What a decision would write, or nothing of it.
+/// The writes of a decision, or none if its transaction will not be written.
 fn kept<R>(fate: Fate, decided: (Vec<Write>, R)) -> (Vec<Write>, (Vec<Write>, R)) {
     let (writes, result) = decided;
     match fate {
         Fate::Done | Fate::UnknownDone => (writes.clone(), (writes, result)),
-        // Decided, and then undone by the database.
+        // Decided, and then rolled back by the database.
         Fate::Conflict | Fate::Unavailable | Fate::UnknownLost => (Vec::new(), (writes, result)),
     }
 }
@@ -185,7 +185,7 @@ impl<S: SagaStore> SagaStore for SimStore<S> {
     ) -> Result<(Vec<Admission>, Option<R>), Failure> {
         self.life.pass(Point::BeforeAdmit).await;
         let fate = Fate::of(&self.life).await;
-        // Whose keys are bound is written too: what does not commit is not begun.
+        // Binding a key is a write too, so an admission that will not commit is not begun.
         if let (Fate::Conflict | Fate::Unavailable | Fate::UnknownLost, Some(failure)) =
             (fate, fate.failure())
         {
@@ -229,7 +229,7 @@ impl<S: SagaStore> SagaStore for SimStore<S> {
     ) -> Result<R, Failure> {
         self.life.thaw().await;
         let Some(now) = self.checks.anything_due() else {
-            // Nothing is due: the store need not be asked to say so.
+            // Nothing is due, so the store need not be asked.
             return Ok(decide(self.checks.saga_clock(), Vec::new()).1);
         };
         let _ = now;

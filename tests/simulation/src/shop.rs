@@ -1,4 +1,4 @@
-//! A shop in which nothing goes wrong but what a test says.
+//! A shop in which nothing goes wrong, except for what a test makes go wrong.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,18 +20,18 @@ use crate::{
     world::{Plan, World},
 };
 
-/// How long the first answer is waited for; the longest wait is eight times that.
+/// Time that a step waits for its first answer; the longest wait is eight times that.
 pub(crate) const STEP_TIMEOUT_MILLIS: u64 = 400;
 /// Longer than all attempts before the pivot together.
 pub(crate) const LONG_DEADLINE_MILLIS: u64 = 60_000;
-/// How long anything may take: longer than all attempts, and a stuck saga's next one.
+/// Time limit for any wait: longer than all attempts, and than a stuck saga's next one.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// By then what is on its way has arrived.
+/// Time within which everything that is on its way arrives.
 const SETTLING: Duration = Duration::from_secs(30);
-/// How many of the last things that happened are told with a failure.
+/// Number of the last lines of the transcript that a failure shows.
 const TOLD_LINES: usize = 60;
 
-/// A shop whose processes run.
+/// A shop with running processes.
 pub struct Shop {
     pub(crate) world: Arc<World>,
     running: JoinSet<()>,
@@ -70,7 +70,7 @@ impl Shop {
         Self { world, running }
     }
 
-    /// Runs one of the shop's sagas to its good end: what others rest on.
+    /// Runs one of the shop's sagas until it completes, as a preparation for others.
     ///
     /// # Panics
     /// If it ends otherwise.
@@ -100,7 +100,7 @@ impl Shop {
         lock(&self.world.asked.accepted).push(id);
     }
 
-    /// Waits until a saga is as it should become.
+    /// Waits until `is_so` holds for a saga.
     pub(crate) async fn until(
         &self,
         id: SagaId,
@@ -119,7 +119,7 @@ impl Shop {
         }
     }
 
-    /// What stands in the books once everything on its way has arrived. Every saga must have ended.
+    /// The books once everything that is on its way has arrived. Every saga must have ended.
     pub(crate) async fn settle(&self) -> Books {
         sleep(SETTLING).await;
         self.world.judge(true, None).await;
@@ -128,13 +128,15 @@ impl Shop {
         self.books().await
     }
 
-    /// What stands in the books.
+    /// The books as they are now.
     pub(crate) async fn books(&self) -> Books {
         Books::read(&self.world).await
     }
 
+    /// Checks a condition.
+    ///
     /// # Panics
-    /// If it is not so: with the last of what happened.
+    /// If it does not hold; shows the end of the transcript.
     pub(crate) fn hold(&self, is_so: bool, otherwise: impl FnOnce() -> String) {
         if !is_so {
             let transcript = self.world.sim.transcript();

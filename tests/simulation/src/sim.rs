@@ -1,4 +1,4 @@
-//! What everything in a run shares: chance, faults, the time, and what is written down.
+//! The state that everything in a run shares: chance, faults, time and the transcript.
 
 use std::{
     collections::BTreeMap,
@@ -19,13 +19,13 @@ use crate::{
     faults::{Fault, Point, Rates},
 };
 
-/// When every run begins, on the databases' clocks: 2026-01-01, in microseconds.
+/// The beginning of every run on the databases' clocks: 2026-01-01, in microseconds.
 const EPOCH_MICROS: i64 = 1_767_225_600_000_000;
 
-/// The run.
+/// One run of the simulation.
 #[derive(Debug)]
 pub(crate) struct Sim {
-    /// Chance.
+    /// The source of chance.
     pub(crate) dice: Dice,
     rates: Mutex<Rates>,
     healed: AtomicBool,
@@ -36,17 +36,17 @@ pub(crate) struct Sim {
     transcript: Option<Mutex<Vec<String>>>,
 }
 
-/// What happened how often.
+/// The numbers of faults that happened.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// Faults.
+    /// Faults by their kind.
     pub(crate) faults: BTreeMap<Fault, u64>,
-    /// Crashes at named points.
+    /// Crashes by their point.
     pub(crate) points: BTreeMap<Point, u64>,
 }
 
 impl Sim {
-    /// A run, which must be begun inside its runtime.
+    /// A run. It must be made inside its runtime.
     #[must_use]
     pub(crate) fn new(dice: Dice, rates: Rates, transcribe: bool) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl Sim {
         }
     }
 
-    /// Whether this goes wrong now.
+    /// Draws whether this fault happens now.
     pub(crate) fn strikes(&self, fault: Fault) -> bool {
         let strikes = self.dice.chance(lock(&self.rates).of(fault));
         if strikes {
@@ -70,12 +70,12 @@ impl Sim {
         strikes
     }
 
-    /// Whether this has ever gone wrong.
+    /// True if this fault has ever happened.
     pub(crate) fn struck(&self, fault: Fault) -> bool {
         lock(&self.tally).faults.contains_key(&fault)
     }
 
-    /// Whether a process dies at this point.
+    /// Draws whether a process dies at this point.
     pub(crate) fn crashes(&self, point: Point) -> bool {
         let crashes = self.strikes(Fault::CrashAtPoint);
         if crashes {
@@ -84,29 +84,29 @@ impl Sim {
         crashes
     }
 
-    /// From now on things go wrong so often.
+    /// Sets the rates of faults from now on.
     pub(crate) fn set_rates(&self, rates: Rates) {
         *lock(&self.rates) = rates;
     }
 
-    /// Nothing goes wrong from now on.
+    /// Heals everything: there are no faults from now on.
     pub(crate) fn heal(&self) {
         self.say("world", || "healed: nothing goes wrong from now on".to_owned());
         *lock(&self.rates) = Rates::none();
         self.healed.store(true, Ordering::Relaxed);
     }
 
-    /// Whether nothing goes wrong any more.
+    /// True once everything is healed.
     pub(crate) fn healed(&self) -> bool {
         self.healed.load(Ordering::Relaxed)
     }
 
-    /// How long it has been going on.
+    /// Time since the run began.
     pub(crate) fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// An id of version 7, as processes make them, but of this run.
+    /// An id of version 7 as processes make them, but with this run's time and chance.
     pub(crate) fn uuid(&self) -> Uuid {
         let millis = (EPOCH_MICROS / 1_000) as u128 + self.elapsed().as_millis();
         let chance = self.dice.bits() & ((1 << 76) - 1);
@@ -114,7 +114,7 @@ impl Sim {
         Uuid::from_u128(millis << 80 | 0x7 << 76 | a << 64 | 0b10 << 62 | b)
     }
 
-    /// Writes down what happened, where somebody will read it.
+    /// Writes a line to the transcript, if there is one.
     pub(crate) fn say(&self, who: &str, what: impl FnOnce() -> String) {
         if let Some(transcript) = &self.transcript {
             let now = self.elapsed();
@@ -123,7 +123,7 @@ impl Sim {
         }
     }
 
-    /// Writes down what must not have happened.
+    /// Records a violation.
     pub(crate) fn violated(&self, what: impl Into<String>) {
         let what = what.into();
         self.say("VIOLATION", || what.clone());
@@ -131,28 +131,28 @@ impl Sim {
         self.violated.notify_one();
     }
 
-    /// Returns once something has happened that must not.
+    /// Returns once there is a violation.
     pub(crate) async fn first_violation(&self) {
         self.violated.notified().await;
     }
 
-    /// What must not have happened.
+    /// The violations so far.
     pub(crate) fn violations(&self) -> Vec<String> {
         lock(&self.violations).clone()
     }
 
-    /// What happened how often.
+    /// The faults so far.
     pub(crate) fn tally(&self) -> Tally {
         lock(&self.tally).clone()
     }
 
-    /// What was written down.
+    /// The transcript so far.
     pub(crate) fn transcript(&self) -> Vec<String> {
         self.transcript.as_ref().map(|lines| lock(lines).clone()).unwrap_or_default()
     }
 }
 
-/// A database's clock, which can jump. No process's clock is ever asked.
+/// A database's clock, which can jump. Nothing reads a process's clock.
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
     began: Instant,
@@ -160,25 +160,25 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// A clock that is right.
+    /// A correct clock.
     #[must_use]
     pub(crate) fn new(sim: &Sim) -> Self {
         Self { began: sim.began, offset: std::sync::Arc::default() }
     }
 
-    /// Sets it off by so many seconds.
+    /// Sets the clock off by this many seconds.
     pub(crate) fn set_off(&self, seconds: i64) {
         self.offset.store(seconds * 1_000_000, Ordering::Relaxed);
     }
 
-    /// What it shows.
+    /// The time that the clock shows.
     #[must_use]
     pub(crate) fn now(&self) -> Timestamp {
         let elapsed = self.began.elapsed().as_micros() as i64;
         Timestamp(EPOCH_MICROS + elapsed + self.offset.load(Ordering::Relaxed))
     }
 
-    /// For a database.
+    /// The clock in the form that a database takes.
     #[must_use]
     pub(crate) fn clock(&self) -> Clock {
         let watch = self.clone();
@@ -186,7 +186,7 @@ impl Watch {
     }
 }
 
-/// Locks what nobody holds while panicking.
+/// Locks a mutex that nobody holds while panicking.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

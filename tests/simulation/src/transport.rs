@@ -17,10 +17,10 @@ use crate::{
     life::Life,
 };
 
-/// How long a publisher waits for a broker that is away.
+/// Time that a publisher waits for a broker that is away.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A process at the broker.
+/// A process's connection to the broker.
 #[derive(Clone, Debug)]
 pub(crate) struct SimTransport {
     broker: Arc<Broker>,
@@ -36,7 +36,8 @@ impl SimTransport {
         Self { broker, life, cut }
     }
 
-    /// What arrives: of what is not confirmed perhaps a part, of what is refused the rest.
+    /// Publishes messages. If the fault is that some are not confirmed, any of them may arrive. If
+    /// it is that some are refused, the others arrive.
     fn send(&self, messages: Vec<Message>) -> Result<(), PublishError> {
         let sim = &self.life.sim;
         if sim.strikes(Fault::PublishUnconfirmed) {
@@ -111,7 +112,7 @@ impl Transport for SimTransport {
     }
 }
 
-/// Where a process can die around publishing.
+/// The points before and after publishing at which a process can die.
 fn points(message: &Message) -> (Point, Point) {
     match &message.route {
         // A participant sends commands only when it takes a parcel apart.
@@ -124,7 +125,7 @@ fn points(message: &Message) -> (Point, Point) {
     }
 }
 
-/// A message's members, for people.
+/// A message's members for people.
 pub(crate) fn describe(message: &Message) -> String {
     if message.content_type == parcel::SINGLE {
         let Route::Event { key } = &message.route else { return message.id.clone() };
@@ -153,7 +154,7 @@ fn member_of(envelope: &Envelope) -> String {
     }
 }
 
-/// The last digits of a saga's id tell it from the others of its run.
+/// Shortens a saga's id to its last digits, which distinguish it from the other sagas of its run.
 pub(crate) fn short(id: &str) -> String {
     let (saga, rest) = id.split_at(id.len().min(36));
     let saga = saga.rsplit('-').next().unwrap_or(saga);

@@ -32,19 +32,19 @@ use crate::{
     sim::{Sim, Watch, lock},
 };
 
-/// How long everything may take to end once nothing goes wrong any more: longer than
-/// a stuck saga waits before it asks again, several times.
+/// Time limit for everything to end after the faults: several times longer than a stuck saga waits
+/// before it asks again.
 const TO_THE_END: Duration = Duration::from_secs(900);
 /// The same, after a clock that was an hour fast.
 const AFTER_A_FAST_CLOCK: Duration = Duration::from_secs(5_400);
-/// The same, where only messages that come again may wake a saga.
+/// The same, if only redelivered messages may wake a saga.
 const WITHOUT_TIMERS: Duration = Duration::from_secs(120);
-/// How long what is on its way may take to arrive.
+/// Time limit for messages that are on their way.
 const SETTLE: Duration = Duration::from_secs(30);
-/// How often it is looked whether everything has ended.
+/// Interval at which a run checks whether everything has ended.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What a seed is to be like. All of it is drawn.
+/// The plan of a run. All of it is drawn from the seed.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) rates: Rates,
@@ -52,27 +52,27 @@ pub(crate) struct Plan {
     pub(crate) orders: usize,
     pub(crate) orders_within_millis: u64,
     pub(crate) faults_for: Duration,
-    /// Whether sagas that are due are woken.
+    /// True if due sagas are woken.
     pub(crate) timers: bool,
-    /// Whether orchestrators remember what they wrote last.
+    /// True if orchestrators remember the sagas that they wrote last.
     pub(crate) remembers: bool,
     pub(crate) step_timeout_millis: u64,
     pub(crate) delivery_limit: Option<u32>,
     pub(crate) planted: Option<Planted>,
 }
 
-/// What a single run may be told beside its seed.
+/// Options of a single run, beside its seed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Write down what happens.
+    /// Keep a transcript.
     pub transcribe: bool,
-    /// Nothing goes wrong.
+    /// Run without faults.
     pub no_faults: bool,
-    /// A bug that is to be noticed.
+    /// A bug that must be noticed.
     pub planted: Option<Planted>,
 }
 
-/// What everything in a run shares.
+/// The state that everything in a run shares.
 pub(crate) struct World {
     pub(crate) sim: Arc<Sim>,
     pub(crate) plan: Plan,
@@ -100,7 +100,8 @@ impl Plan {
         let timers = !dice.chance(0.15);
         let mut rates = Rates::draw(dice);
         if !timers {
-            // What is lost for good is sent again only when a saga wakes.
+            // After these faults a command is lost for good, and only a saga's wake-up sends it
+            // again.
             rates = rates.without(&[
                 Fault::Conflict,
                 Fault::PublishRefused,
@@ -184,7 +185,7 @@ impl World {
         }
     }
 
-    /// What clients talk to.
+    /// The running orchestrators, for clients.
     pub(crate) fn orchestrators(&self) -> impl Iterator<Item = Handle> + '_ {
         self.processes.iter().filter_map(|process| process.handle())
     }
@@ -194,13 +195,13 @@ impl World {
         for process in &self.processes {
             running.spawn(Arc::clone(process).supervise(Arc::clone(&self)));
         }
-        // Goods were received and processes started without a fault.
+        // Until now there were no faults, so that goods could be received and processes started.
         self.sim.set_rates(self.plan.rates.clone());
         let mut clients = JoinSet::new();
         for number in 1..=self.plan.orders {
             clients.spawn(client(Arc::clone(&self), number));
         }
-        // What comes after a violation says nothing any more.
+        // After a violation the rest of the run shows nothing.
         tokio::select! {
             biased;
             () = self.sim.first_violation() => {}
@@ -219,7 +220,7 @@ impl World {
         self.judge(ended, Some(self.plan.orders)).await;
     }
 
-    /// What is not a port's to do wrong, second by second.
+    /// Draws, second by second, the faults that no port draws.
     async fn harm(&self) {
         let (sim, dice) = (&self.sim, &self.sim.dice);
         let until = Instant::now() + self.plan.faults_for;
@@ -272,7 +273,7 @@ impl World {
         let answered = tokio::time::timeout_at(until, answered).await.is_ok();
         while answered && Instant::now() < until {
             if self.checks.in_progress().is_empty() {
-                // What is on its way arrives.
+                // Everything that is on its way arrives.
                 sleep(SETTLE).await;
                 return true;
             }
@@ -292,8 +293,9 @@ impl World {
         false
     }
 
-    /// What must hold once every saga has ended. The equations ask for so many orders; without a number they are
-    /// not asked, because answers that a test gave in a participant's place are on no record.
+    /// Checks that must hold once every saga has ended. The equations expect `orders` orders.
+    /// Without a number they are not asked, because answers that a test gave in a participant's
+    /// place are not on record.
     pub(crate) async fn judge(&self, ended: bool, orders: Option<usize>) {
         let mut accepted = lock(&self.asked.accepted).clone();
         accepted.sort_unstable();

@@ -1,5 +1,5 @@
-//! Each of the shop's sagas under the three tests that any saga has to stand, and
-//! definitions with a mistake, which do not stand them.
+//! Each of the shop's sagas under the three tests that every saga must pass, and faulty definitions
+//! that do not pass them.
 
 use saga_core::{Definition, Steps, step, together};
 use saga_definitions::{PlaceOrder, ReturnOrder};
@@ -20,7 +20,7 @@ struct Placing;
 /// Returns a part of an order that was placed before.
 struct Returning;
 
-/// Places one order, and forgets to give the stock free.
+/// Places one order, and forgets to release the stock.
 struct Forgetful;
 
 fn order() -> PlaceOrder {
@@ -84,7 +84,7 @@ impl Subject for Forgetful {
                     s.quote =
                         Some(saga_definitions::Quote { lines: reply.lines, total: reply.total });
                 })
-                // The mistake.
+                // The planted mistake.
                 .compensate(|_, _| VoidAuthorisation {}),
             )
             .compensatable(
@@ -153,7 +153,7 @@ fn a_repetition_on_the_way_back_shows_a_forgotten_compensation() {
 }
 
 #[test]
-// Not even the command's late arrival is harmless: its compensation left no tombstone.
+// The command's late arrival does harm too, because its compensation left no tombstone.
 #[should_panic(expected = "late messages did it: inventory.movements")]
 fn an_unknown_outcome_shows_a_forgotten_compensation() {
     no_unknown_outcome_leaves_anything(&Forgetful);

@@ -1,4 +1,4 @@
-//! Seeds as tests: some of them every time, and those that once found something by name.
+//! Seeds as tests: some of them in every run, and by name those that once found something.
 
 use std::process::Command;
 
@@ -39,7 +39,7 @@ fn sagas_complete_where_nothing_goes_wrong() {
     }
 }
 
-/// The first seed that notices a bug, within those that the bug says.
+/// The first seed that notices a bug, within the bug's number of seeds.
 fn noticed(planted: Planted) -> Option<u64> {
     let options = Options { planted: Some(planted), ..Options::default() };
     (1..=planted.caught_within()).find(|seed| !run(*seed, options).violations.is_empty())
@@ -52,14 +52,14 @@ fn every_planted_bug_is_noticed() {
     assert!(missed.is_empty(), "not noticed: {missed:?}");
 }
 
-/// Its reply was delivered again while the saga was paused, so nothing was published for it:
-/// the saga goes on because a resume looks at what is open, and not by that reply.
+/// Its reply was delivered again while the saga was paused, so nothing was published for it. The
+/// saga goes on because a resume publishes what is open, not because of that reply.
 #[test]
 fn a_saga_whose_reply_came_again_while_it_was_paused_goes_on_once_it_is_resumed() {
     assert_eq!(run(658, Options::default()).violations, Vec::<String>::new());
 }
 
-/// The quarantine's table met six conflicts in a row: what was to be kept was given up and
+/// The quarantine's table met six conflicts in a row. The message to be kept was given up, and
 /// stayed out until its consumer's connection ended.
 #[test]
 fn what_is_poison_is_kept_however_many_conflicts_it_meets() {

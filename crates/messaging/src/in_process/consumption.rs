@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{Ack, Delivery, FROM_HEADER, REASON_HEADER, Route, limits};
 
-/// The consumption of one queue, which must be run.
+/// The consumption of one queue. Nothing happens until it is run.
 pub(super) struct Consumption {
-    /// Kept whole, so that a consumer goes on when every clone is dropped.
+    /// A whole handle, so that a consumer goes on after every other clone is dropped.
     transport: InProcess,
     address: Address,
     prefetch: usize,
@@ -25,7 +25,7 @@ pub(super) struct Consumption {
 }
 
 impl Consumption {
-    /// Has room for as many deliveries as may be out, so that sending never waits.
+    /// The channel has room for `prefetch` deliveries, so sending never waits.
     pub(super) fn new(
         transport: &InProcess,
         address: Address,
@@ -52,7 +52,7 @@ impl Consumption {
         let (ack, mut acks) = mpsc::unbounded_channel();
         loop {
             tokio::select! {
-                // In this order, and not by chance: whoever has acknowledged has room.
+                // The order matters: acknowledgements come first, because they make room.
                 biased;
                 () = to.closed() => break,
                 () = told(&mut closing) => break,
@@ -60,15 +60,15 @@ impl Consumption {
                 () = filled.notified(), if out.messages.len() < prefetch => {
                     let taken = out.transport.broker.queues().take(&out.address, Instant::now());
                     if let Some((place, stored)) = taken {
-                        // Nobody may want it any more: then the loop ends next.
+                        // If the consumer was dropped just now, the loop ends at its next turn.
                         let _ = to.try_send(delivery(&stored, Ack::new(place, ack.clone())));
                         out.messages.insert(place, stored);
                     }
                 }
             }
         }
-        // The consumer sees its end. From now on only those who hold deliveries
-        // keep the acknowledgements open.
+        // The consumer sees the end of its deliveries. From now on only holders of deliveries keep
+        // the acknowledgements open.
         drop((to, ack));
         let settling = async {
             while let Some(place) = acks.recv().await {
@@ -79,9 +79,8 @@ impl Consumption {
     }
 }
 
-/// What is out without an acknowledgement. It goes back however the consumption
-/// ends: also when its runtime is dropped in the middle of it, which is how a
-/// process of this kind is killed.
+/// Messages that are out without an acknowledgement. They go back however the consumption ends.
+/// That includes the drop of its runtime in mid-work, which is how such a process is killed.
 struct Out {
     transport: InProcess,
     address: Address,

@@ -1,4 +1,4 @@
-//! The queues and what is in them: plain state, which is told the time.
+//! The queues and their messages: plain state. Callers pass the time in.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,7 +12,7 @@ pub(super) struct Queues {
     commands: BTreeMap<String, Backlog>,
     replies: Backlog,
     quarantine: Backlog,
-    /// By number, so that events reach them in one order.
+    /// Keyed by number, so that events reach the listeners in a fixed order.
     listeners: BTreeMap<u64, Listener>,
     next_listener: u64,
     deployment: String,
@@ -20,12 +20,12 @@ pub(super) struct Queues {
     capacity: usize,
 }
 
-/// Which queue.
+/// The address of a queue.
 #[derive(Clone, Debug)]
 pub(super) enum Address {
-    /// One of the port's.
+    /// A queue that the port knows.
     Named(Queue),
-    /// An event consumer's own.
+    /// A queue that belongs to one event consumer.
     Listener(u64),
 }
 
@@ -33,7 +33,7 @@ pub(super) enum Address {
 #[derive(Debug)]
 pub(super) struct Stored {
     pub(super) message: Message,
-    /// How often it was delivered and came back.
+    /// Number of times that it was delivered and came back.
     pub(super) returns: u32,
     pub(super) death: Option<Death>,
     expires: Option<Instant>,
@@ -42,12 +42,12 @@ pub(super) struct Stored {
 /// One queue.
 #[derive(Default)]
 struct Backlog {
-    /// By place. A message that comes back goes to the place that it had.
+    /// Keyed by position. A message that comes back returns to its old position.
     waiting: BTreeMap<u64, Stored>,
     next_place: u64,
-    /// How many are out without an acknowledgement.
+    /// Number of messages that are out without an acknowledgement.
     out: usize,
-    /// Holds a permit, or has woken a consumer, whenever something waits.
+    /// Whenever a message waits, this holds a permit or has woken a consumer.
     filled: Arc<Notify>,
 }
 
@@ -72,7 +72,7 @@ impl Queues {
         }
     }
 
-    /// Takes each message on its own; names those that it does not take.
+    /// Takes each message on its own, and returns the refused ones by their index.
     pub(super) fn publish(
         &mut self,
         messages: Vec<Message>,
@@ -102,8 +102,8 @@ impl Queues {
                 let hearing: Vec<u64> = all.map(|(number, _)| *number).collect();
                 let mut taken = Ok(());
                 for number in hearing {
-                    // One that is full takes it from nobody else: they hear it
-                    // now, and again when it is published again.
+                    // A full listener does not keep the event from the others. They get it now, and
+                    // once more when it is published again.
                     taken = taken.and(self.put(&Address::Listener(number), message.clone(), now));
                 }
                 return taken;
@@ -127,29 +127,28 @@ impl Queues {
         Ok(())
     }
 
-    /// The message that is next, with its place. It is out until it is
-    /// acknowledged or given back.
+    /// Takes the next message, with its position. It is out until it is acknowledged or given back.
     pub(super) fn take(&mut self, from: &Address, now: Instant) -> Option<(u64, Stored)> {
         self.give_up_expired(from, now);
         let backlog = self.backlog(from)?;
         let next = backlog.waiting.pop_first()?;
         backlog.out += 1;
         if !backlog.waiting.is_empty() {
-            // Somebody else's turn.
+            // The next consumer's turn.
             backlog.filled.notify_one();
         }
         Some(next)
     }
 
-    /// A message that was out is dealt with.
+    /// Acknowledges a message that was out.
     pub(super) fn acknowledge(&mut self, at: &Address) {
         if let Some(backlog) = self.backlog(at) {
             backlog.out -= 1;
         }
     }
 
-    /// Messages that were out go back to their places, or to the quarantine if
-    /// they have come back too often.
+    /// Puts messages that were out back to their positions, or into the quarantine if they have
+    /// come back too often.
     pub(super) fn give_back(&mut self, to: &Address, out: BTreeMap<u64, Stored>) {
         for (place, mut stored) in out {
             self.acknowledge(to);
@@ -166,8 +165,7 @@ impl Queues {
         }
     }
 
-    /// Gives up what has expired at the head of a queue, and only there, as the
-    /// broker does.
+    /// Gives up the expired messages at the head of a queue, and only there, as RabbitMQ does.
     fn give_up_expired(&mut self, at: &Address, now: Instant) {
         while let Some(backlog) = self.backlog(at)
             && let Some(head) = backlog.waiting.first_entry()
@@ -182,14 +180,14 @@ impl Queues {
         }
     }
 
-    /// Moves a message to the quarantine. Returns what that cannot take, which
-    /// must stay in its queue: late or too often, but not lost.
+    /// Moves a message to the quarantine. If the quarantine is full, the message is returned and
+    /// must stay in its queue: it is late or came back too often, but it is not lost.
     fn give_up(&mut self, from: &Address, stored: Stored, reason: &str) -> Option<Stored> {
         let queue = match from {
             // The quarantine itself keeps everything.
             Address::Named(Queue::Quarantine) => return Some(stored),
             Address::Named(queue) => queue_name(queue),
-            // Its own consumer asked for no quarantine.
+            // An event consumer's own queue has no quarantine.
             Address::Listener(_) => return None,
         };
         if self.quarantine.waiting.len() >= self.capacity {
@@ -200,7 +198,7 @@ impl Queues {
         None
     }
 
-    /// Makes sure that there is such a queue.
+    /// Makes sure that the queue exists.
     pub(super) fn open(&mut self, queue: Queue) -> Address {
         if let Queue::Commands { participant } = &queue {
             self.commands.entry(participant.clone()).or_default();
@@ -217,7 +215,7 @@ impl Queues {
         Address::Listener(number)
     }
 
-    /// A queue that belongs to its consumer ends with it.
+    /// Ends an event consumer's queue with its consumer. Other queues stay.
     pub(super) fn consumer_ended(&mut self, address: &Address) {
         match address {
             Address::Named(_) => {}
@@ -225,7 +223,7 @@ impl Queues {
         }
     }
 
-    /// Wakes those who wait for something to take, one at a time.
+    /// Wakes consumers that wait for a message, one at a time.
     pub(super) fn filled(&mut self, address: &Address) -> Option<Arc<Notify>> {
         self.backlog(address).map(|backlog| Arc::clone(&backlog.filled))
     }
@@ -254,8 +252,7 @@ impl Backlog {
     }
 }
 
-/// The name that the queue has on RabbitMQ too, for those who read deaths and
-/// reasons.
+/// The name that the queue has on RabbitMQ too, for people who read deaths and reasons.
 pub(super) fn queue_name(queue: &Queue) -> String {
     match queue {
         Queue::Commands { participant } => format!("saga.commands.{participant}"),

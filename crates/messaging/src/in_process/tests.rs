@@ -1,5 +1,5 @@
-//! What is particular to this adapter. What both adapters must do is in the
-//! conformance suite.
+//! Tests of behaviour that only this adapter has. The conformance suite tests what both adapters
+//! share.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -46,7 +46,7 @@ fn event(key: &str) -> Message {
     message(Route::Event { key: key.to_owned() }, key)
 }
 
-/// Takes all that waits, and says what it was.
+/// Takes all waiting messages, and returns their ids and deaths.
 fn drain(queues: &mut Queues, queue: Queue, now: Instant) -> Vec<String> {
     let address = queues.open(queue);
     let mut ids = Vec::new();
@@ -70,7 +70,7 @@ fn a_full_queue_refuses_and_names_what_it_refused() {
     assert_eq!(queues.publish(messages, now), [(2, Refused::Nacked), (4, Refused::Nacked)]);
     let address = queues.open(stock());
     let (_, _first) = queues.take(&address, now).expect("a");
-    // What is out does not fill the queue.
+    // Messages that are out do not count towards the queue's capacity.
     assert_eq!(queues.publish(vec![command("e")], now), []);
     assert_eq!(drain(&mut queues, stock(), now), ["b", "e"]);
 }
@@ -97,7 +97,7 @@ fn expiry_is_looked_at_only_at_the_head() {
     let address = queues.open(stock());
     let (_, first) = queues.take(&address, just_before).expect("still in time");
     assert_eq!(first.message.id, "a");
-    // It is out now: nothing reaches it there, but back in its place it is late.
+    // While it is out it does not expire. Back at its position, it is late.
     queues.give_back(&address, BTreeMap::from([(0, first)]));
     assert_eq!(queues.depth(&address), 3);
     assert_eq!(drain(&mut queues, stock(), now + SECOND), ["b"]);
@@ -141,7 +141,7 @@ fn what_comes_back_goes_to_its_old_place() {
     let last = out.split_off(2);
     queues.acknowledge(&address);
     drop(out.remove(0));
-    // The later ones come back first, and still come behind the earlier one.
+    // The later messages come back first, and still come behind the earlier one.
     queues.give_back(&address, last.into_iter().collect());
     queues.publish(vec![command("f")], now);
     queues.give_back(&address, out.into_iter().collect());
@@ -169,9 +169,9 @@ fn a_listener_that_is_full_refuses_and_the_others_hear_it() {
     assert_eq!(queues.depth(&slow), 0);
 }
 
-/// What each consumer has by now.
+/// The ids that each consumer has received by now.
 async fn shares(consumers: &mut [Consumer]) -> Vec<String> {
-    // On this runtime whoever was woken before has run by then.
+    // On this runtime, tasks that were woken before this have run when it returns.
     tokio::task::yield_now().await;
     let mut shares = Vec::new();
     for consumer in consumers {
@@ -256,7 +256,7 @@ fn debug_shows_no_message() {
     assert_eq!(format!("{transport:?}"), "InProcess { .. }");
 }
 
-/// What a test does to a queue.
+/// An operation of a test on a queue.
 #[derive(Clone, Debug)]
 enum Act {
     Publish { expires: bool },

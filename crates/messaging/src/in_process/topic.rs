@@ -1,4 +1,4 @@
-//! Patterns of event keys, as a topic exchange knows them.
+//! Patterns of event keys, matched as a topic exchange matches them.
 
 /// Words between dots: `*` is any one of them, `#` any number.
 pub(super) struct Pattern {
@@ -29,7 +29,7 @@ fn matches(pattern: &[String], key: &[&str]) -> bool {
     }
 }
 
-/// An empty key has no word, not an empty one.
+/// An empty key has no words, rather than one empty word.
 fn words(key: &str) -> impl Iterator<Item = &str> {
     key.split('.').filter(move |_| !key.is_empty())
 }

@@ -1,4 +1,4 @@
-//! Bytes of any kind: sound or poison, never a panic.
+//! Arbitrary bytes are sound or poison, and never cause a panic.
 
 use proptest::prelude::*;
 use saga_messaging::parcel;
@@ -13,8 +13,7 @@ proptest! {
         let _ = parcel::read(&bytes);
     }
 
-    /// Close to sound is where the mistakes are: sound parcels with bytes
-    /// changed, taken out and put in.
+    /// Mistakes hide close to sound input: sound parcels with bytes changed, removed and inserted.
     #[test]
     fn nearly_sound_bytes_never_panic(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8), 1..6),

@@ -1,4 +1,4 @@
-//! Each sort of envelope as it stands on the wire, there and back.
+//! Each kind of envelope, written to the wire and read back.
 
 use expect_test::{Expect, expect};
 use saga_core::Refusal;

@@ -1,5 +1,5 @@
-//! What stands on the wire: envelopes as literal JSON, parcels within their
-//! bounds, and what becomes of bytes that are neither.
+//! The wire format: envelopes as literal JSON, parcels within their bounds, and the treatment of
+//! bytes that are neither.
 
 mod arbitrary;
 mod envelope;

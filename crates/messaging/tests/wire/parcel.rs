@@ -20,7 +20,7 @@ proptest! {
     }
 }
 
-/// Members whose sizes meet the bound exactly, and miss it by one.
+/// Members whose sizes reach the bound exactly, and ones that miss it by a byte.
 #[test]
 fn a_parcel_may_be_full_to_the_last_byte() {
     let overhead = command(1, "\"\"").to_json().len();

@@ -1,4 +1,4 @@
-//! Bytes that can never be handled: each with its reason, and none with a panic.
+//! Bytes that can never be handled: each has a reason, and none causes a panic.
 
 use std::fmt::Write as _;
 
@@ -105,7 +105,7 @@ fn every_poison_has_its_reason() {
     "#]].assert_eq(&out);
 }
 
-/// The poison, and whether the whole body was.
+/// The poison, and true if it is the whole body.
 fn poison_of(name: &str, body: &[u8]) -> (Poison, bool) {
     match parcel::read(body) {
         Err(poison) => (poison, true),
@@ -119,8 +119,7 @@ fn poison_of(name: &str, body: &[u8]) -> (Poison, bool) {
     }
 }
 
-/// What only its receiver can judge is sound as an envelope: the data is not
-/// looked into.
+/// Data that only its receiver can judge is sound for the envelope, which does not look into it.
 #[test]
 fn odd_data_is_left_to_its_receiver() {
     let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));

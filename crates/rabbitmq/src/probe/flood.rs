@@ -1,4 +1,4 @@
-//! As many messages as the broker takes: published with confirms, consumed, acknowledged.
+//! A flood: as many messages as the broker takes, published with confirms, consumed, acknowledged.
 
 use std::{
     collections::VecDeque,
@@ -16,39 +16,41 @@ use tokio::task::JoinSet;
 use super::{Probe, ProbeError, Road, Way, confirming, consume, taken};
 use crate::link;
 
-/// How many publishers there are at once: a role's process has one or two connections under load.
+/// Number of publishers at once: a role's process has one or two connections under load.
 const PUBLISHERS: usize = 2;
 /// Messages of one publisher that may wait for their confirms.
 const WINDOW: usize = 256;
-/// Messages that may lie in the queues; with more the publishers wait, so that what is measured is both ends.
+/// Messages that may lie in the queues. Beyond that the publishers wait, so that both ends are
+/// measured.
 const MOST_WAITING: u64 = 4_096;
-/// What a consumer may hold, and how many it acknowledges at once.
+/// Prefetch of a consumer, and the number of messages that it acknowledges at once.
 const PREFETCH: u16 = 1_000;
 const ACKS: u64 = 64;
-/// How long a publisher waits for the consumers to catch up before it looks again.
+/// Pause of a publisher that waits for the consumers to catch up, before it looks again.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// One kind of messages.
 #[derive(Clone, Debug)]
 pub struct Flow {
-    /// Where they go.
+    /// Their destination.
     pub way: Way,
-    /// How large each is.
+    /// Size of each.
     pub bytes: usize,
-    /// How many of them there are beside the other flows', in any unit.
+    /// Its share of all messages, relative to the other flows' shares, in any unit.
     pub share: f64,
 }
 
-/// What a flood came to.
+/// The result of a flood.
 #[derive(Clone, Copy, Debug)]
 pub struct Flood {
-    /// Messages that were published and confirmed, and, where a queue is, delivered and acknowledged.
+    /// Messages that were published and confirmed and, where there is a queue, delivered and
+    /// acknowledged.
     pub messages: u64,
-    /// Over how long.
+    /// Time that it took.
     pub elapsed: Duration,
 }
 
-/// What publishers and consumers share.
+/// The counts that publishers and consumers share.
 #[derive(Default)]
 struct Counts {
     published: AtomicU64,
@@ -57,7 +59,7 @@ struct Counts {
 }
 
 impl Probe {
-    /// Publishes and consumes these flows, in proportion, for so long.
+    /// Publishes and consumes these flows for `time`, in proportion to their shares.
     ///
     /// # Errors
     /// [`ProbeError`].
@@ -92,7 +94,7 @@ impl Probe {
             ended.expect("a consumer does not panic")?;
             return Err(ProbeError::Ended);
         }
-        // What the consumers still hold comes to nothing.
+        // Deliveries that the consumers still hold are of no use.
         link::close(&session.consuming).await;
         for road in &roads {
             road.delete(&making).await?;
@@ -102,7 +104,7 @@ impl Probe {
     }
 }
 
-/// Publishes until the deadline, each time of the flow that is furthest behind its share.
+/// Publishes until the deadline, each time from the flow that is furthest behind its share.
 async fn pour(
     channel: Channel,
     roads: Vec<Road>,
@@ -139,7 +141,7 @@ async fn pour(
     Ok(())
 }
 
-/// Which flow has had least of its share.
+/// The flow that has had the least of its share.
 fn furthest_behind(flows: &[Flow], sent: &[u64]) -> Option<usize> {
     let done = |at: &usize| (sent[*at] as f64 + 1.0) / flows[*at].share;
     (0..flows.len())

@@ -1,5 +1,5 @@
-//! What a running system sends: how many messages of which size. Each tap is one more queue, so it costs the broker:
-//! take it away before measuring anything else.
+//! Counts the messages that a running system sends, and their sizes. Each tap is one more queue,
+//! which costs the broker: remove it before measuring anything else.
 
 use std::sync::{
     Arc,
@@ -17,23 +17,23 @@ use tokio::task::JoinHandle;
 use super::{ProbeError, connect, consume};
 use crate::{Settings, Topology, topology::quorum};
 
-/// What a consumer may hold; it acknowledges each as it comes.
+/// Prefetch of a tap's consumer, which acknowledges each message as it comes.
 const PREFETCH: u16 = 1_000;
-/// Each member of a parcel, and each event, says this once (CloudEvents' required attribute).
+/// Each member of a parcel, and each event, contains this once (CloudEvents' required attribute).
 const MEMBER: &[u8] = b"\"specversion\"";
 
-/// What was sent one way.
+/// The traffic of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tapped {
     /// Messages.
     pub messages: u64,
-    /// Their bodies' bytes.
+    /// Bytes of their bodies.
     pub bytes: u64,
     /// Commands, replies or events in them.
     pub members: u64,
 }
 
-/// A copy of all commands, replies and events of a system.
+/// A tap: it gets a copy of all commands, replies and events of a system.
 #[derive(Debug)]
 pub struct Tap {
     connection: Connection,
@@ -73,7 +73,7 @@ impl Tap {
         })
     }
 
-    /// Ends it; its queues go with its connection.
+    /// Ends the tap; its queues end with its connection.
     pub async fn close(self) {
         crate::link::close(&self.connection).await;
     }
@@ -97,7 +97,7 @@ impl Tap {
         }
         let mut deliveries = consume(&channel, &queue, PREFETCH).await?;
         tokio::spawn(async move {
-            // The channel ends with the last that holds it.
+            // The channel ends when its last clone is dropped.
             let _channel = channel;
             while let Some(Ok(delivery)) = deliveries.next().await {
                 counts.messages.fetch_add(1, Relaxed);
@@ -116,7 +116,7 @@ fn members(body: &[u8]) -> u64 {
     body.windows(MEMBER.len()).filter(|window| *window == MEMBER).count() as u64
 }
 
-/// Somebody who listens to every event, as a shop's other systems would: a durable quorum queue, consumed and
+/// A consumer of every event, like a shop's other systems: a durable quorum queue, consumed and
 /// acknowledged.
 #[derive(Debug)]
 pub struct EventConsumer {
@@ -164,13 +164,13 @@ impl EventConsumer {
         Ok(Self { connection, queue, received, consuming })
     }
 
-    /// Events that came so far.
+    /// Number of events received so far.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.received.load(Relaxed)
     }
 
-    /// Ends it, and deletes its queue: a queue that nobody consumes would grow for ever.
+    /// Ends the consumer and deletes its queue: a queue without a consumer would grow for ever.
     ///
     /// # Errors
     /// [`ProbeError`].

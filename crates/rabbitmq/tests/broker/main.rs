@@ -1,4 +1,4 @@
-//! The adapter against a real broker. Tests that stop the broker start their own.
+//! Tests of the adapter against a real broker. Tests that stop the broker start their own.
 
 mod connecting;
 mod consuming;

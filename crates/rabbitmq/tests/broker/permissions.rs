@@ -1,5 +1,5 @@
-//! The event consumers' user of `deploy/rabbitmq/definitions.json`, at a real broker: it may do all
-//! that a consumer must, and nothing that would let it touch a saga or speak for a service.
+//! The event consumers' user of `deploy/rabbitmq/definitions.json`, at a real broker. It may do all
+//! that a consumer must do, and nothing that would let it touch a saga or speak for a service.
 
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind,
@@ -74,7 +74,8 @@ async fn get(channel: &Channel, queue: &str) -> lapin::Result<bool> {
     Ok(true)
 }
 
-/// Each attempt has a channel of its own: a refusal ends it.
+/// Checks that an attempt is refused. Each attempt has a channel of its own, because a refusal ends
+/// the channel.
 async fn refused(
     connection: &Connection,
     what: &str,
@@ -136,7 +137,7 @@ async fn a_consumer_may_neither_publish_nor_touch_a_saga() {
         ("saga.replies", "orchestrator"),
         ("saga.quarantine", ""),
         ("saga.hints", ""),
-        // The default exchange, whose routing key is a queue's name.
+        // The default exchange, where the routing key is a queue's name.
         ("", "saga.commands.payment"),
         ("", OWN),
     ] {
@@ -187,7 +188,7 @@ async fn exchanges_are_not_its_own(connection: &Connection) {
         c.exchange_delete(EVENTS.into(), ExchangeDeleteOptions::default()).await
     })
     .await;
-    // An exchange of its own is harmless as long as nothing leads from it to the shop.
+    // An exchange of its own is harmless, as long as nothing leads from it to the shop.
     let options = ExchangeDeclareOptions::default();
     let channel = connection.create_channel().await.expect("a channel");
     channel

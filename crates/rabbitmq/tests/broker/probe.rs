@@ -1,4 +1,4 @@
-//! What `saga bench` measures a broker with.
+//! The measurements that `saga bench` makes of a broker.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Helpers of the tests.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use saga_messaging::{Consumer, Delivery, Message, Queue, Route, parcel};
 use saga_rabbitmq::{RabbitMq, Settings};
 use saga_test_support::Servers;
 
-/// Long against anything that a sound broker does, short against a hung test.
+/// Long compared with anything that a sound broker does, short compared with a hung test.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
-/// Long enough that what has not come by then does not come.
+/// Long enough: a message that has not come by then does not come.
 pub(crate) const NEVER: Duration = Duration::from_millis(500);
 
 /// Settings for the shared broker, under a prefix of this test alone.
@@ -18,7 +18,7 @@ pub(crate) fn settings(hint: &str) -> Settings {
     settings_for(Servers::shared().amqp_url(), hint)
 }
 
-/// The same for a certain broker.
+/// The same for a given broker.
 pub(crate) fn settings_for(url: String, hint: &str) -> Settings {
     let mut settings = Settings::new(url, "saga test");
     settings.prefix = Servers::shared().fresh_prefix(hint);
@@ -31,7 +31,7 @@ pub(crate) async fn connect(settings: &Settings) -> RabbitMq {
     tokio::time::timeout(SOON, connecting).await.expect("in time").expect("a broker")
 }
 
-/// A channel of a client that is not ours.
+/// A channel of a foreign client.
 pub(crate) async fn stranger(settings: &Settings) -> (Connection, Channel) {
     let connection = Connection::connect(&settings.url, ConnectionProperties::default())
         .await
@@ -61,7 +61,7 @@ pub(crate) fn command(id: &str) -> Message {
     message(Route::Command { participant: "stock".to_owned() }, id)
 }
 
-/// Takes exactly so many deliveries.
+/// Takes exactly `count` deliveries.
 pub(crate) async fn take(consumer: &mut Consumer, count: usize) -> Vec<Delivery> {
     let mut taken = Vec::new();
     let taking = async {
@@ -76,7 +76,7 @@ pub(crate) async fn take(consumer: &mut Consumer, count: usize) -> Vec<Delivery>
     taken
 }
 
-/// Sees that nothing comes.
+/// Checks that nothing comes.
 pub(crate) async fn nothing(consumer: &mut Consumer) {
     let more = tokio::time::timeout(NEVER, consumer.next(1)).await;
     assert!(more.is_err(), "nothing was to come: {more:?}");

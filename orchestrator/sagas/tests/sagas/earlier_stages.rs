@@ -1,5 +1,5 @@
-//! A command reads only what admission or an earlier stage's reply has set, so
-//! it has the same bytes whenever it is built. Checked for any definition.
+//! A command reads only data that admission or an earlier stage's reply has set, so it has the same
+//! bytes whenever it is built. The check works for any definition.
 
 use saga_core::{
     Cause, Definition, Direction, HostedDefinition, Input, Instance, Opener, Phase, Reply,
@@ -25,7 +25,7 @@ fn return_order_builds_the_same_command_before_and_after_any_later_reply() {
     check(&ReturnOrder::steps(), begin(&part()), &|step| truthful(step, Direction::Action));
 }
 
-/// Shows that the check can fail.
+/// Proves that the check can fail.
 #[test]
 #[should_panic(expected = "create-order/action reads what a later reply sets")]
 fn a_command_that_reads_a_later_reply_is_found() {
@@ -33,8 +33,8 @@ fn a_command_that_reads_a_later_reply_is_found() {
     check(&Forgetful::steps(), begin(&data), &|step| truthful(step, Direction::Action));
 }
 
-/// Whatever the saga learns after a command was due for the first time must not
-/// show in it. `reply` answers each step's action, with fields that are set.
+/// Checks that a command does not change with anything that the saga learns after the command was
+/// first due. `reply` answers each step's action, with fields that are set.
 fn check(definition: &dyn HostedDefinition, first: Instance, reply: &dyn Fn(&str) -> ReplyOutcome) {
     // The row after each turn of a saga in which every step is done.
     let mut rows = vec![first];
@@ -51,7 +51,7 @@ fn check(definition: &dyn HostedDefinition, first: Instance, reply: &dyn Fn(&str
         let decision = definition.turn(row, &input, Timestamp(0)).expect("it decodes");
         rows.push(decision.saga.expect("it moves the saga"));
     }
-    // The end drops what no command needs any more, because none is built after it.
+    // The end drops data that no command needs any more, because no command is built after it.
     let end = rows.pop().expect("the first row at least");
     assert_eq!(end.phase, Phase::Completed);
     assert!(definition.open_commands(&end).expect("sound").is_empty());
@@ -92,7 +92,7 @@ fn begin<S: Saga>(data: &S) -> Instance {
     start(&S::steps(), id, data, admitted(), Timestamp(0)).saga.expect("a new saga")
 }
 
-/// Overwrites with a reply what an earlier command was built from.
+/// A saga whose reply overwrites the data from which an earlier command was built.
 #[derive(Clone, Serialize, Deserialize)]
 struct Forgetful {
     customer: String,

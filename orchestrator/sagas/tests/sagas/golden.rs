@@ -1,5 +1,5 @@
-//! What each version of a saga has stored must decode for ever. A golden file
-//! is never changed: what no longer fits it needs a new version of the definition.
+//! Everything that a version of a saga has ever stored must decode for ever. A golden file is never
+//! changed: a change that breaks one needs a new version of the definition.
 
 use expect_test::{Expect, expect};
 use saga_core::{

@@ -1,4 +1,4 @@
-//! What return order says, to whom, in which order.
+//! The commands of return order, their receivers and their order.
 
 use expect_test::{Expect, expect};
 use saga_core::Direction::{Action, Compensation};

@@ -45,7 +45,7 @@ impl<S: Saga> Run<S> {
         self.reply(step, direction, truthful(step, direction));
     }
 
-    /// Every action is done, up to that step, which is open then.
+    /// Runs until that step is open, with every action before it done.
     pub(crate) fn until(mut self, last: &str) -> Self {
         while self.sent.iter().all(|command| command.id.step != last) {
             let open = S::steps().open_commands(&self.saga).expect("sound");
@@ -87,7 +87,7 @@ impl<S: Saga> Run<S> {
     }
 }
 
-/// What Ann orders.
+/// Ann's order.
 pub(crate) fn order() -> PlaceOrder {
     PlaceOrder {
         caller: "ann".into(),
@@ -99,7 +99,7 @@ pub(crate) fn order() -> PlaceOrder {
     }
 }
 
-/// What Ann returns of it.
+/// Ann's return of a part of it.
 pub(crate) fn part() -> ReturnOrder {
     ReturnOrder {
         caller: "ann".into(),
@@ -118,7 +118,7 @@ pub(crate) fn admitted() -> Admitted {
     }
 }
 
-/// What a participant says that does as it is told.
+/// The answer of a participant that does what it is asked.
 pub(crate) fn truthful(step: &str, direction: Direction) -> ReplyOutcome {
     let euros = |cents| Some(Money::new(cents, "EUR"));
     match (step, direction) {

@@ -1,4 +1,4 @@
-//! What place order says, to whom, in which order.
+//! The commands of place order, their receivers and their order.
 
 use std::fmt::Write as _;
 
@@ -172,11 +172,11 @@ fn silence_is_told_as_unavailable() {
 
 fn check(run: &Run<PlaceOrder>, expected: Expect) {
     expected.assert_eq(&told(run));
-    // The token is there for as long as a command may need it, and not a turn longer.
+    // The token is kept as long as a command may need it, and not a turn longer.
     assert_eq!(run.saga.data.get().contains("tok_visa"), run.saga.ended().is_none());
 }
 
-/// What a saga has said so far, and where it stands.
+/// The commands that a saga has sent so far, and its state.
 pub(crate) fn told<S>(run: &Run<S>) -> String {
     let mut out = String::new();
     for command in &run.sent {

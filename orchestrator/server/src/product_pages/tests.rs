@@ -6,7 +6,7 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Pages over a shop whose reads wait for a permit each.
+/// Pages of a shop in which each read waits for a permit.
 #[derive(Clone)]
 struct Shop {
     pages: ProductPages,
@@ -30,12 +30,12 @@ impl Shop {
         }
     }
 
-    /// One whose reads take until [`Self::answer`].
+    /// A shop whose reads take until [`Self::answer`].
     fn slow() -> Self {
         Self { permits: Arc::new(Semaphore::new(0)), ..Self::new(SECOND) }
     }
 
-    /// What a page has available, product by product.
+    /// The available quantities on a page, product by product.
     async fn list(&self, after: &str, limit: i32) -> Result<Vec<i64>, Status> {
         let (shop, page) = (self.clone(), Page { after: after.to_owned(), limit });
         let wanted = page.clone();
@@ -50,7 +50,7 @@ impl Shop {
         Ok(products.iter().map(|product| product.available).collect())
     }
 
-    /// Lets a call begin, and wait for its read.
+    /// Begins a call, and lets it reach its read.
     async fn begin(&self) -> JoinHandle<Result<Vec<i64>, Status>> {
         let shop = self.clone();
         let call = tokio::spawn(async move { shop.list("", 50).await });
@@ -103,7 +103,7 @@ async fn a_page_is_as_old_as_the_beginning_of_its_read() {
     let shop = Shop::slow();
     let first = shop.begin().await;
     tokio::time::advance(SECOND).await;
-    // Nobody joins a read that may show what was true more than a second ago.
+    // No call joins a read whose answer may be more than a second older than the call.
     shop.set("cup", 0);
     let second = shop.begin().await;
     shop.answer(2);
@@ -168,13 +168,13 @@ async fn a_restock_is_written_into_the_pages_that_hold_it_and_drops_those_that_m
     assert_eq!(shop.list("", 1).await.expect("kept"), [1]);
     assert_eq!(shop.list("cup", 1).await.expect("kept"), [7]);
     assert_eq!(shop.reads(), 3);
-    // A new product: on no page yet, and past the end of the full one before it.
+    // A new product: it is on no page yet, and sorts after the end of the full page before it.
     shop.restock("spoon", 9);
     assert_eq!(shop.list("", 1).await.expect("kept"), [1]);
     assert_eq!(shop.list("cup", 1).await.expect("kept"), [7]);
     assert_eq!(shop.reads(), 3);
     assert_eq!(shop.list("", 50).await.expect("read anew"), [1, 7, 9, 1]);
-    // What was written is no younger than the page.
+    // Writing a product into a page does not make the page younger.
     tokio::time::advance(SECOND).await;
     shop.set("pot", 5);
     assert_eq!(shop.list("cup", 1).await.expect("read anew"), [5]);
@@ -185,7 +185,7 @@ async fn a_read_that_began_before_a_restock_does_not_put_the_older_state_back() 
     let shop = Shop::slow();
     let before = shop.begin().await;
     shop.restock("pot", 7);
-    // It does not join the read before it, and is not undone by that one's end.
+    // It does not join the read that began earlier, and the end of that read does not undo it.
     let after = shop.begin().await;
     shop.answer(2);
     assert_eq!(before.await.expect("no panic").expect("read"), [1, 1, 1]);
@@ -199,7 +199,7 @@ async fn a_late_answer_of_a_restock_does_not_hide_what_has_happened_since() {
     let shop = Shop::new(SECOND);
     let restocking = shop.pages.restocking();
     let answer = shop.set("pot", 7);
-    // Sold and read, all before the restock's answer comes in.
+    // A sale and a read, both before the restock's answer arrives.
     shop.set("pot", 2);
     assert_eq!(shop.list("", 50).await.expect("read"), [1, 2, 1]);
     shop.pages.restocked(&restocking, &answer);

@@ -1,7 +1,7 @@
-//! Copying JSON as it is read, without the values of secret names.
+//! Copies JSON while reading it, without the values of secret names.
 //!
-//! There is no tree in between: one of `[0,0,…]` has sixteen times the bytes of its text,
-//! and of two fields of the same name it would know only one.
+//! There is no tree in between. The tree of `[0,0,…]` takes sixteen times the bytes of its text,
+//! and of two fields with the same name a tree would keep only one.
 
 use std::{fmt, io};
 
@@ -10,8 +10,8 @@ use serde_json::ser::{CompactFormatter, Formatter};
 
 use super::{Hidden, REDACTED, mask::Tokens};
 
-/// Copies `body` in this layout, within so many bytes. What goes by a secret name is
-/// replaced, and its texts and numbers are added to `tokens`.
+/// Copies `body` in this layout, within `most` bytes. Values of secret names are replaced, and
+/// their texts and numbers are added to `tokens`.
 pub(super) fn copy<F: Formatter>(
     body: &[u8],
     layout: F,
@@ -35,20 +35,19 @@ pub(super) fn copy<F: Formatter>(
     }
 }
 
-/// Whether what goes by this name, or a text that holds it, may be a token, or may
-/// hide one.
+/// True if a field of this name, or a text that contains the name, may be a token or may hide one.
 fn is_secret(name: &str) -> bool {
     let plain: String =
         name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     plain.contains("token") || plain == "database64"
 }
 
-/// Whether a text is what fields are called, and no text that may hold a token itself.
+/// True if a text looks like a field's name, and not like a text that may hold a token itself.
 fn is_name(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
 }
 
-/// A text that refuses to grow beyond the capacity that it was made with.
+/// A text that refuses to grow beyond its initial capacity.
 struct Bounded {
     text: Vec<u8>,
     full: bool,
@@ -69,13 +68,13 @@ impl io::Write for Bounded {
     }
 }
 
-/// Copies a value. Recursion: `serde_json` ends it at 128 levels.
+/// Copies a value. It recurses; `serde_json` stops that at 128 levels.
 struct Copy<'a, W, F> {
     out: W,
     layout: F,
     tokens: &'a mut Tokens,
-    /// Whether this is JSON within a string already. Strings within that are not looked
-    /// into, or a body could make the stack as deep as it likes.
+    /// True if this is already JSON within a string. Strings within that are not searched,
+    /// otherwise a body could make the stack as deep as it likes.
     inner: bool,
 }
 
@@ -91,12 +90,12 @@ impl<W: io::Write, F: Formatter> Copy<'_, W, F> {
         serde_json::to_writer(&mut self.out, &value).map_err(E::custom)
     }
 
-    /// JSON within a string, and the like: not shown, but its tokens count.
+    /// Searches a string that may hold JSON. The string is not shown, but its tokens count.
     fn look_into(&mut self, text: &str) {
         if !self.inner {
             let tokens = &mut *self.tokens;
             let mut copy = Copy { out: io::sink(), layout: CompactFormatter, tokens, inner: true };
-            // What cannot be read to its end is not shown either.
+            // A string that cannot be read to its end is not shown either.
             let _ = serde_json::Deserializer::from_str(text).deserialize_any(&mut copy);
         }
     }
@@ -179,7 +178,7 @@ impl<'de, W: io::Write, F: Formatter> Visitor<'de> for &mut Copy<'_, W, F> {
     }
 }
 
-/// An array's item, which is told from the array's end only once it is there.
+/// An item of an array. Only when it is there can it be told from the array's end.
 struct Item<'a, C> {
     copy: &'a mut C,
     first: bool,

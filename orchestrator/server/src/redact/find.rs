@@ -1,26 +1,26 @@
-//! Every place of many words in a text, in one pass over it (Aho and Corasick, 1975).
+//! Finds many words in a text, in one pass over it (Aho and Corasick, 1975).
 //!
-//! The crate of that name lists at each state *all* words that end there, which words
-//! like `a`, `aa`, `aaa`, … make quadratic in memory. Here the longest is enough, because
-//! the others lie within it.
+//! The crate of that name lists at each state *all* words that end there, which takes quadratic
+//! memory for words like `a`, `aa`, `aaa`, …. Here the longest word is enough, because the others
+//! lie within it.
 
 use std::{collections::VecDeque, ops::Range};
 
-/// The root's number. As a child's or a sibling's it means that there is none.
+/// The root's number. As the number of a child or a sibling it means that there is none.
 const ROOT: usize = 0;
 
-/// A tree of the words' bytes, in which each node also knows where to go on when the
-/// next byte does not fit.
+/// A tree of the words' bytes. Each node also knows the node to continue from when the next byte
+/// does not fit.
 pub(crate) struct Finder {
     nodes: Vec<Node>,
-    /// The root's children: those of all other nodes are lists.
+    /// The root's children. Those of other nodes are linked lists.
     first: [usize; 256],
 }
 
 #[derive(Clone, Default)]
 struct Node {
     byte: u8,
-    /// Length of the longest word that ends here; 0: none does.
+    /// Length of the longest word that ends here; 0 if none does.
     longest: usize,
     /// The node of the longest proper suffix that is also in the tree.
     otherwise: usize,
@@ -29,7 +29,7 @@ struct Node {
 }
 
 impl Finder {
-    /// Of words that have so many bytes together.
+    /// A finder of these words, which have `bytes` bytes together.
     pub(crate) fn of<'a>(words: impl IntoIterator<Item = &'a String>, bytes: usize) -> Self {
         let mut finder = Self { nodes: Vec::with_capacity(bytes + 1), first: [ROOT; 256] };
         finder.nodes.push(Node::default());
@@ -66,7 +66,7 @@ impl Finder {
         new
     }
 
-    /// Level by level, because a suffix is shorter than what it is of.
+    /// Links the nodes level by level, because a suffix is shorter than its text.
     fn link(&mut self) {
         let mut level = VecDeque::from([ROOT]);
         while let Some(node) = level.pop_front() {
@@ -86,8 +86,8 @@ impl Finder {
         }
     }
 
-    /// The node of the longest suffix, of what led to `node` and this byte, that is in
-    /// the tree.
+    /// The node of the longest suffix in the tree, of the text that leads to `node` followed by
+    /// this byte.
     fn next(&self, mut node: usize, byte: u8) -> usize {
         loop {
             match self.child(node, byte) {
@@ -98,8 +98,8 @@ impl Finder {
         }
     }
 
-    /// Where words stand in a text, in order; those that overlap or touch are one place.
-    /// `None`: in more than so many places.
+    /// The places of the words in a text, in order. Words that overlap or touch are one place.
+    /// `None` if there are more than `most` places.
     pub(crate) fn places(&self, text: &str, most: usize) -> Option<Vec<Range<usize>>> {
         let mut places: Vec<Range<usize>> = Vec::new();
         let mut node = ROOT;

@@ -1,19 +1,19 @@
-//! The tokens of one body, and how they are found in a text: all at once.
+//! The tokens of one body, and the search for all of them at once.
 
 use std::{collections::BTreeSet, ops::Range};
 
 use super::{REDACTED, find::Finder};
 
-/// Most tokens of one body. A parcel has 256 members at most, with a token each, which
-/// may be written in two ways.
+/// Most tokens of one body. A parcel has at most 256 members with a token each, which may be
+/// written in two ways.
 const MOST_TOKENS: usize = 1_024;
-/// Most bytes of them. A parcel's, of 255 characters each, are 64 KiB; what finds them
-/// takes some fifty times as much.
+/// Most bytes of all tokens together. The tokens of a parcel, of 255 characters each, have 64 KiB;
+/// the finder needs some fifty times as much.
 const MOST_TOKEN_BYTES: usize = 80 * 1024;
-/// Most places of one text that are hidden.
+/// Most places that are hidden in one text.
 const MOST_PLACES: usize = 16 * 1024;
 
-/// The tokens, while they are being collected.
+/// The tokens that have been collected so far.
 #[derive(Default)]
 pub(super) struct Tokens {
     found: BTreeSet<String>,
@@ -22,7 +22,7 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// Adds a token as it is, and as it stands in JSON.
+    /// Adds a token as it is, and as JSON spells it.
     pub(super) fn add(&mut self, token: &str) {
         self.add_form(token);
         if let Ok(quoted) = serde_json::to_string(token)
@@ -44,7 +44,7 @@ impl Tokens {
         }
     }
 
-    /// Whether one was left out.
+    /// True if a token was left out.
     pub(super) fn too_many(&self) -> bool {
         self.too_many
     }
@@ -60,22 +60,22 @@ impl Tokens {
     }
 }
 
-/// What is hidden of a text.
+/// The parts of a text to hide.
 pub(super) enum Mask {
     Nothing,
     Tokens(Box<Finder>),
-    /// Not all tokens are known.
+    /// All of it, because not all tokens are known.
     Everything,
 }
 
 impl Mask {
-    /// The text without any byte of a token; `None` if nothing of it can be shown within
-    /// `most` bytes.
+    /// The text without any byte of a token. `None` if nothing of it can be shown within `most`
+    /// bytes.
     ///
-    /// A token counts wherever it stands and however short it is, because a provider may
-    /// give out short ones: where tokens overlap or touch, one mark stands for all of
-    /// them, so nothing is left of any. A token of one letter hides much of the text, and
-    /// soon all of it by the bounds; too little shown is safe.
+    /// A token counts wherever it is and however short it is, because a provider may give out short
+    /// tokens. Where tokens overlap or touch, one mark replaces all of them, so nothing is left of
+    /// any. A token of one letter hides much of the text, or all of it once a bound is reached: it
+    /// is safe to show too little.
     pub(super) fn hide(&self, text: &str, most: usize) -> Option<String> {
         let places = match self {
             Self::Nothing => Vec::new(),

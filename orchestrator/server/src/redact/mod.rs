@@ -1,11 +1,10 @@
-//! A quarantined body for an operator's eyes: JSON without payment tokens. A body that
-//! is no JSON is not shown at all: a token could stand anywhere in it.
+//! Shows a quarantined body to an operator: its JSON without payment tokens. A body that is not
+//! JSON is not shown at all, because a token could be anywhere in it.
 //!
-//! Whoever can reach a queue chooses these bodies, so a look at one costs time and memory
-//! in proportion to its length, whatever is in it: the JSON is copied as it is read
-//! (`copy.rs`), never held as a tree; its tokens are found in one pass over the copy
-//! (`find.rs`), so no replacement looks at what another one has written; and every text
-//! on the way has a bound.
+//! Anybody who can reach a queue chooses these bodies. So showing one costs time and memory in
+//! proportion to its length, whatever its content. The JSON is copied as it is read (`copy.rs`) and
+//! never held as a tree. Its tokens are found in one pass over the copy (`find.rs`), so that no
+//! replacement searches the result of another one. Every text on the way has a bound.
 
 mod copy;
 pub(crate) mod find;
@@ -19,29 +18,29 @@ use self::mask::{Mask, Tokens};
 
 /// Longest body that is shown.
 pub(crate) const MOST_BYTES: usize = 1024 * 1024;
-/// What a shown text may have more than twice the bytes of the original: indentation of
+/// Bytes that a shown text may have beyond twice the bytes of the original: the indentation of
 /// short bodies.
 const SLACK_BYTES: usize = 4 * 1024;
-/// What stands in a token's place.
+/// The text that replaces a token.
 pub(crate) const REDACTED: &str = "[redacted]";
 
 /// A body as JSON, and the tokens that were found in it.
 pub(crate) struct Shown {
-    /// The body, indented if there is room for it; or why it is not shown.
+    /// The body, indented if there is room for that; or the reason why it is not shown.
     pub(crate) body: Result<String, String>,
     mask: Mask,
 }
 
-/// Why a body is not shown.
+/// The reason why a body is not shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Hidden {
     /// It is longer than [`MOST_BYTES`].
     TooLong,
-    /// It cannot be read.
+    /// It is not JSON.
     NoJson,
     /// It has more tokens than [`Tokens`] takes.
     TooManyTokens,
-    /// What would be shown is more than twice as long as it.
+    /// The text to show would be more than twice as long as the body.
     Grown,
 }
 
@@ -67,19 +66,19 @@ impl Shown {
         let mut tokens = Tokens::default();
         let copied = copied(body, &mut tokens);
         let mask = tokens.into_mask();
-        // A token that is repeated somewhere else is none the less one.
+        // A token that is repeated elsewhere in the text is hidden there too.
         let hide = |text: String| mask.hide(&text, most(body.len())).ok_or(Hidden::Grown);
         let shown = copied.and_then(hide);
         Self { body: shown.map_err(|why| format!("its {} bytes {why}", body.len())), mask }
     }
 
-    /// Other text about the message, without those tokens.
+    /// Other text about the message, without the body's tokens.
     pub(crate) fn text(&self, text: &str) -> String {
         self.mask.hide(text, most(text.len())).unwrap_or_else(|| REDACTED.to_owned())
     }
 }
 
-/// Most bytes of what is shown of so many.
+/// Most bytes to show of a text with this many bytes.
 pub(crate) fn most(bytes: usize) -> usize {
     bytes * 2 + SLACK_BYTES
 }

@@ -1,4 +1,4 @@
-//! What must not come in: each with its status, and nothing written.
+//! Input that must be refused: each with its status, and nothing written.
 
 use saga_proto::{
     Money,
@@ -169,7 +169,7 @@ async fn bytes_that_are_no_message_are_refused() {
     assert_eq!(world.written(), (0, 0));
 }
 
-/// Calls PlaceOrder with these very bytes.
+/// Calls PlaceOrder with exactly these bytes.
 async fn raw(world: &World, headers: &[(&str, &str)], body: &str) -> Option<Code> {
     use tonic::codegen::{Service as _, http};
     let mut request = http::Request::builder()

@@ -1,4 +1,4 @@
-//! Taking orders back.
+//! Cancelling orders.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What clients see of products that are kept for a moment.
+//! The products that clients see while pages are cached.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,14 +14,14 @@ use crate::world::World;
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(3_600);
 
-/// A world with one teapot, and pages that are kept for so long.
+/// A world with one teapot, in which pages are kept for `kept`.
 async fn shop(kept: Duration) -> Arc<World> {
     let world = World::with(|settings| settings.catalogue_cache = kept).await;
     sell(&world, 1);
     Arc::new(world)
 }
 
-/// Behind the front door's back.
+/// Sells teapots without a call to the front door.
 fn sell(world: &World, left: i64) {
     let teapot = Product { sku: "teapot".to_owned(), available: left, ..Product::default() };
     world.services.state().products.insert("teapot".to_owned(), teapot);
@@ -88,7 +88,7 @@ async fn calls_at_once_are_one_read_and_a_restock_meanwhile_is_not_hidden_by_it(
     world.until("it is read for those after the restock", |world| reads(world) == 2).await;
     drop(answers);
     assert_eq!(first.await.expect("no panic").expect("read"), 1);
-    // It may have come before the restock was answered or after it.
+    // The second call may have come before the restock was answered, or after it.
     assert!([1, 6].contains(&second.await.expect("no panic").expect("read")));
     assert_eq!(third.await.expect("no panic").expect("read"), 6);
     assert_eq!(teapots(&world).await.expect("kept"), 6);

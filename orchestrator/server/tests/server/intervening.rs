@@ -1,4 +1,4 @@
-//! What operators do.
+//! Interventions of operators.
 
 use saga_proto::{
     operations::v1::{
@@ -13,7 +13,7 @@ use tonic::{Code, Request, Status, service::Interceptor};
 
 use crate::world::{Answer, World, fields, reason};
 
-/// A saga whose stock cannot be committed: paid, and stuck.
+/// A saga whose stock cannot be committed: the order is paid, and the saga is stuck.
 async fn stuck(world: &World, key: &str) -> String {
     world.broker.answer("commit-stock/action", Answer::Refuse("NO_RESERVATION"));
     let id = world.placed(key).await;

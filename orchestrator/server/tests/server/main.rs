@@ -1,4 +1,4 @@
-//! The front door over a real engine, with everything around it in memory.
+//! The front door with a real engine, and with everything else in memory.
 
 mod bad_input;
 mod cancelling;

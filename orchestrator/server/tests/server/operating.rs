@@ -1,4 +1,4 @@
-//! What operators see.
+//! The operators' view.
 
 use saga_proto::operations::v1::{GetSagaRequest, ListSagasRequest, Saga, SagaState};
 use tonic::Code;

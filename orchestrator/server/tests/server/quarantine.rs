@@ -1,4 +1,4 @@
-//! What operators do about messages that could not be handled.
+//! The operators' acts on messages that could not be handled.
 
 use saga_core::{SagaId, Watermark};
 use saga_engine::{NewQuarantined, SagaStore as _};
@@ -26,7 +26,7 @@ async fn keep(world: &World, id: &str, body: &str) {
     world.store.quarantine(&[message]).await.expect("kept");
 }
 
-/// A saga whose stock is asked for, and that nobody answers; and the command's id.
+/// A saga that waits for an answer about its stock, which nobody gives; and the command's id.
 async fn waiting(world: &World, key: &str) -> (String, String) {
     world.broker.answer("reserve-stock/action", Answer::Hold);
     let saga = world.placed(key).await;
@@ -54,7 +54,7 @@ async fn settle(
     desk(world).settle_quarantined(request).await.map(tonic::Response::into_inner)
 }
 
-/// Why it cannot be re-driven.
+/// The reason why the message cannot be re-driven.
 async fn refused(world: &World, id: &str) -> String {
     let status = settle(world, asked(id, QuarantineHandling::Redrive, 1)).await;
     let status = status.expect_err("it is not possible");

@@ -1,8 +1,8 @@
-//! What this process wrote last, so that a turn at rest need not read it again.
+//! The sagas that this process wrote last, so that a turn under low load need not read them again.
 //!
-//! Only a decision that writes may rest on it, because the write checks the version
-//! (protocol 1). Whatever is not known here, or was moved on by another orchestrator, is
-//! read under its lock.
+//! Only a decision that writes may rely on this memory, because the write checks the version
+//! (protocol 1). A saga that is not known here, or that another orchestrator has moved on, is read
+//! under its lock.
 
 use std::{
     collections::HashMap,
@@ -16,34 +16,34 @@ use std::{
 use saga_core::{Instance, SagaId, Timestamp};
 use saga_engine::Write;
 
-/// Most sagas that are remembered: a few KiB each. Beyond it everything is forgotten, which
-/// costs a read a saga.
+/// Most sagas in the memory, at a few KiB each. Beyond that everything is forgotten, which costs
+/// one read a saga.
 const MOST_SAGAS: usize = 16_384;
-/// How long the database's clock is extrapolated before it is asked again.
+/// Time for which the database's clock is extrapolated before it is read again.
 const CLOCK_GOOD_FOR: Duration = Duration::from_secs(1);
-/// How many turns read their rows after one that found a row moved on by somebody else.
-/// With several orchestrators the replies of one saga come to all of them.
+/// Number of turns that read their rows after one found a row that somebody else had moved on. With
+/// several orchestrators, the replies of one saga come to all of them.
 const DISTRUST: u32 = 64;
 
-/// What this process wrote last. By default it remembers nothing.
+/// The sagas that this process wrote last. By default it remembers nothing.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     remembers: bool,
     sagas: Mutex<HashMap<SagaId, Instance>>,
-    /// The database's clock, and when its answer came: so an instant that is told from it
-    /// is never ahead of the database's own.
+    /// The database's clock, and the local time when the answer arrived. An instant that is
+    /// extrapolated from them is therefore never ahead of the database's clock.
     clock: Mutex<Option<(Timestamp, Instant)>>,
     distrust: AtomicU32,
 }
 
 impl Memory {
-    /// One that remembers.
+    /// A memory that remembers.
     pub(super) fn new() -> Self {
         Self { remembers: true, ..Self::default() }
     }
 
-    /// All of these sagas as this process wrote them last, in the order of their ids, in
-    /// which everybody locks. `None`: they must be read.
+    /// All of these sagas as this process wrote them last, in the order of their ids, which is the
+    /// order of all locks. `None`: they must be read.
     pub(super) fn all(&self, ids: &[SagaId]) -> Option<(Timestamp, Vec<Instance>)> {
         let now = self.now()?;
         if self.distrust.load(Ordering::Relaxed) > 0 {
@@ -57,7 +57,7 @@ impl Memory {
         Some((now, known))
     }
 
-    /// The database's clock, if it was heard lately.
+    /// The database's clock, if it was read recently.
     pub(super) fn now(&self) -> Option<Timestamp> {
         let (told, heard) = (*lock(&self.clock))?;
         let since = heard.elapsed();
@@ -65,14 +65,14 @@ impl Memory {
         (since < CLOCK_GOOD_FOR).then_some(Timestamp(told.0.saturating_add(micros)))
     }
 
-    /// The database has told its time.
+    /// Records the database's clock.
     pub(super) fn heard(&self, now: Timestamp) {
         if self.remembers {
             *lock(&self.clock) = Some((now, Instant::now()));
         }
     }
 
-    /// These were committed just now. An ended saga is not written again.
+    /// Records writes that were just committed. An ended saga is not kept: it is not written again.
     pub(super) fn committed(&self, writes: &[Write]) {
         if !self.remembers {
             return;
@@ -90,7 +90,7 @@ impl Memory {
         }
     }
 
-    /// Whatever became of them, it is not known here any more (protocol 2).
+    /// Forgets these sagas, because their state is no longer known here (protocol 2).
     pub(super) fn forget(&self, ids: &[SagaId]) {
         let mut sagas = lock(&self.sagas);
         for id in ids {
@@ -98,7 +98,7 @@ impl Memory {
         }
     }
 
-    /// Somebody else moved one of them on.
+    /// Records that somebody else has moved a saga on.
     pub(super) fn distrust(&self) {
         self.distrust.store(DISTRUST, Ordering::Relaxed);
     }

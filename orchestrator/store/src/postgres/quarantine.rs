@@ -1,4 +1,4 @@
-//! Messages in the quarantine, and what operators do to them.
+//! Messages in the quarantine, and the operators' acts on them.
 
 use chrono::{DateTime, Utc};
 use saga_core::{Failure, SagaId, Signed, Watermark};
@@ -46,8 +46,8 @@ impl MessageRow {
 }
 
 impl SagaTable {
-    /// The message's lock comes first, the saga's second, and nobody has the second
-    /// and wants the first.
+    /// Locks the message first and the saga second. Nothing locks them in the other order, so this
+    /// cannot deadlock.
     pub(super) async fn settle_message<R: Send>(
         &self,
         message: &str,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::row::{self, bigint, natural};
 
-/// Rows of a list are read in pages of at least so many, where few may be picked.
+/// Least number of rows in a page of a list, in case the filter picks only few of them.
 const LEAST_PAGE: usize = 256;
 
 impl SagaReads for SagaTable {
@@ -62,7 +62,7 @@ impl SagaReads for SagaTable {
     async fn list(&self, filter: &ListFilter) -> Result<Vec<Instance>, Failure> {
         let mut sagas = Vec::new();
         let mut before = filter.before;
-        // One query, unless a row of it does not decode, or is not picked.
+        // One query is enough, unless one of its rows does not decode or is not picked.
         while sagas.len() < filter.limit {
             let missing = (filter.limit - sagas.len()).max(LEAST_PAGE);
             let rows = if filter.is_of_unfinished() {
@@ -111,7 +111,7 @@ impl SagaReads for SagaTable {
     }
 
     async fn census(&self) -> Result<Census, Failure> {
-        // Both indexes are partial: what has ended costs nothing here.
+        // Both indexes are partial: ended sagas cost nothing here.
         let rows = sqlx::query!(
             r#"SELECT definition, definition_version, state, wake_at IS NULL AS "paused!",
                       count(*) AS "count!",
@@ -170,7 +170,7 @@ impl SagaTable {
         .map_err(failure)
     }
 
-    /// As `page`, by the partial indexes of what has not ended.
+    /// Like `page`, by the partial indexes of sagas that have not ended.
     async fn unfinished(
         &self,
         filter: &ListFilter,
@@ -200,7 +200,8 @@ impl SagaTable {
         .map_err(failure)
     }
 
-    /// As `page`, by the partial index of what is being undone, has been, or is stuck.
+    /// Like `page`, by the partial index of sagas that are being undone, have been undone, or are
+    /// stuck.
     async fn undone(
         &self,
         filter: &ListFilter,

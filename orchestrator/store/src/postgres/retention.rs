@@ -1,9 +1,8 @@
-//! The watermark, and deleting what is below it.
+//! The watermark, and the deletion of sagas below it.
 //!
-//! By ranges of the primary keys and in small transactions, not by dropping
-//! partitions: a turn's rows are found by saga id alone, so partitions by time would
-//! add planning to each statement of the hot path, and an index to look into for
-//! each partition.
+//! Deletion goes by ranges of the primary keys and in small transactions, not by dropping
+//! partitions. A turn finds its rows by saga id alone, so partitions by time would add planning to
+//! each statement of the hot path, and one more index to search for each partition.
 
 use saga_core::{Failure, SagaId, Watermark};
 use saga_engine::{Pruned, Range, Retention, Standing};
@@ -19,8 +18,8 @@ use crate::row::natural;
 impl Retention for SagaTable {
     async fn advance(&self, retention_millis: u64) -> Result<Standing, Failure> {
         let mut tx = self.pool.begin().await.map_err(failure)?;
-        // As text, because only so a minimum is not taken from the primary key, by
-        // walking through all that has ended. Both indexes are partial.
+        // As text: otherwise Postgres would take the minimum from the primary key, by walking
+        // through all ended sagas. Both indexes are partial.
         let row = sqlx::query!(
             r#"SELECT now() AS "now!", min(id::text COLLATE "C")::uuid AS oldest
                FROM (SELECT id FROM sagas WHERE wake_at IS NOT NULL
@@ -89,7 +88,7 @@ impl SagaTable {
             .map_err(failure)?
             .rows_affected();
         let next = next(ids, range);
-        // What an operator has dealt with goes when the sagas of its time have gone.
+        // Messages that an operator has handled are deleted once the sagas of their time are gone.
         let mut quarantined = 0;
         if next.is_none() {
             quarantined = sqlx::query!(

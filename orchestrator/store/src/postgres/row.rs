@@ -1,4 +1,4 @@
-//! A row as sqlx gives it.
+//! A row as sqlx returns it.
 
 use chrono::{DateTime, Utc};
 use saga_core::{Failure, Instance, Timestamp};
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::row;
 
-/// A row of `sagas`, and when it was read.
+/// A row of `sagas`, and the time when it was read.
 pub(super) struct SagaRow {
     pub(super) id: Uuid,
     pub(super) format: i16,

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::row::{datetime, timestamp};
 use crate::row::{self, bigint};
 
-/// What Postgres calls it when [`update`] has written fewer rows than it was given.
+/// Postgres' error code when [`update`] has written fewer rows than it was given.
 const DIVISION_BY_ZERO: &str = "22012";
 
 /// Columns of a set of writes, one array each.
@@ -61,9 +61,9 @@ impl Columns {
     }
 }
 
-/// Rows and their transitions, in one statement that checks every version: all are written,
-/// or none, because with fewer rows than writes the division fails, and the statement with
-/// it. Returns the database's clock.
+/// Writes rows and their transitions in one statement that checks every version. Either all are
+/// written, or none: with fewer rows than writes a division by zero fails the whole statement.
+/// Returns the database's clock.
 pub(super) async fn update(
     executor: impl PgExecutor<'_>,
     writes: &[Write],

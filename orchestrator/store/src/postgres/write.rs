@@ -29,7 +29,7 @@ impl SagaStore for SagaTable {
         if keys.is_empty() {
             return Ok((Vec::new(), None));
         }
-        // All of them are new, nearly always: then this is one statement.
+        // Nearly always all keys are new: then this is one statement.
         let now = match self.memory.now() {
             Some(now) => now,
             None => clock(&self.pool).await?,
@@ -116,8 +116,8 @@ impl SagaStore for SagaTable {
 
     async fn quarantine(&self, messages: &[NewQuarantined]) -> Result<(), Failure> {
         let mut tx = self.pool.begin().await.map_err(failure)?;
-        // In one order for everybody: two who keep the same ones must not wait for
-        // each other.
+        // All processes use one order, so that two that keep the same messages cannot wait for each
+        // other.
         let mut messages: Vec<&NewQuarantined> = messages.iter().collect();
         messages.sort_by_key(|message| &message.id);
         for message in messages {
@@ -151,9 +151,9 @@ impl SagaStore for SagaTable {
 }
 
 impl SagaTable {
-    /// A turn over what this process wrote last: one statement, which checks every
-    /// version. `None`: the rows must be read, because one is not known, or was moved on by
-    /// somebody else, or because a decision would not write it and so not check it.
+    /// A turn over sagas in the memory: one statement, which checks every version. `None`: the rows
+    /// must be read. The reason is that one is not known, or was moved on by somebody else, or that
+    /// a decision would not write it and so would not check its version.
     async fn turn_from_memory<R>(
         &self,
         ids: &[SagaId],
@@ -178,7 +178,7 @@ impl SagaTable {
                         self.memory.distrust();
                         Ok(None)
                     }
-                    // Its commit came with it.
+                    // The statement was its own transaction, so its commit is unknown.
                     Failure::Unavailable(text) => Err(Failure::UnknownCommit(text)),
                     Failure::UnknownCommit(_) | Failure::Permanent(_) => Err(failure),
                 }
@@ -186,7 +186,7 @@ impl SagaTable {
         }
     }
 
-    /// Has locked rows decided, writes, commits.
+    /// Lets `decide` decide on locked rows, writes the result, and commits.
     async fn decide_and_write<R>(
         &self,
         mut tx: Transaction<'static, Postgres>,
@@ -225,13 +225,13 @@ impl SagaTable {
     }
 }
 
-/// The database's clock, where no row has brought it along.
+/// The database's clock, for when no row has brought it along.
 async fn clock(executor: impl PgExecutor<'_>) -> Result<Timestamp, Failure> {
     let now = sqlx::query_scalar!(r#"SELECT now() AS "now!""#).fetch_one(executor).await;
     now.map(timestamp).map_err(failure)
 }
 
-/// Puts off rows that do not decode, so that they hold up nobody who is due.
+/// Puts off rows that do not decode, so that they do not hold up sagas that are due.
 async fn put_off(tx: &mut Transaction<'static, Postgres>, ids: &[Uuid]) -> Result<(), Failure> {
     sqlx::query!(
         "UPDATE sagas SET wake_at = now() + interval '1 minute'

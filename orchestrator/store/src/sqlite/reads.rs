@@ -62,7 +62,7 @@ impl SagaReads for SagaTable {
         let ago = |millis: u64| now.saturating_sub(bigint(millis).saturating_mul(1_000));
         let latest = filter.older_than_millis.map(ago);
         let sagas = self.database.read(|c| {
-            // By the partial index of what has a reason, if only that can be picked.
+            // By the partial index of sagas that have a reason, if the filter picks only those.
             let undone = match filter.is_of_undone() {
                 true => "state IN (2, 4, 5)",
                 false => "TRUE",
@@ -123,8 +123,8 @@ impl SagaReads for SagaTable {
     async fn census(&self) -> Result<Census, Failure> {
         let now = self.database.clock().now();
         let census = self.database.read(|c| {
-            // Two partial indexes: what has ended costs nothing here. Of one
-            // condition with OR, SQLite would make a walk through the table.
+            // Two partial indexes: ended sagas cost nothing here. For a single condition with OR,
+            // SQLite would walk through the whole table.
             let mut counts = c.prepare_cached(
                 "SELECT definition, state, count(*), min(started_at), definition_version, paused
                  FROM (SELECT definition, definition_version, state, started_at, 0 AS paused

@@ -1,4 +1,4 @@
-//! The watermark, and deleting what is below it.
+//! The watermark, and the deletion of sagas below it.
 
 use rusqlite::{Connection, params};
 use saga_core::{Failure, SagaId, Watermark};
@@ -20,8 +20,8 @@ const BATCH: &str = "
 impl Retention for SagaTable {
     async fn advance(&self, retention_millis: u64) -> Result<Standing, Failure> {
         let tx = self.database.begin().await?;
-        // `+id`, so that the minimum is not taken from the primary key, by walking
-        // through all that has ended. Both indexes are partial.
+        // `+id`: otherwise SQLite would take the minimum from the primary key, by walking through
+        // all ended sagas. Both indexes are partial.
         let oldest: Option<Uuid> = tx
             .statement(
                 "SELECT min(+id)
@@ -92,7 +92,7 @@ fn batch(connection: &Connection, range: &Range) -> rusqlite::Result<Vec<SagaId>
     ids.collect()
 }
 
-/// What an operator has dealt with goes when the sagas of its time have gone.
+/// Messages that an operator has handled, from a time whose sagas are gone. They are deleted now.
 fn settled(connection: &Connection, range: &Range) -> rusqlite::Result<Vec<String>> {
     let mut settled = connection.prepare_cached(
         "SELECT id FROM quarantine

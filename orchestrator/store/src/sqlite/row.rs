@@ -1,4 +1,4 @@
-//! A row as rusqlite gives it.
+//! A row as rusqlite returns it.
 
 use rusqlite::Row;
 use saga_core::{SagaId, Timestamp};
@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use crate::row::{SagaRow, storable};
 
-/// The row of an id. The columns are in the order that [`read`] takes them in,
-/// here and wherever else it is used.
+/// Selects a row by its id. Here and in all other queries, the columns have the order in which
+/// [`read`] takes them.
 pub(super) const BY_ID: &str = "
     SELECT id, format, definition, definition_version, caller, version, progress, data,
            traceparent, started_at, deadline, wake_at
@@ -30,7 +30,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<SagaRow> {
     })
 }
 
-/// The column of an instant.
+/// An instant in the type of its column.
 pub(super) fn micros(at: Timestamp) -> i64 {
     storable(at).0
 }

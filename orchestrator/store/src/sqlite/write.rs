@@ -98,7 +98,7 @@ impl SagaStore for SagaTable {
     }
 }
 
-/// Binds those keys that are not bound yet, and answers the others.
+/// Binds the keys that are not bound yet, and answers the others.
 fn bind_keys(tx: &Transaction, keys: &[IdempotencyKey]) -> Result<Vec<Admission>, Failure> {
     let mut bind = tx.statement(
         "INSERT INTO idempotency_keys (caller, method, key, payload_hash, saga_id, created_at)
@@ -183,14 +183,14 @@ impl Found {
     }
 }
 
-/// Has rows decided, writes, commits.
+/// Lets `decide` decide on rows, writes the result, and commits.
 fn decide_and_write<R>(
     tx: Transaction,
     found: Found,
     decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R),
 ) -> Result<R, Failure> {
     for id in &found.broken {
-        // So that it holds up nobody who is due.
+        // Put off, so that it does not hold up sagas that are due.
         let mut put_off =
             tx.statement("UPDATE sagas SET wake_at = ?2 WHERE id = ?1 AND wake_at <= ?3")?;
         let (now, later) = (tx.now(), tx.now().plus_millis(PUT_OFF_MILLIS));
@@ -202,7 +202,7 @@ fn decide_and_write<R>(
     Ok(result)
 }
 
-/// New rows with their first transitions.
+/// Inserts new rows with their first transitions.
 fn insert(tx: &Transaction, writes: &[Write]) -> Result<(), Failure> {
     for Write { before: _, saga, history: _ } in writes {
         let mut insert = tx.statement(
@@ -231,7 +231,7 @@ fn insert(tx: &Transaction, writes: &[Write]) -> Result<(), Failure> {
     tell(tx, writes)
 }
 
-/// Rows and their transitions, every version checked.
+/// Updates rows, checking every version, and inserts their transitions.
 pub(super) fn update(tx: &Transaction, writes: &[Write]) -> Result<(), Failure> {
     for Write { before, saga, history: _ } in writes {
         let mut update = tx.statement(
@@ -256,7 +256,7 @@ pub(super) fn update(tx: &Transaction, writes: &[Write]) -> Result<(), Failure> 
     tell(tx, writes)
 }
 
-/// Transitions, for the history.
+/// Inserts transitions into the history.
 fn tell(tx: &Transaction, writes: &[Write]) -> Result<(), Failure> {
     let mut insert = tx.statement(
         "INSERT INTO saga_history (saga_id, version, caller, at, state, entry)

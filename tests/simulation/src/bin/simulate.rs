@@ -1,4 +1,4 @@
-//! Runs seeds and says what came of them.
+//! Runs seeds and reports the results.
 
 use std::{
     io::Write as _,

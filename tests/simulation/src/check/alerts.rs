@@ -1,4 +1,4 @@
-//! What is told of stuck sagas: nothing that is not committed, and always the same.
+//! Events about stuck sagas: they report only committed states, and a repetition is identical.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use saga_engine::Write;
 use saga_messaging::Message;
 use serde_json::value::RawValue;
 
-/// Versions at which a saga is stuck, by the id of the event that may say so.
+/// Versions at which a saga is stuck, by the id of the event that may report it.
 #[derive(Debug, Default)]
 pub(super) struct Alerts {
     versions: BTreeMap<String, Version>,
@@ -17,14 +17,14 @@ pub(super) struct Alerts {
 
 #[derive(Debug)]
 struct Version {
-    /// Whether it must be told: it got stuck just now, or it was time for a reminder.
+    /// True if it must be reported: the saga has just got stuck, or a reminder was due.
     due: bool,
-    /// What was told of it.
+    /// The event that reported it.
     told: Option<Box<RawValue>>,
 }
 
 impl Alerts {
-    /// A saga was written.
+    /// Remembers a saga that was written.
     pub(super) fn committed(&mut self, write: &Write) {
         let saga = write.saga.id;
         for entry in &write.history {
@@ -39,8 +39,8 @@ impl Alerts {
         }
     }
 
-    /// An event has reached the broker. Says what is wrong with it: it is never ahead of
-    /// its commit, and a repetition says the same.
+    /// Checks an event that has reached the broker. Returns what is wrong with it: an event must
+    /// never be ahead of its commit, and a repetition must be identical.
     pub(super) fn arrived(&mut self, message: &Message, event: Box<RawValue>) -> Option<String> {
         let Some(version) = self.versions.get_mut(&message.id) else {
             return Some(format!("{} is told, and no row says so", message.id));
@@ -49,7 +49,7 @@ impl Alerts {
         (known.get() != event.get()).then(|| format!("two different events {}", message.id))
     }
 
-    /// How many were due, and of these how many nobody has heard of.
+    /// The number of alerts that were due, and the number of these that were never published.
     pub(super) fn due(&self) -> (usize, usize) {
         let due: Vec<&Version> = self.versions.values().filter(|version| version.due).collect();
         (due.len(), due.iter().filter(|version| version.told.is_none()).count())

@@ -1,4 +1,4 @@
-//! Bugs in deciding.
+//! Bugs in the definitions' decisions.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ struct Definition {
     planted: Planted,
 }
 
-/// The definitions, with a bug in each if there is to be one.
+/// The definitions, each with the bug if one is planted.
 pub(crate) fn hosted(sound: &Hosted, planted: Option<Planted>) -> Hosted {
     let Some(planted) = planted else { return sound.clone() };
     let all = sound.names().filter_map(|(name, version)| sound.get(name, version));
@@ -35,7 +35,7 @@ impl Definition {
         saga.steps.get(self.inner.pivot()?)
     }
 
-    /// As if open actions had been refused.
+    /// The saga as if its open actions had been refused.
     fn spared(saga: &Instance) -> Instance {
         let mut saga = saga.clone();
         for step in &mut saga.steps {
@@ -46,7 +46,7 @@ impl Definition {
         saga
     }
 
-    /// As if the step that a reply answers were open.
+    /// The saga as if the step that a reply answers were open.
     fn opened(&self, saga: &Instance, reply: &Reply) -> Instance {
         let mut saga = saga.clone();
         let step = self.inner.step_names().iter().position(|name| *name == reply.step);

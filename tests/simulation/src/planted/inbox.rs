@@ -19,7 +19,7 @@ use super::Planted;
 pub(crate) struct PlantedInbox<S> {
     inner: S,
     planted: Option<Planted>,
-    /// A batch has just failed.
+    /// True after a batch has just failed.
     failed: Arc<AtomicBool>,
 }
 

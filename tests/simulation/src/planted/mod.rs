@@ -1,8 +1,8 @@
-//! Bugs, planted on purpose: a check that cannot fail is a defect. Each is a
-//! decorator around a port, so nothing of them is in the product.
+//! Bugs, planted on purpose, because a check that cannot fail is a defect. Each is a decorator
+//! around a port, so the product contains none of them.
 //!
-//! Each is found by one rule of the field being broken; `caught_within` says within
-//! how many seeds the simulation must notice.
+//! Each bug breaks one rule of the field. `caught_within` is the number of seeds within which the
+//! simulation must notice it.
 
 mod definition;
 mod inbox;
@@ -18,17 +18,17 @@ pub(crate) use wire::PlantedWire;
 
 macro_rules! planted {
     ($($(#[$doc:meta])* $one:ident, within $seeds:literal;)*) => {
-        /// What can be planted.
+        /// The bugs that can be planted.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
         pub enum Planted {
             $($(#[$doc])* $one,)*
         }
 
         impl Planted {
-            /// All of them.
+            /// All bugs.
             pub const ALL: &[Self] = &[$(Self::$one,)*];
 
-            /// The seeds, from 1, within which the simulation notices it.
+            /// The number of seeds, from 1, within which the simulation notices it.
             #[must_use]
             pub const fn caught_within(self) -> u64 {
                 match self {
@@ -50,47 +50,47 @@ planted! {
     AnsweredBeforeCommit, within 3;
     /// An orchestrator sends commands first and commits later.
     CommandedBeforeCommit, within 3;
-    /// A participant's commit of unknown outcome is taken for done.
+    /// A participant takes a commit of unknown outcome for done.
     UnknownCommitIsDone, within 10;
     /// An action runs although its compensation came first.
     ActionAfterItsTombstone, within 40;
-    /// What was asked for and not answered is not undone.
+    /// A step that was asked for and not answered is not undone.
     UnknownNotUndone, within 10;
     /// The pivot is given up when it takes too long.
     PivotTimesOut, within 10;
     /// A cancel undoes although the pivot is open.
     CancelBeyondThePivot, within 20;
-    /// A reply that is late moves the saga all the same.
+    /// A late reply moves the saga all the same.
     StaleReplyMoves, within 30;
-    /// A reply that comes again publishes nothing.
+    /// A redelivered reply publishes nothing.
     RedeliveredReplyIgnored, within 60;
-    /// Turns rest on rows that were read long ago, also those that write nothing.
+    /// Turns use rows that were read long ago, and so do turns that write nothing.
     StaleCacheSwallowsReplies, within 20;
-    /// A saga is to be woken later than it needs.
+    /// A saga is woken later than it needs.
     WokenTooLate, within 3;
     /// A refusal is recorded as done.
     RefusalIsDone, within 3;
-    /// Of the answers of a batch the last is given and not recorded.
+    /// The last answer of a batch is sent but not recorded.
     BatchMemberNotRecorded, within 3;
-    /// Where a batch failed, its members but the first are forgotten.
+    /// After a batch has failed, all its members but the first are forgotten.
     NeighboursForgotten, within 30;
     /// A parcel is acknowledged when half of it was handled.
     ParcelAckedByHalf, within 150;
-    /// An acknowledgement covers what was delivered before it.
+    /// An acknowledgement covers all earlier deliveries too.
     AckCoversEarlier, within 100;
-    /// What is not confirmed counts as sent.
+    /// An unconfirmed message counts as sent.
     UnconfirmedIsSent, within 10;
-    /// What is returned counts as sent.
+    /// A returned message counts as sent.
     ReturnedIsSent, within 20;
     /// A reply is published before its event.
     ReplyBeforeEvent, within 3;
-    /// Nobody is told that a message may have come before.
+    /// The flag that a message may have come before is lost.
     FlagLost, within 60;
-    /// A redelivered reply publishes all that is open.
+    /// A redelivered reply publishes all open commands.
     RepublishesEverything, within 60;
     /// Every call to the provider has a key of its own.
     FreshKeys, within 3;
-    /// The provider's silence is taken for a no.
+    /// The provider's silence is taken for a refusal.
     SilenceIsANo, within 10;
     /// A call that nobody answered counts as never sent.
     SilenceIsNotSent, within 30;

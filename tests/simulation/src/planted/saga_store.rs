@@ -21,7 +21,7 @@ use crate::sim::lock;
 pub(crate) struct PlantedStore<S> {
     inner: S,
     planted: Option<Planted>,
-    /// Rows as they were read once, and the store's clock then.
+    /// Rows as they were first read, with the store's clock at that time.
     cache: Arc<Mutex<BTreeMap<SagaId, (Timestamp, Instance)>>>,
 }
 
@@ -30,7 +30,7 @@ impl<S> PlantedStore<S> {
         Self { inner, planted, cache: Arc::default() }
     }
 
-    /// What a turn decides on rows that were read long ago, if all are known.
+    /// A turn's decision on rows that were read long ago, if all are known.
     fn cached<R>(
         &self,
         ids: &[SagaId],

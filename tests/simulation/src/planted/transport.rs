@@ -15,7 +15,7 @@ use tokio::sync::{broadcast, mpsc};
 use super::Planted;
 use crate::sim::lock;
 
-/// When the second half of a parcel is handled.
+/// Delay of the second half of a parcel.
 const AFTER_THE_OTHER_HALF: Duration = Duration::from_millis(30);
 
 /// Messaging with a bug in it.
@@ -46,7 +46,7 @@ impl<T: Transport> PlantedTransport<T> {
         }
     }
 
-    /// What its consumer gets of a delivery.
+    /// Turns one delivery into those that the consumer gets.
     fn spoil(&self, mut delivery: Delivery, nobody: &mpsc::UnboundedSender<u64>) -> Vec<Delivery> {
         match self.planted {
             Some(Planted::CommandAckedBeforeCommit | Planted::ReplyAckedBeforeCommit) => {
@@ -64,7 +64,7 @@ impl<T: Transport> PlantedTransport<T> {
     }
 }
 
-/// A parcel as two, of which the first is acknowledged for both.
+/// Cuts a parcel in two. The acknowledgement of the first part counts for both.
 fn halves(delivery: Delivery, nobody: &mpsc::UnboundedSender<u64>) -> Vec<Delivery> {
     let members = match parcel::read(&delivery.body) {
         Ok(members) if members.len() > 1 && members.iter().all(Result::is_ok) => members,
@@ -127,7 +127,7 @@ impl<T: Transport> Transport for PlantedTransport<T> {
                     biased;
                     () = to.closed() => return,
                     Some(tag) = acked.recv() => {
-                        // All that was delivered before it, too.
+                        // All earlier deliveries too.
                         let later = lock(&out).split_off(&(tag + 1));
                         let covered = std::mem::replace(&mut *lock(&out), later);
                         covered.into_values().for_each(Ack::ack);

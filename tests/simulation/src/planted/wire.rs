@@ -1,4 +1,4 @@
-//! Bugs on the way to the provider.
+//! Bugs on the connection to the provider.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,7 +7,7 @@ use saga_payment::{Call, Lost, Wire};
 
 use super::Planted;
 
-/// A way with a bug in it.
+/// A connection with a bug in it.
 pub(crate) struct PlantedWire<W> {
     inner: W,
     planted: Option<Planted>,

@@ -1,4 +1,4 @@
-//! A broker and three participants in one: it answers commands as the test says.
+//! A broker and three participants in one. It answers commands as the test says.
 
 use std::{
     collections::HashMap,
@@ -15,16 +15,16 @@ use saga_proto::{inventory::v1 as inventory, order::v1 as order, payment::v1 as 
 use serde_json::value::RawValue;
 use tokio::sync::{broadcast, mpsc};
 
-/// What a participant does with a command.
+/// A participant's treatment of a command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Answer {
     Done,
     Refuse(&'static str),
-    /// Nothing, until [`Broker::release`].
+    /// No answer, until [`Broker::release`].
     Hold,
 }
 
-/// What the engines' links share.
+/// The broker that the engines' links share.
 #[derive(Clone)]
 pub(crate) struct Broker {
     inner: Arc<Mutex<Inner>>,
@@ -35,7 +35,7 @@ pub(crate) struct Broker {
 struct Inner {
     answers: HashMap<&'static str, Answer>,
     held: Vec<Envelope>,
-    /// Every command that came, as `reserve-stock/action`.
+    /// Every command that arrived, as `reserve-stock/action`.
     seen: Vec<String>,
     replies: Option<mpsc::UnboundedSender<Envelope>>,
     early: Vec<Envelope>,
@@ -45,7 +45,7 @@ struct Inner {
 #[derive(Clone)]
 pub(crate) struct Link {
     broker: Broker,
-    /// Whether it consumes replies and hears hints.
+    /// True if it consumes replies and receives hints.
     hears: bool,
 }
 
@@ -63,12 +63,12 @@ impl Broker {
         Link { broker: self.clone(), hears: false }
     }
 
-    /// How to answer a command, such as `reserve-stock/action`, from now on.
+    /// Sets the answer to a command such as `reserve-stock/action`, from now on.
     pub(crate) fn answer(&self, command: &'static str, answer: Answer) {
         self.inner.lock().expect("sound").answers.insert(command, answer);
     }
 
-    /// Answers the command from now on, and what was held of it.
+    /// Answers the command from now on, and its held copies at once.
     pub(crate) fn release(&self, command: &'static str, answer: Answer) {
         self.answer(command, answer);
         let mut inner = self.inner.lock().expect("sound");
@@ -160,7 +160,7 @@ impl Transport for Link {
         for message in messages {
             match &message.route {
                 Route::Command { .. } => {}
-                // Nobody listens for stuck sagas here.
+                // Nobody here consumes events of stuck sagas.
                 Route::Event { key } if key == "saga.stuck" => continue,
                 route => panic!("{route:?}"),
             }
@@ -182,7 +182,7 @@ impl Transport for Link {
             }
             inner.replies = Some(sender);
         } else {
-            // Kept, so that the queue stays silent instead of being closed.
+            // The sender is kept, so that the queue stays silent instead of being closed.
             tokio::spawn(async move { sender.closed().await });
         }
         let (acks, _) = mpsc::unbounded_channel();

@@ -28,7 +28,7 @@ pub(crate) use self::{
     store::Memory,
 };
 
-/// No test waits longer than this for what is to happen.
+/// Longest time that any test waits for something to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct World {
@@ -53,7 +53,7 @@ impl World {
         Self::over(broker, link, change, |_| {}).await
     }
 
-    /// The server's own engine gets neither replies nor hints: another one, on
+    /// A world in which the server's own engine gets neither replies nor hints. Another engine, on
     /// the same store, decides.
     pub(crate) async fn decided_elsewhere() -> Self {
         let broker = Broker::new();
@@ -70,7 +70,7 @@ impl World {
         .await
     }
 
-    /// No service is there.
+    /// A world without services.
     pub(crate) async fn alone() -> Self {
         let broker = Broker::new();
         let link = broker.link();
@@ -152,12 +152,12 @@ impl World {
         self.orders().place_order(order).await.map(tonic::Response::into_inner)
     }
 
-    /// Places an order that must be accepted, and says its id.
+    /// Places an order that must be accepted, and returns its id.
     pub(crate) async fn placed(&self, key: &str) -> String {
         self.place(order(key)).await.expect("accepted").order_id
     }
 
-    /// How many keys and sagas there are.
+    /// The numbers of keys and sagas.
     pub(crate) fn written(&self) -> (usize, usize) {
         let rows = self.store.rows();
         (rows.keys.len(), rows.sagas.len())
@@ -183,7 +183,7 @@ impl World {
     }
 }
 
-/// An order that nothing is wrong with.
+/// A valid order.
 pub(crate) fn order(key: &str) -> PlaceOrderRequest {
     PlaceOrderRequest {
         idempotency_key: key.to_owned(),
@@ -195,12 +195,12 @@ pub(crate) fn order(key: &str) -> PlaceOrderRequest {
     }
 }
 
-/// The same, to be waited for.
+/// The same order, whose caller waits for its end.
 pub(crate) fn waiting(key: &str) -> PlaceOrderRequest {
     PlaceOrderRequest { wait: true, ..order(key) }
 }
 
-/// The fields that a status complains of.
+/// The fields that a status reports as wrong.
 pub(crate) fn fields(status: &Status) -> Vec<String> {
     let details = status.get_details_bad_request();
     details.map_or_else(Vec::new, |d| d.field_violations.into_iter().map(|v| v.field).collect())
@@ -211,7 +211,7 @@ pub(crate) fn reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
-/// Whether a status says when to come again.
+/// True if a status says when to come again.
 pub(crate) fn says_when(status: &Status) -> bool {
     status.get_details_retry_info().is_some_and(|info| info.retry_delay.is_some())
 }

@@ -28,7 +28,7 @@ use tonic::{
 #[derive(Clone, Default)]
 pub(crate) struct Services {
     state: Arc<Mutex<State>>,
-    /// Whoever holds it for writing keeps answers with products back.
+    /// Answers with products wait while somebody holds this for writing.
     pub(crate) answering: Arc<RwLock<()>>,
 }
 
@@ -37,11 +37,11 @@ pub(crate) struct State {
     pub(crate) orders: BTreeMap<String, Order>,
     pub(crate) products: BTreeMap<String, Product>,
     pub(crate) availability: Availability,
-    /// How often the payment service was asked.
+    /// Number of times that the payment service was asked.
     pub(crate) asked: u64,
-    /// How often products were read.
+    /// Number of times that products were read.
     pub(crate) catalogue_reads: u64,
-    /// What every call fails with.
+    /// The error with which every call fails.
     pub(crate) fails: Option<Status>,
 }
 

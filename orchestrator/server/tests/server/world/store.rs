@@ -47,7 +47,7 @@ impl Memory {
         self.rows.lock().expect("no test panics while holding it")
     }
 
-    /// From now on nothing answers, or everything does again.
+    /// From now on nothing answers, or everything answers again.
     pub(crate) fn be_away(&self, away: bool) {
         self.away.store(away, Ordering::SeqCst);
     }
@@ -198,7 +198,7 @@ impl SagaStore for Memory {
     }
 }
 
-/// The names of definitions are few, and compared with `&'static str`.
+/// Turns a name into a `&'static str`: the definitions' names are few.
 fn leak(name: &str) -> &'static str {
     if name == "place-order" { "place-order" } else { "another" }
 }
@@ -260,7 +260,7 @@ impl SagaReads for Memory {
     }
 }
 
-/// Nothing here lives long enough.
+/// Nothing here lives long enough to be deleted.
 impl Retention for Memory {
     async fn advance(&self, _: u64) -> Result<Standing, Failure> {
         Ok(Standing { watermark: Watermark::NONE, now: now(), oldest: None })
