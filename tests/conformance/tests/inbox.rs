@@ -1,26 +1,10 @@
 //! The participants' [`Store`]: Postgres, a SQLite file, SQLite in memory. It is
 //! tried beside the order service's tables, which are its transaction's effect.
 
-mod a_call_that_was_not_sent_is_counted_back;
-mod a_dropped_transaction_leaves_nothing;
-mod a_fresh_key_has_an_empty_record;
-mod a_settlement_replaces_its_intent;
-mod a_transaction_has_one_time;
-mod an_old_action_meets_its_tombstone_or_the_watermark;
-mod disjoint_keys_do_not_wait_for_one_another;
-mod effect_and_answer_commit_together;
-mod known_and_fresh_keys_are_locked_together;
-mod nothing_to_lock_is_a_mistake;
-mod of_many_compensations_at_once_one_is_first;
-mod overlapping_batches_do_not_deadlock;
 mod planted;
-mod sagas_are_ordered_byte_by_byte;
-mod steps_are_told_apart_byte_by_byte;
-mod two_transactions_with_one_key_exclude_each_other;
-mod what_is_below_the_watermark_is_forgotten_and_no_more;
-mod what_is_committed_survives_reopening;
-mod what_is_recorded_is_read_back;
-mod whoever_waits_for_a_dropped_transaction_is_first;
+mod records;
+mod transactions;
+mod watermark;
 
 use saga_core::{Direction, Failure, Part, Record, SagaId, Timestamp};
 use saga_kit::{Entry, Key, Locked, Recorded, Store};

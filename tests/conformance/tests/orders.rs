@@ -1,22 +1,10 @@
 //! The order service's tables: Postgres, a SQLite file, SQLite in memory.
 
-mod a_failed_constraint_is_permanent_and_leaves_nothing;
-mod a_reader_sees_nothing_of_an_open_transaction;
-mod a_repeated_insert_changes_nothing;
-mod a_return_is_read_back_in_every_state;
-mod a_return_of_what_is_not_there_is_never_written;
-mod an_order_without_lines_is_an_order;
-mod customers_are_told_apart_byte_by_byte;
-mod every_end_is_read_back;
-mod insert_says_which_were_new;
-mod lines_are_locked_in_their_order;
-mod locks_in_opposite_order_do_not_deadlock;
-mod of_many_that_end_an_order_at_once_one_finds_it_pending;
-mod of_two_inserts_at_once_one_is_new;
-mod pages_are_newest_first;
+mod inserting;
+mod locking;
 mod planted;
-mod returns_at_once_never_have_the_same_piece;
-mod times_are_the_transactions_in_microseconds;
+mod reading;
+mod returns;
 
 use saga_core::{Failure, SagaId};
 use saga_kit::Store;
@@ -68,12 +56,12 @@ impl Book<saga_postgres::Inbox, PostgresReads> {
 }
 
 impl Book<saga_sqlite::Inbox, SqliteReads> {
-    pub(crate) fn sqlite() -> Self {
+    pub(crate) async fn sqlite() -> Self {
         let (database, directory) = databases::sqlite(&SCHEMA);
         Self::on_sqlite(database, Place::File(directory))
     }
 
-    pub(crate) fn in_memory() -> Self {
+    pub(crate) async fn in_memory() -> Self {
         Self::on_sqlite(databases::in_memory(&SCHEMA), Place::Memory)
     }
 

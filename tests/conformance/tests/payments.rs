@@ -1,17 +1,8 @@
 //! The payment service's tables: Postgres, a SQLite file, SQLite in memory.
 
-mod a_dropped_transaction_leaves_nothing;
-mod every_state_is_read_back;
-mod everything_that_was_taken_can_be_given_back;
-mod locks_in_opposite_order_do_not_deadlock;
-mod opening_leaves_out_what_is_there;
-mod payments_are_locked_in_the_orders_order;
+mod locking;
 mod planted;
-mod refunds_are_read_back_by_order;
-mod the_amount_of_a_payment_never_changes;
-mod the_ledger_has_a_line_once;
-mod what_breaks_a_constraint_is_permanent_and_leaves_nothing;
-mod whoever_locks_a_locked_payment_sees_what_was_saved;
+mod rows;
 
 use saga_core::{Failure, SagaId};
 use saga_kit::Store;
@@ -47,12 +38,12 @@ impl Till<saga_postgres::Inbox> {
 }
 
 impl Till<saga_sqlite::Inbox> {
-    fn sqlite() -> Self {
+    async fn sqlite() -> Self {
         let (database, directory) = databases::sqlite(&SCHEMA);
         Self::on_sqlite(database, Some(directory))
     }
 
-    fn in_memory() -> Self {
+    async fn in_memory() -> Self {
         Self::on_sqlite(databases::in_memory(&SCHEMA), None)
     }
 

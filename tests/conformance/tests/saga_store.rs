@@ -1,36 +1,14 @@
 //! The sagas' store: Postgres, a SQLite file, SQLite in memory.
 
-mod a_claim_takes_the_most_overdue_first_and_no_more_than_asked_for;
-mod a_dropped_call_leaves_nothing_behind;
-mod a_history_has_one_row_a_version_in_order;
-mod a_key_is_bound_once;
-mod a_key_is_scoped_to_its_caller_and_method;
-mod a_list_finds_what_needs_a_person;
-mod a_list_is_filtered_and_pages_newest_first;
-mod a_message_is_settled_with_its_sagas_turn_or_not_at_all;
-mod a_row_that_does_not_decode_holds_up_nobody;
-mod a_saga_that_does_not_exist_is_left_out;
-mod a_turn_is_whole_or_absent;
-mod an_admission_is_whole_or_absent;
-mod an_instant_beyond_the_calendar_is_kept_as_the_furthest;
-mod an_unfinished_saga_holds_the_watermark_back;
-mod concurrent_turns_on_one_saga_come_one_after_the_other;
-mod keys_are_compared_byte_by_byte;
-mod of_two_admissions_at_once_one_binds_the_key;
-mod of_two_operators_at_once_one_settles_a_message;
-mod only_hosted_and_due_sagas_are_claimed;
+mod admissions;
+mod claims;
 mod planted;
-mod the_clock_is_one_instant_a_turn_and_goes_forward;
-mod the_quarantine_has_one_row_a_command_id;
-mod the_tables_have_the_same_columns;
-mod two_claimants_never_get_the_same_saga;
-mod two_pruners_delete_each_saga_once;
-mod versions_say_who_has_ended;
-mod what_an_orchestrator_remembers_never_stands_against_the_row;
-mod what_has_ended_below_the_watermark_is_pruned_with_its_history_and_keys;
-mod what_has_not_ended_is_counted;
-mod what_is_committed_is_read_back;
-mod what_is_locked_is_skipped_by_a_claim;
+mod quarantine;
+mod reads;
+mod remembering;
+mod retention;
+mod rows;
+mod turns;
 
 use std::{future::Future, sync::atomic::AtomicU64};
 
@@ -159,67 +137,39 @@ struct Sagas<S, B> {
     _directory: Option<TempDir>,
 }
 
-async fn on_postgres() -> Sagas<postgres::SagaTable, Pool> {
-    let (pool, _) = databases::postgres("saga_store", &[&postgres::MIGRATIONS]).await;
-    over(pool)
+impl Sagas<postgres::SagaTable, Pool> {
+    async fn postgres() -> Self {
+        let (pool, _) = databases::postgres("saga_store", &[&postgres::MIGRATIONS]).await;
+        Self::over(pool)
+    }
+
+    fn over(pool: Pool) -> Self {
+        let store = postgres::SagaTable::new(pool.clone());
+        Self { store, beneath: pool, _directory: None }
+    }
+
+    /// As an orchestrator uses it: it decides on what it wrote last itself.
+    async fn postgres_remembering() -> Self {
+        let Self { store, beneath, _directory } = Self::postgres().await;
+        Self { store: store.remembering(), beneath, _directory }
+    }
 }
 
-fn over(pool: Pool) -> Sagas<postgres::SagaTable, Pool> {
-    let store = postgres::SagaTable::new(pool.clone());
-    Sagas { store, beneath: pool, _directory: None }
+impl Sagas<sqlite::SagaTable, Database> {
+    async fn sqlite() -> Self {
+        let (database, directory) = databases::sqlite(&sqlite::SCHEMA);
+        Self::on_sqlite(database, Some(directory))
+    }
+
+    async fn in_memory() -> Self {
+        Self::on_sqlite(databases::in_memory(&sqlite::SCHEMA), None)
+    }
+
+    fn on_sqlite(database: Database, directory: Option<TempDir>) -> Self {
+        let store = sqlite::SagaTable::new(database.clone());
+        Self { store, beneath: database, _directory: directory }
+    }
 }
-
-/// As an orchestrator uses it: it decides on what it wrote last itself.
-async fn remembering() -> Sagas<postgres::SagaTable, Pool> {
-    let Sagas { store, beneath, _directory } = on_postgres().await;
-    Sagas { store: store.remembering(), beneath, _directory }
-}
-
-fn on_sqlite() -> Sagas<sqlite::SagaTable, Database> {
-    let (database, directory) = databases::sqlite(&sqlite::SCHEMA);
-    let store = sqlite::SagaTable::new(database.clone());
-    Sagas { store, beneath: database, _directory: Some(directory) }
-}
-
-fn on_memory() -> Sagas<sqlite::SagaTable, Database> {
-    let database = databases::in_memory(&sqlite::SCHEMA);
-    let store = sqlite::SagaTable::new(database.clone());
-    Sagas { store, beneath: database, _directory: None }
-}
-
-/// The tests of a file's `property`, one an adapter.
-macro_rules! over_each_adapter {
-    () => {
-        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-        async fn postgres_remembering() {
-            property(super::remembering().await).await;
-        }
-
-        super::over_each_adapter_that_reads!();
-    };
-}
-use over_each_adapter;
-
-/// The same, without the one that need not read a row before it decides.
-macro_rules! over_each_adapter_that_reads {
-    () => {
-        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-        async fn postgres() {
-            property(super::on_postgres().await).await;
-        }
-
-        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-        async fn sqlite() {
-            property(super::on_sqlite()).await;
-        }
-
-        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-        async fn in_memory() {
-            property(super::on_memory()).await;
-        }
-    };
-}
-use over_each_adapter_that_reads;
 
 const DEFINITION: &str = "place-order";
 const HOSTED: [(&str, u32); 1] = [(DEFINITION, 1)];

@@ -1,22 +1,9 @@
 //! The inventory service's tables: Postgres, a SQLite file, SQLite in memory.
 
-mod a_doubled_movement_is_refused;
-mod a_product_is_well_formed;
-mod a_receipt_renames_and_prices_a_known_product;
-mod a_receipts_key_is_taken_once;
-mod a_saga_reserves_an_sku_once;
-mod levels_and_reservations_are_read_back;
-mod locks_in_opposite_order_do_not_deadlock;
-mod of_two_closings_at_once_one_finds_the_reservation;
 mod planted;
-mod receipts_at_once_are_all_counted;
-mod reservations_at_once_never_oversell;
-mod stock_that_does_not_add_up_is_never_written;
-mod the_catalogue_is_in_the_order_of_bytes;
-mod the_second_closing_finds_nothing;
-mod what_does_not_exist_is_not_locked;
-mod what_was_sold_is_taken_back_once_and_by_order;
-mod whoever_wants_a_claimed_key_waits;
+mod receipts;
+mod reservations;
+mod stock;
 
 use saga_core::{Failure, SagaId};
 use saga_inventory::{
@@ -62,12 +49,12 @@ impl Shop<saga_postgres::Inbox, PostgresCatalogue> {
 }
 
 impl Shop<saga_sqlite::Inbox, SqliteCatalogue> {
-    fn sqlite() -> Self {
+    async fn sqlite() -> Self {
         let (database, directory) = databases::sqlite(&SCHEMA);
         Self::on_sqlite(database, Some(directory))
     }
 
-    fn in_memory() -> Self {
+    async fn in_memory() -> Self {
         Self::on_sqlite(databases::in_memory(&SCHEMA), None)
     }
 

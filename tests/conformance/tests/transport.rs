@@ -1,25 +1,7 @@
-//! The transport: in process, and RabbitMQ. One file a property; `bench.rs` has
-//! what they share.
+//! The transport: in process, and RabbitMQ. `bench.rs` has what the
+//! properties share.
 
 mod bench;
-
-mod a_confirmed_message_is_delivered_with_all_its_fields;
-mod a_queue_that_nobody_named_exists_once_it_is_consumed;
-mod a_strangers_reply_key_reaches_no_queue;
-mod an_acknowledged_delivery_never_comes_again;
-mod an_event_reaches_each_listener_once_and_nobody_need_listen;
-mod an_expired_command_goes_to_the_quarantine_with_its_death;
-mod an_unacknowledged_delivery_comes_again_marked;
-mod an_unroutable_message_is_refused_and_its_neighbours_arrive;
-mod closing_ends_the_consumers;
-mod hints_reach_everyone_and_block_nobody;
-mod large_and_odd_bodies_arrive_byte_for_byte;
-mod no_more_than_the_prefetch_is_out;
-mod one_publishers_messages_keep_their_order;
-mod the_redelivered_mark_of_a_message_is_kept;
-mod two_consumers_share_a_queue_without_overlap;
-mod what_comes_back_comes_before_what_was_waiting;
-mod what_is_delivered_too_often_goes_to_the_quarantine_and_its_neighbours_go_on;
-mod what_is_held_for_ever_after_its_consumer_ended_comes_again;
-mod what_is_in_hand_when_its_consumer_ends_can_still_be_acknowledged;
-mod what_is_quarantined_says_why_and_where_it_came_from;
+mod consuming;
+mod publishing;
+mod quarantine;

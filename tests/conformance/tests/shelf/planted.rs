@@ -1,12 +1,15 @@
-//! What each safeguard in the inventory's SQL is for: without it a property fails.
+//! The safeguards in the inventory's SQL: without each of them a property fails.
 
 use saga_postgres::{INBOX, Migrations};
 
 use super::{
-    Shop, locks_in_opposite_order_do_not_deadlock as opposite,
-    of_two_closings_at_once_one_finds_the_reservation as closings,
-    reservations_at_once_never_oversell as reservations,
-    whoever_wants_a_claimed_key_waits as claimed,
+    Shop,
+    receipts::whoever_wants_a_claimed_key_waits as claimed,
+    reservations::{
+        of_two_closings_at_once_one_finds_the_reservation as closings,
+        reservations_at_once_never_oversell as reservations,
+    },
+    stock::locks_in_opposite_order_do_not_deadlock as opposite,
 };
 use crate::planted::{Plant, is_caught};
 
@@ -15,7 +18,7 @@ const PARTS: &[&Migrations] = &[&INBOX, &saga_inventory::MIGRATIONS];
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shelf_without_its_lock_oversells() {
     let plant = Plant { real: "ORDER BY sku FOR UPDATE", planted: "ORDER BY sku" };
-    let property = |pool| async move { reservations::property(&Shop::over(pool)).await };
+    let property = |pool| reservations(Shop::over(pool));
     is_caught(PARTS, &[plant], "left == right", property).await;
 }
 
@@ -25,7 +28,7 @@ async fn products_that_are_locked_in_any_order_deadlock() {
         real: "ORDER BY sku FOR UPDATE",
         planted: "ORDER BY array_position($1, sku) FOR UPDATE",
     };
-    let property = |pool| async move { opposite::property(&Shop::over(pool)).await };
+    let property = |pool| opposite(Shop::over(pool));
     is_caught(PARTS, &[plant], "deadlock", property).await;
 }
 
@@ -33,7 +36,7 @@ async fn products_that_are_locked_in_any_order_deadlock() {
 async fn a_reservation_without_its_lock_is_sold_and_released() {
     let plant =
         Plant { real: "ORDER BY saga_id, sku FOR UPDATE", planted: "ORDER BY saga_id, sku" };
-    let property = |pool| async move { closings::property(&Shop::over(pool)).await };
+    let property = |pool| closings(Shop::over(pool));
     is_caught(PARTS, &[plant], "Imbalance", property).await;
 }
 
@@ -43,6 +46,6 @@ async fn a_receipt_that_is_always_new_is_seen() {
         real: "VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
         planted: "VALUES ($1, $2, $3, $4) ON CONFLICT (idempotency_key) DO UPDATE SET sku = EXCLUDED.sku",
     };
-    let property = |pool| async move { claimed::property(&Shop::over(pool)).await };
+    let property = |pool| claimed(Shop::over(pool));
     is_caught(PARTS, &[plant], "left == right", property).await;
 }

@@ -40,15 +40,13 @@ pub(crate) struct Memory {
     first: InProcess,
 }
 
-impl Memory {
-    pub(crate) fn new() -> Self {
-        let first = InProcess::new(InProcessSettings {
-            participants: vec!["stock".to_owned()],
-            delivery_limit: DELIVERY_LIMIT,
-            ..InProcessSettings::default()
-        });
-        Self { first }
-    }
+pub(crate) async fn in_process() -> Memory {
+    let first = InProcess::new(InProcessSettings {
+        participants: vec!["stock".to_owned()],
+        delivery_limit: DELIVERY_LIMIT,
+        ..InProcessSettings::default()
+    });
+    Memory { first }
 }
 
 impl Bench for Memory {
@@ -85,15 +83,13 @@ pub(crate) struct Rabbit {
     settings: saga_rabbitmq::Settings,
 }
 
-impl Rabbit {
-    pub(crate) fn new() -> Self {
-        let servers = Servers::shared();
-        let mut settings = saga_rabbitmq::Settings::new(servers.amqp_url(), "saga conformance");
-        settings.prefix = servers.fresh_prefix("conformance");
-        settings.participants = vec!["stock".to_owned()];
-        settings.delivery_limit = DELIVERY_LIMIT;
-        Self { settings }
-    }
+pub(crate) async fn rabbitmq() -> Rabbit {
+    let servers = Servers::shared();
+    let mut settings = saga_rabbitmq::Settings::new(servers.amqp_url(), "saga conformance");
+    settings.prefix = servers.fresh_prefix("conformance");
+    settings.participants = vec!["stock".to_owned()];
+    settings.delivery_limit = DELIVERY_LIMIT;
+    Rabbit { settings }
 }
 
 impl Bench for Rabbit {
