@@ -15,7 +15,7 @@ fn key(step: &str) -> Key {
     Key { saga: SagaId(Uuid::now_v7()), step: step.to_owned() }
 }
 
-/// So many keys of one step, sorted.
+/// This many keys of one step, sorted.
 fn keys(count: usize) -> Vec<Key> {
     let mut keys: Vec<Key> = (0..count).map(|_| key("reserve-stock")).collect();
     keys.sort();
@@ -50,7 +50,7 @@ fn is_fresh(record: &Record<Recorded>) -> bool {
     text(record) == [None, None]
 }
 
-/// What is on record, by a transaction that leaves nothing.
+/// Reads the records, in a transaction that leaves nothing.
 async fn look<S: Store>(store: &S, keys: &[Key]) -> Locked {
     let mut tx = store.begin().await.expect("a transaction");
     store.lock(&mut tx, keys).await.expect("the rows")

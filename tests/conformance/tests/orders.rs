@@ -31,7 +31,7 @@ pub(crate) struct Book<S, R> {
     place: Place,
 }
 
-/// Where the tables are.
+/// The place of the tables.
 enum Place {
     Postgres(String),
     File(TempDir),

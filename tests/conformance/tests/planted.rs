@@ -10,7 +10,7 @@ pub(crate) use saga_test_support::sql_proxy::Plant;
 
 use crate::databases;
 
-/// So often a race is run before a bug counts as not caught. One round is nearly
+/// A race is run this often before a bug counts as not caught. One round is nearly
 /// always enough.
 const ROUNDS: u32 = 10;
 /// Longer than anything waits for a lock.
@@ -47,7 +47,7 @@ pub(crate) async fn is_backed_up<F: Future<Output = ()> + Send + 'static>(
     }
 }
 
-/// Runs a property on a fresh database. What it says if it fails.
+/// Runs a property on a fresh database. Returns what it says if it fails.
 async fn failure<F: Future<Output = ()> + Send + 'static>(
     parts: &'static [&'static Migrations],
     plants: &[Plant],

@@ -32,7 +32,7 @@ trait Store: SagaStore + SagaReads + Retention {}
 
 impl<T: SagaStore + SagaReads + Retention> Store for T {}
 
-/// What a property must do past the port, in the adapter's own SQL.
+/// The things that a property must do past the port, in the adapter's own SQL.
 trait Beneath: Clone + Send + Sync + 'static {
     /// Makes a saga's row undecodable.
     fn damage(&self, id: SagaId, damage: Damage) -> impl Future<Output = ()> + Send;
@@ -281,7 +281,7 @@ fn ended(saga: Instance) -> Write {
     Write { before, saga, history }
 }
 
-/// The id of a saga that was made so many days ago.
+/// The id of a saga that was made this many days ago.
 fn made(now: Timestamp, days: i64) -> SagaId {
     Watermark::at(Timestamp(now.0 - days * DAY)).id()
 }

@@ -67,7 +67,7 @@ async fn what_is_recorded_is_read_back<S: Store, R>(book: Book<S, R>) {
     }
 }
 
-/// Of what was never seen nothing is known, of one key or of a whole batch's.
+/// Nothing is known of keys that were never seen, of one or of a whole batch.
 async fn a_fresh_key_has_an_empty_record<S: Store, R>(book: Book<S, R>) {
     for count in [1, 256] {
         let keys: Vec<Key> = keys(count);

@@ -78,7 +78,7 @@ where
     assert_eq!(book.probe.number("SELECT count(*) FROM inbox").await, 5);
 }
 
-/// Of many that want one key at once, one is first, and every other sees what it
+/// One of many that want one key at once is first, and every other sees what it
 /// recorded.
 pub(super) async fn two_transactions_with_one_key_exclude_each_other<S: Store, R>(
     book: Book<S, R>,
@@ -134,7 +134,7 @@ async fn whoever_waits_for_a_dropped_transaction_is_first<S: Store, R>(book: Boo
     assert!(fresh, "nothing of the first one is left");
 }
 
-/// Of many that want to undo one recorded action at once, one is first, and every
+/// One of many that want to undo one recorded action at once is first, and every
 /// other sees that it is undone.
 pub(super) async fn of_many_compensations_at_once_one_is_first<S: Store, R>(book: Book<S, R>) {
     const CONTENDERS: usize = 12;

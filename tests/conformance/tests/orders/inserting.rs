@@ -20,7 +20,7 @@ holds_on! { Book::{postgres, sqlite, in_memory}:
     a_failed_constraint_is_permanent_and_leaves_nothing,
 }
 
-/// Of a batch, those are returned that were not there.
+/// An insert returns those of its batch that were not there.
 async fn insert_says_which_were_new<S: Store<Tx: Orders>, R: Reads>(book: Book<S, R>) {
     let lines = [line("cup", 1), line("teapot", 2)];
     let mut ids: Vec<SagaId> = (0..300).map(|_| saga()).collect();
@@ -47,7 +47,7 @@ async fn a_repeated_insert_changes_nothing<S: Store<Tx: Orders>, R: Reads>(book:
     }
 }
 
-/// Of many that insert one order at once, one made it, and it is whole.
+/// One of many that insert one order at once makes it, and it is whole.
 pub(super) async fn of_two_inserts_at_once_one_is_new<S: Store<Tx: Orders>, R: Reads>(
     book: Book<S, R>,
 ) {

@@ -66,7 +66,7 @@ pub(super) async fn locks_in_opposite_order_do_not_deadlock<S: Store<Tx: Orders>
     }
 }
 
-/// Of many that end one order at once, one finds it pending, and every other sees how
+/// One of many that end one order at once finds it pending, and every other sees how
 /// it has ended.
 pub(super) async fn of_many_that_end_an_order_at_once_one_finds_it_pending<
     S: Store<Tx: Orders>,

@@ -129,7 +129,7 @@ async fn a_return_of_what_is_not_there_is_never_written<
     assert_eq!(book.read(id).await, before);
 }
 
-/// Of returns that are opened at once for the same order, each sees what the others hold.
+/// Returns that are opened at once for the same order see what the others hold.
 async fn returns_at_once_never_have_the_same_piece<S: Store<Tx: Orders + Returns>, R: Reads>(
     book: Book<S, R>,
 ) {

@@ -154,7 +154,7 @@ async fn again(store: &impl Store, ids: &[SagaId]) {
     }
 }
 
-/// Of ids that are asked for, the known ones are decided: each once, in order.
+/// A turn decides the known ones of its ids: each once, in order.
 async fn a_saga_that_does_not_exist_is_left_out(sagas: Sagas<impl Store, impl Beneath>) {
     let mut ids = sagas.some(20).await;
     ids.sort();

@@ -82,7 +82,7 @@ pub(super) async fn whoever_wants_a_claimed_key_waits<S: Store<Tx: Shelf>, C: Ca
     }
 }
 
-/// Of two that add the same new product, the second must look again: it neither
+/// The second of two that add the same new product must look again: it neither
 /// overwrites nor gets lost.
 async fn receipts_at_once_are_all_counted<S: Store<Tx: Shelf>, C: Catalogue>(shop: Shop<S, C>) {
     const RECEIPTS: i64 = 8;

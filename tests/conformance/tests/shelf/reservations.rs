@@ -147,7 +147,7 @@ pub(super) async fn of_two_closings_at_once_one_finds_the_reservation<
     assert_eq!(shop.probe.number(apart).await, 0);
 }
 
-/// Whether there was something to close.
+/// The end of one closing: it says whether there was something to close.
 type Closed = Result<Result<bool, Failure>, tokio::task::JoinError>;
 
 /// Sales are read as they stand; what is taken back is available again, and a saga takes

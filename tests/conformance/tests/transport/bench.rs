@@ -13,7 +13,7 @@ use saga_test_support::{Servers, amqp, eventually};
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// Long enough that what has not come by then does not come.
 pub(crate) const NEVER: Duration = Duration::from_millis(500);
-/// How often a message may come again, on every bench.
+/// The number of times that a message may come again, on every bench.
 pub(crate) const DELIVERY_LIMIT: u32 = 2;
 
 /// A broker that nobody else uses, with the participant `stock`.
@@ -106,7 +106,7 @@ impl Bench for Rabbit {
     }
 
     async fn listen(&self, keys: &[&str]) -> amqp::Listener {
-        // Whoever is first declares the exchange.
+        // The first one declares the exchange.
         RabbitMq::setup(self.settings.clone()).await.expect("a broker");
         let exchange = format!("{}shop.events", self.settings.prefix);
         amqp::Listener::bind(&self.settings.url, &exchange, keys).await.expect("bound")
