@@ -1,0 +1,123 @@
+//! The memory of an orchestrator never stands against the row. Over Postgres it decides on what
+//! it wrote last itself. A decision that writes is checked against the row's version; one that does
+//! not reads the row first (protocol 1).
+
+use std::time::Duration;
+
+use saga_core::{Failure, Instance, SagaId, Timestamp};
+use saga_engine::SagaStore as _;
+use saga_store::postgres::SagaTable;
+
+use super::{Pool, Sagas, move_on, moved};
+
+holds_on! { Sagas::{postgres}:
+    what_another_has_written_is_seen_by_a_decision_that_writes_nothing,
+    a_batch_of_which_another_has_moved_one_is_decided_on_again_as_a_whole,
+    a_row_that_this_orchestrator_wrote_last_is_not_read_again,
+    three_orchestrators_lose_no_transition_and_double_none,
+}
+
+/// Orchestrators that share a database and nothing else.
+struct Shared {
+    pool: Pool,
+}
+
+impl Shared {
+    fn on(sagas: Sagas<SagaTable, Pool>) -> Self {
+        Self { pool: sagas.beneath }
+    }
+
+    fn orchestrator(&self) -> Sagas<SagaTable, Pool> {
+        let store = SagaTable::new(self.pool.clone()).remembering();
+        Sagas { store, beneath: self.pool.clone(), _directory: None }
+    }
+}
+
+/// Turns these sagas on, and says at which versions they were decided on in the end.
+async fn turn(table: &SagaTable, ids: &[SagaId]) -> Vec<(SagaId, u64)> {
+    let decide = |_: Timestamp, sagas: Vec<Instance>| {
+        let seen: Vec<(SagaId, u64)> = sagas.iter().map(|saga| (saga.id, saga.version)).collect();
+        (sagas.into_iter().map(moved).collect(), seen)
+    };
+    table.turn(ids, decide).await.expect("a turn")
+}
+
+async fn what_another_has_written_is_seen_by_a_decision_that_writes_nothing(
+    sagas: Sagas<SagaTable, Pool>,
+) {
+    let shared = Shared::on(sagas);
+    let (one, other) = (shared.orchestrator(), shared.orchestrator());
+    let [id] = one.some(1).await[..] else { panic!("one saga") };
+    turn(&one.store, &[id]).await;
+    turn(&other.store, &[id]).await;
+    let look = |_: Timestamp, sagas: Vec<Instance>| (Vec::new(), sagas[0].version);
+    assert_eq!(one.store.turn(&[id], look).await.expect("a look"), 3);
+}
+
+async fn a_batch_of_which_another_has_moved_one_is_decided_on_again_as_a_whole(
+    sagas: Sagas<SagaTable, Pool>,
+) {
+    let shared = Shared::on(sagas);
+    let (one, other) = (shared.orchestrator(), shared.orchestrator());
+    let ids = one.some(3).await;
+    turn(&other.store, &ids[1..2]).await;
+    let mut expected: Vec<(SagaId, u64)> = vec![(ids[0], 1), (ids[1], 2), (ids[2], 1)];
+    expected.sort_unstable();
+    assert_eq!(turn(&one.store, &ids).await, expected);
+    for (id, version) in expected {
+        assert_eq!(one.version(id).await, version + 1);
+        assert_eq!(one.history(id).await.len() as u64, version + 1);
+    }
+}
+
+async fn a_row_that_this_orchestrator_wrote_last_is_not_read_again(sagas: Sagas<SagaTable, Pool>) {
+    let shared = Shared::on(sagas);
+    let one = shared.orchestrator();
+    let ids = one.some(2).await;
+    // Nobody gets at a row, and yet it is decided.
+    let mut locked = shared.pool.begin().await.expect("a transaction");
+    sqlx::query("LOCK TABLE sagas IN EXCLUSIVE MODE").execute(&mut *locked).await.expect("locked");
+    let (decided, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let turning = tokio::spawn(async move {
+        let decide = |now: Timestamp, sagas: Vec<Instance>| {
+            let _ = decided.send(());
+            move_on(now, sagas)
+        };
+        one.store.turn(&ids, decide).await.expect("a turn")
+    });
+    tokio::time::timeout(Duration::from_secs(20), told.recv()).await.expect("it is decided");
+    locked.rollback().await.expect("unlocked");
+    assert_eq!(turning.await.expect("no panic").len(), 2);
+    assert_eq!(told.recv().await, None, "and only once");
+}
+
+/// Three orchestrators turn the same sagas.
+pub(super) async fn three_orchestrators_lose_no_transition_and_double_none(
+    sagas: Sagas<SagaTable, Pool>,
+) {
+    const ROUNDS: usize = 25;
+    let shared = Shared::on(sagas);
+    let first = shared.orchestrator();
+    let ids = first.some(4).await;
+    let orchestrators: Vec<_> = (0..3)
+        .map(|_| {
+            let (table, ids) = (shared.orchestrator().store, ids.clone());
+            tokio::spawn(async move {
+                for _ in 0..ROUNDS {
+                    while let Err(failure) = table.turn(&ids, move_on).await {
+                        assert!(matches!(failure, Failure::Conflict(_)), "{failure}");
+                    }
+                }
+            })
+        })
+        .collect();
+    for orchestrator in orchestrators {
+        orchestrator.await.expect("no panic");
+    }
+    let turns = 1 + 3 * ROUNDS as u64;
+    for id in ids {
+        assert_eq!(first.version(id).await, turns);
+        let versions: Vec<u64> = first.history(id).await.iter().map(|e| e.version).collect();
+        assert_eq!(versions, (1..=turns).collect::<Vec<_>>());
+    }
+}
