@@ -24,9 +24,6 @@ pub use scratch::{Books, Scratch};
 pub use sqlite::copy;
 pub use tables::{Column, Kind, TABLES, Table};
 
-/// So many rows of a table are held in memory on their way.
-pub const ROWS_AT_ONCE: usize = 1_000;
-
 /// Whose database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Database {
