@@ -98,7 +98,7 @@ pub(crate) async fn run(command: Command) -> ExitCode {
                 (false, true) => report.full(),
                 (false, false) => report.summary(),
             };
-            // Whoever reads it may have seen enough.
+            // The reader may have closed the pipe: it has seen enough.
             let _ = io::stdout().lock().write_all(text.as_bytes());
             if report.passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
         }

@@ -1,6 +1,7 @@
 //! `saga audit`: what must be true of a system's books, computed from outside.
 //!
-//! Each database is copied, a few columns of it, in one snapshot, into one scratch database, which `saga_audit` judges.
+//! A few columns of each database are copied, in one snapshot, into a scratch database, which
+//! `saga_audit` judges.
 //!
 //! Read first: [`run`], and one of the equations of `saga_audit`.
 
@@ -21,7 +22,7 @@ use collect::Pulse;
 /// How often a system that is not at rest is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// Where the books are.
+/// The places of the books.
 #[derive(Clone, Debug)]
 pub(crate) enum Sources {
     /// An embedded system's directory: a file a role, and the provider's below it.
@@ -40,10 +41,11 @@ pub(crate) struct Servers {
     pub(crate) provider_data_dir: PathBuf,
 }
 
-/// Reads the books and judges them. Waits at most so long for the system to come to rest.
+/// Reads the books and judges them. Waits at most `wait` for the system to come to rest.
 ///
-/// Databases are not read at one instant together, so what compares them is judged at rest only: when no saga was in
-/// progress before the first was read, and none had moved after the last.
+/// The databases are not all read at one instant. An equation that compares them is therefore
+/// judged only at rest: when no saga was in progress before the first database was read, and none
+/// had moved after the last one.
 ///
 /// # Errors
 /// [`Unreadable`]: there is no verdict.

@@ -1,5 +1,6 @@
--- What follows from the copied rows, and what the auditor knows of the sagas by itself: it does not ask the definitions
--- that the engine runs.
+-- Tables that are derived from the copied rows.
+
+-- The steps, as the auditor knows them by itself: it does not ask the definitions that the engine runs.
 CREATE TABLE steps (definition TEXT, version INTEGER, step TEXT, kind TEXT, service TEXT);
 INSERT INTO steps VALUES
     ('place-order', 1, 'create-order', 'compensatable', 'order'),
@@ -13,18 +14,18 @@ INSERT INTO steps VALUES
     ('return-order', 1, 'take-back-stock', 'retriable', 'inventory'),
     ('return-order', 1, 'mark-returned', 'retriable', 'order');
 
--- What the caller expects there to be: one row.
+-- The caller's expectations: one row.
 CREATE TABLE expected (quarantined INTEGER, orders INTEGER);
 
--- The answers that sagas have on record: outcome 'done' or 'refused', direction 'action' or 'compensation'.
+-- The answers in the sagas' histories: outcome 'done' or 'refused', direction 'action' or 'compensation'.
 CREATE TABLE answers AS
 SELECT saga_id, version, entry ->> '$.what' AS outcome, entry ->> '$.step' AS step,
        entry ->> '$.direction' AS direction, entry ->> '$.refusal.code' AS code
 FROM history
 WHERE json_valid(entry) AND entry ->> '$.what' IN ('done', 'refused');
 
--- What operators have stated of commands, in the answers' words. That a step which can be undone did not happen is
--- left out: it is undone all the same.
+-- The operators' statements about commands, in the answers' words. A statement that a compensatable step did not happen
+-- is left out: the step is undone all the same.
 CREATE TABLE stated AS
 SELECT saga_id, version, outcome, step, direction FROM (
     SELECT saga_id, version, entry ->> '$.step' AS step, entry ->> '$.direction' AS direction,
@@ -34,27 +35,27 @@ SELECT saga_id, version, outcome, step, direction FROM (
 )
 WHERE outcome = 'done' OR step IN (SELECT step FROM steps WHERE kind = 'pivot');
 
--- What sagas go by: an answer, or an operator's word.
+-- The outcomes that sagas go by: an answer, or an operator's statement.
 CREATE TABLE settled AS
 SELECT saga_id, version, outcome, step, direction FROM answers
 UNION ALL
 SELECT saga_id, version, outcome, step, direction FROM stated;
 
--- What sagas have sent: an entry's `sent` holds pairs of <step>/<direction> and the number of the attempt.
+-- The commands that sagas have sent. An entry's `sent` holds pairs: <step>/<direction>, and the number of the attempt.
 CREATE TABLE sendings AS
 SELECT h.saga_id, h.version,
        substr(s.value ->> '$[0]', 1, instr(s.value ->> '$[0]', '/') - 1) AS step,
        substr(s.value ->> '$[0]', instr(s.value ->> '$[0]', '/') + 1) AS direction
 FROM history h, json_each(CASE WHEN json_valid(h.entry) THEN h.entry END, '$.sent') s;
 
--- Stuck sagas need a person: they have not ended, and what is only true after an end is not asked of them.
+-- Stuck sagas need a person. They have not ended, so they need not meet what holds only after an end.
 CREATE TABLE stuck AS SELECT id FROM sagas WHERE state = 5;
 
--- What has been forgotten is known by its id alone. The orchestrator forgets a saga whole; a participant forgets its
--- records, and keeps its books.
+-- Each database has forgotten the sagas whose ids are below this one. The orchestrator forgets a saga whole; a
+-- participant forgets its records of the saga, and keeps its books.
 CREATE TABLE forgotten AS SELECT service, max(below) AS below FROM watermarks GROUP BY service;
 
--- What a participant has recorded, a row a direction.
+-- The participants' records, a row a direction.
 CREATE TABLE recorded AS
 SELECT service, saga_id, step, 'action' AS direction, action_outcome AS outcome
 FROM inbox WHERE action_hash IS NOT NULL
@@ -62,7 +63,7 @@ UNION ALL
 SELECT service, saga_id, step, 'compensation', compensation_outcome
 FROM inbox WHERE compensation_hash IS NOT NULL;
 
--- What commands have done to the services' own tables, a row an effect.
+-- The effects of commands on the services' own tables, a row an effect.
 CREATE TABLE effects AS
 SELECT 'order' AS service, id AS saga_id, 'create-order' AS step, 'action' AS direction FROM orders
 UNION SELECT 'order', id, 'create-order', 'compensation' FROM orders WHERE status IN (3, 4)

@@ -1,74 +1,47 @@
-//! The equations, in the order in which they are reported. Each is a file: what must hold, then the query that counts
-//! the rows it was checked on, then the query that names the offenders.
+//! The equations, in the order in which they are reported.
+//!
+//! A file in `books/` holds a book or two. A book begins with `-- # <name>: <what its equations say
+//! together>`, and an equation in it looks like this:
+//!
+//! ```sql
+//! -- ## returns-moved: always, may be empty
+//! -- What must hold, in a sentence or two.
+//! SELECT count(*) …;         -- how many rows it is checked on
+//! SELECT format('…', …) …;   -- a row for each offender
+//! ```
+//!
+//! It holds `always`, or only `at rest`: when no saga is in progress. `may be empty` says that it
+//! is in order if there is nothing to check.
+
+use std::sync::LazyLock;
 
 use rusqlite::Connection;
 
-/// So many offenders of an equation are named; all are counted.
+/// At most this many offenders of an equation are named. All of them are counted.
 const MOST_SHOWN: usize = 10;
 
-const FILES: &[(Book, &str)] = &[
-    (Book::Stock, include_str!("equations/stock-conserved.sql")),
-    (Book::Stock, include_str!("equations/stock-reserved.sql")),
-    (Book::Stock, include_str!("equations/stock-ledger.sql")),
-    (Book::Stock, include_str!("equations/movements-once.sql")),
-    (Book::Stock, include_str!("equations/reservations-moved.sql")),
-    (Book::Stock, include_str!("equations/returns-moved.sql")),
-    (Book::Stock, include_str!("equations/goods-received.sql")),
-    (Book::Payments, include_str!("equations/payments-bounded.sql")),
-    (Book::Payments, include_str!("equations/payments-ledgered.sql")),
-    (Book::Payments, include_str!("equations/payments-once.sql")),
-    (Book::Payments, include_str!("equations/refunds-ledgered.sql")),
-    (Book::Provider, include_str!("equations/provider-ledgered.sql")),
-    (Book::Provider, include_str!("equations/provider-once.sql")),
-    (Book::Provider, include_str!("equations/ours-at-provider.sql")),
-    (Book::Orders, include_str!("equations/orders-add-up.sql")),
-    (Book::Orders, include_str!("equations/returns-add-up.sql")),
-    (Book::Keys, include_str!("equations/keys-one-payload.sql")),
-    (Book::Keys, include_str!("equations/keys-bound.sql")),
-    (Book::Sagas, include_str!("equations/sagas-known.sql")),
-    (Book::Sagas, include_str!("equations/sagas-awake.sql")),
-    (Book::Sagas, include_str!("equations/unfinished-kept.sql")),
-    (Book::Sagas, include_str!("equations/history-complete.sql")),
-    (Book::Sagas, include_str!("equations/history-legal.sql")),
-    (Book::Sagas, include_str!("equations/no-undo-after-pivot.sql")),
-    (Book::Sagas, include_str!("equations/undone-in-reverse.sql")),
-    (Book::Inboxes, include_str!("equations/inbox-once.sql")),
-    (Book::Inboxes, include_str!("equations/effects-recorded.sql")),
-    (Book::Sagas, include_str!("equations/undone-whole.sql")),
-    (Book::Inboxes, include_str!("equations/answers-agree.sql")),
-    (Book::Inboxes, include_str!("equations/sagas-exist.sql")),
-    (Book::Orders, include_str!("equations/orders-ended.sql")),
-    (Book::Orders, include_str!("equations/orders-priced.sql")),
-    (Book::Orders, include_str!("equations/orders-sold.sql")),
-    (Book::Orders, include_str!("equations/orders-paid.sql")),
-    (Book::Orders, include_str!("equations/returns-ended.sql")),
-    (Book::Payments, include_str!("equations/money.sql")),
-    (Book::Payments, include_str!("equations/nothing-held.sql")),
-    (Book::Provider, include_str!("equations/provider-known.sql")),
-    (Book::Provider, include_str!("equations/provider-holds-nothing.sql")),
-    (Book::Orders, include_str!("equations/orders-expected.sql")),
-    (Book::Quarantine, include_str!("equations/quarantine.sql")),
+const FILES: [&str; 6] = [
+    include_str!("books/stock.sql"),
+    include_str!("books/payments.sql"),
+    include_str!("books/provider.sql"),
+    include_str!("books/orders.sql"),
+    include_str!("books/sagas.sql"),
+    include_str!("books/memory.sql"),
 ];
 
-/// A book: the rows that belong together, for the summary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Book {
-    /// Products, their reservations and movements.
-    Stock,
-    /// Our payments, refunds and their ledger.
-    Payments,
-    /// The payment provider's ledger, beside ours.
-    Provider,
-    /// Orders and returns, beside their sagas, payments and stock.
-    Orders,
-    /// Idempotency keys.
-    Keys,
-    /// Sagas and their histories.
-    Sagas,
-    /// What participants have on record of commands and answers.
-    Inboxes,
-    /// Messages that could not be handled.
-    Quarantine,
+/// All books, in the order of the summary.
+pub(crate) static BOOKS: LazyLock<Vec<Book>> = LazyLock::new(|| {
+    let books = FILES.iter().flat_map(|file| file.split("-- # ").skip(1));
+    books.map(|text| Book::read(text).expect("a test reads every book")).collect()
+});
+
+/// A book: equations that belong together, and a line of the summary.
+#[derive(Debug)]
+pub(crate) struct Book {
+    pub(crate) name: &'static str,
+    /// What its equations say together, in a few words.
+    pub(crate) what: &'static str,
+    pub(crate) equations: Vec<Equation>,
 }
 
 /// When an equation holds.
@@ -80,80 +53,40 @@ pub(crate) enum Holds {
     AtRest,
 }
 
-/// One of them.
-#[derive(Clone, Copy, Debug)]
+/// One equation.
+#[derive(Debug)]
 pub(crate) struct Equation {
-    pub(crate) book: Book,
     pub(crate) name: &'static str,
-    /// What must hold, in a sentence or two.
-    pub(crate) what: &'static str,
+    /// What must hold, as one line.
+    pub(crate) what: String,
     pub(crate) holds: Holds,
-    /// Whether it is in order that there is nothing to check.
+    /// It is in order that there is nothing to check.
     pub(crate) may_be_empty: bool,
     checked: &'static str,
     offenders: &'static str,
 }
 
 /// What an equation found.
+#[derive(Default)]
 pub(crate) struct Finding {
     pub(crate) checked: u64,
     pub(crate) offenders: Vec<String>,
     pub(crate) offenders_total: u64,
 }
 
-/// All of them.
-pub(crate) fn all() -> impl Iterator<Item = Equation> {
-    FILES.iter().map(|(book, file)| Equation::read(*book, file).expect("a test reads every file"))
-}
-
 impl Book {
-    /// All of them, in the order of the summary.
-    pub(crate) const ALL: [Self; 8] = [
-        Self::Stock,
-        Self::Payments,
-        Self::Provider,
-        Self::Orders,
-        Self::Keys,
-        Self::Sagas,
-        Self::Inboxes,
-        Self::Quarantine,
-    ];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Stock => "stock",
-            Self::Payments => "payments",
-            Self::Provider => "provider",
-            Self::Orders => "orders",
-            Self::Keys => "keys",
-            Self::Sagas => "sagas",
-            Self::Inboxes => "inboxes",
-            Self::Quarantine => "quarantine",
-        }
-    }
-
-    /// What its equations say together, in a few words.
-    pub(crate) fn what(self) -> &'static str {
-        match self {
-            Self::Stock => "what came in is available, reserved or sold",
-            Self::Payments => "no cent captured or refunded but what orders ask for",
-            Self::Provider => "its ledger and ours agree, line by line",
-            Self::Orders => "order, saga, payment and stock tell one story",
-            Self::Keys => "a key is one order, and one payload",
-            Self::Sagas => "histories are whole, and undone is undone in reverse",
-            Self::Inboxes => "each command had its effect once, answers agree",
-            Self::Quarantine => "as many messages wait for a person as expected",
-        }
+    fn read(text: &'static str) -> Option<Self> {
+        let mut parts = text.split("-- ## ");
+        let (name, what) = parts.next()?.lines().next()?.split_once(": ")?;
+        let equations = parts.map(Equation::read).collect::<Option<Vec<_>>>()?;
+        Some(Self { name, what, equations })
     }
 }
 
 impl Equation {
-    /// A file's first line is `-- name: always` or `-- name: at rest`, followed by `, may be empty` where that is so; the
-    /// comment below it says what must hold.
-    fn read(book: Book, file: &'static str) -> Option<Self> {
-        let (head, rest) = file.split_once("\n-- checked\n")?;
-        let (checked, offenders) = rest.split_once("\n-- offenders\n")?;
-        let (name, holds) = head.lines().next()?.strip_prefix("-- ")?.split_once(": ")?;
+    fn read(text: &'static str) -> Option<Self> {
+        let (title, rest) = text.split_once('\n')?;
+        let (name, holds) = title.split_once(": ")?;
         let (holds, may_be_empty) = match holds.strip_suffix(", may be empty") {
             Some(holds) => (holds, true),
             None => (holds, false),
@@ -163,18 +96,16 @@ impl Equation {
             "at rest" => Holds::AtRest,
             _ => return None,
         };
-        let what = head.split_once('\n')?.1;
-        Some(Self { book, name, what, holds, may_be_empty, checked, offenders })
+        let comment = rest.lines().map_while(|line| line.strip_prefix("-- "));
+        let what = comment.collect::<Vec<_>>().join(" ");
+        let mut queries = rest.split(";\n");
+        let (checked, offenders) = (queries.next()?, queries.next()?);
+        let complete = queries.all(|more| more.trim().is_empty());
+        complete.then_some(Self { name, what, holds, may_be_empty, checked, offenders })
     }
 
-    /// What must hold, as one line.
-    pub(crate) fn sentence(&self) -> String {
-        let lines = self.what.lines().map(|line| line.trim_start_matches('-').trim());
-        lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
-    }
-
-    /// Asks it. An error of the query itself, such as a sum that overflows, is an offender like any other: what cannot
-    /// be computed does not hold.
+    /// Asks it. An error of the query itself, such as a sum that overflows, is an offender like any
+    /// other: what cannot be computed does not hold.
     pub(crate) fn ask(&self, books: &Connection) -> Finding {
         self.try_ask(books).unwrap_or_else(|error| Finding {
             checked: 0,
@@ -204,26 +135,35 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::Scratch;
 
     #[test]
-    fn every_file_is_an_equation_and_all_are_listed() {
-        let read = |(book, file): &(Book, &'static str)| Equation::read(*book, file);
-        let names: BTreeSet<&str> =
-            FILES.iter().map(|file| read(file).expect("well-formed").name).collect();
-        assert_eq!(names.len(), FILES.len(), "a name is used twice");
-        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/equations");
-        let files: BTreeSet<String> = std::fs::read_dir(directory)
-            .expect("the directory of the equations")
-            .map(|entry| entry.expect("an entry").path())
-            .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
-            .collect();
-        assert_eq!(names, files.iter().map(String::as_str).collect());
+    fn every_book_and_equation_is_well_formed_and_has_a_name_of_its_own() {
+        let books: Vec<&str> = BOOKS.iter().map(|book| book.name).collect();
+        assert_eq!(
+            books,
+            ["stock", "payments", "provider", "orders", "keys", "sagas", "inboxes", "quarantine"]
+        );
+        let equations: Vec<&Equation> = BOOKS.iter().flat_map(|book| &book.equations).collect();
+        let names: BTreeSet<&str> = equations.iter().map(|equation| equation.name).collect();
+        assert_eq!(
+            (equations.len(), names.len()),
+            (41, 41),
+            "one is missing, or a name is used twice"
+        );
+        for Equation { name, what, .. } in equations {
+            assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{name}");
+            assert!(what.ends_with('.'), "{name} does not say what must hold: {what}");
+        }
     }
 
     #[test]
-    fn every_equation_is_in_a_book_that_the_summary_shows() {
-        for equation in all() {
-            assert!(Book::ALL.contains(&equation.book), "{}: {:?}", equation.name, equation.book);
+    fn every_query_can_be_computed() {
+        let empty = Scratch::new().and_then(Scratch::complete).expect("a scratch database");
+        for equation in BOOKS.iter().flat_map(|book| &book.equations) {
+            if let Err(error) = equation.try_ask(&empty.0) {
+                panic!("{}: {error}", equation.name);
+            }
         }
     }
 }

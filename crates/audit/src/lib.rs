@@ -1,16 +1,15 @@
 //! What must be true of a system's books, computed from outside.
 //!
-//! Rows of the databases and of the payment provider's ledger are copied, a few
-//! columns of each, into one scratch database; each equation is a file in
-//! `equations/`, to be read as a textbook is: what must hold, how many rows say so,
-//! and who offends. None of the code that wrote the rows is asked: no engine, no
-//! kit, no rule, no table module. Totals come from ledger rows, never only from
-//! counters that the same statement wrote.
+//! Rows of the databases and of the payment provider's ledger are copied, a few columns of each
+//! table, into one scratch database. There the equations of `books/` are asked, which are to be
+//! read as a textbook is: each says what must hold, on how many rows it is checked, and who
+//! offends. None of the code that wrote the rows is asked: no engine, no kit, no rule, no table
+//! module. Totals come from ledger rows, never only from counters that the same statement wrote.
 //!
-//! Not here: where the databases are and when they are read (`saga audit` and the
-//! simulator each know their own).
+//! Not here: where the databases are and when they are read (`saga audit` and the simulator each
+//! know their own).
 //!
-//! Read first: one of the files in `equations/`, then [`judge`].
+//! Read first: one of the files in `books/`, then [`judge`].
 
 use std::fmt;
 
@@ -20,25 +19,21 @@ mod scratch;
 mod sqlite;
 mod tables;
 
-pub use equations::Book;
 pub use report::{Judged, Options, Report, Sagas, Stuck, Verdict, judge};
 pub use scratch::{Books, Scratch};
 pub use sqlite::copy;
 pub use tables::{Column, Kind, TABLES, Table};
 
-/// So many rows of a table are held in memory on their way.
-pub const ROWS_AT_ONCE: usize = 1_000;
-
 /// Whose database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Database {
-    /// Of the orchestrators.
+    /// The orchestrators'.
     Orchestrator,
-    /// Of the order service.
+    /// The order service's.
     Order,
-    /// Of the inventory service.
+    /// The inventory service's.
     Inventory,
-    /// Of the payment service.
+    /// The payment service's.
     Payment,
     /// The payment provider's ledger, which is not ours.
     Provider,
@@ -59,8 +54,8 @@ impl fmt::Display for Database {
 /// What went wrong while one database was copied.
 #[derive(Debug)]
 pub enum Failure {
-    /// It.
+    /// The database cannot be read, and why.
     Source(String),
-    /// Where the copies go.
+    /// The scratch database cannot be used.
     Scratch(rusqlite::Error),
 }

@@ -1,11 +1,11 @@
-//! The verdict: a book a line or an equation a line for people, one object for programs.
+//! The verdict: for people a line a book or a line an equation, for programs one JSON object.
 
 use std::fmt::Write as _;
 
 use serde::{Serialize, Serializer};
 
 use crate::{
-    equations::{self, Book, Equation, Finding, Holds},
+    equations::{BOOKS, Book, Equation, Finding, Holds},
     scratch::Books,
 };
 
@@ -22,17 +22,17 @@ pub struct Options {
     pub quarantined: u64,
 }
 
-/// What was found.
+/// The verdict on all books.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Of all equations together.
+    /// Every equation that was asked for holds.
     #[serde(rename = "audit", serialize_with = "pass_or_fail")]
     pub passed: bool,
-    /// Whether what holds only at rest could be judged.
+    /// No saga was in progress while the books were read, so that every equation could be judged.
     pub at_rest: bool,
     /// How the sagas stand.
     pub sagas: Sagas,
-    /// Each that was asked for.
+    /// Those that were asked for.
     pub equations: Vec<Judged>,
 }
 
@@ -41,9 +41,9 @@ pub struct Report {
 pub struct Sagas {
     /// How many have ended.
     pub ended: u64,
-    /// Those that are paused among them.
+    /// How many are in progress, paused ones included.
     pub in_progress: u64,
-    /// How many of those are paused.
+    /// How many of those in progress are paused.
     pub paused: u64,
     /// Those that need a person.
     pub stuck: Vec<Stuck>,
@@ -56,31 +56,30 @@ pub struct Stuck {
     pub saga: String,
     /// The step that holds it up: `commit-stock/action`.
     pub step: String,
-    /// What it says of it.
+    /// Why it is stuck, in its own words.
     pub reason: String,
 }
 
-/// One equation.
+/// The verdict on one equation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Judged {
-    /// Whose rows it is about.
     #[serde(skip)]
-    pub book: Book,
-    /// Its name, which is its file's.
+    book: &'static Book,
+    /// Its name, as in the file of its book.
     pub name: &'static str,
     /// What must hold.
     pub what: String,
-    /// Whether it does.
+    /// Whether it holds.
     pub verdict: Verdict,
-    /// On how many rows.
+    /// How many rows were checked.
     pub checked: u64,
-    /// The first of them.
+    /// The first rows that offend, described.
     pub offenders: Vec<String>,
-    /// How many there are.
+    /// How many rows offend.
     pub offenders_total: u64,
 }
 
-/// What became of an equation.
+/// Whether an equation holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Verdict {
     /// It holds.
@@ -103,44 +102,40 @@ pub fn judge(books: &Books, moved: bool, options: &Options) -> rusqlite::Result<
     let sagas = Sagas::of(books)?;
     let at_rest = sagas.in_progress == 0 && !moved;
     let mut judged = Vec::new();
-    for equation in equations::all() {
-        let asked = equation.name != "orders-expected" || options.expect_orders.is_some();
-        match equation.holds {
-            Holds::Always if asked => judged.push(Judged::by(&equation, books, options)),
-            Holds::AtRest if options.safety => {}
-            Holds::AtRest if at_rest && asked => {
-                judged.push(Judged::by(&equation, books, options));
+    for book in BOOKS.iter() {
+        for equation in &book.equations {
+            let asked = equation.name != "orders-expected" || options.expect_orders.is_some();
+            let must_rest = equation.holds == Holds::AtRest;
+            if !asked || (must_rest && options.safety) {
+                continue;
             }
-            Holds::AtRest if asked => judged.push(Judged::not_at_rest(&equation)),
-            Holds::Always | Holds::AtRest => {}
+            let (verdict, finding) = if must_rest && !at_rest {
+                (Verdict::NotAtRest, Finding::default())
+            } else {
+                Verdict::on(equation, books, options)
+            };
+            judged.push(Judged::new(book, equation, verdict, finding));
         }
     }
     let passed = judged.iter().all(|equation| equation.verdict == Verdict::Pass);
     Ok(Report { passed, at_rest, sagas, equations: judged })
 }
 
-impl Judged {
-    fn by(equation: &Equation, books: &Books, options: &Options) -> Self {
+impl Verdict {
+    fn on(equation: &Equation, books: &Books, options: &Options) -> (Self, Finding) {
         let mut finding = equation.ask(&books.0);
         if finding.checked == 0 && options.require_rows && !equation.may_be_empty {
-            finding = Finding {
-                offenders: vec!["no row was checked".to_owned()],
-                offenders_total: 1,
-                ..finding
-            };
+            let offenders = vec!["no row was checked".to_owned()];
+            finding = Finding { checked: 0, offenders, offenders_total: 1 };
         }
-        let verdict = if finding.offenders_total == 0 { Verdict::Pass } else { Verdict::Fail };
-        Self::new(equation, verdict, finding)
+        (if finding.offenders_total == 0 { Self::Pass } else { Self::Fail }, finding)
     }
+}
 
-    fn not_at_rest(equation: &Equation) -> Self {
-        let nothing = Finding { checked: 0, offenders: Vec::new(), offenders_total: 0 };
-        Self::new(equation, Verdict::NotAtRest, nothing)
-    }
-
-    fn new(equation: &Equation, verdict: Verdict, finding: Finding) -> Self {
+impl Judged {
+    fn new(book: &'static Book, equation: &Equation, verdict: Verdict, finding: Finding) -> Self {
         let Finding { checked, offenders, offenders_total } = finding;
-        let (book, name, what) = (equation.book, equation.name, equation.sentence());
+        let (name, what) = (equation.name, equation.what.clone());
         Self { book, name, what, verdict, checked, offenders, offenders_total }
     }
 }
@@ -171,7 +166,7 @@ impl Report {
     #[must_use]
     pub fn summary(&self) -> String {
         let mut text = String::new();
-        for book in Book::ALL {
+        for book in BOOKS.iter() {
             self.write_book(book, &mut text);
         }
         let failed = self.equations.iter().filter(|equation| equation.verdict == Verdict::Fail);
@@ -199,8 +194,8 @@ impl Report {
     }
 
     /// A book's line, if anything was asked of it.
-    fn write_book(&self, book: Book, text: &mut String) {
-        let of: Vec<_> = self.equations.iter().filter(|equation| equation.book == book).collect();
+    fn write_book(&self, book: &Book, text: &mut String) {
+        let of: Vec<_> = self.equations.iter().filter(|e| std::ptr::eq(e.book, book)).collect();
         if of.is_empty() {
             return;
         }
@@ -208,9 +203,9 @@ impl Report {
         let (hold, open) = (count(Verdict::Pass), count(Verdict::NotAtRest));
         let rows: u64 = of.iter().map(|equation| equation.checked).sum();
         // Writing to a string cannot fail.
-        let _ = write!(text, "{:10}  {hold} of {} hold  {rows:>8} rows  ", book.name(), of.len());
+        let _ = write!(text, "{:10}  {hold} of {} hold  {rows:>8} rows  ", book.name, of.len());
         let _ = match open {
-            0 => writeln!(text, "{}", book.what()),
+            0 => writeln!(text, "{}", book.what),
             _ => writeln!(text, "{open} not judged: not at rest"),
         };
     }
@@ -276,7 +271,7 @@ impl Sagas {
     }
 }
 
-/// Text from elsewhere, without what would drive a terminal.
+/// Text from elsewhere, without characters that would drive a terminal.
 fn clean(text: &str) -> String {
     let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
     text.chars().map(shown).collect()

@@ -1,12 +1,12 @@
 //! The scratch database: copies of the columns that the equations need, in one SQL dialect.
 
-use rusqlite::{Connection, Result, params_from_iter, types::Value};
+use rusqlite::{CachedStatement, Connection, Result, params_from_iter, types::Value};
 
-/// The tables that rows are copied into.
-const TABLES: &str = include_str!("scratch.sql");
+use crate::{Failure, tables::TABLES};
+
 /// What is derived from them once all are there, and what makes comparing them fast.
 const DERIVED: &str = include_str!("derived.sql");
-/// The pages that are kept in memory, in KiB. What is more goes to a file that nobody else sees.
+/// At most this much is kept in memory. The rest goes to a file that nobody else sees.
 const CACHE_KIB: i64 = 64 * 1024;
 
 /// Where all rows come together.
@@ -14,7 +14,8 @@ const CACHE_KIB: i64 = 64 * 1024;
 pub struct Scratch(Connection);
 
 impl Scratch {
-    /// An empty one: SQLite's own temporary database, in memory while it is small, and gone when it is closed.
+    /// An empty one: SQLite's own temporary database, in memory while it is small, and gone when it
+    /// is closed.
     ///
     /// # Errors
     /// If there is no room for it.
@@ -23,26 +24,20 @@ impl Scratch {
         connection.pragma_update(None, "journal_mode", "OFF")?;
         connection.pragma_update(None, "synchronous", "OFF")?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-        connection.execute_batch(TABLES)?;
+        connection.execute_batch("BEGIN")?;
+        for table in TABLES {
+            connection.execute_batch(&table.create())?;
+        }
         Ok(Self(connection))
     }
 
-    /// Adds rows to a table.
-    pub(crate) fn insert(
-        &mut self,
-        table: &str,
-        columns: &[&str],
-        rows: Vec<Vec<Value>>,
-    ) -> Result<()> {
-        let marks = vec!["?"; columns.len()].join(", ");
-        let sql = format!("INSERT INTO {table} ({}) VALUES ({marks})", columns.join(", "));
-        let transaction = self.0.transaction()?;
-        let mut statement = transaction.prepare_cached(&sql)?;
-        for row in rows {
-            statement.execute(params_from_iter(row))?;
-        }
-        drop(statement);
-        transaction.commit()
+    /// Adds a row by a table's [`insert`](crate::Table::insert).
+    ///
+    /// # Errors
+    /// [`Failure::Scratch`].
+    pub fn put(&mut self, insert: &str, row: Vec<Value>) -> std::result::Result<(), Failure> {
+        let put = |mut insert: CachedStatement<'_>| insert.execute(params_from_iter(row));
+        self.0.prepare_cached(insert).and_then(put).map(drop).map_err(Failure::Scratch)
     }
 
     /// All rows are there: the equations can be asked.
@@ -50,6 +45,7 @@ impl Scratch {
     /// # Errors
     /// If deriving fails.
     pub fn complete(self) -> Result<Books> {
+        self.0.execute_batch("COMMIT")?;
         self.0.execute_batch(DERIVED)?;
         Ok(Books(self.0))
     }

@@ -1,4 +1,4 @@
-//! Copying from a database of SQLite, whoever has opened it.
+//! Copying from an SQLite database that the caller has opened.
 
 use rusqlite::{
     Connection, ErrorCode,
@@ -6,41 +6,34 @@ use rusqlite::{
 };
 use uuid::Uuid;
 
-use crate::{
-    Database, Failure, ROWS_AT_ONCE, Scratch,
-    tables::{Kind, TABLES, Table},
-};
+use crate::{Column, Database, Failure, Kind, Scratch, TABLES, Table};
 
-/// Copies a database's tables. What is read as of one instant is its caller's to
-/// say, by a transaction.
+/// Copies a database's tables. The caller's transaction makes it a copy of one instant.
 ///
 /// # Errors
 /// [`Failure`].
 pub fn copy(source: &Connection, database: Database, scratch: &mut Scratch) -> Result<(), Failure> {
-    let tables = TABLES.iter().filter(|table| table.database == database);
-    tables.into_iter().try_for_each(|table| copy_table(source, table, scratch))
+    let mut tables = TABLES.iter().filter(|table| table.database == database);
+    tables.try_for_each(|table| copy_table(source, table, scratch))
 }
 
 fn copy_table(source: &Connection, table: &Table, scratch: &mut Scratch) -> Result<(), Failure> {
-    let expressions: Vec<&str> =
-        table.columns.iter().map(|(_, expression, _)| *expression).collect();
+    let (columns, insert): (Vec<Column>, _) = (table.columns().collect(), table.insert());
+    let expressions: Vec<&str> = columns.iter().map(|column| column.expression).collect();
     let sql = format!("SELECT {} FROM {}", expressions.join(", "), table.source);
     let mut statement = source.prepare(&sql).map_err(Failure::of_sqlite)?;
     let mut rows = statement.query([]).map_err(Failure::of_sqlite)?;
-    let mut batch = Vec::with_capacity(ROWS_AT_ONCE);
     while let Some(row) = rows.next().map_err(Failure::of_sqlite)? {
-        let values = table.columns.iter().enumerate().map(|(place, (_, expression, kind))| {
-            let value = row.get_ref(place).map_err(Failure::of_sqlite)?;
+        let values = columns.iter().enumerate().map(|(index, column)| {
+            let Column { expression, kind, .. } = column;
+            let value = row.get_ref(index).map_err(Failure::of_sqlite)?;
             kind.of_sqlite(value).ok_or_else(|| {
-                Failure::Source(format!("{} in {} is no {kind:?}", expression, table.source))
+                Failure::Source(format!("{expression} in {} is no {kind:?}", table.source))
             })
         });
-        batch.push(values.collect::<Result<Vec<Value>, Failure>>()?);
-        if batch.len() == ROWS_AT_ONCE {
-            table.put(std::mem::take(&mut batch), scratch)?;
-        }
+        scratch.put(&insert, values.collect::<Result<_, _>>()?)?;
     }
-    table.put(batch, scratch)
+    Ok(())
 }
 
 impl Kind {
@@ -66,7 +59,7 @@ impl Kind {
 }
 
 impl Failure {
-    /// Of a database of SQLite, with what may be done about it.
+    /// An error of an SQLite database, with what may be done about it.
     #[must_use]
     pub fn of_sqlite(error: rusqlite::Error) -> Self {
         let hint = match error.sqlite_error_code() {

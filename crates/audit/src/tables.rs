@@ -1,29 +1,38 @@
-//! Which columns of which tables are copied.
+//! Which columns of which tables are copied. The scratch database's schema follows from it.
 
 use rusqlite::types::Value;
 
-use crate::{Database, Failure, Scratch};
+use crate::Database;
 
-/// What is copied of one table.
+/// What is copied of one table. Databases may share a table in the scratch database.
 #[derive(Debug)]
 pub struct Table {
     /// Whose it is.
     pub database: Database,
     /// Its name in the scratch database.
-    pub name: &'static str,
+    name: &'static str,
     /// Its name where it comes from.
     pub source: &'static str,
-    /// What is copied of it.
-    pub columns: &'static [Column],
+    /// Columns by their kind, listed as SQL does: `<column>` or `<expression> AS <column>`, in
+    /// words of every dialect.
+    columns: &'static [(Kind, &'static str)],
 }
 
-/// A column in the scratch database, the expression that it is read by, which every dialect understands, and its kind.
-pub type Column = (&'static str, &'static str, Kind);
+/// One column of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Its name in the scratch database.
+    name: &'static str,
+    /// How it is read where it comes from.
+    pub expression: &'static str,
+    /// How its values are copied.
+    pub kind: Kind,
+}
 
 /// How a value gets into the scratch database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A UUID, as text.
+    /// A UUID, as text: as people write it.
     Id,
     /// As it is.
     Text,
@@ -37,107 +46,96 @@ pub enum Kind {
 
 use Kind::{Bytes, Id, Integer, Outcome, Text};
 
-/// All that is copied.
+/// All tables that are copied.
 pub const TABLES: &[Table] = &[
+    // States: 1 running, 2 compensating, 3 completed, 4 compensated, 5 stuck. A saga that `wakes`
+    // will be looked at again; one that has `ended` is said to have.
     Table {
         database: Database::Orchestrator,
         name: "sagas",
         source: "sagas",
         columns: &[
-            ("id", "id", Id),
-            ("definition", "definition", Text),
-            ("definition_version", "definition_version", Integer),
-            ("caller", "caller", Text),
-            ("state", "state", Integer),
-            ("version", "version", Integer),
-            ("progress", "progress", Text),
-            ("wakes", "CASE WHEN wake_at IS NULL THEN 0 ELSE 1 END", Integer),
-            ("ended", "CASE WHEN ended_at IS NULL THEN 0 ELSE 1 END", Integer),
+            (Id, "id"),
+            (Text, "definition, caller, progress"),
+            (Integer, "definition_version, state, version"),
+            (Integer, "CASE WHEN wake_at IS NULL THEN 0 ELSE 1 END AS wakes"),
+            (Integer, "CASE WHEN ended_at IS NULL THEN 0 ELSE 1 END AS ended"),
         ],
     },
     Table {
         database: Database::Orchestrator,
         name: "history",
         source: "saga_history",
-        columns: &[
-            ("saga_id", "saga_id", Id),
-            ("version", "version", Integer),
-            ("caller", "caller", Text),
-            ("state", "state", Integer),
-            ("entry", "entry", Text),
-        ],
+        columns: &[(Id, "saga_id"), (Integer, "version, state"), (Text, "caller, entry")],
     },
     Table {
         database: Database::Orchestrator,
         name: "keys",
         source: "idempotency_keys",
-        columns: &[
-            ("caller", "caller", Text),
-            ("method", "method", Text),
-            ("key", "key", Text),
-            ("payload_hash", "payload_hash", Bytes),
-            ("saga_id", "saga_id", Id),
-        ],
+        columns: &[(Text, "caller, method, key"), (Bytes, "payload_hash"), (Id, "saga_id")],
     },
+    // States: 1 open, 2 re-driven, 3 discarded.
     Table {
         database: Database::Orchestrator,
         name: "quarantine",
         source: "quarantine",
-        columns: &[
-            ("id", "id", Text),
-            ("reason", "reason", Text),
-            ("from_queue", "from_queue", Text),
-            ("state", "state", Integer),
-        ],
+        columns: &[(Text, "id, reason, from_queue"), (Integer, "state")],
     },
+    // How far back each database has forgotten: sagas whose id is smaller have ended, and may be
+    // gone.
     Table {
         database: Database::Orchestrator,
         name: "watermarks",
         source: "saga_watermark",
-        columns: &watermark("'orchestrator'"),
+        columns: &[(Text, "'orchestrator' AS service"), (Id, "below")],
     },
     Table {
         database: Database::Order,
         name: "watermarks",
         source: "inbox_watermark",
-        columns: &watermark("'order'"),
+        columns: &[(Text, "'order' AS service"), (Id, "below")],
     },
     Table {
         database: Database::Inventory,
         name: "watermarks",
         source: "inbox_watermark",
-        columns: &watermark("'inventory'"),
+        columns: &[(Text, "'inventory' AS service"), (Id, "below")],
     },
     Table {
         database: Database::Payment,
         name: "watermarks",
         source: "inbox_watermark",
-        columns: &watermark("'payment'"),
+        columns: &[(Text, "'payment' AS service"), (Id, "below")],
     },
-    Table { database: Database::Order, name: "inbox", source: "inbox", columns: &inbox("'order'") },
+    // Which commands a participant has seen (a hash), and how it has answered: `done`, `refused`,
+    // or not yet.
+    Table {
+        database: Database::Order,
+        name: "inbox",
+        source: "inbox",
+        columns: &inbox("'order' AS service"),
+    },
     Table {
         database: Database::Inventory,
         name: "inbox",
         source: "inbox",
-        columns: &inbox("'inventory'"),
+        columns: &inbox("'inventory' AS service"),
     },
     Table {
         database: Database::Payment,
         name: "inbox",
         source: "inbox",
-        columns: &inbox("'payment'"),
+        columns: &inbox("'payment' AS service"),
     },
+    // Statuses: 1 pending, 2 confirmed, 3 rejected, 4 cancelled.
     Table {
         database: Database::Order,
         name: "orders",
         source: "orders",
         columns: &[
-            ("id", "order_id", Id),
-            ("caller", "caller", Text),
-            ("status", "status", Integer),
-            ("currency", "currency", Text),
-            ("total", "total", Integer),
-            ("refunded", "refunded", Integer),
+            (Id, "order_id AS id"),
+            (Text, "caller, currency"),
+            (Integer, "status, total, refunded"),
         ],
     },
     Table {
@@ -145,60 +143,38 @@ pub const TABLES: &[Table] = &[
         name: "order_lines",
         source: "order_lines",
         columns: &[
-            ("order_id", "order_id", Id),
-            ("line_no", "line_no", Integer),
-            ("sku", "sku", Text),
-            ("quantity", "quantity", Integer),
-            ("unit_price", "unit_price", Integer),
-            ("held", "held", Integer),
-            ("returned", "returned", Integer),
+            (Id, "order_id"),
+            (Integer, "line_no, quantity, unit_price, held, returned"),
+            (Text, "sku"),
         ],
     },
+    // States: 1 open, 2 done, 3 rejected.
     Table {
         database: Database::Order,
         name: "returns",
         source: "returns",
-        columns: &[
-            ("id", "return_id", Id),
-            ("order_id", "order_id", Id),
-            ("state", "state", Integer),
-            ("amount", "amount", Integer),
-        ],
+        columns: &[(Id, "return_id AS id, order_id"), (Integer, "state, amount")],
     },
     Table {
         database: Database::Order,
         name: "return_lines",
         source: "return_lines",
-        columns: &[
-            ("return_id", "return_id", Id),
-            ("line_no", "line_no", Integer),
-            ("quantity", "quantity", Integer),
-        ],
+        columns: &[(Id, "return_id"), (Integer, "line_no, quantity")],
     },
     Table {
         database: Database::Inventory,
         name: "products",
         source: "products",
-        columns: &[
-            ("sku", "sku", Text),
-            ("received", "received", Integer),
-            ("available", "available", Integer),
-            ("reserved", "reserved", Integer),
-            ("sold", "sold", Integer),
-        ],
+        columns: &[(Text, "sku"), (Integer, "received, available, reserved, sold")],
     },
     Table {
         database: Database::Inventory,
         name: "reservations",
         source: "reservations",
         columns: &[
-            ("saga_id", "saga_id", Id),
-            ("sku", "sku", Text),
-            ("quantity", "quantity", Integer),
-            ("unit_price", "unit_price", Integer),
-            ("currency", "currency", Text),
-            ("state", "state", Text),
-            ("returned", "returned", Integer),
+            (Id, "saga_id"),
+            (Text, "sku, currency, state"),
+            (Integer, "quantity, unit_price, returned"),
         ],
     },
     Table {
@@ -206,72 +182,47 @@ pub const TABLES: &[Table] = &[
         name: "movements",
         source: "movements",
         columns: &[
-            ("sku", "sku", Text),
-            ("kind", "kind", Text),
-            ("quantity", "quantity", Integer),
-            ("saga_id", "saga_id", Id),
-            ("receipt_key", "receipt_key", Text),
-            ("order_id", "order_id", Id),
+            (Text, "sku, kind, receipt_key"),
+            (Integer, "quantity"),
+            (Id, "saga_id, order_id"),
         ],
     },
     Table {
         database: Database::Inventory,
         name: "receipts",
         source: "receipts",
-        columns: &[
-            ("key", "idempotency_key", Text),
-            ("sku", "sku", Text),
-            ("quantity", "quantity", Integer),
-        ],
+        columns: &[(Text, "idempotency_key AS key, sku"), (Integer, "quantity")],
     },
     Table {
         database: Database::Payment,
         name: "payments",
         source: "payments",
         columns: &[
-            ("order_id", "order_id", Id),
-            ("amount", "amount", Integer),
-            ("currency", "currency", Text),
-            ("status", "status", Text),
-            ("provider_id", "provider_id", Text),
-            ("refunded", "refunded", Integer),
+            (Id, "order_id"),
+            (Integer, "amount, refunded"),
+            (Text, "currency, status, provider_id"),
         ],
     },
     Table {
         database: Database::Payment,
         name: "payment_ledger",
         source: "payment_ledger",
-        columns: &[
-            ("saga_id", "saga_id", Id),
-            ("kind", "kind", Text),
-            ("order_id", "order_id", Id),
-            ("amount", "amount", Integer),
-            ("currency", "currency", Text),
-        ],
+        columns: &[(Id, "saga_id, order_id"), (Text, "kind, currency"), (Integer, "amount")],
     },
     Table {
         database: Database::Payment,
         name: "refunds",
         source: "refunds",
-        columns: &[
-            ("saga_id", "saga_id", Id),
-            ("order_id", "order_id", Id),
-            ("amount", "amount", Integer),
-            ("currency", "currency", Text),
-            ("state", "state", Text),
-        ],
+        columns: &[(Id, "saga_id, order_id"), (Integer, "amount"), (Text, "currency, state")],
     },
+    // The provider's keys are the ids of our commands: <saga>/<step>/<direction>.
     Table {
         database: Database::Provider,
         name: "provider_payments",
         source: "payments",
         columns: &[
-            ("id", "id", Text),
-            ("reference", "reference", Text),
-            ("amount", "amount", Integer),
-            ("currency", "currency", Text),
-            ("status", "status", Text),
-            ("key", "idempotency_key", Text),
+            (Text, "id, reference, currency, status, idempotency_key AS key"),
+            (Integer, "amount"),
         ],
     },
     Table {
@@ -279,33 +230,56 @@ pub const TABLES: &[Table] = &[
         name: "provider_ledger",
         source: "ledger",
         columns: &[
-            ("payment_id", "payment_id", Text),
-            ("kind", "kind", Text),
-            ("amount", "amount", Integer),
-            ("currency", "currency", Text),
-            ("key", "idempotency_key", Text),
+            (Text, "payment_id, kind, currency, idempotency_key AS key"),
+            (Integer, "amount"),
         ],
     },
 ];
 
-const fn watermark(service: &'static str) -> [Column; 2] {
-    [("service", service, Text), ("below", "below", Id)]
-}
-
-const fn inbox(service: &'static str) -> [Column; 7] {
+const fn inbox(service: &'static str) -> [(Kind, &'static str); 5] {
     [
-        ("service", service, Text),
-        ("saga_id", "saga_id", Id),
-        ("step", "step", Text),
-        ("action_hash", "action_hash", Bytes),
-        ("action_outcome", "action_answer", Outcome),
-        ("compensation_hash", "compensation_hash", Bytes),
-        ("compensation_outcome", "compensation_answer", Outcome),
+        (Text, service),
+        (Id, "saga_id"),
+        (Text, "step"),
+        (Bytes, "action_hash, compensation_hash"),
+        (Outcome, "action_answer AS action_outcome, compensation_answer AS compensation_outcome"),
     ]
 }
 
+impl Table {
+    /// Its columns, in the order of the values that [`Scratch::put`](crate::Scratch::put) takes.
+    pub fn columns(&self) -> impl Iterator<Item = Column> {
+        let listed =
+            self.columns.iter().flat_map(|(kind, list)| list.split(", ").map(move |c| (*kind, c)));
+        listed.map(|(kind, column)| {
+            let (expression, name) = column.split_once(" AS ").unwrap_or((column, column));
+            Column { name, expression, kind }
+        })
+    }
+
+    /// The statement that makes it in the scratch database. There are no constraints: the audit is
+    /// to find what the sources let through.
+    pub(crate) fn create(&self) -> String {
+        let columns = self.columns().map(|Column { name, kind, .. }| match kind {
+            Integer => format!("{name} INTEGER"),
+            Id | Text | Bytes | Outcome => format!("{name} TEXT"),
+        });
+        let columns: Vec<String> = columns.collect();
+        format!("CREATE TABLE IF NOT EXISTS {} ({})", self.name, columns.join(", "))
+    }
+
+    /// The statement that adds a row of it to the scratch database.
+    #[must_use]
+    pub fn insert(&self) -> String {
+        let names: Vec<&str> = self.columns().map(|column| column.name).collect();
+        let marks = vec!["?"; names.len()].join(", ");
+        format!("INSERT INTO {} ({}) VALUES ({marks})", self.name, names.join(", "))
+    }
+}
+
 impl Kind {
-    /// The outcome of a recorded answer. One that cannot be read is an outcome too: it equals none that is known.
+    /// The outcome of a recorded answer. One that cannot be read is an outcome too: it equals none
+    /// that is known.
     #[must_use]
     pub fn outcome(answer: &str) -> Value {
         #[derive(serde::Deserialize)]
@@ -314,16 +288,5 @@ impl Kind {
         }
         let answer: Result<Answer, _> = serde_json::from_str(answer);
         Value::Text(answer.map_or_else(|_| "unreadable".to_owned(), |answer| answer.outcome))
-    }
-}
-
-impl Table {
-    /// Adds rows of it to the scratch database.
-    ///
-    /// # Errors
-    /// [`Failure::Scratch`].
-    pub fn put(&self, rows: Vec<Vec<Value>>, scratch: &mut Scratch) -> Result<(), Failure> {
-        let names: Vec<&str> = self.columns.iter().map(|(name, _, _)| *name).collect();
-        scratch.insert(self.name, &names, rows).map_err(Failure::Scratch)
     }
 }

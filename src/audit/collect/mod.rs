@@ -1,4 +1,4 @@
-//! Reading: each database in one snapshot, a few columns of it, into the scratch database.
+//! Reading the books: a few columns of each database, in one snapshot, into the scratch database.
 
 mod postgres;
 mod sqlite;
@@ -12,8 +12,8 @@ use saga_audit::{Books, Database, Failure, Scratch};
 use super::Sources;
 use crate::secrets::Secret;
 
-/// The provider writes before our payment service does, and is read after it: what is in our ledger must be in the
-/// provider's at every instant.
+/// The order in which the databases are read. The provider writes before our payment service does,
+/// and is read after it: what is in our ledger must be in the provider's at every instant.
 const READING_ORDER: [Database; 5] = [
     Database::Orchestrator,
     Database::Order,
@@ -22,20 +22,20 @@ const READING_ORDER: [Database; 5] = [
     Database::Provider,
 ];
 
-/// Where one database is.
+/// The place of one database.
 #[derive(Clone, Debug)]
 enum Source {
     Postgres(Secret),
     File(PathBuf),
 }
 
-/// Why there is no verdict.
+/// The reason why there is no verdict.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
     /// A database cannot be read.
     #[error("the {database}'s database {place} cannot be read: {reason}")]
     Database { database: Database, place: String, reason: String },
-    /// Nowhere to put the copies.
+    /// There is no room for the copies.
     #[error("the scratch database in the directory for temporary files cannot be used: {0}")]
     Scratch(rusqlite::Error),
 }
@@ -46,7 +46,7 @@ impl Unreadable {
     }
 }
 
-/// Copies all of them.
+/// Copies all databases.
 pub(super) async fn collect(sources: &Sources) -> Result<Books, Unreadable> {
     let mut scratch = Scratch::new().map_err(Unreadable::Scratch)?;
     for database in READING_ORDER {
@@ -65,17 +65,17 @@ pub(super) async fn collect(sources: &Sources) -> Result<Books, Unreadable> {
     complete.await.expect("deriving does not panic").map_err(Unreadable::Scratch)
 }
 
-/// How far all sagas are: two that are equal have nothing between them.
+/// How far all sagas have come. If two pulses are equal, nothing has moved between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pulse {
     sagas: i64,
     versions: i64,
-    /// Neither ended nor stuck.
+    /// Sagas that have neither ended nor are stuck.
     pub(super) in_progress: i64,
 }
 
 impl Pulse {
-    /// In every dialect.
+    /// In words that both dialects understand.
     const SQL: &'static str = "SELECT CAST(count(*) AS bigint),
                 CAST(coalesce(sum(version), 0) AS bigint),
                 CAST(coalesce(sum(CASE WHEN state IN (1, 2) THEN 1 ELSE 0 END), 0) AS bigint)
@@ -98,7 +98,7 @@ impl Pulse {
     }
 }
 
-/// Where a database is.
+/// The place of a database.
 fn source_of(database: Database, sources: &Sources) -> Source {
     match (sources, database) {
         (Sources::DataDir(dir), Database::Provider) => {
@@ -123,7 +123,7 @@ fn source_of(database: Database, sources: &Sources) -> Source {
 }
 
 impl Source {
-    /// Says where it is, and never its password.
+    /// Turns a failure into one that names the place, never with its password.
     fn unreadable(&self, database: Database) -> impl FnOnce(Failure) -> Unreadable + use<> {
         let place = match self {
             Self::Postgres(url) => postgres::place(url),

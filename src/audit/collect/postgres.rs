@@ -1,10 +1,10 @@
-//! Reading a Postgres database, as a role that need only be allowed to read.
+//! Reading a Postgres database. A role that may only read is enough.
 
 use std::{str::FromStr as _, time::Duration};
 
 use futures::TryStreamExt as _;
 use rusqlite::types::Value;
-use saga_audit::{Database, Failure, Kind, ROWS_AT_ONCE, Scratch, TABLES, Table};
+use saga_audit::{Column, Database, Failure, Kind, Scratch, TABLES, Table};
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _,
     postgres::{PgConnectOptions, PgRow},
@@ -15,9 +15,9 @@ use tokio::time::timeout;
 use super::Pulse;
 use crate::secrets::Secret;
 
-/// A server that does not answer for so long is not there.
+/// A server that does not answer within this time is taken to be absent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Everything that is read afterwards is as of one instant, and nothing can be changed.
+/// Begins a transaction that sees one instant and can change nothing.
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// Copies a database's tables in one snapshot.
@@ -40,11 +40,11 @@ pub(super) async fn pulse(url: &Secret) -> Result<Pulse, Failure> {
     let mut source = connect(url).await?;
     let row = sqlx::query(Pulse::SQL).fetch_one(&mut source).await.map_err(refused)?;
     let _ = source.close().await;
-    let number = |place| row.try_get::<i64, _>(place).map_err(refused);
+    let number = |index| row.try_get::<i64, _>(index).map_err(refused);
     Ok(Pulse::new([number(0)?, number(1)?, number(2)?]))
 }
 
-/// Host, port and name of a database.
+/// The name, host and port of a database.
 pub(super) fn place(url: &Secret) -> String {
     match PgConnectOptions::from_str(&url.0) {
         Ok(options) => format!(
@@ -74,23 +74,18 @@ async fn copy(
     table: &Table,
     scratch: &mut Scratch,
 ) -> Result<(), Failure> {
-    let expressions: Vec<String> =
-        table.columns.iter().map(|(_, expression, kind)| cast(*kind, expression)).collect();
+    let (columns, insert): (Vec<Column>, _) = (table.columns().collect(), table.insert());
+    let expressions: Vec<String> = columns.iter().map(cast).collect();
     let sql = format!("SELECT {} FROM {}", expressions.join(", "), table.source);
     let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch(source);
-    let mut batch = Vec::with_capacity(ROWS_AT_ONCE);
     while let Some(row) = rows.try_next().await.map_err(refused)? {
-        let kinds = table.columns.iter().enumerate();
-        let values = kinds.map(|(place, (_, _, kind))| value(*kind, &row, place));
-        batch.push(values.collect::<Result<Vec<Value>, sqlx::Error>>().map_err(refused)?);
-        if batch.len() == ROWS_AT_ONCE {
-            table.put(std::mem::take(&mut batch), scratch)?;
-        }
+        let values = columns.iter().enumerate().map(|(index, c)| value(c.kind, &row, index));
+        scratch.put(&insert, values.collect::<Result<_, _>>().map_err(refused)?)?;
     }
-    table.put(batch, scratch)
+    Ok(())
 }
 
-fn cast(kind: Kind, expression: &str) -> String {
+fn cast(Column { expression, kind, .. }: &Column) -> String {
     match kind {
         Kind::Id | Kind::Text | Kind::Outcome => format!("({expression})::text"),
         Kind::Integer => format!("({expression})::bigint"),
@@ -98,13 +93,13 @@ fn cast(kind: Kind, expression: &str) -> String {
     }
 }
 
-fn value(kind: Kind, row: &PgRow, place: usize) -> Result<Value, sqlx::Error> {
+fn value(kind: Kind, row: &PgRow, index: usize) -> Result<Value, sqlx::Error> {
     Ok(match kind {
-        Kind::Integer => row.try_get::<Option<i64>, _>(place)?.map_or(Value::Null, Value::Integer),
+        Kind::Integer => row.try_get::<Option<i64>, _>(index)?.map_or(Value::Null, Value::Integer),
         Kind::Id | Kind::Text | Kind::Bytes => {
-            row.try_get::<Option<String>, _>(place)?.map_or(Value::Null, Value::Text)
+            row.try_get::<Option<String>, _>(index)?.map_or(Value::Null, Value::Text)
         }
-        Kind::Outcome => row.try_get::<Option<&str>, _>(place)?.map_or(Value::Null, Kind::outcome),
+        Kind::Outcome => row.try_get::<Option<&str>, _>(index)?.map_or(Value::Null, Kind::outcome),
     })
 }
 

@@ -1,4 +1,4 @@
-//! Reading a file of SQLite, which another process may be writing.
+//! Reading an SQLite file, to which another process may be writing.
 
 use std::{path::Path, time::Duration};
 
@@ -7,7 +7,7 @@ use saga_audit::{Database, Failure, Scratch, copy};
 
 use super::Pulse;
 
-/// How long a writer is waited for, where that is needed at all: a reader of a write-ahead log waits for nobody.
+/// At most this long is a writer waited for. A reader of a write-ahead log need not wait at all.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Copies a file's tables in one read transaction.
@@ -28,7 +28,7 @@ pub(super) fn pulse(path: &Path) -> Result<Pulse, Failure> {
     source.query_row(Pulse::SQL, [], row).map(Pulse::new).map_err(Failure::of_sqlite)
 }
 
-/// Opens it so that nothing of it can be changed.
+/// Opens it for reading only.
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let source = Connection::open_with_flags(path, flags)?;
