@@ -93,6 +93,24 @@ impl Database {
         Transaction::begin(connection, &self.clock)
     }
 
+    /// Runs `write` in a transaction of its own, and commits what it wrote if it succeeds.
+    ///
+    /// # Errors
+    /// As [`Database::begin`] and [`Transaction::commit`], and the closure's error, sorted by
+    /// [`failure`]. After an error nothing is written, unless it is [`Failure::UnknownCommit`].
+    pub async fn write<R>(
+        &self,
+        write: impl FnOnce(&Transaction) -> rusqlite::Result<R> + Send,
+    ) -> Result<R, Failure> {
+        let connection = Arc::clone(&self.writer).lock_owned().await;
+        blocking(|| {
+            let tx = Transaction::begin(connection, &self.clock)?;
+            let result = write(&tx).map_err(failure)?;
+            tx.commit()?;
+            Ok(result)
+        })
+    }
+
     /// Reads committed state, all of it as of one instant.
     ///
     /// # Errors

@@ -17,16 +17,15 @@ use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Access, LedgerStats, NotWritten};
 use crate::control::Faults;
 use crate::ledger::Outcome;
-use crate::reader::Reader;
 use crate::records::{self, Answer};
 use crate::request::{self, Malformed, Request as Asked, Submission};
 use crate::respond::{
     answered, down, error, json, json_of, lost, not_written, refused, unavailable,
 };
 use crate::tokens::Behaviour;
-use crate::writer::{NotWritten, Writer};
 
 /// The largest body; our largest legal one has about 2 KiB.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -37,11 +36,10 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// What every call needs.
 pub(crate) struct App {
-    pub(crate) writer: Writer,
-    pub(crate) reader: Reader,
-    pub(crate) stopping: CancellationToken,
-    pub(crate) slow_after: Duration,
-    pub(crate) very_slow_after: Duration,
+    ledger: Access,
+    stopping: CancellationToken,
+    slow_after: Duration,
+    very_slow_after: Duration,
     faults: Faults,
     in_flight: Arc<Semaphore>,
 }
@@ -55,7 +53,7 @@ struct ByKey {
 struct Health {
     status: &'static str,
     #[serde(flatten)]
-    ledger: crate::writer::LedgerStats,
+    ledger: LedgerStats,
 }
 
 #[derive(Serialize)]
@@ -72,14 +70,12 @@ struct OperationFound {
 
 impl App {
     pub(crate) fn new(
-        writer: Writer,
-        reader: Reader,
+        ledger: Access,
         settings: &crate::Settings,
         stopping: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
-            writer,
-            reader,
+            ledger,
             stopping,
             slow_after: settings.slow_after,
             very_slow_after: settings.very_slow_after,
@@ -208,14 +204,14 @@ async fn submit(app: &App, submission: Result<Submission, Malformed>) -> Respons
     };
     if behaviour == Some(Behaviour::VerySlow) {
         let key = submission.key.clone();
-        match app.reader.read(move |ledger| records::recorded(ledger, &key)).await {
+        match app.ledger.read(move |ledger| records::recorded(ledger, &key)).await {
             Some(Some(_)) => {}
             Some(None) if app.rest(app.very_slow_after).await => {}
             Some(None) => return not_written(NotWritten::Closed),
             None => return not_written(NotWritten::Storage),
         }
     }
-    match app.writer.submit(submission).await {
+    match app.ledger.submit(submission).await {
         Ok(Outcome::Answered(answer)) => {
             if behaviour == Some(Behaviour::Slow) {
                 app.rest(app.slow_after).await;
@@ -243,7 +239,7 @@ async fn payment(State(app): State<Arc<App>>, id: Id) -> Response {
         Ok(id) => id,
         Err(malformed) => return refused(malformed),
     };
-    let found = app.reader.read(move |ledger| {
+    let found = app.ledger.read(move |ledger| {
         records::payment(ledger, &id)?.as_ref().map(records::payment_body).transpose()
     });
     match found.await {
@@ -261,7 +257,7 @@ async fn find_payment(State(app): State<Arc<App>>, query: KeyQuery) -> Response 
         Err(malformed) => return refused(malformed),
     };
     let found = app
-        .reader
+        .ledger
         .read(move |ledger| {
             records::payment_by_key(ledger, &key)?.as_ref().map(records::payment_body).transpose()
         })
@@ -277,7 +273,7 @@ async fn find_operation(State(app): State<Arc<App>>, query: KeyQuery) -> Respons
         Ok(key) => key,
         Err(malformed) => return refused(malformed),
     };
-    match app.reader.read(move |ledger| records::recorded(ledger, &key)).await {
+    match app.ledger.read(move |ledger| records::recorded(ledger, &key)).await {
         Some(None) => json(StatusCode::OK, r#"{"found":false}"#.to_owned()),
         Some(Some((_, Answer { status, body }))) => match RawValue::from_string(body) {
             Ok(body) => json_of(&OperationFound { found: true, status, body }),
@@ -289,7 +285,7 @@ async fn find_operation(State(app): State<Arc<App>>, query: KeyQuery) -> Respons
 
 async fn health(State(app): State<Arc<App>>) -> Response {
     let status = if app.faults.in_outage() { "outage" } else { "ok" };
-    json_of(&Health { status, ledger: app.writer.stats() })
+    json_of(&Health { status, ledger: app.ledger.stats() })
 }
 
 async fn outage(State(app): State<Arc<App>>, body: Bytes) -> Response {

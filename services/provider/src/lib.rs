@@ -1,12 +1,13 @@
 //! The test payment provider: a small HTTP service in the manner of the well-known ones, with a durable ledger of its own.
 //!
-//! It stands for somebody else's system: it shares no code, no database and no transaction with the sagas, it remembers
-//! through a `kill -9` of ours (and of its own), and a card token can tell it to decline, to be slow, to be down for a
-//! while, or to commit and lose its answer. It is not a participant, it takes no real cards, and it has no authentication:
-//! bind it to loopback.
+//! It stands for somebody else's system. It shares no database and no transaction with the sagas,
+//! and of their code only `saga-sqlite`, which opens its file. It remembers through a `kill -9` of
+//! ours (and of its own). A card token can make it decline, be slow, be down for a while, or commit
+//! and lose its answer. It is not a participant, it takes no real cards, and it has no
+//! authentication: bind it to loopback.
 //!
-//! Read first: [`run`] and [`Settings`], then `rule::Payment` (what a payment may do next) and `writer::Writer` (one
-//! thread, one transaction for whatever has queued up).
+//! Read first: [`run`] and [`Settings`], then `rule::Payment` (what a payment may do next) and
+//! `access::Access` (one transaction for whatever has queued up).
 //!
 //! # The API
 //! Amounts are integer minor units, 1 to 10^12; currencies three upper-case letters; unknown fields are refused. Every
@@ -41,21 +42,19 @@
 //!
 //! A `POST` whose body has arrived goes on when its caller hangs up, as it would at any provider.
 
+mod access;
 mod control;
 mod error;
 mod http;
 mod in_memory;
 mod ledger;
-mod reader;
 mod records;
 mod request;
 mod respond;
 mod rule;
-mod schema;
 mod serve;
 mod settings;
 mod tokens;
-mod writer;
 
 pub use error::RunError;
 pub use in_memory::InMemory;

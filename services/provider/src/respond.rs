@@ -7,10 +7,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
 
+use crate::access::NotWritten;
 use crate::ledger;
 use crate::records::Answer;
 use crate::request::Malformed;
-use crate::writer::NotWritten;
 
 pub(crate) fn answered(answer: Answer) -> Response {
     json(

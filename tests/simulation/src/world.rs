@@ -176,7 +176,7 @@ impl World {
             .into_iter()
             .flat_map(|role| [1, 2].map(|number| Process::new(role, number)));
         Self {
-            provider: SimProvider::new(&sim, Watch::new(&sim)),
+            provider: SimProvider::new(&sim, &Watch::new(&sim)),
             processes: orchestrators.chain(replicas).collect(),
             place_order: Arc::new(place_order),
             return_order: Arc::new(return_order),

@@ -28,6 +28,37 @@ async fn a_dropped_transaction_is_undone() {
 }
 
 #[tokio::test]
+async fn a_write_is_committed_if_it_succeeds_and_undone_if_it_fails() {
+    let (_place, databases) = both();
+    for database in databases {
+        let one = "INSERT INTO names VALUES ('one')";
+        let written = database.write(|tx| tx.execute(one, [])).await;
+        assert_eq!(written.expect("it is committed"), 1);
+        let failed = database.write(|tx| {
+            insert(tx, "two");
+            tx.execute(one, [])
+        });
+        let failed = failed.await.expect_err("it is there already");
+        assert!(matches!(failed, Failure::Conflict(_)), "{failed}");
+        assert_eq!(names(&database).await, ["one"]);
+        add(&database, "after").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_in_a_task_of_a_runtime_with_threads_is_committed() {
+    let (_place, databases) = both();
+    for database in databases {
+        let writer = database.clone();
+        let written = tokio::spawn(async move {
+            writer.write(|tx| tx.execute("INSERT INTO names VALUES ('one')", [])).await
+        });
+        assert_eq!(written.await.expect("no panic").expect("it is committed"), 1);
+        assert_eq!(names(&database).await, ["one"]);
+    }
+}
+
+#[tokio::test]
 async fn a_transaction_whose_future_is_dropped_is_undone() {
     let (_place, databases) = both();
     for database in databases {
