@@ -1,4 +1,4 @@
-//! HTTP over the ledger: which call means what, and what surrounds every call.
+//! HTTP over the ledger: the routes, and the limits around every call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,14 +27,15 @@ use crate::respond::{
 };
 use crate::tokens::Behaviour;
 
-/// The largest body; our largest legal one has about 2 KiB.
+/// The largest body. A valid one has at most about 2 KiB.
 const MAX_BODY_BYTES: usize = 64 * 1024;
-/// The most calls that are being answered, slow ones included. With full bodies they hold half a GiB.
+/// The most calls that are being answered, slow ones included. With full bodies they hold half a
+/// GiB.
 const MAX_IN_FLIGHT: usize = 8_192;
-/// How long a caller may take to send its body.
+/// The time that a caller has to send its body.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
-/// What every call needs.
+/// The state that all calls share.
 pub(crate) struct App {
     ledger: Access,
     stopping: CancellationToken,
@@ -121,8 +122,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Around every `/v1` call: the outage, the bounds, the delay. Once its body has arrived the call goes on by itself, so that
-/// a caller that hangs up does not undo what it asked for.
+/// Around every `/v1` call: the outage, the bounds, the delay. Once its body has arrived the call
+/// goes on by itself, so that a caller that hangs up does not undo its request.
 async fn in_its_own_time(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     if app.faults.in_outage() {
         return down();
@@ -133,7 +134,7 @@ async fn in_its_own_time(State(app): State<Arc<App>>, request: Request, next: Ne
     let (parts, body) = request.into_parts();
     let body = match tokio::time::timeout(BODY_WITHIN, to_bytes(body, MAX_BODY_BYTES)).await {
         Ok(Ok(body)) => body,
-        // The other reason for this error is a caller that is gone, and that one does not mind.
+        // The other reason for this error is a caller that is gone, which reads no answer.
         Ok(Err(_)) => {
             return error(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -167,7 +168,7 @@ async fn in_its_own_time(State(app): State<Arc<App>>, request: Request, next: Ne
     })
 }
 
-/// The call's span, in its caller's trace. A caller without one begins none here.
+/// The call's span, in its caller's trace. A caller without a trace gets no span.
 fn span(call: &Parts) -> Option<Span> {
     let caller = call.headers.get("traceparent").and_then(|value| value.to_str().ok());
     let method = call.method.to_string();

@@ -25,7 +25,7 @@ const SCHEMA: Schema = Schema {
     scripts: &[include_str!("../schema/ledger_1.sql")],
 };
 
-/// The ledger's database, and what its answers depend on.
+/// The ledger's database, and the settings of its answers.
 pub(crate) struct Ledger {
     database: Database,
     down_attempts: u32,
@@ -35,18 +35,18 @@ pub(crate) struct Ledger {
 /// Makes the ids of payments and refunds.
 pub(crate) type Ids = Box<dyn Fn() -> Uuid + Send + Sync>;
 
-/// How a submission ended; what it wrote is committed by the time anybody sees this.
+/// The end of a submission. Its writes are committed before anybody sees this.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// Decided now.
     Answered(Answer),
     /// Decided earlier under this key.
     Replayed(Answer),
-    /// Decided and recorded now, but the caller must not hear of it.
+    /// Decided and recorded now, but the caller must not receive the answer.
     AnswerLost,
     /// The key belongs to another request.
     KeyReused,
-    /// The token says that we are down; only the attempt was counted.
+    /// The token says that the provider is down. Only the attempt was counted.
     Down,
 }
 
@@ -86,7 +86,7 @@ impl Ledger {
     }
 }
 
-/// One transaction at one moment.
+/// One transaction, at one time.
 struct Turn<'a> {
     connection: &'a Connection,
     now_ms: i64,
@@ -157,7 +157,8 @@ impl Turn<'_> {
         Ok(if lost { Outcome::AnswerLost } else { Outcome::Answered(answer) })
     }
 
-    /// Loads, decides, saves. Gives the answer, and whether it is to be lost; a refusal is never lost.
+    /// Loads, decides, saves. Returns the answer, and true if it is to be lost. A refusal is never
+    /// lost.
     fn change(
         &self,
         key: &str,

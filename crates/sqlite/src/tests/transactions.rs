@@ -1,4 +1,4 @@
-//! What a transaction keeps, and from whom.
+//! Transactions: what is committed, and who sees it when.
 
 use std::{
     sync::{
@@ -100,7 +100,7 @@ async fn two_transactions_exclude_each_other() {
             tasks.spawn(async move {
                 let tx = database.begin().await.expect("a transaction");
                 assert!(!inside.swap(true, Ordering::SeqCst), "somebody else is inside");
-                // Whoever could get in would, here.
+                // Another transaction that could begin would begin here.
                 tokio::task::yield_now().await;
                 insert(&tx, &format!("{number:02}"));
                 tokio::task::yield_now().await;

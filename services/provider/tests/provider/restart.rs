@@ -17,7 +17,7 @@ use crate::support::{Provider, client, dir, id, number, payment, reply};
 /// Tells the child of `everything_that_was_answered_survives_kill_9` where to work.
 const CHILD_DIR: &str = "SAGA_PROVIDER_TEST_CHILD_DIR";
 
-/// Enough to have filled many batches, with all callers waiting when it dies.
+/// Enough for many batches. All callers are waiting when it dies.
 const ANSWERS_BEFORE_KILL: usize = 300;
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_provider_in_a_process_of_its_own() {
     let address = listener.local_addr().expect("an address").to_string();
     std::fs::write(dir.join("address.new"), address).expect("written");
     std::fs::rename(dir.join("address.new"), dir.join("address")).expect("renamed");
-    // Should its parent die first, the child still ends.
+    // The child ends even if its parent died first.
     let run = saga_provider::run(Settings::new(dir), listener, CancellationToken::new());
     let _timed_out = tokio::time::timeout(Duration::from_secs(60), run).await;
 }
@@ -172,7 +172,7 @@ async fn a_ledger_of_the_first_release_is_opened_and_continued() {
     assert_eq!(tables(&new), theirs, "a new file is as an old one");
 }
 
-/// The definitions of the tables and indices, and what tells whose file it is.
+/// The definitions of the tables and indices, the application id and the schema's version.
 fn tables(connection: &Connection) -> (Vec<String>, i32, i32) {
     let mut all = connection
         .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")
