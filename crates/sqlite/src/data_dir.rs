@@ -5,11 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Held by the process that uses the directory. The operating system lets go of
+/// Locked by the process that uses the directory. The operating system unlocks
 /// it when the process ends, however it ends.
 const LOCK_FILE: &str = "lock";
 
-/// A data directory that is ours until this is dropped.
+/// A data directory that belongs to this process until this is dropped.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
@@ -19,7 +19,7 @@ pub struct DataDir {
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// Another process has it.
+    /// Another process uses it.
     #[error("{} is in use by another saga process: stop that one first, or choose another --data-dir", .0.display())]
     InUse(PathBuf),
     /// It cannot be made or written.
@@ -27,13 +27,13 @@ pub enum DataDirError {
     Unusable {
         /// The directory.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's message.
         reason: std::io::Error,
     },
 }
 
 impl DataDir {
-    /// Makes the directory where it is missing, and takes it for this process.
+    /// Makes the directory if it is missing, and takes it for this process.
     ///
     /// # Errors
     /// [`DataDirError`].
@@ -53,7 +53,7 @@ impl DataDir {
         }
     }
 
-    /// Where a role's database is.
+    /// The path of a role's database.
     #[must_use]
     pub fn database(&self, role: &str) -> PathBuf {
         self.path.join(format!("{role}.sqlite"))

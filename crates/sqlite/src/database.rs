@@ -12,12 +12,12 @@ use tokio::{runtime::RuntimeFlavor, sync::Mutex};
 
 use crate::{Clock, OpenError, Schema, Transaction, failure, schema::sort};
 
-/// How long another process (an auditor, an operator's shell) is waited for.
+/// The longest wait for another process (an auditor, an operator's shell).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Every statement of ours stays prepared.
 const PREPARED_STATEMENTS: usize = 64;
-/// The write-ahead log is folded back after so many pages (16 MiB): rarely enough
-/// that batches do not feel it.
+/// The write-ahead log is folded back after this many pages (16 MiB): rarely
+/// enough that batches are not slowed.
 const CHECKPOINT_PAGES: i64 = 4_096;
 
 /// A role's database. Clones share it.
@@ -26,17 +26,17 @@ pub struct Database {
     /// A file's readers see what is committed and wait for no writer. In memory
     /// there is one connection, and a reader takes its turn with the writers.
     ///
-    /// Before `writer`: dropped first, so that the one who may write is the last
-    /// to go and folds the log back. A file that was closed is then whole without
-    /// the log beside it.
+    /// It stands before `writer` to be dropped first. The connection that may
+    /// write is then closed last and folds the log back, so that a file that was
+    /// closed is whole without the log beside it.
     reader: Arc<Mutex<Connection>>,
     pub(crate) writer: Arc<Mutex<Connection>>,
     clock: Clock,
 }
 
 impl Database {
-    /// Opens a file, which is made if it is missing and brought up to date.
-    /// Commits are synchronous: what is committed survives the machine's power.
+    /// Opens a file. It is made if it is missing, and brought up to date.
+    /// Commits are synchronous: a committed transaction survives a power cut.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -44,7 +44,7 @@ impl Database {
         let sorted = |error| sort(path, error);
         let mut writer = Connection::open(path).map_err(sorted)?;
         prepare(&writer).map_err(sorted)?;
-        // Even closing a file folds its log back; one that is not ours, or is
+        // Even closing a file folds its log back. A file that is not ours, or is
         // damaged, is left byte for byte.
         leave_the_log_alone(&writer, true).map_err(sorted)?;
         schema.check(&writer, path)?;
@@ -93,10 +93,28 @@ impl Database {
         Transaction::begin(connection, &self.clock)
     }
 
+    /// Runs `write` in a transaction of its own, and commits it if `write` succeeds.
+    ///
+    /// # Errors
+    /// As [`Database::begin`] and [`Transaction::commit`], and the closure's error, sorted by
+    /// [`failure`]. After an error nothing is written, unless it is [`Failure::UnknownCommit`].
+    pub async fn write<R>(
+        &self,
+        write: impl FnOnce(&Transaction) -> rusqlite::Result<R> + Send,
+    ) -> Result<R, Failure> {
+        let connection = Arc::clone(&self.writer).lock_owned().await;
+        blocking(|| {
+            let tx = Transaction::begin(connection, &self.clock)?;
+            let result = write(&tx).map_err(failure)?;
+            tx.commit()?;
+            Ok(result)
+        })
+    }
+
     /// Reads committed state, all of it as of one instant.
     ///
     /// # Errors
-    /// What the reading says, sorted by [`failure`].
+    /// The closure's error, sorted by [`failure`].
     pub async fn read<R>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<R> + Send,

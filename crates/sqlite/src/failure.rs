@@ -1,4 +1,4 @@
-//! What a database error lets its caller do.
+//! Database errors, sorted by what their caller can do.
 
 use rusqlite::{Error, ErrorCode, ffi};
 use saga_core::Failure;
@@ -12,15 +12,15 @@ pub fn failure(error: Error) -> Failure {
     };
     match code.code {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Failure::Conflict(text),
-        // As in Postgres: of two that were first, one looks again.
+        // As in Postgres: of two that insert the same key, one looks again.
         ErrorCode::ConstraintViolation
             if [ffi::SQLITE_CONSTRAINT_UNIQUE, ffi::SQLITE_CONSTRAINT_PRIMARYKEY]
                 .contains(&code.extended_code) =>
         {
             Failure::Conflict(text)
         }
-        // It may come back: a disk that is full is made room on, a file that is
-        // damaged is restored. Until then nothing that arrives is to blame.
+        // It may come back: a full disk is given room, a damaged file is
+        // restored. No message that arrives until then is at fault.
         ErrorCode::DiskFull
         | ErrorCode::SystemIoFailure
         | ErrorCode::CannotOpen

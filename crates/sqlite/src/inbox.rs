@@ -1,4 +1,4 @@
-//! The participants' store: which commands were seen, and what was answered.
+//! The participants' store: the commands that were seen, and their answers.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use uuid::Uuid;
 
 use crate::{Database, Transaction, failure};
 
-/// The inbox's script; a service's own follow it.
+/// The inbox's first script. A service's own scripts follow it.
 pub const INBOX: &str = include_str!("../schema/inbox_1.sql");
-/// What was added to it later, after each service's first script.
+/// The watermark, which was added after each service's first script.
 pub const INBOX_2: &str = include_str!("../schema/inbox_2_watermark.sql");
-/// How often the outside world may have been asked.
+/// The count of calls to the outside world, which was added later.
 pub const INBOX_3: &str = include_str!("../schema/inbox_3_calls.sql");
 
 /// A participant's store over SQLite. Its transaction is [`Transaction`], so that
@@ -136,7 +136,7 @@ impl Store for Inbox {
         Ok(Pruned { rows: deleted.len() as u64, next: last })
     }
 
-    /// The database has one writer: whoever reads the watermark has it alone.
+    /// The database has one writer: a transaction that reads the watermark is alone.
     const SETTLING: Duration = Duration::ZERO;
 
     async fn commit(&self, tx: Transaction) -> Result<(), Failure> {

@@ -1,10 +1,10 @@
-//! SQLite for the embedded stores: a database a role, in a data directory or in
-//! memory, and the participants' inbox.
+//! SQLite for the embedded stores and the test payment provider: a database for
+//! each role, in a data directory or in memory, and the participants' inbox.
 //!
 //! It is not a second engine: the adapters here and in the services keep the same
-//! ports as those of Postgres, and one conformance suite runs over both. What it
-//! does not have is concurrency: a database has one writer, and whoever begins a
-//! transaction waits for the one before it to end.
+//! ports as those of Postgres, and one conformance suite runs over both. It has no
+//! concurrency: a database has one writer, and a transaction begins when the one
+//! before it has ended.
 //!
 //! Nothing here starts a thread or reads a clock of its own choosing, so that a
 //! simulator gets the same run from the same seed.

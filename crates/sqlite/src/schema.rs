@@ -1,4 +1,4 @@
-//! How a database is opened, checked and laid out.
+//! A database's tables, and the checks of a file before it is used.
 
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,8 @@ pub struct Schema {
     /// Tells our file from another program's (`PRAGMA application_id`), and one
     /// role's from another's.
     pub application_id: i32,
-    /// Each takes the database from the version that is its place to the next
-    /// (`PRAGMA user_version`). One that was ever released never changes.
+    /// Script `n` takes the database from version `n` to the next
+    /// (`PRAGMA user_version`). A released script never changes.
     pub scripts: &'static [&'static str],
 }
 
@@ -23,15 +23,15 @@ pub enum OpenError {
     Access {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's message.
         reason: String,
     },
-    /// Damaged, or no database at all.
+    /// Damaged, or not a database.
     #[error("{} is damaged, or no database: {reason}; restore it from a backup, or move it away", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's message.
         reason: String,
     },
     /// It belongs to somebody else.
@@ -52,21 +52,21 @@ pub enum OpenError {
     Full {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's message.
         reason: String,
     },
-    /// Anything else that SQLite says.
+    /// Any other error of SQLite.
     #[error("the database {}: {source}", path.display())]
     Database {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's message.
         source: rusqlite::Error,
     },
 }
 
 impl Schema {
-    /// Looks before it changes anything.
+    /// The file's version, if this schema may be applied to it. Changes nothing.
     pub(crate) fn check(&self, connection: &Connection, path: &Path) -> Result<i64, OpenError> {
         let sorted = |error| sort(path, error);
         let count = "SELECT count(*) FROM sqlite_schema";

@@ -8,7 +8,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::{Clock, database::blocking, failure};
 
-/// An open transaction, alone on its database. Dropped, it is undone.
+/// An open transaction, alone on its database. If it is dropped, it is undone.
 ///
 /// A service's tables implement their port on it, so that their writes and the
 /// inbox's are one.
@@ -23,7 +23,7 @@ impl Transaction {
         connection: OwnedMutexGuard<Connection>,
         clock: &Clock,
     ) -> Result<Self, Failure> {
-        // Immediate: one that reads first and wants to write later would fail
+        // Immediate: a transaction that reads first and writes later would fail
         // whenever another has written in between.
         blocking(|| connection.execute_batch("BEGIN IMMEDIATE")).map_err(failure)?;
         Ok(Self { now: clock.now(), connection })
@@ -35,7 +35,7 @@ impl Transaction {
         self.now
     }
 
-    /// A statement that is prepared once a connection.
+    /// A statement, prepared once for each connection.
     ///
     /// # Errors
     /// If the SQL is wrong, or a table is missing.
@@ -46,12 +46,12 @@ impl Transaction {
     /// Commits.
     ///
     /// # Errors
-    /// [`Failure::UnknownCommit`] when the disk failed in the middle of it: what
-    /// was written of it may count after a crash.
+    /// [`Failure::UnknownCommit`] if the disk failed during it: after a crash the
+    /// transaction may turn out to be committed.
     pub fn commit(self) -> Result<(), Failure> {
         match blocking(|| self.connection.execute_batch("COMMIT")) {
             Ok(()) => Ok(()),
-            // Dropping undoes it for as long as this process lives.
+            // Dropping undoes it while this process lives.
             Err(error) => Err(match failure(error) {
                 Failure::Unavailable(text) => Failure::UnknownCommit(text),
                 known @ (Failure::Conflict(_)

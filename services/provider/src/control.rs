@@ -1,4 +1,5 @@
-//! Faults on demand: an outage for a while, a delay for everybody. Kept in memory only, a restart ends them.
+//! Faults on demand: an outage for a while, a delay of every call. They are kept in memory only, so
+//! a restart ends them.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ const MAX_OUTAGE: Duration = Duration::from_secs(600);
 /// The longest delay that can be asked for.
 const MAX_DELAY: Duration = Duration::from_secs(60);
 
-/// What was ordered, and until when.
+/// The faults that are ordered now.
 #[derive(Default)]
 pub(crate) struct Faults {
     ordered: Mutex<Ordered>,
@@ -37,7 +38,7 @@ struct DelayBody {
 }
 
 impl Faults {
-    /// `{seconds}`: from now on, for so long; the last order counts.
+    /// `{seconds}`: from now on, for this long. A later order replaces it.
     pub(crate) fn order_outage(&self, body: &[u8]) -> Result<(), Malformed> {
         let OutageBody { seconds } = request::parse(body, "seconds")?;
         let outage = bounded(Duration::from_secs(seconds), MAX_OUTAGE)?;

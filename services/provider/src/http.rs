@@ -1,4 +1,4 @@
-//! HTTP over the ledger: which call means what, and what surrounds every call.
+//! HTTP over the ledger: the routes, and the limits around every call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,31 +17,30 @@ use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Access, LedgerStats, NotWritten};
 use crate::control::Faults;
 use crate::ledger::Outcome;
-use crate::reader::Reader;
 use crate::records::{self, Answer};
 use crate::request::{self, Malformed, Request as Asked, Submission};
 use crate::respond::{
     answered, down, error, json, json_of, lost, not_written, refused, unavailable,
 };
 use crate::tokens::Behaviour;
-use crate::writer::{NotWritten, Writer};
 
-/// The largest body; our largest legal one has about 2 KiB.
+/// The largest body. A valid one has at most about 2 KiB.
 const MAX_BODY_BYTES: usize = 64 * 1024;
-/// The most calls that are being answered, slow ones included. With full bodies they hold half a GiB.
+/// The most calls that are being answered, slow ones included. With full bodies they hold half a
+/// GiB.
 const MAX_IN_FLIGHT: usize = 8_192;
-/// How long a caller may take to send its body.
+/// The time that a caller has to send its body.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
-/// What every call needs.
+/// The state that all calls share.
 pub(crate) struct App {
-    pub(crate) writer: Writer,
-    pub(crate) reader: Reader,
-    pub(crate) stopping: CancellationToken,
-    pub(crate) slow_after: Duration,
-    pub(crate) very_slow_after: Duration,
+    ledger: Access,
+    stopping: CancellationToken,
+    slow_after: Duration,
+    very_slow_after: Duration,
     faults: Faults,
     in_flight: Arc<Semaphore>,
 }
@@ -55,7 +54,7 @@ struct ByKey {
 struct Health {
     status: &'static str,
     #[serde(flatten)]
-    ledger: crate::writer::LedgerStats,
+    ledger: LedgerStats,
 }
 
 #[derive(Serialize)]
@@ -72,14 +71,12 @@ struct OperationFound {
 
 impl App {
     pub(crate) fn new(
-        writer: Writer,
-        reader: Reader,
+        ledger: Access,
         settings: &crate::Settings,
         stopping: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
-            writer,
-            reader,
+            ledger,
             stopping,
             slow_after: settings.slow_after,
             very_slow_after: settings.very_slow_after,
@@ -125,8 +122,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Around every `/v1` call: the outage, the bounds, the delay. Once its body has arrived the call goes on by itself, so that
-/// a caller that hangs up does not undo what it asked for.
+/// Around every `/v1` call: the outage, the bounds, the delay. Once its body has arrived the call
+/// goes on by itself, so that a caller that hangs up does not undo its request.
 async fn in_its_own_time(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     if app.faults.in_outage() {
         return down();
@@ -137,7 +134,7 @@ async fn in_its_own_time(State(app): State<Arc<App>>, request: Request, next: Ne
     let (parts, body) = request.into_parts();
     let body = match tokio::time::timeout(BODY_WITHIN, to_bytes(body, MAX_BODY_BYTES)).await {
         Ok(Ok(body)) => body,
-        // The other reason for this error is a caller that is gone, and that one does not mind.
+        // The other reason for this error is a caller that is gone, which reads no answer.
         Ok(Err(_)) => {
             return error(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -171,7 +168,7 @@ async fn in_its_own_time(State(app): State<Arc<App>>, request: Request, next: Ne
     })
 }
 
-/// The call's span, in its caller's trace. A caller without one begins none here.
+/// The call's span, in its caller's trace. A caller without a trace gets no span.
 fn span(call: &Parts) -> Option<Span> {
     let caller = call.headers.get("traceparent").and_then(|value| value.to_str().ok());
     let method = call.method.to_string();
@@ -208,14 +205,14 @@ async fn submit(app: &App, submission: Result<Submission, Malformed>) -> Respons
     };
     if behaviour == Some(Behaviour::VerySlow) {
         let key = submission.key.clone();
-        match app.reader.read(move |ledger| records::recorded(ledger, &key)).await {
+        match app.ledger.read(move |ledger| records::recorded(ledger, &key)).await {
             Some(Some(_)) => {}
             Some(None) if app.rest(app.very_slow_after).await => {}
             Some(None) => return not_written(NotWritten::Closed),
             None => return not_written(NotWritten::Storage),
         }
     }
-    match app.writer.submit(submission).await {
+    match app.ledger.submit(submission).await {
         Ok(Outcome::Answered(answer)) => {
             if behaviour == Some(Behaviour::Slow) {
                 app.rest(app.slow_after).await;
@@ -243,7 +240,7 @@ async fn payment(State(app): State<Arc<App>>, id: Id) -> Response {
         Ok(id) => id,
         Err(malformed) => return refused(malformed),
     };
-    let found = app.reader.read(move |ledger| {
+    let found = app.ledger.read(move |ledger| {
         records::payment(ledger, &id)?.as_ref().map(records::payment_body).transpose()
     });
     match found.await {
@@ -261,7 +258,7 @@ async fn find_payment(State(app): State<Arc<App>>, query: KeyQuery) -> Response 
         Err(malformed) => return refused(malformed),
     };
     let found = app
-        .reader
+        .ledger
         .read(move |ledger| {
             records::payment_by_key(ledger, &key)?.as_ref().map(records::payment_body).transpose()
         })
@@ -277,7 +274,7 @@ async fn find_operation(State(app): State<Arc<App>>, query: KeyQuery) -> Respons
         Ok(key) => key,
         Err(malformed) => return refused(malformed),
     };
-    match app.reader.read(move |ledger| records::recorded(ledger, &key)).await {
+    match app.ledger.read(move |ledger| records::recorded(ledger, &key)).await {
         Some(None) => json(StatusCode::OK, r#"{"found":false}"#.to_owned()),
         Some(Some((_, Answer { status, body }))) => match RawValue::from_string(body) {
             Ok(body) => json_of(&OperationFound { found: true, status, body }),
@@ -289,7 +286,7 @@ async fn find_operation(State(app): State<Arc<App>>, query: KeyQuery) -> Respons
 
 async fn health(State(app): State<Arc<App>>) -> Response {
     let status = if app.faults.in_outage() { "outage" } else { "ok" };
-    json_of(&Health { status, ledger: app.writer.stats() })
+    json_of(&Health { status, ledger: app.ledger.stats() })
 }
 
 async fn outage(State(app): State<Arc<App>>, body: Bytes) -> Response {

@@ -1,51 +1,58 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::http::{Method, Request};
-use rusqlite::Connection;
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{Method, Request},
+};
+use saga_sqlite::{Clock, Database};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use crate::error::RunError;
-use crate::http::{self, App};
-use crate::ledger::Ledger;
-use crate::reader::Reader;
-use crate::settings::Settings;
-use crate::writer::Writer;
+use crate::{
+    access::Keeper,
+    error::RunError,
+    http::{self, App},
+    ledger::Ledger,
+    settings::Settings,
+};
 
 /// The longest answer; ours have some hundred bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// The provider without a file, a thread and a socket, for simulations: the same calls, rules and ledger. Its ids and its
-/// clock are its owner's, so that the same calls give the same bytes. Clones share it.
+/// The provider without a file and a socket, for simulations: the same calls, rules and ledger.
+/// Its owner gives it ids and a clock, so that the same calls give the same bytes. Clones share it.
 #[derive(Clone)]
 pub struct InMemory {
     router: Router,
-    ledger: Arc<Mutex<Ledger>>,
+    database: Database,
+    _keeper: Arc<Keeper>,
 }
 
 impl InMemory {
-    /// An empty one. Of the settings the directory means nothing here; `now` is in Unix milliseconds.
+    /// An empty ledger, written by a task of the runtime in which this is called. The directory in
+    /// the settings is not used.
     ///
     /// # Errors
     /// If SQLite has no memory.
+    ///
+    /// # Panics
+    /// Outside a runtime.
     pub fn new(
         settings: &Settings,
-        ids: impl Fn() -> Uuid + Send + 'static,
-        now: impl Fn() -> i64 + Send + Sync + 'static,
+        ids: impl Fn() -> Uuid + Send + Sync + 'static,
+        clock: Clock,
     ) -> Result<Self, RunError> {
-        let ledger = Ledger::in_memory(settings.down_attempts, Box::new(ids))?;
-        let ledger = Arc::new(Mutex::new(ledger));
-        let writer = Writer::here(Arc::clone(&ledger), Box::new(now));
-        let reader = Reader::Here(Arc::clone(&ledger));
-        let app = App::new(writer, reader, settings, CancellationToken::new());
-        Ok(Self { router: http::router(app), ledger })
+        let ledger = Ledger::in_memory(settings.down_attempts, Box::new(ids), clock)?;
+        let database = ledger.database().clone();
+        let (keeper, access) = Keeper::start(ledger);
+        let app = App::new(access, settings, CancellationToken::new());
+        Ok(Self { router: http::router(app), database, _keeper: Arc::new(keeper) })
     }
 
-    /// Status and body of what a call is answered, a `POST` with its key and its body. `None`: the answer is lost. Slow
-    /// answers take their time on the runtime's clock.
+    /// Status and body of the answer to a call; a `POST` has a key and a body. `None`: the answer
+    /// is lost. Slow answers take their time on the runtime's clock.
     pub async fn ask(
         &self,
         path_and_query: &str,
@@ -67,13 +74,8 @@ impl InMemory {
     }
 
     /// The ledger, as an auditor would read it.
-    ///
-    /// # Errors
-    /// Whatever the reading says.
-    pub fn read<T>(
-        &self,
-        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<T> {
-        read(self.ledger.lock().unwrap_or_else(PoisonError::into_inner).connection())
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.database
     }
 }

@@ -1,40 +1,52 @@
-//! The ledger in SQLite: loads a payment, asks the rule, writes the effect and the recorded answer. One caller at a time
-//! (`writer`); everything of one call to [`Ledger::apply`] commits together or not at all.
+//! The ledger in SQLite: loads a payment, asks the rule, writes the effect and the recorded answer.
+//! Everything of one call to [`Ledger::apply`] commits together or not at all.
 
 use std::path::Path;
 
-use rusqlite::{CachedStatement, Connection, TransactionBehavior, params};
+use rusqlite::{CachedStatement, Connection, params};
+use saga_core::Failure;
+use saga_sqlite::{Clock, Database, OpenError, Schema};
 use uuid::Uuid;
 
-use crate::error::RunError;
-use crate::records::{Answer, payment, payment_body, recorded, refund_body};
-use crate::request::{Request, Submission};
-use crate::rule::{self, Effect, Entry, OnCapture, Payment, Refusal, State};
-use crate::schema;
-use crate::tokens::Behaviour;
+use crate::{
+    error::RunError,
+    records::{Answer, payment, payment_body, recorded, refund_body},
+    request::{Request, Submission},
+    rule::{self, Effect, Entry, OnCapture, Payment, Refusal, State},
+    tokens::Behaviour,
+};
 
-/// The one connection that writes.
+/// The file in the data directory.
+const FILE_NAME: &str = "provider.sqlite";
+
+/// The ledger's tables; the script says what is in each.
+const SCHEMA: Schema = Schema {
+    application_id: i32::from_be_bytes(*b"SAGP"),
+    scripts: &[include_str!("../schema/ledger_1.sql")],
+};
+
+/// The ledger's database, and the settings of its answers.
 pub(crate) struct Ledger {
-    connection: Connection,
+    database: Database,
     down_attempts: u32,
     ids: Ids,
 }
 
 /// Makes the ids of payments and refunds.
-pub(crate) type Ids = Box<dyn Fn() -> Uuid + Send>;
+pub(crate) type Ids = Box<dyn Fn() -> Uuid + Send + Sync>;
 
-/// How a submission ended; what it wrote is committed by the time anybody sees this.
+/// The end of a submission. Its writes are committed before anybody sees this.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// Decided now.
     Answered(Answer),
     /// Decided earlier under this key.
     Replayed(Answer),
-    /// Decided and recorded now, but the caller must not hear of it.
+    /// Decided and recorded now, but the caller must not receive the answer.
     AnswerLost,
     /// The key belongs to another request.
     KeyReused,
-    /// The token says that we are down; only the attempt was counted.
+    /// The token says that the provider is down. Only the attempt was counted.
     Down,
 }
 
@@ -44,46 +56,37 @@ pub(crate) fn error_body(code: &str, message: &str) -> String {
 }
 
 impl Ledger {
+    /// Opens the file in `data_dir`. Makes the directory, the file and its tables if they are
+    /// missing.
     pub(crate) fn open(data_dir: &Path, down_attempts: u32) -> Result<Self, RunError> {
-        let connection = schema::open(data_dir)?;
-        Ok(Self { connection, down_attempts, ids: Box::new(Uuid::now_v7) })
+        std::fs::create_dir_all(data_dir)
+            .map_err(|reason| RunError::DataDirectory { path: data_dir.to_owned(), reason })?;
+        let database = Database::open(&data_dir.join(FILE_NAME), &SCHEMA, Clock::system())?;
+        Ok(Self { database, down_attempts, ids: Box::new(Uuid::now_v7) })
     }
 
-    /// A ledger that ends with this value.
-    pub(crate) fn in_memory(down_attempts: u32, ids: Ids) -> Result<Self, RunError> {
-        Ok(Self { connection: schema::in_memory()?, down_attempts, ids })
+    /// A ledger that ends with this value and the last clone of its database.
+    pub(crate) fn in_memory(down_attempts: u32, ids: Ids, clock: Clock) -> Result<Self, OpenError> {
+        Ok(Self { database: Database::in_memory(&SCHEMA, clock)?, down_attempts, ids })
     }
 
     /// For those who only read.
-    pub(crate) fn connection(&self) -> &Connection {
-        &self.connection
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
     }
 
-    /// Applies the submissions in their order, in one transaction. `now_ms` is in Unix milliseconds.
-    pub(crate) fn apply(
-        &mut self,
-        submissions: &[&Submission],
-        now_ms: i64,
-    ) -> rusqlite::Result<Vec<Outcome>> {
+    /// Applies the submissions in their order, in one transaction.
+    pub(crate) async fn apply(&self, submissions: &[&Submission]) -> Result<Vec<Outcome>, Failure> {
         let (down_attempts, ids) = (self.down_attempts, &self.ids);
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let turn = Turn { connection: &transaction, now_ms, down_attempts, ids };
-        let outcomes = submissions
-            .iter()
-            .map(|submission| turn.apply(submission))
-            .collect::<rusqlite::Result<Vec<_>>>()?;
-        transaction.commit()?;
-        Ok(outcomes)
-    }
-
-    /// Folds the write-ahead log back into the file and closes it.
-    pub(crate) fn close(self) -> rusqlite::Result<()> {
-        self.connection.close().map_err(|(_, error)| error)
+        let outcomes = self.database.write(|tx| {
+            let turn = Turn { connection: tx, now_ms: tx.now().0 / 1_000, down_attempts, ids };
+            submissions.iter().map(|submission| turn.apply(submission)).collect()
+        });
+        outcomes.await
     }
 }
 
-/// One transaction at one moment.
+/// One transaction, at one time.
 struct Turn<'a> {
     connection: &'a Connection,
     now_ms: i64,
@@ -154,7 +157,8 @@ impl Turn<'_> {
         Ok(if lost { Outcome::AnswerLost } else { Outcome::Answered(answer) })
     }
 
-    /// Loads, decides, saves. Gives the answer, and whether it is to be lost; a refusal is never lost.
+    /// Loads, decides, saves. Returns the answer, and true if it is to be lost. A refusal is never
+    /// lost.
     fn change(
         &self,
         key: &str,

@@ -1,13 +1,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::writer::{MAX_BATCH, Writer};
+use crate::access::{Keeper, MAX_BATCH, NotWritten};
 
-/// As many attempts as `tok_down` refuses in these tests.
+/// The attempts that `tok_down` refuses in these tests.
 const DOWN_ATTEMPTS: u32 = 2;
 
 fn submission(key: &str, request: Request) -> Submission {
@@ -29,21 +30,30 @@ fn open(dir: &Path) -> Ledger {
     Ledger::open(dir, DOWN_ATTEMPTS).expect("a ledger")
 }
 
-fn apply_one(ledger: &mut Ledger, submission: &Submission) -> Outcome {
-    ledger.apply(&[submission], 1).expect("written").remove(0)
+/// Polls once: a ledger that nobody else uses is never waited for.
+fn at_once<T>(done: impl Future<Output = T>) -> T {
+    done.now_or_never().expect("nobody else uses the ledger")
+}
+
+fn apply(ledger: &Ledger, submissions: &[&Submission]) -> Vec<Outcome> {
+    at_once(ledger.apply(submissions)).expect("written")
+}
+
+fn apply_one(ledger: &Ledger, submission: &Submission) -> Outcome {
+    apply(ledger, &[submission]).remove(0)
 }
 
 fn count(ledger: &Ledger, sql: &str) -> i64 {
-    ledger.connection.query_row(sql, [], |row| row.get(0)).expect("a count")
+    at_once(ledger.database.read(|c| c.query_row(sql, [], |row| row.get(0)))).expect("a count")
 }
 
 #[test]
 fn the_same_key_twice_in_one_batch_has_one_effect_and_one_replay() {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut ledger = open(dir.path());
+    let ledger = open(dir.path());
     let same = create("key", 5, Behaviour::Approve);
     let other = create("key", 6, Behaviour::Approve);
-    let outcomes = ledger.apply(&[&same, &same, &other], 1).expect("written");
+    let outcomes = apply(&ledger, &[&same, &same, &other]);
     let [Outcome::Answered(first), Outcome::Replayed(second), Outcome::KeyReused] = &outcomes[..]
     else {
         panic!("unexpected: {outcomes:?}");
@@ -53,27 +63,37 @@ fn the_same_key_twice_in_one_batch_has_one_effect_and_one_replay() {
 }
 
 #[test]
+fn a_line_without_a_payment_is_refused_by_the_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let line = "INSERT INTO ledger (payment_id, kind, amount, currency, idempotency_key, at)
+                VALUES ('pay_unknown', 'captured', 1, 'EUR', 'key', 1)";
+    let refused = at_once(open(dir.path()).database.write(|tx| tx.execute(line, [])));
+    let error = refused.expect_err("a reference to nothing").to_string();
+    assert!(error.contains("FOREIGN KEY"), "{error}");
+}
+
+#[test]
 fn attempts_while_down_are_counted_across_restarts_and_leave_nothing_else() {
     let dir = tempfile::tempdir().expect("a directory");
     let down = create("key", 5, Behaviour::Down);
     for _attempt in 0..DOWN_ATTEMPTS {
-        let mut ledger = open(dir.path());
-        assert_eq!(apply_one(&mut ledger, &down), Outcome::Down);
+        let ledger = open(dir.path());
+        assert_eq!(apply_one(&ledger, &down), Outcome::Down);
         assert_eq!(count(&ledger, "SELECT count(*) FROM payments"), 0);
         assert_eq!(count(&ledger, "SELECT count(*) FROM operations"), 0);
     }
-    let mut ledger = open(dir.path());
-    assert!(matches!(apply_one(&mut ledger, &down), Outcome::Answered(Answer { status: 201, .. })));
-    assert!(matches!(apply_one(&mut ledger, &down), Outcome::Replayed(_)));
+    let ledger = open(dir.path());
+    assert!(matches!(apply_one(&ledger, &down), Outcome::Answered(Answer { status: 201, .. })));
+    assert!(matches!(apply_one(&ledger, &down), Outcome::Replayed(_)));
 }
 
 #[test]
 fn a_lost_answer_is_recorded_and_told_to_the_second_attempt_after_a_restart() {
     let dir = tempfile::tempdir().expect("a directory");
     let lost = create("key", 5, Behaviour::AnswerLost);
-    assert_eq!(apply_one(&mut open(dir.path()), &lost), Outcome::AnswerLost);
+    assert_eq!(apply_one(&open(dir.path()), &lost), Outcome::AnswerLost);
     assert!(matches!(
-        apply_one(&mut open(dir.path()), &lost),
+        apply_one(&open(dir.path()), &lost),
         Outcome::Replayed(Answer { status: 201, .. })
     ));
 }
@@ -82,31 +102,28 @@ fn a_lost_answer_is_recorded_and_told_to_the_second_attempt_after_a_restart() {
 async fn whatever_has_queued_up_shares_a_transaction_and_a_lone_write_has_its_own() {
     const WRITES: u64 = 2_000;
     let dir = tempfile::tempdir().expect("a directory");
-    let (writer, thread) = Writer::start(open(dir.path())).expect("a thread");
-    let writer = Arc::new(writer);
-    writer.submit(create("alone", 5, Behaviour::Approve)).await.expect("written");
-    assert_eq!((writer.stats().transactions, writer.stats().largest_batch), (1, 1));
+    let (keeper, access) = Keeper::start(open(dir.path()));
+    let access = Arc::new(access);
+    access.submit(create("alone", 5, Behaviour::Approve)).await.expect("written");
+    assert_eq!((access.stats().transactions, access.stats().largest_batch), (1, 1));
 
     let mut submitted = tokio::task::JoinSet::new();
     for n in 0..WRITES {
-        let writer = Arc::clone(&writer);
+        let access = Arc::clone(&access);
         submitted.spawn(async move {
-            writer.submit(create(&format!("key-{n}"), 5, Behaviour::Approve)).await
+            access.submit(create(&format!("key-{n}"), 5, Behaviour::Approve)).await
         });
     }
     while let Some(outcome) = submitted.join_next().await {
         assert!(matches!(outcome.expect("no panic"), Ok(Outcome::Answered(_))));
     }
-    let stats = writer.stats();
+    let stats = access.stats();
     assert_eq!(stats.writes, WRITES + 1);
     assert!(stats.transactions < WRITES / 10, "{stats:?}");
     assert!(stats.largest_batch <= MAX_BATCH as u64, "{stats:?}");
 
-    thread.close().await.expect("a clean end");
-    assert_eq!(
-        writer.submit(create("late", 5, Behaviour::Approve)).await,
-        Err(crate::writer::NotWritten::Closed)
-    );
+    keeper.close().await.expect("a clean end");
+    assert_eq!(access.submit(create("late", 5, Behaviour::Approve)).await, Err(NotWritten::Closed));
     assert_eq!(count(&open(dir.path()), "SELECT count(*) FROM ledger"), WRITES as i64 + 1);
 }
 
@@ -114,21 +131,17 @@ async fn whatever_has_queued_up_shares_a_transaction_and_a_lone_write_has_its_ow
 async fn a_member_that_cannot_be_written_fails_alone() {
     let dir = tempfile::tempdir().expect("a directory");
     let ledger = open(dir.path());
-    ledger
-        .connection
-        .execute_batch(
-            "CREATE TRIGGER poison BEFORE INSERT ON payments WHEN new.amount = 666
-             BEGIN SELECT raise(ABORT, 'cannot be written'); END",
-        )
-        .expect("a trigger");
-    let (writer, thread) = Writer::start(ledger).expect("a thread");
-    let writer = Arc::new(writer);
+    let poison = "CREATE TRIGGER poison BEFORE INSERT ON payments WHEN new.amount = 666
+                  BEGIN SELECT raise(ABORT, 'cannot be written'); END";
+    ledger.database.write(|tx| tx.execute_batch(poison)).await.expect("a trigger");
+    let (keeper, access) = Keeper::start(ledger);
+    let access = Arc::new(access);
     let mut submitted = tokio::task::JoinSet::new();
     for n in 0..100 {
-        let (writer, amount) = (Arc::clone(&writer), if n % 10 == 0 { 666 } else { 5 });
+        let (access, amount) = (Arc::clone(&access), if n % 10 == 0 { 666 } else { 5 });
         submitted.spawn(async move {
             let outcome =
-                writer.submit(create(&format!("key-{n}"), amount, Behaviour::Approve)).await;
+                access.submit(create(&format!("key-{n}"), amount, Behaviour::Approve)).await;
             (amount, outcome)
         });
     }
@@ -136,11 +149,12 @@ async fn a_member_that_cannot_be_written_fails_alone() {
         let (amount, outcome) = ended.expect("no panic");
         assert_eq!(outcome.is_err(), amount == 666, "{outcome:?}");
     }
-    thread.close().await.expect("a clean end");
+    keeper.close().await.expect("a clean end");
     assert_eq!(count(&open(dir.path()), "SELECT count(*) FROM ledger"), 90);
 }
 
-/// One random operation on one of a few payments; small numbers, so that they often meet the bounds.
+/// One random operation on one of a few payments. Its numbers are small, so that they often meet
+/// the bounds.
 #[derive(Debug, Clone)]
 enum Step {
     Create { amount: i64, behaviour: Behaviour },
@@ -168,7 +182,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Payments whose totals break 0 ≤ refunded ≤ captured ≤ authorised, or whose status disagrees with their lines.
+/// Payments whose totals break 0 ≤ refunded ≤ captured ≤ authorised, or whose status disagrees with
+/// their lines.
 const BROKEN: &str = "
     SELECT count(*) FROM (
         SELECT p.status AS status, p.amount AS amount,
@@ -192,13 +207,13 @@ proptest! {
         batch in 1..8_usize,
     ) {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut ledger = open(dir.path());
+        let ledger = open(dir.path());
         let mut sent: Vec<Submission> = Vec::new();
         for (turn, steps) in steps.chunks(batch).enumerate() {
             let ids: Vec<String> = {
-                let mut select = ledger.connection.prepare("SELECT id FROM payments ORDER BY id").expect("valid SQL");
-                let rows = select.query_map([], |row| row.get(0)).expect("rows");
-                rows.collect::<rusqlite::Result<_>>().expect("ids")
+                let all = "SELECT id FROM payments ORDER BY id";
+                let read = ledger.database.read(|c| c.prepare(all)?.query_map([], |row| row.get(0))?.collect());
+                at_once(read).expect("ids")
             };
             let id = |payment: usize| ids.get(payment).cloned().unwrap_or_else(|| "pay_unknown".to_owned());
             let before = sent.len();
@@ -220,7 +235,7 @@ proptest! {
                 });
             }
             let now: Vec<&Submission> = sent[before..].iter().collect();
-            let outcomes = ledger.apply(&now, 1).expect("written");
+            let outcomes = apply(&ledger, &now);
             prop_assert_eq!(outcomes.len(), now.len());
             prop_assert!(!outcomes.contains(&Outcome::KeyReused), "every repeat here is a true one");
             prop_assert_eq!(count(&ledger, BROKEN), 0);

@@ -1,16 +1,19 @@
-//! The test payment provider: a small HTTP service in the manner of the well-known ones, with a durable ledger of its own.
+//! The test payment provider: a small HTTP service in the manner of the well-known ones, with a
+//! durable ledger of its own.
 //!
-//! It stands for somebody else's system: it shares no code, no database and no transaction with the sagas, it remembers
-//! through a `kill -9` of ours (and of its own), and a card token can tell it to decline, to be slow, to be down for a
-//! while, or to commit and lose its answer. It is not a participant, it takes no real cards, and it has no authentication:
-//! bind it to loopback.
+//! It stands for somebody else's system. It shares no database and no transaction with the sagas,
+//! and of their code only `saga-sqlite`, which opens its file. It remembers through a `kill -9` of
+//! ours (and of its own). A card token can make it decline, be slow, be down for a while, or commit
+//! and lose its answer. It is not a participant, it takes no real cards, and it has no
+//! authentication: bind it to loopback.
 //!
-//! Read first: [`run`] and [`Settings`], then `rule::Payment` (what a payment may do next) and `writer::Writer` (one
-//! thread, one transaction for whatever has queued up).
+//! Read first: [`run`] and [`Settings`], then `rule::Payment` (what a payment may do next) and
+//! `access::Access` (one transaction for whatever has queued up).
 //!
 //! # The API
-//! Amounts are integer minor units, 1 to 10^12; currencies three upper-case letters; unknown fields are refused. Every
-//! `POST` below `/v1` needs an `Idempotency-Key` of 1 to 255 visible ASCII characters.
+//! Amounts are integers in minor units, 1 to 10^12. Currencies are three upper-case letters.
+//! Unknown fields are refused. Every `POST` below `/v1` needs an `Idempotency-Key` of 1 to 255
+//! visible ASCII characters.
 //!
 //! | call | answer |
 //! | --- | --- |
@@ -20,42 +23,43 @@
 //! | `POST /v1/payments/{id}/refunds` `{amount}` | 201 `{id, payment_id, amount, currency, refunded}` (`refunded`: the payment's total so far) |
 //! | `GET /v1/payments/{id}` | 200 and the payment |
 //! | `GET /v1/payments?idempotency_key=K` | 200 `{payments: [0 or 1]}`, the payment that was created under that key |
-//! | `GET /v1/operations?idempotency_key=K` | 200 `{found: false}` or `{found: true, status, body}`, what any `POST` was answered under that key |
+//! | `GET /v1/operations?idempotency_key=K` | 200 `{found: false}` or `{found: true, status, body}`, the answer to the `POST` under that key |
 //! | `GET /health` | 200 `{status: "ok" or "outage", writes, transactions, largest_batch}` |
-//! | `POST /control/outage` `{seconds}` | 200; `/v1` answers 503 for so long (0 ends it, at most 600; forgotten at a restart) |
-//! | `POST /control/delay` `{millis}` | 200; every `/v1` call takes so much longer (0 ends it, at most 60000; forgotten at a restart) |
+//! | `POST /control/outage` `{seconds}` | 200; `/v1` answers 503 for this long (0 ends it, at most 600; forgotten at a restart) |
+//! | `POST /control/delay` `{millis}` | 200; every `/v1` call takes this much longer (0 ends it, at most 60000; forgotten at a restart) |
 //!
 //! A payment is `{id, status, decline_code?, amount, currency, captured, refunded, reference}`.
 //!
-//! Errors are `{error: {code, message}}`: 400 `invalid_request`, `invalid_amount`, `invalid_currency`, `invalid_reference`,
-//! `invalid_token`, `invalid_idempotency_key`; 404 `payment_not_found`, `not_found`;
-//! 405 `method_not_allowed`; 408 `request_timeout`;
-//! 409 `payment_captured`, `payment_cancelled`, `payment_declined`, `payment_not_captured`, `amount_mismatch`,
-//! `refund_exceeds_captured`, `capture_declined`; 413 `body_too_large`; 422 `idempotency_key_reused`;
-//! 500 `storage_failed`, `internal`; 503 `provider_down`, `overloaded`, `shutting_down`.
+//! Errors are `{error: {code, message}}`:
+//! - 400 `invalid_request`, `invalid_amount`, `invalid_currency`, `invalid_reference`,
+//!   `invalid_token`, `invalid_idempotency_key`; 404 `payment_not_found`, `not_found`;
+//!   405 `method_not_allowed`; 408 `request_timeout`;
+//! - 409 `payment_captured`, `payment_cancelled`, `payment_declined`, `payment_not_captured`,
+//!   `amount_mismatch`, `refund_exceeds_captured`, `capture_declined`; 413 `body_too_large`;
+//!   422 `idempotency_key_reused`;
+//! - 500 `storage_failed`, `internal`; 503 `provider_down`, `overloaded`, `shutting_down`.
 //!
-//! # What is remembered
-//! Whatever the ledger decided (2xx, 404 and 409 of a `POST`) is recorded under its key in the same transaction as the
-//! effect, and a repeat gets the same bytes with `Idempotent-Replayed: true`. The request is compared by its meaning
-//! (method, path, fields), not by its white space. 400, 408, 413, 422, 500 and 503 are never recorded.
+//! # Recorded answers
+//! The ledger's answer to a `POST` (2xx, 404 or 409) is recorded under its key in the same
+//! transaction as the effect, and a repeat gets the same bytes with `Idempotent-Replayed: true`.
+//! Requests are compared by their meaning (method, path, fields), not by their white space. 400,
+//! 408, 413, 422, 500 and 503 are never recorded.
 //!
 //! A `POST` whose body has arrived goes on when its caller hangs up, as it would at any provider.
 
+mod access;
 mod control;
 mod error;
 mod http;
 mod in_memory;
 mod ledger;
-mod reader;
 mod records;
 mod request;
 mod respond;
 mod rule;
-mod schema;
 mod serve;
 mod settings;
 mod tokens;
-mod writer;
 
 pub use error::RunError;
 pub use in_memory::InMemory;

@@ -1,4 +1,4 @@
-//! What the ledger holds, read: payments with their totals, recorded answers, and both as callers see them.
+//! Reading the ledger: payments with their totals, recorded answers, and both as callers see them.
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -7,11 +7,11 @@ use uuid::Uuid;
 
 use crate::rule::{DeclineCode, OnCapture, Payment, State};
 
-/// What a caller is told: recorded under its key, so that it is told the same again.
+/// An answer to a caller, recorded under its key, so that a repeat gets the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// JSON.
+    /// As JSON.
     pub(crate) body: String,
 }
 
@@ -102,7 +102,7 @@ fn read_state(row: &Row<'_>) -> rusqlite::Result<State> {
     }
 }
 
-/// The one of `all` whose name is in the column; a name that is none of them means that somebody else wrote the file.
+/// The one of `all` whose name is in the column. Any other name was written by somebody else.
 fn read_name<T: Copy>(
     row: &Row<'_>,
     column: usize,

@@ -1,4 +1,4 @@
-//! What callers may ask, and the checks that need no ledger. Whatever is refused here leaves no trace.
+//! Requests, and the checks that need no ledger. A request that is refused here leaves no trace.
 
 use axum::http::HeaderMap;
 use serde::Deserialize;
@@ -6,25 +6,25 @@ use sha2::{Digest, Sha256};
 
 use crate::tokens::{Behaviour, CardToken};
 
-/// The largest amount, in minor units: small enough that the sum over nine million payments still fits an i64.
+/// The largest amount, in minor units. The sum over nine million payments still fits an i64.
 pub(crate) const MAX_AMOUNT: i64 = 1_000_000_000_000;
 /// The longest idempotency key, in characters.
 pub(crate) const MAX_KEY_CHARS: usize = 255;
 /// The longest reference, in characters.
 const MAX_REFERENCE_CHARS: usize = 255;
-/// The longest payment id that is looked up; ours have 36 characters.
+/// The longest payment id that is looked up. The provider's have 36 characters.
 const MAX_PAYMENT_ID_CHARS: usize = 64;
 
 /// A well-formed `POST` with its key, ready for the ledger.
 #[derive(Debug, Clone)]
 pub(crate) struct Submission {
     pub(crate) key: String,
-    /// SHA-256 of what is asked. The same key with another hash is another request.
+    /// SHA-256 of the request. The same key with another hash is another request.
     pub(crate) hash: [u8; 32],
     pub(crate) request: Request,
 }
 
-/// What a `POST` asks for.
+/// A `POST`'s operation with its fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Request {
     Create { amount: i64, currency: String, reference: String, behaviour: Behaviour },
@@ -33,7 +33,7 @@ pub(crate) enum Request {
     Refund { payment: String, amount: i64 },
 }
 
-/// Why a request is malformed. No message repeats what the caller sent: it may hold a card token.
+/// Why a request is malformed. No message repeats the caller's text, which may hold a card token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
     #[error("exactly one Idempotency-Key header of 1 to 255 visible ASCII characters is needed")]
@@ -158,7 +158,8 @@ pub(crate) fn refund(
     Ok(Submission { key, hash, request: Request::Refund { payment, amount } })
 }
 
-/// A body as JSON, or where it stops being what is expected. Serde's own message would repeat values: a token, perhaps.
+/// Parses a body as JSON. The error says only at which place it is wrong: serde's own message would
+/// repeat values, perhaps a token.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(
     body: &'a [u8],
     fields: &'static str,
@@ -170,7 +171,7 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(
     })
 }
 
-/// A key that comes by header or by query.
+/// Checks a key of a header or a query.
 pub(crate) fn checked_key(key: &str) -> Result<String, Malformed> {
     let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
     if key.is_empty() || key.len() > MAX_KEY_CHARS || !visible {
@@ -179,7 +180,7 @@ pub(crate) fn checked_key(key: &str) -> Result<String, Malformed> {
     Ok(key.to_owned())
 }
 
-/// A payment id that could be ours; anything else is not worth a look into the ledger.
+/// Checks that an id could be the provider's, so that no other is looked up in the ledger.
 pub(crate) fn checked_id(id: String) -> Result<String, Malformed> {
     let plausible = id.len() <= MAX_PAYMENT_ID_CHARS
         && id.starts_with("pay_")
@@ -199,7 +200,7 @@ fn checked_amount(amount: i64) -> Result<i64, Malformed> {
     if (1..=MAX_AMOUNT).contains(&amount) { Ok(amount) } else { Err(Malformed::Amount) }
 }
 
-/// Each part with its length before it, so that no two requests run into the same bytes.
+/// Hashes each part with its length before it, so that no two requests give the same bytes.
 fn hash(parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for part in parts {

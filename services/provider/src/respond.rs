@@ -1,4 +1,4 @@
-//! How an outcome becomes a response, or none.
+//! Responses: from an outcome, from an error, or none at all.
 
 use std::io;
 
@@ -7,10 +7,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
 
+use crate::access::NotWritten;
 use crate::ledger;
 use crate::records::Answer;
 use crate::request::Malformed;
-use crate::writer::NotWritten;
 
 pub(crate) fn answered(answer: Answer) -> Response {
     json(
@@ -72,8 +72,8 @@ pub(crate) fn json(status: StatusCode, body: String) -> Response {
     response
 }
 
-/// No answer at all. A body that fails before its first byte makes hyper drop the connection with the head still unsent, so
-/// that the caller sees a transport error and cannot know what became of its request.
+/// No answer at all. A body that fails before its first byte makes hyper drop the connection with
+/// the head still unsent. The caller sees a transport error and cannot know the outcome.
 pub(crate) fn lost() -> Response {
     let failing = futures::stream::once(async {
         Err::<Bytes, _>(io::Error::from(io::ErrorKind::ConnectionAborted))

@@ -1,4 +1,4 @@
-//! What a payment may do next. Pure: no database, no clock, no ids.
+//! The rules of a payment: its next states. Pure: no database, no clock, no ids.
 
 use crate::tokens::Behaviour;
 
@@ -7,14 +7,14 @@ use crate::tokens::Behaviour;
 pub(crate) struct Payment {
     pub(crate) id: String,
     pub(crate) reference: String,
-    /// What was authorised (or declined), in minor units; always positive.
+    /// The amount that was authorised (or declined), in minor units; always positive.
     pub(crate) amount: i64,
     pub(crate) currency: String,
     pub(crate) state: State,
     pub(crate) on_capture: OnCapture,
 }
 
-/// Where a payment stands. Only a captured payment has totals, and they come from the ledger.
+/// A payment's state. Only a captured payment has totals, and they come from the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Authorised,
@@ -29,7 +29,8 @@ pub(crate) enum DeclineCode {
     InsufficientFunds,
 }
 
-/// What the card of this payment does when it is captured; kept with the payment, because the token is not.
+/// The card's behaviour when this payment is captured. It is kept with the payment, because the
+/// token is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnCapture {
     Capture,
@@ -52,14 +53,16 @@ pub(crate) enum Kind {
     Refunded,
 }
 
-/// What an operation does to a payment: its state afterwards, and the line to write (none if it was so already).
+/// The effect of an operation: the payment's state after it, and the line to write (`None` if
+/// nothing changes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Effect {
     pub(crate) after: State,
     pub(crate) entry: Option<Entry>,
 }
 
-/// Why an operation is refused. An answer, recorded like any other: repeating it under the same key changes nothing.
+/// Why an operation is refused. A refusal is recorded like any other answer: a repeat under the
+/// same key gets it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("the payment has been captured")]
@@ -78,7 +81,8 @@ pub(crate) enum Refusal {
     CaptureDeclined,
 }
 
-/// What a new payment becomes, by its token. `tok_down` and the slow ones are approved once they get here.
+/// Authorises or declines a new payment, by its token. `tok_down` and the slow ones are approved
+/// once they get here.
 pub(crate) fn authorise(amount: i64, behaviour: Behaviour) -> (Effect, OnCapture) {
     let declined = |code| Effect { after: State::Declined(code), entry: None };
     let approved =
@@ -117,7 +121,7 @@ pub(crate) fn capture(payment: &Payment, amount: i64) -> Result<Effect, Refusal>
     }
 }
 
-/// Lets go of the money that was put aside. Cancelling what is cancelled is fine, and writes nothing.
+/// Releases the money that was put aside. Cancelling twice is allowed, and writes nothing.
 pub(crate) fn cancel(payment: &Payment) -> Result<Effect, Refusal> {
     match payment.state {
         State::Captured { .. } => Err(Refusal::Captured),
@@ -130,7 +134,7 @@ pub(crate) fn cancel(payment: &Payment) -> Result<Effect, Refusal> {
     }
 }
 
-/// Gives captured money back, in as many parts as the caller likes, but never more than was captured.
+/// Gives captured money back, in any number of parts, but never more than was captured.
 pub(crate) fn refund(payment: &Payment, amount: i64) -> Result<Effect, Refusal> {
     match payment.state {
         State::Authorised => Err(Refusal::NotCaptured),
@@ -164,7 +168,7 @@ impl Refusal {
 }
 
 impl State {
-    /// The word for it, on the wire and in `payments.status`.
+    /// Its name on the wire and in `payments.status`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Authorised => "authorised",
@@ -182,7 +186,7 @@ impl State {
         }
     }
 
-    /// Why it was declined, if it was.
+    /// The reason of a decline.
     pub(crate) fn decline_code(self) -> Option<&'static str> {
         match self {
             Self::Declined(code) => Some(code.name()),
@@ -215,7 +219,7 @@ impl OnCapture {
 }
 
 impl Kind {
-    /// The word for it in `ledger.kind`.
+    /// Its name in `ledger.kind`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Authorised => "authorised",

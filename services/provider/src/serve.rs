@@ -1,26 +1,26 @@
-use std::future::IntoFuture;
-use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{future::IntoFuture, pin::pin, sync::Arc, time::Duration};
 
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::RunError;
-use crate::http::{self, App};
-use crate::ledger::Ledger;
-use crate::reader::Reader;
-use crate::settings::Settings;
-use crate::writer::{Writer, WriterThread};
+use crate::{
+    access::Keeper,
+    error::RunError,
+    http::{self, App},
+    ledger::Ledger,
+    settings::Settings,
+};
 
-/// How long the end waits for calls in flight; who only rests on purpose (a slow token, a delay) is cut short at once.
+/// How long the end waits for calls in flight. A call that only rests on purpose (a slow token, a
+/// delay) is cut short at once.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 
-/// Runs the provider until `shutdown`: opens the ledger, serves the listener, finishes what is in flight, closes the ledger.
+/// Runs the provider until `shutdown`: opens the ledger, serves the listener, finishes the calls in
+/// flight, closes the ledger.
 ///
-/// When it returns, the file is closed and another provider may open the directory. Dropping the future instead is a crash:
-/// nothing that was answered is lost.
+/// When it returns, the file is closed and another provider may open the directory. Dropping the
+/// future instead is a crash: nothing that was answered is lost.
 ///
 /// # Errors
 /// [`RunError`] says what a person has to change; the provider does not try again by itself.
@@ -29,29 +29,21 @@ pub async fn run(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    let (writer, thread, reader) = open(&settings).await?;
-    let app = App::new(writer, reader.clone(), &settings, shutdown.clone());
+    let ledger = Ledger::open(&settings.data_dir, settings.down_attempts)?;
+    let (mut keeper, access) = Keeper::start(ledger);
+    let app = App::new(access, &settings, shutdown.clone());
     tracing::info!(data_dir = %settings.data_dir.display(), "the payment provider is ready");
-    let served = serve(&app, listener, shutdown).await;
-    reader.close();
-    let closed = thread.close().await;
+    let served = tokio::select! {
+        served = serve(app, listener, shutdown) => served,
+        () = keeper.died() => return Err(RunError::Writer("died")),
+    };
+    let closed = keeper.close().await;
     served.and(closed)
-}
-
-async fn open(settings: &Settings) -> Result<(Writer, WriterThread, Reader), RunError> {
-    let (data_dir, down_attempts) = (settings.data_dir.clone(), settings.down_attempts);
-    let opening = tokio::task::spawn_blocking(move || {
-        let ledger = Ledger::open(&data_dir, down_attempts)?;
-        let reader = Reader::open(&data_dir)?;
-        let (writer, thread) = Writer::start(ledger)?;
-        Ok((writer, thread, reader))
-    });
-    opening.await.map_err(|_| RunError::Writer("could not be started"))?
 }
 
 /// Serves until the shutdown, and then until the last call is answered or time is up.
 async fn serve(
-    app: &Arc<App>,
+    app: Arc<App>,
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
@@ -61,13 +53,12 @@ async fn serve(
             tracing::debug!(%error, "a connection without TCP_NODELAY");
         }
     });
-    let serving = axum::serve(listener, http::router(Arc::clone(app)))
+    let serving = axum::serve(listener, http::router(app))
         .with_graceful_shutdown(shutdown.clone().cancelled_owned())
         .into_future();
     let mut serving = pin!(serving);
     tokio::select! {
         served = &mut serving => return served.map_err(RunError::Listener),
-        () = app.writer.ended() => return Err(RunError::Writer("died")),
         () = shutdown.cancelled() => {}
     }
     match tokio::time::timeout(DRAIN_WITHIN, serving).await {

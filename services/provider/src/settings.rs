@@ -1,16 +1,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What a provider needs to know before it starts.
+/// A provider's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The directory of the ledger (`provider.sqlite`); made if it is missing.
     pub data_dir: PathBuf,
-    /// How late the answer to a `tok_slow` is. Its authorisation is committed at once.
+    /// The delay of the answer to a `tok_slow`. Its authorisation is committed at once.
     pub slow_after: Duration,
-    /// How long a `tok_very_slow` waits *before* it commits: longer than any client waits.
+    /// The delay of a `tok_very_slow` *before* it commits: longer than any client waits.
     pub very_slow_after: Duration,
-    /// How many attempts under one key a `tok_down` answers with 503 before it approves.
+    /// The attempts under one key that a `tok_down` answers with 503 before it approves.
     pub down_attempts: u32,
 }
 

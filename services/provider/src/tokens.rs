@@ -1,4 +1,4 @@
-//! Card tokens: opaque to everybody but this provider, and never shown again once they have been read.
+//! Card tokens: opaque to everybody but this provider, and never shown again after they were read.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 /// The longest token that is looked at.
 const MAX_TOKEN_CHARS: usize = 255;
 
-/// What a card token tells the provider to do.
+/// The behaviour that a card token asks of the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
     /// `tok_approved`
@@ -18,9 +18,9 @@ pub(crate) enum Behaviour {
     InsufficientFunds,
     /// `tok_slow`: commits at once, answers late.
     Slow,
-    /// `tok_very_slow`: commits late, when nobody waits any more.
+    /// `tok_very_slow`: commits late, when nobody waits for it.
     VerySlow,
-    /// `tok_answer_lost`: commits, and the first attempt never hears of it.
+    /// `tok_answer_lost`: commits, and the first attempt gets no answer.
     AnswerLost,
     /// `tok_capture_answer_lost`: the same, at the capture.
     CaptureAnswerLost,
@@ -36,8 +36,8 @@ pub(crate) enum Behaviour {
 pub(crate) struct CardToken(String);
 
 impl CardToken {
-    /// What the token tells us to do, or `None` if we never issued such a token. What follows the first `.` or `-` only
-    /// makes a token unique: `tok_approved-17`.
+    /// The token's behaviour, or `None` if no such token was ever issued. The text after the first
+    /// `.` or `-` only makes a token unique: `tok_approved-17`.
     pub(crate) fn behaviour(&self) -> Option<Behaviour> {
         if self.0.len() > MAX_TOKEN_CHARS || !self.0.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;

@@ -27,14 +27,12 @@ async fn books(world: &World) -> Result<Books, Failure> {
         (Database::Order, &databases.order),
         (Database::Inventory, &databases.inventory),
         (Database::Payment, &databases.payment),
+        (Database::Provider, world.provider.ledger.database()),
     ] {
         let read = |source: &Connection| Ok(copy(source, database, &mut scratch));
         let read = source.read(read).await;
         read.map_err(|failure| Failure::Source(failure.to_string()))??;
     }
-    let provider =
-        world.provider.ledger.read(|source| Ok(copy(source, Database::Provider, &mut scratch)));
-    provider.map_err(Failure::of_sqlite)??;
     scratch.complete().map_err(Failure::Scratch)
 }
 

@@ -73,18 +73,16 @@ impl Books {
     pub(crate) async fn read(world: &World) -> Self {
         let mut books = Self { all: Rows::new(), standing: Rows::new() };
         let databases = &world.databases;
-        let services = [
+        let owners = [
             ("order", &databases.order, &ORDER[..]),
             ("inventory", &databases.inventory, &INVENTORY),
             ("payment", &databases.payment, &PAYMENT),
+            ("provider", world.provider.ledger.database(), &PROVIDER),
         ];
-        for (owner, database, tables) in services {
+        for (owner, database, tables) in owners {
             let read = database.read(|connection| books.add(owner, connection, tables)).await;
-            read.expect("the books of a service can be read");
+            read.expect("the books can be read");
         }
-        let provider = &world.provider.ledger;
-        let read = provider.read(|connection| books.add("provider", connection, &PROVIDER));
-        read.expect("the provider's books can be read");
         books
     }
 

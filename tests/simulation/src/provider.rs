@@ -32,7 +32,7 @@ impl SimProvider {
     /// # Panics
     /// If there is no memory for a database.
     #[must_use]
-    pub(crate) fn new(sim: &Arc<Sim>, clock: Watch) -> Self {
+    pub(crate) fn new(sim: &Arc<Sim>, clock: &Watch) -> Self {
         let settings = Settings {
             slow_after: Duration::from_millis(1_500),
             very_slow_after: Duration::from_secs(20),
@@ -40,7 +40,7 @@ impl SimProvider {
             ..Settings::new("")
         };
         let ids = Arc::clone(sim);
-        let ledger = InMemory::new(&settings, move || ids.uuid(), move || clock.now().0 / 1_000);
+        let ledger = InMemory::new(&settings, move || ids.uuid(), clock.clock());
         Self { ledger: ledger.expect("a database in memory"), away_until: Arc::default() }
     }
 

@@ -172,7 +172,7 @@ impl World {
             .into_iter()
             .flat_map(|role| [1, 2].map(|number| Process::new(role, number)));
         Self {
-            provider: SimProvider::new(&sim, Watch::new(&sim)),
+            provider: SimProvider::new(&sim, &Watch::new(&sim)),
             processes: orchestrators.chain(replicas).collect(),
             asked: Asked::default(),
             cancelled: Mutex::default(),

@@ -1,4 +1,4 @@
-//! What can be opened, what cannot, and that the latter is left alone.
+//! Opening a file. One that cannot be opened is left alone.
 
 use std::fs;
 

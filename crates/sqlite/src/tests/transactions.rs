@@ -1,4 +1,4 @@
-//! What a transaction keeps, and from whom.
+//! Transactions: what is committed, and who sees it when.
 
 use std::{
     sync::{
@@ -24,6 +24,37 @@ async fn a_dropped_transaction_is_undone() {
         assert_eq!(names(&database).await, ["kept"]);
         add(&database, "after").await;
         assert_eq!(names(&database).await, ["after", "kept"]);
+    }
+}
+
+#[tokio::test]
+async fn a_write_is_committed_if_it_succeeds_and_undone_if_it_fails() {
+    let (_place, databases) = both();
+    for database in databases {
+        let one = "INSERT INTO names VALUES ('one')";
+        let written = database.write(|tx| tx.execute(one, [])).await;
+        assert_eq!(written.expect("it is committed"), 1);
+        let failed = database.write(|tx| {
+            insert(tx, "two");
+            tx.execute(one, [])
+        });
+        let failed = failed.await.expect_err("it is there already");
+        assert!(matches!(failed, Failure::Conflict(_)), "{failed}");
+        assert_eq!(names(&database).await, ["one"]);
+        add(&database, "after").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_in_a_task_of_a_runtime_with_threads_is_committed() {
+    let (_place, databases) = both();
+    for database in databases {
+        let writer = database.clone();
+        let written = tokio::spawn(async move {
+            writer.write(|tx| tx.execute("INSERT INTO names VALUES ('one')", [])).await
+        });
+        assert_eq!(written.await.expect("no panic").expect("it is committed"), 1);
+        assert_eq!(names(&database).await, ["one"]);
     }
 }
 
@@ -69,7 +100,7 @@ async fn two_transactions_exclude_each_other() {
             tasks.spawn(async move {
                 let tx = database.begin().await.expect("a transaction");
                 assert!(!inside.swap(true, Ordering::SeqCst), "somebody else is inside");
-                // Whoever could get in would, here.
+                // Another transaction that could begin would begin here.
                 tokio::task::yield_now().await;
                 insert(&tx, &format!("{number:02}"));
                 tokio::task::yield_now().await;

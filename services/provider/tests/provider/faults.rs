@@ -42,7 +42,7 @@ async fn not_one_byte_of_a_lost_answer_reaches_the_caller() {
     let mut connection = TcpStream::connect(provider.address).await.expect("a connection");
     connection.write_all(request.as_bytes()).await.expect("sent");
     let mut received = Vec::new();
-    // Closed or reset: both are no answer.
+    // A connection that is closed or reset gave no answer.
     let _closed_or_reset =
         tokio::time::timeout(Duration::from_secs(10), connection.read_to_end(&mut received))
             .await

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rusqlite::Connection;
 use saga_provider::{RunError, Settings};
+use saga_sqlite::OpenError;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +17,7 @@ use crate::support::{Provider, client, dir, id, number, payment, reply};
 /// Tells the child of `everything_that_was_answered_survives_kill_9` where to work.
 const CHILD_DIR: &str = "SAGA_PROVIDER_TEST_CHILD_DIR";
 
-/// Enough to have filled many batches, with all callers waiting when it dies.
+/// Enough for many batches. All callers are waiting when it dies.
 const ANSWERS_BEFORE_KILL: usize = 300;
 
 #[tokio::test]
@@ -133,9 +135,53 @@ async fn a_provider_in_a_process_of_its_own() {
     let address = listener.local_addr().expect("an address").to_string();
     std::fs::write(dir.join("address.new"), address).expect("written");
     std::fs::rename(dir.join("address.new"), dir.join("address")).expect("renamed");
-    // Should its parent die first, the child still ends.
+    // The child ends even if its parent died first.
     let run = saga_provider::run(Settings::new(dir), listener, CancellationToken::new());
     let _timed_out = tokio::time::timeout(Duration::from_secs(60), run).await;
+}
+
+#[tokio::test]
+async fn a_ledger_of_the_first_release_is_opened_and_continued() {
+    const PAYMENT: &str = "pay_01a223a3ecf3743cb2b8a2cdaa2c9159";
+    let dir = dir();
+    let old = Connection::open(dir.path().join("provider.sqlite")).expect("a file");
+    old.execute_batch(include_str!("ledger_of_the_first_release.sql")).expect("its content");
+    let theirs = tables(&old);
+    old.close().expect("it is closed");
+    let lines = "SELECT count(*) FROM ledger";
+    assert_eq!(number(dir.path(), lines), 4);
+
+    let provider = Provider::start(dir.path()).await;
+    let again = provider.create("create-1", "tok_approved").await;
+    assert!(again.replayed, "its answers are remembered: {again:?}");
+    assert_eq!((id(&again), &again.body["captured"]), (PAYMENT.to_owned(), &json!(0)));
+    let now = provider.get(&format!("/v1/payments/{PAYMENT}")).await;
+    assert_eq!((&now.body["captured"], &now.body["refunded"]), (&json!(1_000), &json!(400)));
+    assert_eq!(provider.refund(PAYMENT, "refund-2", 601).await.code(), "refund_exceeds_captured");
+    assert_eq!(provider.refund(PAYMENT, "refund-3", 600).await.status, 201);
+    for (attempt, status) in [(2, 503), (3, 503), (4, 201)] {
+        let reply = provider.create("create-3", "tok_down").await;
+        assert_eq!(reply.status, status, "attempt {attempt}: the first was counted");
+    }
+    provider.stop().await;
+    assert_eq!(number(dir.path(), lines), 6);
+
+    let new = tempfile::tempdir().expect("a directory");
+    Provider::start(new.path()).await.stop().await;
+    let new = Connection::open(new.path().join("provider.sqlite")).expect("a file");
+    assert_eq!(tables(&new), theirs, "a new file is as an old one");
+}
+
+/// The definitions of the tables and indices, the application id and the schema's version.
+fn tables(connection: &Connection) -> (Vec<String>, i32, i32) {
+    let mut all = connection
+        .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")
+        .expect("valid SQL");
+    let rows = all.query_map([], |row| row.get(0)).expect("rows");
+    let pragma =
+        |name: &str| connection.pragma_query_value(None, name, |row| row.get(0)).expect("a pragma");
+    let tables = rows.collect::<rusqlite::Result<_>>().expect("definitions");
+    (tables, pragma("application_id"), pragma("user_version"))
 }
 
 #[tokio::test]
@@ -147,7 +193,8 @@ async fn a_provider_that_cannot_open_its_ledger_says_what_to_do() {
         saga_provider::run(Settings::new(dir.path()), listener, CancellationToken::new()).await;
     let error = ended.expect_err("garbage is no ledger");
     assert!(
-        matches!(error, RunError::Corrupt { .. }) && error.to_string().contains("move it away"),
+        matches!(error, RunError::Ledger(OpenError::Corrupt { .. }))
+            && error.to_string().contains("move it away"),
         "{error}"
     );
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Longer than anything here takes; a test that waits so long has failed.
+/// Longer than anything here takes. A test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Provider {
@@ -22,7 +22,7 @@ pub(crate) struct Provider {
     running: JoinHandle<Result<(), RunError>>,
 }
 
-/// What came back, if anything did.
+/// An answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,

@@ -1,0 +1,202 @@
+//! How calls reach the ledger. One task writes: it commits whatever has queued up in one
+//! transaction (group commit). Under load hundreds share a wait for the disk, and at rest nobody
+//! waits for company.
+
+use std::{
+    slice,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rusqlite::Connection;
+use saga_core::Failure;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use crate::{
+    error::RunError,
+    ledger::{Ledger, Outcome},
+    request::Submission,
+};
+
+/// The most submissions that share a transaction. It bounds how long the first of them waits for
+/// the others.
+pub(crate) const MAX_BATCH: usize = 256;
+/// The most submissions that wait in the queue. A call that comes later waits for room in it.
+const MAX_QUEUED: usize = 4 * MAX_BATCH;
+/// How long closing waits for what is still queued to be committed.
+const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+
+/// A call's access to the ledger, which does not keep it open.
+pub(crate) struct Access {
+    queue: mpsc::WeakSender<Write>,
+    ledger: Weak<Ledger>,
+    stats: Arc<Stats>,
+}
+
+/// Keeps the ledger open and its queue served. Dropped, the queue takes nothing more: what is in
+/// it is committed, and the file is closed.
+pub(crate) struct Keeper {
+    queue: mpsc::Sender<Write>,
+    writing: JoinHandle<()>,
+}
+
+/// Why a submission has no outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotWritten {
+    /// SQLite failed. Whether the commit survived is unknown; a repeat under the same key finds
+    /// out.
+    #[error("the ledger could not be written")]
+    Storage,
+    /// The ledger was closed, usually before it saw the submission. A repeat under the same key
+    /// finds out.
+    #[error("the ledger is closed")]
+    Closed,
+}
+
+/// Counts of what was written since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct LedgerStats {
+    pub(crate) writes: u64,
+    pub(crate) transactions: u64,
+    pub(crate) largest_batch: u64,
+}
+
+#[derive(Default)]
+struct Stats {
+    writes: AtomicU64,
+    transactions: AtomicU64,
+    largest_batch: AtomicU64,
+}
+
+struct Write {
+    submission: Submission,
+    outcome: oneshot::Sender<Result<Outcome, NotWritten>>,
+}
+
+impl Keeper {
+    /// Starts the task that writes.
+    pub(crate) fn start(ledger: Ledger) -> (Self, Access) {
+        let (queue, writes) = mpsc::channel(MAX_QUEUED);
+        let (ledger, stats) = (Arc::new(ledger), Arc::new(Stats::default()));
+        let access = Access {
+            queue: queue.downgrade(),
+            ledger: Arc::downgrade(&ledger),
+            stats: Arc::clone(&stats),
+        };
+        let writing = tokio::spawn(write_until_closed(ledger, writes, stats));
+        (Self { queue, writing }, access)
+    }
+
+    /// Returns when the task that writes has ended although the ledger is open.
+    pub(crate) async fn died(&mut self) {
+        let _its_panic_is_logged = (&mut self.writing).await;
+    }
+
+    /// Waits until everything in the queue is committed and the file is closed.
+    pub(crate) async fn close(self) -> Result<(), RunError> {
+        drop(self.queue);
+        tokio::time::timeout(CLOSE_WITHIN, self.writing)
+            .await
+            .map_err(|_| RunError::Writer("did not end in time"))?
+            .map_err(|_| RunError::Writer("died"))
+    }
+}
+
+impl Access {
+    /// Queues a submission and waits until it is committed. Once queued it is committed even if
+    /// the caller no longer waits.
+    pub(crate) async fn submit(&self, submission: Submission) -> Result<Outcome, NotWritten> {
+        let (outcome, answered) = oneshot::channel();
+        let queue = self.queue.upgrade().ok_or(NotWritten::Closed)?;
+        let queued = queue.send(Write { submission, outcome }).await;
+        drop(queue);
+        queued.map_err(|_| NotWritten::Closed)?;
+        answered.await.unwrap_or(Err(NotWritten::Closed))
+    }
+
+    /// Reads only what is committed. `None` if the ledger is closed or cannot be read.
+    pub(crate) async fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send,
+    ) -> Option<T> {
+        match self.ledger.upgrade()?.database().read(read).await {
+            Ok(found) => Some(found),
+            Err(error) => {
+                tracing::error!(%error, "the ledger could not be read");
+                None
+            }
+        }
+    }
+
+    pub(crate) fn stats(&self) -> LedgerStats {
+        LedgerStats {
+            writes: self.stats.writes.load(Ordering::Relaxed),
+            transactions: self.stats.transactions.load(Ordering::Relaxed),
+            largest_batch: self.stats.largest_batch.load(Ordering::Relaxed),
+        }
+    }
+}
+
+async fn write_until_closed(
+    ledger: Arc<Ledger>,
+    mut writes: mpsc::Receiver<Write>,
+    stats: Arc<Stats>,
+) {
+    let mut batch = Vec::with_capacity(MAX_BATCH);
+    while writes.recv_many(&mut batch, MAX_BATCH).await > 0 {
+        commit(&ledger, std::mem::take(&mut batch), &stats).await;
+    }
+}
+
+/// Commits all in one transaction or, if that fails, one by one, so that no submission fails
+/// because of another. Repeating is safe even if the failed commit did survive: every submission
+/// first looks for its own recorded answer.
+async fn commit(ledger: &Ledger, batch: Vec<Write>, stats: &Stats) {
+    if batch.len() > 1 {
+        match apply(ledger, &batch, stats).await {
+            Ok(outcomes) => {
+                for (write, outcome) in batch.into_iter().zip(outcomes) {
+                    write.answer(Ok(outcome));
+                }
+                return;
+            }
+            Err(error) => {
+                let members = batch.len();
+                tracing::warn!(%error, members, "a batch could not be written; one by one now");
+            }
+        }
+    }
+    for write in batch {
+        let outcome = match apply(ledger, slice::from_ref(&write), stats).await {
+            Ok(mut outcomes) => outcomes.pop().ok_or(NotWritten::Storage),
+            Err(error) => {
+                tracing::error!(%error, "the ledger could not be written");
+                Err(NotWritten::Storage)
+            }
+        };
+        write.answer(outcome);
+    }
+}
+
+async fn apply(ledger: &Ledger, batch: &[Write], stats: &Stats) -> Result<Vec<Outcome>, Failure> {
+    let submissions: Vec<&Submission> = batch.iter().map(|write| &write.submission).collect();
+    let outcomes = ledger.apply(&submissions).await?;
+    let members = batch.len() as u64;
+    stats.writes.fetch_add(members, Ordering::Relaxed);
+    stats.transactions.fetch_add(1, Ordering::Relaxed);
+    stats.largest_batch.fetch_max(members, Ordering::Relaxed);
+    Ok(outcomes)
+}
+
+impl Write {
+    fn answer(self, outcome: Result<Outcome, NotWritten>) {
+        // A caller that is gone is not a failure: the effect is committed, and a repeat finds it.
+        let _caller_is_gone = self.outcome.send(outcome);
+    }
+}
