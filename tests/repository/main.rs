@@ -3,3 +3,4 @@
 mod chaos;
 mod documents;
 mod platforms;
+mod rules;
