@@ -103,13 +103,18 @@ fn missing_names(text: &str, words: &BTreeSet<String>) -> Vec<String> {
 }
 
 /// All files and directories, as paths from the root.
-struct Tree(Vec<String>);
+pub(crate) struct Tree(Vec<String>);
 
 impl Tree {
-    fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let mut paths = Vec::new();
         walk(&root(), "", &mut paths);
         Self(paths)
+    }
+
+    /// The files, without the directories.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str).filter(|path| root().join(path).is_file())
     }
 
     fn missing_paths(&self, text: &str) -> Vec<String> {
@@ -139,11 +144,13 @@ impl Tree {
         })
     }
 
-    /// Every word of the code, without comments that are whole lines, and without this file's examples.
+    /// Every word of the code, without comments that are whole lines, and without the examples
+    /// of the tests beside this one.
     fn words(&self) -> BTreeSet<String> {
         let mut words = BTreeSet::new();
-        let this = Path::new(file!()).file_name().expect("a name").to_str().expect("UTF-8");
-        let code = self.0.iter().filter(|path| path.ends_with(".rs") && !path.ends_with(this));
+        let examples = Path::new(file!()).parent().expect("a directory");
+        let code = self.files().filter(|path| path.ends_with(".rs"));
+        let code = code.filter(|path| !Path::new(path).starts_with(examples));
         for path in code {
             let code = fs::read_to_string(root().join(path)).expect("a source file");
             let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));

@@ -3,4 +3,5 @@
 mod chaos;
 mod documents;
 mod platforms;
+mod rules;
 mod structure;

@@ -5,9 +5,132 @@
 //! jitter is hashed from the command's id. It knows neither the shop's sagas
 //! nor any participant, database or broker.
 //!
-//! Read first: [`Steps`] (how a saga is written down), [`turn`] (the one
-//! function that decides) and [`admit`] (what a participant does with a command
-//! that it may have seen before).
+//! # The calls, in their order
+//!
+//! The driver of sagas (here `saga-engine`) owns the rows, the messages and the clock. It does
+//! four things for each input:
+//!
+//! 1. **Decide.** Call [`start`] for a new saga. For an input to one that is there, read its row
+//!    and call [`turn`]. `now` is the store's time, never a process's own.
+//! 2. **Write.** Write [`Decision::saga`], which carries the version and `wake_at`, and
+//!    [`Decision::history`] in one transaction. It must hold the row's lock, or check that the
+//!    row still has the version that was decided on. `None` means that nothing is to be written.
+//! 3. **Publish.** Only after the commit, publish [`Decision::send`] and wait for the broker's
+//!    confirms. Raise an alert if [`Decision::alert`] says so.
+//! 4. **Acknowledge** the input, or answer the call that it came with.
+//!
+//! A row is due once its `wake_at` has passed: [`Input::Wake`] is its next input then. A crash
+//! anywhere is harmless. Before the commit nothing has happened, and the input comes again. After
+//! the commit a reply comes again, marked as redelivered, or `wake_at` passes; either way the
+//! commands that are still open are published again. `docs/semantics.md` and `docs/protocol.md`
+//! have the rules that comments cite as "(semantics 10)" and "(protocol 4)".
+//!
+//! # Four kinds of functions
+//!
+//! - **They define a saga**: [`Steps`], [`step`] and [`together`] build a [`Definition`]. A wrong
+//!   order of steps does not compile. [`Hosted`] collects the definitions that a binary knows.
+//! - **They decide**: [`start`] and [`turn`]. Nothing else moves a saga. Each takes a row, an
+//!   input and a time, and returns a [`Decision`]; it changes nothing by itself.
+//! - **They derive**: [`HostedDefinition::open_commands`], [`HostedDefinition::need`],
+//!   [`HostedDefinition::opened_at`], [`Instance::ended`] and [`remedies`] say what follows from
+//!   a row. No message and no timer need be stored.
+//! - **They admit**, at a participant: [`admit`] says what to do with a command that may have
+//!   been seen before, and [`Watermark::covers`] whether it comes too late for its saga.
+//!
+//! Read first: [`Steps`], then [`turn`], then [`admit`].
+//!
+//! # A saga of two steps, decided on by hand
+//!
+//! The room is booked, the card is declined, and the room is given back.
+//!
+//! ```
+//! use saga_core::{
+//!     Admitted, Command, Definition, Direction, Ended, HostedDefinition as _, Input, Refusal,
+//!     Reply, ReplyOutcome, Saga, SagaId, Steps, Timestamp, TypeName, start, step, turn,
+//! };
+//! # use serde::{Deserialize, Serialize};
+//! # #[derive(Clone, Default, Serialize, Deserialize)] struct BookRoom { city: String }
+//! # #[derive(Clone, Default, Serialize, Deserialize)] struct CancelRoom {}
+//! # #[derive(Clone, Default, Serialize, Deserialize)] struct Pay {}
+//! # #[derive(Clone, Default, Serialize, Deserialize)] struct Answered {}
+//! # impl TypeName for BookRoom { const TYPE: &'static str = "BookRoom"; }
+//! # impl TypeName for CancelRoom { const TYPE: &'static str = "CancelRoom"; }
+//! # impl TypeName for Pay { const TYPE: &'static str = "Pay"; }
+//! # impl TypeName for Answered { const TYPE: &'static str = "Answered"; }
+//! # impl Command for BookRoom {
+//! #     const PARTICIPANT: &'static str = "hotel";
+//! #     type Reply = Answered;
+//! # }
+//! # impl Command for CancelRoom {
+//! #     const PARTICIPANT: &'static str = "hotel";
+//! #     type Reply = Answered;
+//! # }
+//! # impl Command for Pay {
+//! #     const PARTICIPANT: &'static str = "bank";
+//! #     type Reply = Answered;
+//! # }
+//!
+//! #[derive(Clone, Serialize, Deserialize)]
+//! struct Trip {
+//!     city: String,
+//! }
+//!
+//! impl Saga for Trip {
+//!     const NAME: &'static str = "trip";
+//!     const VERSION: u32 = 1;
+//!
+//!     fn steps() -> Definition<Self> {
+//!         Steps::new()
+//!             .compensatable(
+//!                 step("book-room", |trip: &Self| BookRoom { city: trip.city.clone() })
+//!                     .compensate(|_, _| CancelRoom {}),
+//!             )
+//!             .pivot(step("pay", |_: &Self| Pay {}))
+//!             .build()
+//!     }
+//! }
+//!
+//! /// A participant's answer, as it comes from the broker.
+//! fn reply(step: &str, direction: Direction, outcome: ReplyOutcome) -> Input {
+//!     let step = step.to_owned();
+//!     Input::Reply(Reply { step, direction, outcome, redelivered: false, repeat: false })
+//! }
+//! let done = ReplyOutcome::Done {
+//!     type_name: Answered::TYPE.to_owned(),
+//!     data: serde_json::value::to_raw_value(&Answered {})?,
+//! };
+//! let declined = ReplyOutcome::Refused(Refusal::new("CARD_DECLINED", "the card is declined"));
+//!
+//! let definition = Trip::steps();
+//! let trip = Trip { city: "Porto".to_owned() };
+//! let deadline_millis = Trip::DEADLINE_MILLIS;
+//! let admitted = Admitted { caller: "alice".to_owned(), deadline_millis, traceparent: None };
+//! let id = SagaId(uuid::Uuid::from_u128(1));
+//! let now = Timestamp(0);
+//!
+//! // Write `row` and `decision.history` in one transaction, publish `decision.send`.
+//! let decision = start(&definition, id, &trip, admitted, now);
+//! let row = decision.saga.expect("a new saga is a row");
+//! assert_eq!(decision.send[0].id.to_string(), format!("{id}/book-room/action"));
+//! assert_eq!(definition.open_commands(&row)?, decision.send, "the row is the outbox");
+//!
+//! // The same for each reply; then acknowledge it.
+//! let booked = reply("book-room", Direction::Action, done.clone());
+//! let decision = turn(&definition, &row, &booked, now)?;
+//! let row = decision.saga.expect("it moved on");
+//! assert_eq!(decision.send[0].id.to_string(), format!("{id}/pay/action"));
+//!
+//! let refused = reply("pay", Direction::Action, declined);
+//! let decision = turn(&definition, &row, &refused, now)?;
+//! let row = decision.saga.expect("it is being undone");
+//! assert_eq!(decision.send[0].id.to_string(), format!("{id}/book-room/compensation"));
+//!
+//! let cancelled = reply("book-room", Direction::Compensation, done);
+//! let decision = turn(&definition, &row, &cancelled, now)?;
+//! let row = decision.saga.expect("it has ended");
+//! assert_eq!((row.ended(), row.version), (Some(Ended::Compensated), 4));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod admission;
 mod cause;
