@@ -14,6 +14,9 @@ use crate::{
 };
 
 /// The participants whose queues are declared.
+/// Exchange of the shop's events.
+const EVENTS: &str = "shop.events";
+
 pub(crate) const PARTICIPANTS: [&str; 3] = ["order", "inventory", "payment"];
 
 /// Every role in one process, each with its own connections.
@@ -139,6 +142,7 @@ pub(crate) fn broker_settings(broker: &Broker, role: &str) -> saga_rabbitmq::Set
         prefix: broker.prefix.clone(),
         participants: PARTICIPANTS.map(str::to_owned).to_vec(),
         declares: broker.declares,
+        events: EVENTS.to_owned(),
         ..saga_rabbitmq::Settings::new(broker.url.0.clone(), format!("saga {role}"))
     }
 }

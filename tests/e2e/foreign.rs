@@ -62,6 +62,8 @@ impl World {
         let transport = RabbitMq::connect(saga_rabbitmq::Settings {
             prefix: prefix.clone(),
             participants: vec!["shipping".to_owned()],
+            // As the Python participant has it.
+            events: "shop.events".to_owned(),
             ..saga_rabbitmq::Settings::new(amqp.clone(), "foreign test")
         })
         .await?;

@@ -348,8 +348,12 @@ async fn the_projection_outlives_its_broker_with_no_more_rights_than_a_consumer_
     let dir = tempfile::tempdir()?;
     let url = broker.deployed_url("setup")?;
     let participants = ["order", "inventory", "payment"].map(str::to_owned).to_vec();
-    saga_rabbitmq::RabbitMq::setup(Settings { participants, ..Settings::new(url, "saga setup") })
-        .await?;
+    saga_rabbitmq::RabbitMq::setup(Settings {
+        participants,
+        events: "shop.events".to_owned(),
+        ..Settings::new(url, "saga setup")
+    })
+    .await?;
     let projection = Projection::start(&broker.deployed_url("consumer")?, "", dir.path()).await?;
     let service = broker.deployed_url("order")?;
     publish(&service, &[of_order("OrderPlaced", "order.placed", 1)]).await?;

@@ -39,7 +39,7 @@ pub trait Transport: Clone + Send + Sync + 'static {
         match route {
             Route::Command { participant } => format!("saga.commands:{participant}"),
             Route::Reply { to } => format!("saga.replies:{to}"),
-            Route::Event { key } => format!("shop.events:{key}"),
+            Route::Event { key } => format!("saga.events:{key}"),
             Route::Quarantine { .. } => "saga.quarantine".to_owned(),
         }
     }

@@ -26,6 +26,8 @@ pub struct Settings {
     pub name: String,
     /// Routing key of the replies to this deployment's orchestrators.
     pub deployment: String,
+    /// Topic exchange of the domain events, without the prefix.
+    pub events: String,
     /// The participants whose command queues are declared.
     pub participants: Vec<String>,
     /// True if this adapter declares exchanges and queues. Otherwise it only checks that they
@@ -52,6 +54,7 @@ impl Settings {
             prefix: String::new(),
             name: name.into(),
             deployment: "orchestrator".to_owned(),
+            events: "saga.events".to_owned(),
             participants: Vec::new(),
             declares: true,
             delivery_limit: 10,
@@ -96,6 +99,7 @@ impl fmt::Debug for Settings {
             .field("prefix", &self.prefix)
             .field("name", &self.name)
             .field("deployment", &self.deployment)
+            .field("events", &self.events)
             .field("participants", &self.participants)
             .field("declares", &self.declares)
             .field("delivery_limit", &self.delivery_limit)

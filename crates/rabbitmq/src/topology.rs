@@ -24,7 +24,7 @@ pub(crate) const DECLARE_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// ```text
 /// saga.commands    direct  key participant → queue saga.commands.{participant}
 /// saga.replies     direct  key deployment  → queue saga.replies
-/// shop.events      topic   key order.confirmed → any queue that is bound
+/// {events}         topic   key order.confirmed → any queue that is bound
 /// saga.quarantine  fanout                  → queue saga.quarantine
 /// saga.hints       fanout, not durable     → one exclusive queue an adapter
 /// ```
@@ -33,6 +33,7 @@ pub(crate) const DECLARE_AGAIN_AFTER: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug)]
 pub struct Topology {
     prefix: String,
+    events: String,
     deployment: String,
     participants: Vec<String>,
     declares: bool,
@@ -47,13 +48,15 @@ impl Topology {
     pub fn new(settings: &Settings) -> Result<Self, ConnectError> {
         let topology = Self {
             prefix: settings.prefix.clone(),
+            events: settings.events.clone(),
             deployment: settings.deployment.clone(),
             participants: settings.participants.clone(),
             declares: settings.declares,
             delivery_limit: settings.delivery_limit,
         };
         let queues = topology.participants.iter().map(|name| topology.commands_queue(name));
-        let names = queues.chain([topology.quarantine(), topology.deployment.clone()]);
+        let others = [topology.quarantine(), topology.events(), topology.deployment.clone()];
+        let names = queues.chain(others);
         match names.into_iter().find(|name| name.len() > MAX_NAME_BYTES) {
             Some(name) => Err(ConnectError::NameTooLong(name)),
             None => Ok(topology),
@@ -75,7 +78,7 @@ impl Topology {
     /// Topic exchange of the domain events.
     #[must_use]
     pub fn events(&self) -> String {
-        format!("{}shop.events", self.prefix)
+        format!("{}{}", self.prefix, self.events)
     }
 
     /// Exchange of messages that nobody can handle, and its queue.

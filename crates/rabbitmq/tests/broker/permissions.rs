@@ -27,7 +27,8 @@ async fn deployed() -> saga_test_support::RabbitMq {
     let broker = broker.await.expect("it does not panic");
     let url = broker.deployed_url("setup").expect("its secret");
     let participants = ["order", "inventory", "payment"].map(str::to_owned).to_vec();
-    let settings = Settings { participants, ..Settings::new(url, "saga setup") };
+    let events = EVENTS.to_owned();
+    let settings = Settings { participants, events, ..Settings::new(url, "saga setup") };
     RabbitMq::setup(settings).await.expect("the user setup may declare");
     broker
 }

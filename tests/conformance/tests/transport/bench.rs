@@ -108,7 +108,7 @@ impl Bench for Rabbit {
     async fn listen(&self, keys: &[&str]) -> amqp::Listener {
         // The first one declares the exchange.
         RabbitMq::setup(self.settings.clone()).await.expect("a broker");
-        let exchange = format!("{}shop.events", self.settings.prefix);
+        let exchange = format!("{}{}", self.settings.prefix, self.settings.events);
         amqp::Listener::bind(&self.settings.url, &exchange, keys).await.expect("bound")
     }
 
