@@ -13,10 +13,10 @@ use crate::{
     secrets::Secret,
 };
 
-/// The participants whose queues are declared.
 /// Exchange of the shop's events.
 const EVENTS: &str = "shop.events";
 
+/// The participants whose queues are declared.
 pub(crate) const PARTICIPANTS: [&str; 3] = ["order", "inventory", "payment"];
 
 /// Every role in one process, each with its own connections.
