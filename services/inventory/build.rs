@@ -1,4 +1,4 @@
-//! A new migration is a change of the crate, although no Rust file changes.
+//! Builds again when a migration is added: `sqlx::migrate!` sees only changed ones.
 
 fn main() {
     use std::io::Write as _;

@@ -17,16 +17,15 @@ use crate::{
     table::{Catalogue, Claim, Shelf},
 };
 
-/// Most products of a page, as the contract says.
+/// Most products of a page. The client's contract names this number.
 const MAX_PAGE: u32 = 500;
-/// How often a receipt is tried before its sender must: as often as one can lose
-/// against others that want the same product.
+/// Tries of a receipt before its sender has to try again. A receipt can lose this often against
+/// others of the same product.
 const RECEIVE_TRIES: u32 = 6;
-/// Pause before the second try; it doubles.
+/// Pause before the second try. It doubles with each one after that.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
-/// The gRPC service over a store that holds the service's tables, and a reader
-/// of them.
+/// The gRPC service over a store that holds the service's tables, and over their reader.
 pub fn service<S, C>(store: S, catalogue: C) -> InventoryServer<Grpc<S, C>>
 where
     S: Store,
@@ -72,8 +71,8 @@ where
         request: Request<ReceiveStockRequest>,
     ) -> Result<Response<Message>, Status> {
         let receipt = Receipt::read(request.into_inner()).map_err(Status::invalid_argument)?;
-        // A caller that goes away drops this future. Its transaction must not end
-        // in the middle, so it has a future of its own.
+        // A caller that goes away drops this future. The transaction must not be cut off in
+        // the middle, so it has a future of its own.
         let received = tokio::spawn(persist(self.store.clone(), receipt)).await;
         let received = received.map_err(|error| {
             error!(%error, "receiving goods panicked");
@@ -83,8 +82,8 @@ where
     }
 }
 
-/// Tries until it is through, within a bound. After a lost answer to a commit it
-/// finds its own receipt.
+/// Tries a receipt until it gets through, [`RECEIVE_TRIES`] times at most. If the answer to a
+/// commit was lost, the next try finds its own receipt.
 async fn persist<S>(store: S, receipt: Receipt) -> Result<Product, Status>
 where
     S: Store,
@@ -117,7 +116,7 @@ impl From<Failure> for Unreceived {
     }
 }
 
-/// One transaction. A repeated receipt answers with the product as it is now.
+/// Receives goods in one transaction. A repeated receipt answers with the product as it is now.
 async fn receive<S>(store: &S, receipt: &Receipt) -> Result<Product, Unreceived>
 where
     S: Store,
@@ -151,7 +150,7 @@ fn message(product: Product) -> Message {
     Message { sku, name, price: Some(price), received, available, reserved, sold }
 }
 
-/// What the caller may know of a failure.
+/// A failure as the caller may see it.
 fn refuse(failure: &Failure) -> Status {
     error!(%failure, "the catalogue cannot be used");
     match failure {

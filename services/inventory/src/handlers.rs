@@ -24,8 +24,8 @@ use crate::{
 pub struct Inventory;
 
 impl<T: Shelf> Handle<ReserveStock, T> for Inventory {
-    /// Takes stock for every line of each command, or for none of it. What an
-    /// earlier command took, a later one does not find.
+    /// Reserves stock for all lines of a command, or for none. A later command of the batch
+    /// does not find stock that an earlier one took.
     #[tracing::instrument(name = "reserve", skip_all, fields(commands = commands.len()))]
     async fn handle(
         &self,
@@ -70,7 +70,7 @@ impl<T: Shelf> Handle<ReserveStock, T> for Inventory {
 }
 
 impl<T: Shelf> Handle<ReleaseStock, T> for Inventory {
-    /// Gives back what each saga holds. To hold nothing is no error.
+    /// Gives back the stock that each saga holds. Holding nothing is not an error.
     async fn handle(
         &self,
         shelf: &mut T,
@@ -99,7 +99,7 @@ impl<T: Shelf> Handle<ReleaseStock, T> for Inventory {
 }
 
 impl<T: Shelf> Handle<CommitStock, T> for Inventory {
-    /// Sells what each saga holds.
+    /// Sells the stock that each saga holds.
     async fn handle(
         &self,
         shelf: &mut T,
@@ -133,7 +133,7 @@ impl<T: Shelf> Handle<CommitStock, T> for Inventory {
     }
 }
 
-/// Closes what the sagas hold, and returns the lines of each command's saga.
+/// Closes the sagas' reservations, and returns the lines of each command's saga.
 async fn close<T: Shelf, C: Sync>(
     shelf: &mut T,
     commands: &[Asked<C>],
@@ -157,15 +157,14 @@ async fn close<T: Shelf, C: Sync>(
     Ok(sagas.iter().map(|saga| by_saga.remove(saga).unwrap_or_default()).collect())
 }
 
-/// The lines' SKUs, each once, in order. What has not the form of one is in no
-/// catalogue.
+/// The lines' SKUs, each once, in order. Malformed ones are left out: no catalogue has them.
 fn skus<'a>(lines: impl Iterator<Item = &'a Line>) -> Vec<String> {
     let skus: BTreeSet<&String> =
         lines.map(|line| &line.sku).filter(|sku| rule::is_sku(sku)).collect();
     skus.into_iter().cloned().collect()
 }
 
-/// The products that the lines changed. The others are not written again.
+/// The products that the lines changed. Only these are written.
 fn touched<'a>(stock: &'a Stock, lines: impl Iterator<Item = &'a Line>) -> Vec<&'a Product> {
     let skus: BTreeSet<&String> = lines.map(|line| &line.sku).collect();
     skus.into_iter().filter_map(|sku| stock.get(sku)).collect()

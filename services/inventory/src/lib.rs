@@ -1,13 +1,13 @@
 //! The inventory service: products, their prices, and their stock.
 //!
-//! Stock is reserved for a saga, then given back or sold; what was sold can be taken
-//! back, by another saga that names the first. At every instant
-//! `received = available + reserved + sold` for each product. This crate knows no
-//! order, no payment and no saga but its id: it answers commands. A reservation
-//! never ends by itself.
+//! Stock is reserved for a saga, then given back or sold. Sold goods can be taken back by
+//! another saga that names the first. At every instant
+//! `received = available + reserved + sold` for each product. A reservation never ends by
+//! itself. This crate knows of no order and no payment, and of sagas only their ids: it
+//! answers commands.
 //!
-//! Read first: `rule.rs` (what may happen to stock), [`participant`] (its
-//! commands) and [`grpc::service`] (the catalogue).
+//! Read first: `rule.rs` (the rules of stock), [`participant`] (the service's commands)
+//! and [`grpc::service`] (the catalogue).
 
 pub mod grpc;
 mod handlers;
@@ -22,7 +22,7 @@ use saga_proto::inventory::v1::{CommitStock, ReleaseStock, ReserveStock, TakeBac
 
 pub use handlers::Inventory;
 
-/// The service's migrations, to be run after the inbox's.
+/// The service's migrations. The inbox's run before them.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// The service as a participant of sagas, over a store that holds its tables.

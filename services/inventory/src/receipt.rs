@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::rule::{self, Levels, Product};
 
-/// Longest idempotency key, as for orders.
+/// Longest idempotency key. Orders have the same bound.
 pub const MAX_KEY_BYTES: usize = 255;
 /// Longest name of a product.
 pub const MAX_NAME_CHARS: usize = 200;
@@ -13,11 +13,11 @@ pub const MAX_NAME_CHARS: usize = 200;
 /// Goods that came in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Receipt {
-    /// The same key adds the goods once.
+    /// The idempotency key: goods with the same key are added once.
     pub key: String,
-    /// What came in.
+    /// The product that came in.
     pub sku: String,
-    /// How many.
+    /// Number of pieces.
     pub quantity: i64,
     /// The product's name, if it is new or renamed.
     pub name: Option<String>,
@@ -31,7 +31,7 @@ pub enum NotReceived {
     /// The product must be described first.
     #[error("the product is new: it needs a name and a price")]
     NewProduct,
-    /// More than can be counted.
+    /// The product's stock would be too large to count.
     #[error("there would be more of it than can be counted")]
     TooMany,
 }
@@ -40,7 +40,7 @@ impl Receipt {
     /// Reads a request.
     ///
     /// # Errors
-    /// What is wrong with it, as a sentence for its sender.
+    /// A sentence for the sender that says what is wrong with the request.
     pub fn read(request: ReceiveStockRequest) -> Result<Self, String> {
         let ReceiveStockRequest { sku, quantity, idempotency_key: key, name, price } = request;
         if !(1..=MAX_KEY_BYTES).contains(&key.len())
@@ -74,13 +74,14 @@ impl Receipt {
         Ok(Self { key, sku, quantity, name, price })
     }
 
-    /// Of all but the key: the same key with another hash is another receipt.
+    /// Hash of everything but the key. The same key with another hash is another receipt.
     #[must_use]
     pub fn hash(&self) -> Vec<u8> {
         let Self { key: _, sku, quantity, name, price } = self;
         let mut hash = Sha256::new();
         let mut text = |text: Option<&str>| {
-            // Absent is not empty, and no two lists of texts look the same.
+            // With the lengths, an absent text differs from an empty one, and no two lists of
+            // texts are the same bytes.
             hash.update(text.map_or(u64::MAX, |text| text.len() as u64).to_le_bytes());
             hash.update(text.unwrap_or_default());
         };

@@ -1,4 +1,4 @@
-//! What may happen to stock. Pure: no database, no clock.
+//! The rules of stock. Pure: no database, no clock.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -9,7 +9,7 @@ use saga_proto::{
     types::v1::{Line, PricedLine},
 };
 
-/// Most lines of a reservation: those of an order.
+/// Most lines of a reservation. An order has the same bound.
 pub const MAX_LINES: usize = 100;
 /// Longest SKU.
 pub const MAX_SKU_BYTES: usize = 64;
@@ -22,19 +22,19 @@ pub type Stock = BTreeMap<String, Product>;
 pub struct Product {
     /// Stock keeping unit.
     pub sku: String,
-    /// What people call it.
+    /// Its name, for people.
     pub name: String,
-    /// Price of one.
+    /// Price of one piece.
     pub price: Money,
-    /// How much there is of it.
+    /// Its stock.
     pub levels: Levels,
 }
 
-/// How much there is of a product: `received = available + reserved + sold`, and
-/// none of them is negative.
+/// The stock of a product: `received = available + reserved + sold`, and none of them is
+/// negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Levels {
-    /// Ever received.
+    /// All that was ever received.
     pub received: i64,
     /// Free to be reserved.
     pub available: i64,
@@ -44,23 +44,23 @@ pub struct Levels {
     pub sold: i64,
 }
 
-/// What was reserved of a product under an order, and what has come back of it.
+/// A product's pieces that were reserved under an order, and those that have come back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sale {
     /// Stock keeping unit.
     pub sku: String,
-    /// How many were reserved, and sold if they were.
+    /// Number of pieces that were reserved, all of which are sold or none.
     pub quantity: i64,
-    /// How many of them have come back.
+    /// Number of them that have come back.
     pub returned: i64,
-    /// Whether they were sold, or released, or neither yet.
+    /// The end of the reservation, if it has ended.
     pub state: SaleState,
 }
 
-/// What became of a reservation.
+/// The state of a reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SaleState {
-    /// Nothing yet.
+    /// It has not ended.
     Open,
     /// It was given back.
     Released,
@@ -68,19 +68,19 @@ pub enum SaleState {
     Committed,
 }
 
-/// Why goods are not taken back.
+/// The reason why goods are not taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotTaken {
-    /// Never: an answer.
+    /// They never can be. This is an answer.
     Refused(Refusal),
-    /// Not yet: an order is confirmed and its stock sold side by side, so the sale may
-    /// still be on its way.
+    /// They cannot be taken back yet. An order is confirmed and its stock is sold side by
+    /// side, so the sale may still be on its way.
     NotSoldYet,
     /// The tables contradict each other.
     Imbalance(Imbalance),
 }
 
-/// What a saga was promised.
+/// The goods that a saga was promised.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Promise {
     /// The lines with the catalogue's prices.
@@ -89,8 +89,8 @@ pub struct Promise {
     pub total: Money,
 }
 
-/// The tables contradict each other: more is in a reservation than is reserved.
-/// Nothing may go on with this product before a person has looked at it.
+/// The tables contradict each other: a reservation holds more than is reserved. Nothing
+/// may be done with this product before a person has looked at it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the stock of {sku} does not balance")]
 pub struct Imbalance {
@@ -98,7 +98,7 @@ pub struct Imbalance {
     pub sku: String,
 }
 
-/// Whether a text has the form of an SKU: 1 to 64 of `a-z 0-9 . _ -`.
+/// Says whether a text has the form of an SKU: 1 to 64 of `a-z 0-9 . _ -`.
 #[must_use]
 pub fn is_sku(text: &str) -> bool {
     (1..=MAX_SKU_BYTES).contains(&text.len())
@@ -122,15 +122,15 @@ pub fn reserve(stock: &mut Stock, command: &ReserveStock) -> Result<Promise, Ref
     }
     for Line { sku, quantity } in &command.lines {
         let Levels { available, reserved, .. } = &mut known(stock, sku)?.levels;
-        // Neither can overflow: the quote found as much to be available, and
-        // available and reserved are parts of received.
+        // Neither can overflow: the quote found this much available, and both available
+        // and reserved are parts of received.
         *available -= quantity;
         *reserved += quantity;
     }
     Ok(promise)
 }
 
-/// Gives back what a reservation recorded.
+/// Gives back the lines of a reservation.
 ///
 /// # Errors
 /// [`Imbalance`]; the stock must not be saved.
@@ -138,7 +138,7 @@ pub fn release(stock: &mut Stock, lines: &[Line]) -> Result<(), Imbalance> {
     close(stock, lines, |levels| &mut levels.available)
 }
 
-/// Sells what a reservation recorded.
+/// Sells the lines of a reservation.
 ///
 /// # Errors
 /// [`Imbalance`]; the stock must not be saved.
@@ -146,12 +146,12 @@ pub fn commit(stock: &mut Stock, lines: &[Line]) -> Result<(), Imbalance> {
     close(stock, lines, |levels| &mut levels.sold)
 }
 
-/// Takes back goods that were sold under an order; `sales` are all of that order's.
-/// Both move on, so that a later command of the same batch sees it.
+/// Takes back goods that were sold under an order. `sales` are all sales of that order. This
+/// changes both `stock` and `sales`, so that a later command of the same batch sees it.
 ///
 /// # Errors
-/// [`NotTaken`]: sales and stock are as before, but for an imbalance, after which
-/// neither may be saved.
+/// [`NotTaken`]. Sales and stock are as before, except after an imbalance: then neither may
+/// be saved.
 pub fn take_back(stock: &mut Stock, sales: &mut [Sale], lines: &[Line]) -> Result<(), NotTaken> {
     check_form(lines).map_err(NotTaken::Refused)?;
     let refused = |code, why: String| Err(NotTaken::Refused(Refusal::new(code, why)));
@@ -185,7 +185,7 @@ pub fn take_back(stock: &mut Stock, sales: &mut [Sale], lines: &[Line]) -> Resul
     Ok(())
 }
 
-/// The refusal of a sale that nothing was reserved for.
+/// The refusal of a sale for which nothing was reserved.
 #[must_use]
 pub fn no_reservation() -> Refusal {
     Refusal::new("NO_RESERVATION", "there is no open reservation to sell")

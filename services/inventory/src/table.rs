@@ -16,10 +16,10 @@ use crate::{
 
 /// The stock, inside a transaction.
 ///
-/// Everybody locks in one order, so nobody waits in a circle: a receipt's key or
-/// a saga's reservations first, products after them, by SKU.
+/// Every transaction locks in one order, so that none waits in a circle: first a receipt's key
+/// or a saga's reservations, then products by SKU.
 pub trait Shelf: Send {
-    /// Locks those of the products that exist, in the order of their SKUs.
+    /// Locks the products that exist, in the order of their SKUs.
     fn lock(&mut self, skus: &[String]) -> impl Future<Output = Result<Stock, Failure>> + Send;
 
     /// Writes the levels of locked products, and the reservations that changed
@@ -30,15 +30,14 @@ pub trait Shelf: Send {
         reservations: &[Reservation],
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Closes the sagas' open reservations, and returns them. Whoever comes
-    /// second finds none.
+    /// Closes the sagas' open reservations, and returns them. A second closing finds none.
     fn close(
         &mut self,
         sagas: &[SagaId],
         how: Closing,
     ) -> impl Future<Output = Result<Vec<(SagaId, Line)>, Failure>> + Send;
 
-    /// Writes the levels of locked products, and what was closed to change them.
+    /// Writes the levels of locked products, and the closed reservations that changed them.
     fn settle(
         &mut self,
         products: &[&Product],
@@ -46,8 +45,8 @@ pub trait Shelf: Send {
         how: Closing,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Takes a receipt's key. Whoever else wants it waits until the transaction
-    /// has ended.
+    /// Takes a receipt's key. Any other transaction that takes it waits until this one has
+    /// ended.
     fn claim(&mut self, receipt: &Receipt) -> impl Future<Output = Result<Claim, Failure>> + Send;
 
     /// Writes a product, new or locked, and the receipt that changed it.
@@ -58,16 +57,16 @@ pub trait Shelf: Send {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-/// What was sold, inside a transaction. Sales are locked before products.
+/// The sales, inside a transaction. They are locked before products.
 pub trait Sales: Send {
-    /// Locks what was reserved under those orders, in the order of their ids and SKUs.
+    /// Locks the reservations of these orders, in the order of their ids and SKUs.
     fn sales(
         &mut self,
         orders: &[SagaId],
     ) -> impl Future<Output = Result<HashMap<SagaId, Vec<Sale>>, Failure>> + Send;
 
-    /// Writes the levels of locked products, and what was taken back to change them.
-    /// A saga takes back an SKU once.
+    /// Writes the levels of locked products, and the goods taken back that changed them. A
+    /// saga takes back an SKU once.
     fn take_back(
         &mut self,
         products: &[&Product],
@@ -75,29 +74,29 @@ pub trait Sales: Send {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-/// What a return takes back of a product.
+/// The pieces of a product that a return takes back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TakenBack {
     /// The return.
     pub saga: SagaId,
     /// The order under which it was sold.
     pub order: SagaId,
-    /// What comes back.
+    /// The pieces that come back.
     pub line: Line,
 }
 
-/// What a saga holds of a product.
+/// The pieces of a product that a saga holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reservation {
     /// The saga.
     pub saga: SagaId,
-    /// What it holds.
+    /// The pieces that it holds.
     pub line: Line,
-    /// At which price.
+    /// The price of one.
     pub unit_price: Money,
 }
 
-/// How a reservation ends.
+/// The end of a reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closing {
     /// Given back.
@@ -106,10 +105,10 @@ pub enum Closing {
     Committed,
 }
 
-/// What is known of a receipt's key.
+/// The result of taking a receipt's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// Nothing: it is ours now.
+    /// It was free, and is this receipt's now.
     New,
     /// This very receipt was taken in before.
     Repeated,
@@ -117,9 +116,9 @@ pub enum Claim {
     Taken,
 }
 
-/// The catalogue, for those who only read.
+/// The catalogue, for readers.
 pub trait Catalogue: Send + Sync + 'static {
-    /// The products after an SKU, by SKU, at most so many.
+    /// The products after an SKU, by SKU, at most `limit` of them.
     fn page(
         &self,
         after: &str,

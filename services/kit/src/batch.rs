@@ -11,10 +11,10 @@ use tracing::{error, warn};
 use crate::{
     Entry, HandlerError, Key, Locked, Recorded, Store,
     erased::{AnyFinding, Intended, Work},
+    handlers::{Handlers, Kind},
     limits,
     member::{Member, data},
     outside::{Calls, Found},
-    participant::{Handlers, Kind},
     reply::Outgoing,
     retention::hear,
     trace::Transaction,
@@ -86,7 +86,7 @@ impl<S: Store> Batches<S> {
             .handlers
             .find(type_name)
             .ok_or_else(|| format!("the {} service takes no {type_name}", self.name))?;
-        let handler = &self.handlers.list[place];
+        let handler = self.handlers.at(place);
         if handler.direction != member.direction() {
             return Err(format!("{type_name} is no {}", member.direction()));
         }
@@ -205,7 +205,7 @@ impl<S: Store> Batches<S> {
     ) -> Result<Outgoing, HandlerError> {
         let Sifted { late, open } = self.sift(group.iter().collect(), |r| &r.member).await?;
         let Some(Open { mut tx, members: group, locked }) = open else { return Ok(late) };
-        let handler = &self.handlers.list[place];
+        let handler = self.handlers.at(place);
         let mut round = Round::new(self, locked.now);
         for (ready, record) in group.iter().zip(&locked.records) {
             round.admit(ready, record, matches!(handler.kind, Kind::Outside(_)), handler.typed());
@@ -407,7 +407,7 @@ impl<S: Store> Batches<S> {
         place: usize,
         group: &[(Member, AnyFinding)],
     ) -> Result<Outgoing, HandlerError> {
-        let Kind::Outside(outside) = &self.handlers.list[place].kind else {
+        let Kind::Outside(outside) = &self.handlers.at(place).kind else {
             return Err(HandlerError::Poison("a local handler asks nobody outside".to_owned()));
         };
         let Sifted { late, open } = self.sift(group.iter().collect(), |(m, _)| m).await?;

@@ -12,6 +12,7 @@
 mod batch;
 mod erased;
 mod handler;
+mod handlers;
 pub mod limits;
 mod member;
 mod outside;

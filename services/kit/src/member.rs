@@ -1,8 +1,11 @@
 //! From deliveries to members: one command each, sound or poison.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::SystemTime,
 };
 
 use bytes::Bytes;
@@ -15,7 +18,7 @@ use saga_trace::{Context, Span, trace_id};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::{Key, trace::handling};
+use crate::Key;
 
 /// One command on its way through the kit.
 #[derive(Clone)]
@@ -157,6 +160,19 @@ fn member(
         hash: hash(&envelope),
         envelope: Arc::new(envelope),
     })
+}
+
+/// A command's way through the kit, from now until it is answered.
+fn handling(source: &Source, context: Context, envelope: &Envelope, command: &CommandBody) -> Span {
+    let CommandId { saga, step, direction } = &envelope.id;
+    source
+        .handling(context, format!("{step} {direction}"), SystemTime::now())
+        .with("saga.id", saga.to_string())
+        .with("saga.definition", command.definition.clone())
+        .with("saga.step", step.clone())
+        .with("saga.direction", direction.as_str())
+        .with("saga.attempt", i64::from(command.attempt))
+        .with("messaging.message.id", envelope.id.to_string())
 }
 
 fn hash(envelope: &Envelope) -> [u8; 16] {

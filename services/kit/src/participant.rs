@@ -1,9 +1,9 @@
 //! A participant: its handlers, and the loop that feeds them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use metrics::counter;
-use saga_core::{Command, Direction, TypeName, Watermark};
+use saga_core::{Command, Direction, Watermark};
 use saga_messaging::{Pace, Queue, Transport, trace::Source};
 use saga_trace::Span;
 use tokio::{
@@ -16,7 +16,8 @@ use tracing::{error, info};
 use crate::{
     Handle, HandleOutside, Store,
     batch::{Batches, Stop},
-    erased::{Bound, Local, Outside, Typed},
+    erased::Bound,
+    handlers::{Handlers, Kind},
     limits,
     member::{Opened, open},
     outside::{self, Found},
@@ -34,39 +35,6 @@ pub struct Participant<S: Store> {
     name: &'static str,
     store: S,
     handlers: Handlers<S::Tx>,
-}
-
-/// The handlers by their command's type name. Their place in the list is the
-/// order in which a batch runs them.
-pub(crate) struct Handlers<Tx> {
-    pub(crate) list: Vec<Handler<Tx>>,
-    by_type: HashMap<&'static str, usize>,
-}
-
-/// One handler, and the direction that its command is for.
-pub(crate) struct Handler<Tx> {
-    pub(crate) direction: Direction,
-    pub(crate) kind: Kind<Tx>,
-}
-
-pub(crate) enum Kind<Tx> {
-    Local(Arc<dyn Local<Tx>>),
-    Outside(Arc<dyn Outside<Tx>>),
-}
-
-impl<Tx> Handler<Tx> {
-    pub(crate) fn typed(&self) -> &dyn Typed {
-        match &self.kind {
-            Kind::Local(handler) => &**handler,
-            Kind::Outside(handler) => &**handler,
-        }
-    }
-}
-
-impl<Tx> Handlers<Tx> {
-    pub(crate) fn find(&self, type_name: &str) -> Option<usize> {
-        self.by_type.get(type_name).copied()
-    }
 }
 
 /// What a deployment may want otherwise.
@@ -88,7 +56,7 @@ impl<S: Store> Participant<S> {
     /// A participant without handlers. Its name is its queue's routing key.
     #[must_use]
     pub fn new(name: &'static str, store: S) -> Self {
-        Self { name, store, handlers: Handlers { list: Vec::new(), by_type: HashMap::new() } }
+        Self { name, store, handlers: Handlers::none() }
     }
 
     /// Handles an action in the service's own database.
@@ -124,10 +92,7 @@ impl<S: Store> Participant<S> {
 
     fn with<C: Command>(mut self, direction: Direction, kind: Kind<S::Tx>) -> Self {
         assert_eq!(C::PARTICIPANT, self.name, "{} is not for this participant", C::TYPE);
-        let place = self.handlers.list.len();
-        let known = self.handlers.by_type.insert(<C as TypeName>::TYPE, place);
-        assert!(known.is_none(), "{} is handled twice", C::TYPE);
-        self.handlers.list.push(Handler { direction, kind });
+        self.handlers.add::<C>(direction, kind);
         self
     }
 

@@ -3,9 +3,8 @@
 
 use std::time::SystemTime;
 
-use saga_core::CommandId;
-use saga_messaging::{CommandBody, Envelope, trace::Source};
-use saga_trace::{Context, Kind, Span};
+use saga_messaging::trace::Source;
+use saga_trace::{Kind, Span};
 
 use crate::{HandlerError, Store, member::Member};
 
@@ -14,24 +13,6 @@ pub(crate) fn receiving(source: &Source, members: &[Member]) -> Option<Span> {
     let joined = if members.len() > 1 { members } else { &[] };
     let contexts = joined.iter().filter_map(Member::context);
     source.receiving(contexts, members.len(), SystemTime::now())
-}
-
-/// A command's way through the kit, from now until it is answered.
-pub(crate) fn handling(
-    source: &Source,
-    context: Context,
-    envelope: &Envelope,
-    command: &CommandBody,
-) -> Span {
-    let CommandId { saga, step, direction } = &envelope.id;
-    source
-        .handling(context, format!("{step} {direction}"), SystemTime::now())
-        .with("saga.id", saga.to_string())
-        .with("saga.definition", command.definition.clone())
-        .with("saga.step", step.clone())
-        .with("saga.direction", direction.as_str())
-        .with("saga.attempt", i64::from(command.attempt))
-        .with("messaging.message.id", envelope.id.to_string())
 }
 
 /// One transaction that serves several members: a span in each one's trace.

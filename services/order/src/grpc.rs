@@ -13,7 +13,7 @@ use crate::{
     table::{Page, Reads},
 };
 
-/// Most orders of a page, as the contract says.
+/// Most orders of a page. The client's contract names this number.
 const MAX_PAGE: u32 = 500;
 
 /// The gRPC service over a reader of the tables.
@@ -76,7 +76,7 @@ fn id(text: &str, field: &str) -> Result<SagaId, Status> {
     text.parse().map_err(|_| Status::invalid_argument(format!("{field} is no order's id")))
 }
 
-/// What the caller may know of a failure.
+/// A failure as the caller may see it.
 fn unread(failure: &Failure) -> Status {
     error!(%failure, "orders cannot be read");
     match failure {

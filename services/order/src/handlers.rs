@@ -114,7 +114,7 @@ impl<T: Orders> Handle<ConfirmOrder, T> for OrderBook {
     }
 }
 
-/// Locks the orders, lets a rule end them one after the other, writes the ends.
+/// Locks the orders, ends them by a rule, one after the other, and writes the ends.
 async fn end<T: Orders, C: Sync, R>(
     orders: &mut T,
     commands: &[Asked<C>],
@@ -140,7 +140,7 @@ async fn end<T: Orders, C: Sync, R>(
     Ok(answers)
 }
 
-/// A refusal is no event.
+/// The event of an answer that is done. A refusal has none.
 fn done<R>(answer: &Answer<R>, event: impl FnOnce() -> Event) -> Option<Event> {
     match answer {
         Answer::Done(_) => Some(event()),

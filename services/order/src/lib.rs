@@ -1,12 +1,12 @@
 //! The order service: keeps orders, and lets them be read.
 //!
 //! An order is created as PENDING, which is its semantic lock, and ends once: as
-//! CONFIRMED, REJECTED or CANCELLED. What is CONFIRMED can come back, in parts, each
-//! of them a return; the order stays CONFIRMED. This crate knows no stock, no payment and no
-//! saga: it answers commands.
+//! CONFIRMED, REJECTED or CANCELLED. A CONFIRMED order can come back in parts, each of
+//! which is a return; the order stays CONFIRMED. This crate knows of no stock, no payment
+//! and no saga: it answers commands.
 //!
-//! Read first: `rule.rs` (what may become of an order), `returns.rs` (what may come back), [`participant`] (its
-//! commands) and [`grpc::service`] (its reads).
+//! Read first: `rule.rs` (how an order may change), `returns.rs` (the pieces that may come
+//! back), [`participant`] (the service's commands) and [`grpc::service`] (its reads).
 
 pub mod grpc;
 mod handlers;
@@ -23,7 +23,7 @@ use saga_proto::order::v1::{
 
 pub use handlers::OrderBook;
 
-/// The service's migrations, to be run after the inbox's.
+/// The service's migrations. The inbox's run before them.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// The service as a participant of sagas, over a store that holds its tables.

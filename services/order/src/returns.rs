@@ -1,4 +1,5 @@
-//! What of an order may come back, and what it is worth. Pure: no database, no clock.
+//! The rules of returns: the pieces of an order that may come back, and their worth. Pure: no
+//! database, no clock.
 
 use std::collections::HashSet;
 
@@ -11,14 +12,14 @@ use saga_proto::{
 
 use crate::rule::{Status, storable};
 
-/// What the rules need of an order whose lines may come back.
+/// An order whose lines may come back, as far as the rules need it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Returnable {
-    /// Whose order it is.
+    /// The caller that placed it.
     pub caller: String,
-    /// Where it stands.
+    /// Its status.
     pub status: Status,
-    /// In which currency it was paid; empty unless it is confirmed.
+    /// The currency in which it was paid; empty unless it is confirmed.
     pub currency: String,
     /// Its lines, in their order.
     pub lines: Vec<Sold>,
@@ -29,50 +30,50 @@ pub struct Returnable {
 pub struct Sold {
     /// Stock keeping unit.
     pub sku: String,
-    /// How many were ordered.
+    /// Number of pieces that were ordered.
     pub quantity: i64,
     /// Price of one; 0 unless the order is confirmed.
     pub unit_price: i64,
-    /// Held by returns that are open.
+    /// Pieces that open returns hold.
     pub held: i64,
-    /// Come back.
+    /// Pieces that have come back.
     pub returned: i64,
 }
 
-/// A return. It never changes, but for its state.
+/// A return. Only its state ever changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Return {
     /// Its saga's id.
     pub id: SagaId,
     /// The order.
     pub order: SagaId,
-    /// Where it stands.
+    /// Its state.
     pub state: ReturnState,
-    /// Why, in the client's words.
+    /// The client's reason, in the client's words.
     pub reason: String,
-    /// What it is worth, in the minor unit of the order's currency.
+    /// Its worth, in the minor unit of the order's currency.
     pub amount: i64,
-    /// What comes back.
+    /// The pieces that come back.
     pub pieces: Vec<Piece>,
 }
 
-/// What comes back of one line.
+/// The pieces of one line that come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// The line's place in the order, from 1.
     pub line_no: i32,
-    /// How many of it.
+    /// Number of pieces.
     pub quantity: i64,
 }
 
-/// Where a return stands.
+/// The state of a return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReturnState {
     /// Its pieces are held for it: the semantic lock.
     Open,
-    /// They have come back, and were refunded.
+    /// Its pieces have come back, and were refunded.
     Done,
-    /// They were let go.
+    /// Its pieces were let go.
     Rejected,
 }
 
@@ -83,7 +84,7 @@ impl Sold {
 }
 
 impl Returnable {
-    /// A return's lines at the prices at order time.
+    /// The lines of a return, at the prices that the order was paid at.
     #[must_use]
     pub fn priced(&self, pieces: &[Piece]) -> Vec<PricedLine> {
         let line = |piece: &Piece| {
@@ -94,7 +95,7 @@ impl Returnable {
         pieces.iter().filter_map(line).collect()
     }
 
-    /// Whether everything has come back.
+    /// True if everything has come back.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.lines.iter().all(|line| line.returned == line.quantity)
@@ -109,8 +110,8 @@ fn place(piece: &Piece) -> Option<usize> {
     usize::try_from(piece.line_no).ok()?.checked_sub(1)
 }
 
-/// Opens a return, and holds its pieces. `order` moves on, so that a later command
-/// of the same batch sees it.
+/// Opens a return, and holds its pieces. This changes `order` too, so that a later command of
+/// the same batch sees it.
 ///
 /// # Errors
 /// A refusal: the order stays as it is.
@@ -120,7 +121,7 @@ pub fn open(
     order_id: SagaId,
     command: &OpenReturn,
 ) -> Result<Return, Refusal> {
-    // Somebody else's order is told from none by nobody.
+    // Another caller's order looks exactly like one that does not exist.
     let order = order
         .filter(|order| order.caller == command.caller)
         .ok_or_else(|| Refusal::new("NO_SUCH_ORDER", "there is no such order"))?;
@@ -138,7 +139,7 @@ pub fn open(
     let mut amount: i64 = 0;
     for piece in &pieces {
         let price = order.line(piece).map_or(0, |line| line.unit_price);
-        // A part of the order's total, which has been added up.
+        // This is a part of the order's total, whose sum did not overflow.
         amount = price
             .checked_mul(piece.quantity)
             .and_then(|worth| amount.checked_add(worth))
@@ -153,7 +154,7 @@ pub fn open(
     Ok(Return { id, order: order_id, state: ReturnState::Open, reason, amount, pieces })
 }
 
-/// Ends a return that is open: what it held comes back, or is let go.
+/// Ends a return that is open: its pieces come back, or are let go.
 ///
 /// # Errors
 /// A refusal: everything stays as it is.
@@ -178,7 +179,7 @@ pub fn end(order: &mut Returnable, known: &mut Return, to: ReturnState) -> Resul
     Ok(())
 }
 
-/// The refusal of whatever names a return that is not there.
+/// The refusal of a command that names a return which does not exist.
 #[must_use]
 pub fn no_such_return() -> Refusal {
     Refusal::new("NO_SUCH_RETURN", "there is no such return")

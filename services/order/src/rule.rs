@@ -1,4 +1,4 @@
-//! What may become of an order. Pure: no database, no clock.
+//! The rules of an order. Pure: no database, no clock.
 
 use std::collections::HashSet;
 
@@ -9,17 +9,17 @@ use saga_proto::{
     types::v1::{Line, PricedLine},
 };
 
-/// Most lines of an order, as the client's contract says.
+/// Most lines of an order. The client's contract names this number.
 pub const MAX_LINES: usize = 100;
-/// Longest name of a customer, as the client's contract says.
+/// Longest name of a customer. The client's contract names this number.
 pub const MAX_CUSTOMER_CHARS: usize = 200;
-/// Longest SKU; the inventory has none that is longer.
+/// Longest SKU. The inventory has the same bound.
 pub const MAX_SKU_BYTES: usize = 64;
-/// Longest stored reason: 500 characters of four bytes, which is what a client
-/// may say when it cancels.
+/// Longest stored reason. A client that cancels may send 500 characters, of four bytes each at
+/// most.
 pub const MAX_REASON_BYTES: usize = 2_000;
 
-/// Where an order stands.
+/// The status of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// In progress.
@@ -32,21 +32,21 @@ pub enum Status {
     Cancelled,
 }
 
-/// What the rules need of an order that exists.
+/// An order that exists, as far as the rules need it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Known {
-    /// Where it stands.
+    /// Its status.
     pub status: Status,
-    /// What was ordered.
+    /// The lines that were ordered.
     pub lines: Vec<Line>,
 }
 
-/// How an order ends.
+/// The end of an order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum End {
     /// Paid and sold.
     Confirmed {
-        /// Price of one, a line, in the lines' order and the total's currency.
+        /// The unit price of each line, in the lines' order and the total's currency.
         unit_prices: Vec<i64>,
         /// The sum that was captured.
         total: Money,
@@ -66,7 +66,7 @@ pub struct Reason {
     pub text: String,
 }
 
-/// Whether an order may be created so.
+/// Checks an order that is to be created.
 ///
 /// # Errors
 /// A refusal: there will be no such order.
@@ -101,8 +101,8 @@ pub fn create(command: &CreateOrder) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Undoes an order. `known` moves on, so that a later command of the same batch
-/// sees it.
+/// Undoes an order. This changes `known` too, so that a later command of the same batch sees
+/// it.
 ///
 /// # Errors
 /// A refusal: the order stays as it is.
@@ -126,7 +126,7 @@ pub fn confirm(known: Option<&mut Known>, command: &ConfirmOrder) -> Result<End,
     Ok(End::Confirmed { unit_prices, total })
 }
 
-/// An order ends once.
+/// Checks that an order has not ended yet: it ends once.
 fn end(from: Status, to: Status) -> Result<Status, Refusal> {
     match (from, to) {
         (Status::Pending, Status::Confirmed | Status::Rejected | Status::Cancelled) => Ok(to),
@@ -142,7 +142,7 @@ fn existing(known: Option<&mut Known>) -> Result<&mut Known, Refusal> {
     known.ok_or_else(|| Refusal::new("NO_SUCH_ORDER", "there is no such order"))
 }
 
-/// The prices, if they are those of these very lines and add up.
+/// The prices and the total, if the prices are for exactly these lines and add up.
 fn prices(ordered: &[Line], command: &ConfirmOrder) -> Result<(Vec<i64>, Money), Refusal> {
     let invalid = |why: &str| Refusal::new("INVALID_PRICES", why);
     let total = command.total.as_ref().ok_or_else(|| invalid("there is no total"))?;
@@ -174,7 +174,7 @@ fn prices(ordered: &[Line], command: &ConfirmOrder) -> Result<(Vec<i64>, Money),
     Ok((unit_prices, sum))
 }
 
-/// A text as a database can hold it. Undoing an order must never fail because of
+/// Makes a text one that any database can store. Undoing an order must never fail because of
 /// its reason.
 pub(crate) fn storable(text: &str) -> String {
     let end = text.floor_char_boundary(MAX_REASON_BYTES);

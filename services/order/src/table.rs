@@ -19,27 +19,27 @@ use crate::{
 
 /// The orders, inside a transaction.
 pub trait Orders: Send {
-    /// Creates orders with their lines as PENDING, and returns which of them were
+    /// Creates orders with their lines as PENDING, and returns the ids of those that were
     /// new. The ids are distinct.
     fn insert(
         &mut self,
         orders: &[NewOrder<'_>],
     ) -> impl Future<Output = Result<HashSet<SagaId>, Failure>> + Send;
 
-    /// Locks those orders that exist, in the order of their ids.
+    /// Locks the orders that exist, in the order of their ids.
     fn lock(
         &mut self,
         ids: &[SagaId],
     ) -> impl Future<Output = Result<HashMap<SagaId, Known>, Failure>> + Send;
 
-    /// Ends orders that are locked. An order's prices are those of all its lines.
+    /// Ends orders that are locked. An end with prices has one for every line of its order.
     fn end(&mut self, ends: &[(SagaId, End)]) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-/// What comes back of orders, inside a transaction. Everybody locks returns first,
-/// orders after them, both in the order of their ids.
+/// The returns, inside a transaction. Every transaction locks returns first and orders after
+/// them, both in the order of their ids.
 pub trait Returns: Send {
-    /// Locks those orders that exist, with what has come back of them.
+    /// Locks the orders that exist, and reads them with the pieces that have come back.
     fn lock_returnable(
         &mut self,
         orders: &[SagaId],
@@ -48,15 +48,14 @@ pub trait Returns: Send {
     /// Writes new returns, and holds their pieces in their orders, which are locked.
     fn open(&mut self, returns: &[Return]) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Locks those returns that exist.
+    /// Locks the returns that exist.
     fn lock_returns(
         &mut self,
         returns: &[SagaId],
     ) -> impl Future<Output = Result<HashMap<SagaId, Return>, Failure>> + Send;
 
-    /// Writes that returns have ended, as they say: their pieces are no longer held,
-    /// and of those that are done have come back, and were refunded. Returns and
-    /// orders are locked.
+    /// Writes the ends of returns. Their pieces are no longer held; those of a return that
+    /// is done have come back, and were refunded. Returns and orders are locked.
     fn close(&mut self, returns: &[Return]) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
@@ -65,16 +64,16 @@ pub trait Returns: Send {
 pub struct NewOrder<'a> {
     /// Its saga's id.
     pub id: SagaId,
-    /// Whose request it was.
+    /// The caller that placed it.
     pub caller: &'a str,
-    /// Who ordered.
+    /// The customer's name.
     pub customer: &'a str,
-    /// What was ordered.
+    /// The lines that were ordered.
     pub lines: &'a [Line],
 }
 
-/// The orders, for those who only read. Each read is one statement, so that it
-/// sees an order before or after a change and never in between.
+/// The orders, for readers. Each read is one statement, so that it sees an order before or
+/// after a change, and never in between.
 pub trait Reads: Send + Sync + 'static {
     /// One order.
     fn order(&self, id: SagaId) -> impl Future<Output = Result<Option<Order>, Failure>> + Send;
@@ -83,15 +82,15 @@ pub trait Reads: Send + Sync + 'static {
     fn page(&self, page: &Page) -> impl Future<Output = Result<Vec<Order>, Failure>> + Send;
 }
 
-/// Which orders.
+/// The orders that a page is to have.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     /// Only this customer's.
     pub customer: Option<String>,
-    /// Only those that stand here.
+    /// Only those with this status.
     pub status: Option<Status>,
     /// Only those that are older than this one.
     pub before: Option<SagaId>,
-    /// At most so many.
+    /// At most this many.
     pub limit: u32,
 }

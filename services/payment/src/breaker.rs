@@ -1,8 +1,8 @@
-//! The circuit breaker before the provider: after several failures in a row
-//! nobody asks for a while, then one call tries.
+//! The circuit breaker before the provider. After several failures in a row nobody asks for a
+//! while; then one call probes.
 //!
-//! Its clock is the runtime's, as that of every other wait here, so that a
-//! simulation has it in hand.
+//! Its clock is the runtime's, like that of every other wait here, so that a simulation can
+//! control it.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -13,14 +13,14 @@ use metrics::gauge;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-/// When the breaker opens, and for how long.
+/// The breaker's settings.
 #[derive(Clone, Debug)]
 pub struct BreakerSettings {
     /// Failures in a row that open it.
     pub failures: u32,
-    /// How long it stays open at first; doubles with each probe that fails.
+    /// Time that it stays open at first. It doubles with each probe that fails.
     pub first_pause: Duration,
-    /// How long it stays open at most.
+    /// Longest time that it stays open.
     pub longest_pause: Duration,
 }
 
@@ -29,33 +29,33 @@ impl Default for BreakerSettings {
         Self {
             failures: 5,
             first_pause: Duration::from_secs(1),
-            // A probe is one look-up, and orders are refused until one is answered.
+            // A probe costs one look-up, and orders are refused until a probe is answered.
             longest_pause: Duration::from_secs(10),
         }
     }
 }
 
-/// Whether the provider can be tried.
+/// The breaker's state, for readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Availability {
-    /// It answers.
+    /// The provider answers.
     Closed,
-    /// One call is trying it, or the next one will.
+    /// One call is probing the provider, or the next one will.
     HalfOpen {
         /// Time since the breaker opened.
         away: Duration,
     },
-    /// It failed too often.
+    /// The provider failed too often.
     Open {
         /// Time since the breaker opened, failed probes included.
         away: Duration,
-        /// How long until it is tried.
+        /// Time until the next probe.
         remaining: Duration,
     },
 }
 
 impl Availability {
-    /// The word on the wire.
+    /// The state's word on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -75,10 +75,10 @@ pub(crate) struct Breaker {
 enum State {
     /// This many calls in a row have failed.
     Closed { failures: u32 },
-    /// Nobody asks until then. `pause` is how long that is in all, `since` when the breaker
-    /// first opened.
+    /// Nobody asks before `until`. `pause` is the whole time that it stays open, `since` the
+    /// moment at which the breaker first opened.
     Open { since: Instant, until: Instant, pause: Duration },
-    /// One call tries, or the next one will. `pause` is how long it was open.
+    /// One call probes, or the next one will. `pause` is the time that the breaker was open.
     HalfOpen { since: Instant, pause: Duration, probing: bool },
 }
 
@@ -89,7 +89,7 @@ impl Breaker {
         Self { settings: settings.clone(), state: Mutex::new(state) }
     }
 
-    /// Leave to make one call, or how long to wait for it.
+    /// Returns a permit for one call, or the time to wait for one.
     pub(crate) fn permit(&self) -> Result<Permit<'_>, Duration> {
         let mut state = self.lock();
         let (since, pause) = match *state {
@@ -113,8 +113,8 @@ impl Breaker {
         match *self.lock() {
             State::Closed { .. } => Availability::Closed,
             State::HalfOpen { since, .. } => Availability::HalfOpen { away: since.elapsed() },
-            // Once its time is up, whoever comes next is let through: say so, or
-            // nobody might come.
+            // Once its time is up, the next call is let through. Say so, or nobody might
+            // make one.
             State::Open { since, until, .. } => {
                 let away = since.elapsed();
                 remaining(until).map_or(Availability::HalfOpen { away }, |remaining| {
@@ -124,7 +124,7 @@ impl Breaker {
         }
     }
 
-    /// Whether the next call would be the probe.
+    /// True if the next call would be the probe.
     pub(crate) fn is_due(&self) -> bool {
         match *self.lock() {
             State::Closed { .. } => false,
@@ -142,7 +142,8 @@ impl Breaker {
                 show(*state);
                 info!("the payment provider is asked");
             }
-            // Asked before it opened: the failures since then say more.
+            // This call was made before the breaker opened. The failures since then count for
+            // more.
             State::Open { .. } => {}
         }
     }
@@ -157,7 +158,7 @@ impl Breaker {
             }
             State::Closed { .. } => (now, self.settings.first_pause),
             State::HalfOpen { since, pause, .. } if probe => (since, pause.saturating_mul(2)),
-            // Asked before it opened: that much was known then.
+            // This call was made before the breaker opened, so it tells nothing new.
             State::HalfOpen { .. } | State::Open { .. } => return,
         };
         let pause = pause.min(self.settings.longest_pause);
@@ -167,13 +168,13 @@ impl Breaker {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while holding it; if it did, the state would still be whole.
+        // Nothing panics while holding the lock; if it did, the state would still be sound.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Leave to make one call. Dropped without a verdict (the call was cancelled),
-/// it counts as nothing, and another call may try.
+/// A permit for one call. If it is dropped without a verdict, because the call was cancelled, it
+/// does not count, and another call may probe.
 #[must_use = "dropped, it leaves its place to the next call"]
 pub(crate) struct Permit<'a> {
     breaker: &'a Breaker,
@@ -186,7 +187,7 @@ impl Permit<'_> {
         self.breaker.answered();
     }
 
-    /// It did not, or with 5xx.
+    /// The provider did not answer, or answered with 5xx.
     pub(crate) fn failed(self) {
         self.breaker.failed(self.probe);
     }
@@ -219,7 +220,7 @@ mod tests {
     use super::*;
 
     const PAUSE: Duration = Duration::from_millis(20);
-    /// So long that no test sees its end, however busy the machine is.
+    /// Longer than any test runs, however busy the machine is.
     const LONG: Duration = Duration::from_secs(600);
 
     fn breaker(pause: Duration) -> Breaker {

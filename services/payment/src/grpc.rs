@@ -1,5 +1,6 @@
-//! The service's own surface: whether a payment can be tried at all. The
-//! orchestrator asks before it takes on an order that could only wait.
+//! The service's gRPC surface, which says whether a payment can be tried at all. The
+//! orchestrator asks before it takes on an order, because without the provider that order could
+//! only wait.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +18,7 @@ pub struct Surface {
 }
 
 impl Surface {
-    /// Over a provider's breaker.
+    /// Reads the breaker of a provider.
     #[must_use]
     pub fn new(provider: Arc<Provider>) -> Self {
         Self { provider }
@@ -37,7 +38,7 @@ impl Payments for Surface {
     ) -> Result<Response<Reply>, Status> {
         let availability = self.provider.availability();
         let (away, remaining) = match availability {
-            // Rounded up: asked after that time, it is no longer open.
+            // Rounded up, so that after this time it is no longer open.
             Availability::Open { away, remaining } => (away, remaining.as_millis() as i64 + 1),
             Availability::HalfOpen { away } => (away, 0),
             Availability::Closed => (Duration::ZERO, 0),

@@ -1,4 +1,5 @@
-//! The four commands' handlers: read rows, let the rule decide, ask, write rows.
+//! The handlers of the four commands. Each reads rows, lets a rule decide, asks the provider,
+//! and writes rows.
 
 mod authorise;
 mod capture;
@@ -22,7 +23,7 @@ pub struct Cashier {
 }
 
 impl Cashier {
-    /// Asks this provider.
+    /// A cashier that asks this provider.
     #[must_use]
     pub fn new(provider: Arc<Provider>) -> Self {
         Self { provider }
@@ -32,7 +33,8 @@ impl Cashier {
 impl From<AskError> for CallError {
     fn from(error: AskError) -> Self {
         match error {
-            // Each of these ends a sequence of calls, of which only the last can have an effect.
+            // With each of these a sequence of calls ends, and only its last call can have an
+            // effect.
             AskError::BreakerOpen(_) | AskError::Unreachable(_) => Self::NotSent(error.to_string()),
             AskError::NoAnswer(_) | AskError::Unwell(_) | AskError::Unclear(_) => {
                 Self::Unknown(error.to_string())
@@ -41,7 +43,7 @@ impl From<AskError> for CallError {
     }
 }
 
-/// The payments of orders, locked in the one order that everybody uses.
+/// Locks the payments of orders, in the order that every transaction uses.
 async fn lock<Tx: Payments>(
     tx: &mut Tx,
     orders: impl Iterator<Item = SagaId>,

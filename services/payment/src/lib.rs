@@ -1,12 +1,12 @@
 //! The payment service: holds, takes and gives back an order's money, by asking
 //! a payment provider over HTTP.
 //!
-//! It moves no money itself and keeps no card: a card's token goes from the
-//! command to the provider and is stored nowhere. It knows no saga, only its
-//! four commands; batches, recorded answers and replies are the kit's.
+//! It moves no money itself and keeps no card: a card's token goes from the command to the
+//! provider and is stored nowhere. It knows of no saga, only its four commands. The kit does the
+//! batches, the recorded answers and the replies.
 //!
-//! Read first: `rule.rs` (what may happen to a payment), [`Cashier`] (the
-//! handlers), and [`Provider`] (the client, behind its circuit breaker).
+//! Read first: `rule.rs` (the rules of a payment), [`Cashier`] (the handlers), and
+//! [`Provider`] (the client, behind its circuit breaker).
 
 mod breaker;
 pub mod grpc;
@@ -31,7 +31,7 @@ pub use wire::{Call, Lost, Wire};
 /// The participant's name, which is its queue's routing key.
 pub const NAME: &str = "payment";
 
-/// The payment service over a store whose transactions reach its tables.
+/// The payment service as a participant of sagas, over a store that holds its tables.
 pub fn participant<S>(store: S, provider: Arc<Provider>) -> Participant<S>
 where
     S: Store,

@@ -1,5 +1,5 @@
-//! The provider's HTTP client. Every call is bounded in time, has its key, and
-//! goes through the circuit breaker; no error and no log holds a card's token.
+//! The provider's HTTP client. Every call is bounded in time, has an idempotency key, and goes
+//! through the circuit breaker. No error and no log line holds a card's token.
 
 #[cfg(test)]
 mod tests;
@@ -26,34 +26,34 @@ use crate::{
     wire::{Call, Http, Lost, Wire},
 };
 
-/// Names no payment: what is asked of it is refused, and its key is taken.
+/// The id of no payment. A request that names it is refused, and takes its key.
 const NO_PAYMENT: &str = "pay_none";
-/// Key that nothing was ever asked under: looking it up changes nothing.
+/// A key under which nothing was ever asked, so that looking it up changes nothing.
 const PROBE: &str = "probe";
-/// How often it is seen to whether the provider is to be tried.
+/// Time between two checks of the breaker for whether a probe is due.
 const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What the client needs.
+/// The client's settings.
 #[derive(Clone, Debug)]
 pub struct ProviderSettings {
-    /// Where the provider listens: `http://host:port`.
+    /// The provider's address: `http://host:port`.
     pub url: String,
-    /// How long a request may take, its repetitions included.
+    /// The time that a request may take, its repetitions included.
     pub timeout: Duration,
-    /// How often a request is repeated at once, under the same key, when its
-    /// connection failed. Time-outs and answers are not repeated.
+    /// Times that a request is repeated at once, under the same key, after its connection has
+    /// failed. After a time-out or an answer it is not repeated.
     pub retries: u32,
-    /// Whether the provider speaks HTTP/2 without being asked first ("prior knowledge"):
-    /// all requests share a connection.
+    /// True if the provider speaks HTTP/2 without negotiation ("prior knowledge"). All requests
+    /// then share a connection.
     pub http2: bool,
-    /// Most connections that are kept open without a request; over HTTP/2 it is one.
+    /// Most connections that are kept open without a request. Over HTTP/2 it is one.
     pub idle_connections: usize,
     /// The circuit breaker.
     pub breaker: BreakerSettings,
 }
 
 impl ProviderSettings {
-    /// The usual settings.
+    /// The default settings.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -66,7 +66,7 @@ impl ProviderSettings {
     }
 }
 
-/// The client cannot be made from its settings: change them.
+/// The client cannot be made from its settings. They have to be changed.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The URL cannot be used.
@@ -77,19 +77,19 @@ pub enum SettingsError {
     Client(reqwest::Error),
 }
 
-/// The outcome of a request is not known: look it up, and ask again later.
+/// The outcome of a request is not known. Look it up, and ask again later.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// No answer came in time.
     #[error("the payment provider did not answer: {0}")]
     NoAnswer(String),
-    /// It answered that it is not well.
+    /// It answered that it is failing.
     #[error("the payment provider answered with status {0}")]
     Unwell(u16),
-    /// It could not be reached at all: it was not asked.
+    /// It could not be reached, so it was not asked.
     #[error("the payment provider cannot be reached: {0}")]
     Unreachable(String),
-    /// It was not asked.
+    /// The breaker is open, so it was not asked.
     #[error("the payment provider failed too often: not asked for another {0:?}")]
     BreakerOpen(Duration),
     /// Its answer proves nothing.
@@ -106,14 +106,14 @@ impl From<Unclear> for AskError {
 /// The payment provider.
 pub struct Provider {
     wire: Box<dyn Wire>,
-    /// For spans.
+    /// The provider's URL, for spans.
     base: Url,
     timeout: Duration,
     retries: u32,
     breaker: Breaker,
 }
 
-/// A hold to ask for. Without `Debug`: it has the card's token.
+/// A hold to ask for. It has no `Debug`, because it has the card's token.
 pub(crate) struct Charge<'a> {
     pub(crate) order: SagaId,
     pub(crate) amount: &'a Money,
@@ -150,7 +150,7 @@ struct OperationFound {
 }
 
 impl Provider {
-    /// A client over HTTP; it connects when it is first asked.
+    /// A client over HTTP. It connects at its first request.
     ///
     /// # Errors
     /// [`SettingsError`].
@@ -161,7 +161,7 @@ impl Provider {
         Self::over(http, settings)
     }
 
-    /// A client whose calls go another way.
+    /// A client over another wire.
     ///
     /// # Errors
     /// [`SettingsError::Url`].
@@ -175,14 +175,14 @@ impl Provider {
         })
     }
 
-    /// Whether the provider can be tried.
+    /// The state of the circuit breaker.
     #[must_use]
     pub fn availability(&self) -> Availability {
         self.breaker.availability()
     }
 
-    /// Tries the provider whenever the breaker lets one call through, until shutdown. While
-    /// orders are refused because the provider is away, nobody else asks it.
+    /// Probes the provider whenever the breaker lets one call through, until shutdown. This is
+    /// needed because orders are refused while the provider is away, so nobody else asks it.
     pub async fn keep_probing(self: Arc<Self>, shutdown: CancellationToken) {
         loop {
             let pause = match self.availability() {
@@ -195,7 +195,7 @@ impl Provider {
                 () = tokio::time::sleep(pause) => {}
             }
             if self.breaker.is_due() {
-                // The breaker has heard its outcome.
+                // The breaker has counted the outcome.
                 let _ = self.operation(PROBE).await;
             }
         }
@@ -258,9 +258,9 @@ impl Provider {
         Ok(answer::cancellation(said, provider_id, amount)?)
     }
 
-    /// Makes sure that nothing is held under an action's key, now or later. An
-    /// action's request may still be on its way, so where there is none yet its
-    /// key is used up: whatever comes under it then is refused as another request.
+    /// Makes sure that nothing is held under an action's key, now or later. The action's request
+    /// may still be on its way. So if the provider does not have it yet, its key is used up: a
+    /// request that comes under it then is refused as another request.
     pub(crate) async fn release(
         &self,
         action_key: &str,
@@ -274,7 +274,7 @@ impl Provider {
             Said::No { status: 404, .. } if self.operation(action_key).await?.is_some() => {
                 Ok(Cancellation::NothingHeld)
             }
-            // It came between the look-up and the request.
+            // The action's request came between the look-up and this one.
             Said::No { status: 422, .. } => self
                 .release_found(action_key, key)
                 .await?
@@ -307,7 +307,7 @@ impl Provider {
         Ok(found.payments.into_iter().next())
     }
 
-    /// What was answered under a key.
+    /// The provider's answer under a key.
     async fn operation(&self, key: &str) -> Result<Option<Said>, AskError> {
         let body = self.get(&format!("/v1/operations?idempotency_key={key}")).await?;
         let found: OperationFound = understood(&body)?;
@@ -344,8 +344,8 @@ impl Provider {
         }
     }
 
-    /// One request, with its repetitions, through the breaker. What counts there
-    /// is whether the provider is well, not whether it says yes.
+    /// Sends one request, with its repetitions, through the breaker. The breaker counts whether
+    /// the provider works, not whether it says yes.
     async fn exchange(&self, call: Call) -> Result<(u16, String), AskError> {
         let permit = self.breaker.permit().map_err(|pause| {
             counter!("saga_payment_provider_requests_total", "outcome" => "breaker open")
@@ -392,10 +392,10 @@ impl Provider {
         }
     }
 
-    /// An attempt as a span of the command that it is made for, where that is traced.
+    /// Sends one attempt. It has a span below its command's, if that is traced.
     async fn traced(&self, mut call: Call, resent: u32) -> Result<(u16, String), AskError> {
         let Some(here) = saga_trace::current() else { return self.attempt(&call).await };
-        // Without its query, which is the command's id.
+        // The query is left out: it is the command's id.
         let path = call.path_and_query.split('?').next().unwrap_or_default();
         let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
         let mut span = Span::child(here, Kind::Client, call.method().to_owned())

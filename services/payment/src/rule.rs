@@ -1,8 +1,8 @@
-//! What may happen to a payment. Pure: no database, no provider, no clock.
+//! The rules of a payment. Pure: no database, no provider, no clock.
 //!
-//! Each command has a rule for before the provider is asked (what to ask) and
-//! one for after (what to write and what to answer). What the provider's words
-//! mean is in `rule/answer.rs`.
+//! Each command has two rules. One runs before the provider is asked, and decides what to ask.
+//! The other runs after, and decides what to write and what to answer. `rule/answer.rs` reads
+//! the provider's answers.
 
 pub(crate) mod answer;
 mod refund;
@@ -25,13 +25,13 @@ pub(crate) use refund::{Reservation, reserve, settle_refund};
 pub struct Payment {
     /// The order.
     pub order: SagaId,
-    /// What is to be paid.
+    /// The amount to be paid.
     pub amount: Money,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
 }
 
-/// Where a payment stands.
+/// The state of a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// The provider is about to be asked, or its answer is not known.
@@ -41,11 +41,11 @@ pub enum State {
         /// The provider's name for the payment.
         provider_id: String,
     },
-    /// The provider said no.
+    /// The provider refused to hold it.
     Declined {
         /// The provider's name for the payment, if it made one.
         provider_id: Option<String>,
-        /// Why: a stable code.
+        /// The reason, as a stable code.
         code: String,
     },
     /// The hold was let go, or there never was one.
@@ -57,41 +57,41 @@ pub enum State {
     Captured {
         /// The provider's name for the payment.
         provider_id: String,
-        /// How much of it was given back, in minor units.
+        /// The amount of it that was given back, in minor units.
         refunded: i64,
     },
 }
 
-/// One line of the ledger: something happened to somebody's money.
+/// One line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The saga that asked: the order's, or that of its return.
     pub saga: SagaId,
     /// The order.
     pub order: SagaId,
-    /// What happened. Once a saga.
+    /// The kind of line. A saga has at most one of each.
     pub kind: Kind,
-    /// How much.
+    /// The amount.
     pub amount: Money,
 }
 
-/// What happened to somebody's money.
+/// The kinds of ledger lines: each is something that happened to a customer's money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// It was held.
     Authorised,
-    /// It was not to be had.
+    /// The provider refused to hold it.
     Declined,
     /// The hold was let go.
     Voided,
     /// It was taken.
     Captured,
-    /// It, or a part of it, was given back.
+    /// Some or all of it was given back.
     Refunded,
 }
 
 impl Kind {
-    /// The word in the ledger.
+    /// The kind's word in the ledger.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -104,7 +104,7 @@ impl Kind {
     }
 }
 
-/// What to write, and what to answer.
+/// The decision of a rule: what to write, and what to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settled<R> {
     pub(crate) payment: Option<Payment>,
@@ -112,7 +112,7 @@ pub(crate) struct Settled<R> {
     pub(crate) answer: Answer<R>,
 }
 
-/// An amount that can be asked for, or why it cannot.
+/// Checks an amount that is to be asked for.
 pub(crate) fn payable(amount: Option<&Money>) -> Result<Money, Refusal> {
     match amount {
         Some(amount) if amount.minor_units > 0 && amount.has_currency() => Ok(amount.clone()),
@@ -122,7 +122,7 @@ pub(crate) fn payable(amount: Option<&Money>) -> Result<Money, Refusal> {
     }
 }
 
-/// After the provider was asked for a hold.
+/// Decides after the provider was asked for a hold.
 pub(crate) fn settle_authorisation(
     order: SagaId,
     amount: &Money,
@@ -147,19 +147,19 @@ pub(crate) fn settle_authorisation(
     }
 }
 
-/// How a hold is let go.
+/// The way in which a hold is let go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Undo {
     /// The hold is known: cancel it.
     Known { provider_id: String, amount: Money },
-    /// The action's answer is not on record: whatever stands under its key.
-    /// With the amount, if the intent is on record.
+    /// The action's answer is not on record: cancel whatever exists under its key. The amount is
+    /// known if the intent is on record.
     ByKey { intended: Option<Money> },
     /// There is nothing to ask.
     Answer(Answer<PaymentVoidedReply>),
 }
 
-/// Before a hold is let go.
+/// Decides before a hold is let go.
 pub(crate) fn undo(payment: Option<&Payment>) -> Undo {
     let Some(Payment { amount, state, .. }) = payment else {
         return Undo::ByKey { intended: None };
@@ -175,7 +175,7 @@ pub(crate) fn undo(payment: Option<&Payment>) -> Undo {
     }
 }
 
-/// After a hold was let go. `intended` is the amount of the intent on record.
+/// Decides after a hold was let go. `intended` is the amount of the intent on record.
 pub(crate) fn settle_undo(
     order: SagaId,
     intended: Option<&Money>,
@@ -189,8 +189,8 @@ pub(crate) fn settle_undo(
     match found {
         Cancellation::Cancelled { provider_id, amount } => Settled {
             payment: Some(payment(amount, Some(provider_id.clone()))),
-            // The hold's own line is missing if its answer was lost; it is
-            // written but once either way.
+            // The hold's own line is missing if its answer was lost. If it is there, it is not
+            // written again.
             entries: [Kind::Authorised, Kind::Voided]
                 .map(|kind| Entry { saga: order, order, kind, amount: amount.clone() })
                 .to_vec(),
@@ -217,7 +217,7 @@ fn already_captured() -> Refusal {
     Refusal::new("ALREADY_CAPTURED", "the money has been taken: it can only be refunded")
 }
 
-/// How held money is taken.
+/// The way in which held money is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Take {
     /// Capture this hold.
@@ -226,13 +226,13 @@ pub(crate) enum Take {
     Answer(Answer<PaymentCapturedReply>),
 }
 
-/// Before held money is taken.
+/// Decides before held money is taken.
 pub(crate) fn take(payment: Option<&Payment>) -> Take {
     match payment {
         Some(Payment { amount, state: State::Authorised { provider_id }, .. }) => {
             Take::Hold { provider_id: provider_id.clone(), amount: amount.clone() }
         }
-        // A refusal would say that it did not happen.
+        // This is not refused: a refusal would say that the capture did not happen.
         Some(Payment { amount, state: State::Captured { .. }, .. }) => {
             Take::Answer(captured(amount))
         }
@@ -244,8 +244,8 @@ pub(crate) fn take(payment: Option<&Payment>) -> Take {
     }
 }
 
-/// After the provider was asked to take held money. Refused, the hold stands as
-/// it was: the compensation that follows lets it go.
+/// Decides after the provider was asked to take held money. If it refused, the hold stays as it
+/// was, and the compensation that follows lets it go.
 pub(crate) fn settle_capture(
     order: SagaId,
     provider_id: &str,

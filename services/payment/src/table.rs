@@ -12,18 +12,18 @@ use crate::rule::{Entry, Payment, Refund};
 
 /// The payments, their ledger and their refunds: each method takes a whole batch.
 pub trait Payments: Send + 'static {
-    /// Reads the payments of those orders that have one, in the orders' order,
-    /// and locks them until the transaction ends.
+    /// Reads the payments of the orders that have one, in the order of their ids, and locks them
+    /// until the transaction ends.
     fn lock(
         &mut self,
         orders: &[SagaId],
     ) -> impl Future<Output = Result<Vec<Payment>, Failure>> + Send;
 
-    /// Adds payments; one whose order has one already is left out.
+    /// Adds payments. A payment whose order has one already is left out.
     fn open(&mut self, payments: &[Payment]) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Writes payments, at most one an order, whether they are there or not, and
-    /// adds to the ledger what it does not have.
+    /// Inserts or updates payments, at most one an order, and adds those entries to the ledger
+    /// that it does not have yet.
     fn save(
         &mut self,
         payments: &[Payment],
@@ -36,7 +36,7 @@ pub trait Payments: Send + 'static {
         orders: &[SagaId],
     ) -> impl Future<Output = Result<Vec<Refund>, Failure>> + Send;
 
-    /// Writes refunds, whether they are there or not.
+    /// Inserts or updates refunds.
     fn save_refunds(
         &mut self,
         refunds: &[Refund],

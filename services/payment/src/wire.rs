@@ -1,4 +1,4 @@
-//! The way to the provider: one call out, its answer back or lost. HTTP, except
+//! The wire to the provider: it carries one call there, and its answer back. It is HTTP, except
 //! where a simulation loses answers on purpose.
 
 use std::{fmt, time::Duration};
@@ -6,41 +6,41 @@ use std::{fmt, time::Duration};
 use futures::future::BoxFuture;
 use reqwest::{Method, Url, header::CONTENT_TYPE, redirect};
 
-/// Longest answer that is read: a payment has some hundred bytes.
+/// Longest answer that is read. A payment has a few hundred bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// How long an unused connection is kept: shorter than servers keep theirs.
+/// Time that an unused connection is kept. Servers keep theirs longer.
 const IDLE_CONNECTION: Duration = Duration::from_secs(30);
-/// How soon a connection that carries calls and says nothing is asked whether it is alive,
-/// and how soon after that it is left behind: over HTTP/2 all calls share it.
+/// The time after which a silent connection that carries calls is pinged, and the time after that
+/// at which it is given up. Both are short because over HTTP/2 all calls share a connection.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Carries calls to the provider, once each: time-outs, repetitions and the
-/// circuit breaker are its caller's.
+/// Carries calls to the provider, once each. The caller adds time-outs, repetitions and the
+/// circuit breaker.
 pub trait Wire: Send + Sync + 'static {
-    /// Sends a call and waits for status and body of its answer. Whoever stops
-    /// waiting does not undo the call.
+    /// Sends a call and waits for its answer's status and body. To stop waiting does not undo
+    /// the call.
     fn send<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<(u16, Vec<u8>), Lost>>;
 }
 
-/// One call. Its `Debug` leaves the body out, which may hold a card's token.
+/// One call. Its `Debug` leaves out the body, which may hold a card's token.
 #[derive(Clone)]
 pub struct Call {
-    /// Below the provider's URL, with its query.
+    /// Path and query, below the provider's URL.
     pub path_and_query: String,
-    /// Idempotency key and JSON of what is asked for; `None`: it only looks.
+    /// Idempotency key and JSON body of a POST. `None` for a GET, which only reads.
     pub post: Option<(String, Vec<u8>)>,
-    /// W3C trace context.
+    /// The W3C trace context.
     pub traceparent: Option<String>,
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug)]
 pub enum Lost {
     /// No connection could be made: the call cannot have arrived.
     NotSent(String),
     /// The connection failed: the call may or may not have arrived.
     NoAnswer(String),
-    /// It is none that can be read.
+    /// There is an answer, but it cannot be read.
     Unreadable(String),
 }
 
@@ -54,7 +54,7 @@ impl Call {
         Self { path_and_query: path.to_owned(), post, traceparent: None }
     }
 
-    /// `GET` or `POST`.
+    /// The call's HTTP method: `GET` or `POST`.
     #[must_use]
     pub fn method(&self) -> &'static str {
         if self.post.is_some() { "POST" } else { "GET" }
@@ -67,7 +67,7 @@ impl fmt::Debug for Call {
     }
 }
 
-/// Over HTTP.
+/// The wire over HTTP.
 pub(crate) struct Http {
     client: reqwest::Client,
     base: String,
@@ -113,7 +113,7 @@ impl Http {
         if let Some(traceparent) = &call.traceparent {
             request = request.header("traceparent", traceparent);
         }
-        // For example an id with a character that no URL has.
+        // This fails, for example, on an id with a character that a URL cannot have.
         let request =
             request.build().map_err(|error| Lost::Unreadable(error.without_url().to_string()))?;
         let mut response = self.client.execute(request).await.map_err(|error| {

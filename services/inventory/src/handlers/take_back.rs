@@ -1,4 +1,4 @@
-//! Taking back what was sold.
+//! Taking back sold goods.
 
 use saga_core::{Answer, Failure, SagaId};
 use saga_kit::{Asked, Event, Handle, HandlerError};
@@ -11,13 +11,13 @@ use crate::{
 };
 
 impl<T: Shelf + Sales> Handle<TakeBackStock, T> for Inventory {
-    /// Makes available again what was sold under each command's order.
+    /// Makes goods available again that were sold under each command's order.
     async fn handle(
         &self,
         shelf: &mut T,
         commands: &[Asked<TakeBackStock>],
     ) -> Result<Vec<Answer<StockTakenBackReply>>, HandlerError> {
-        // Under what is no id, nothing was sold.
+        // Nothing was sold under a malformed id.
         let orders: Vec<Option<SagaId>> =
             commands.iter().map(|asked| asked.command.order_id.parse().ok()).collect();
         let known: Vec<SagaId> = orders.iter().flatten().copied().collect();

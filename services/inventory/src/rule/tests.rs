@@ -123,7 +123,7 @@ fn an_sku_has_one_spelling() {
     }
 }
 
-/// What may happen to the stock.
+/// One change of the stock.
 #[derive(Clone, Debug)]
 enum Act {
     Reserve(Vec<Line>),

@@ -78,8 +78,8 @@ impl Shelf for Transaction<'_, Postgres> {
         how: Closing,
     ) -> Result<Vec<(SagaId, Line)>, Failure> {
         let sagas: Vec<Uuid> = sagas.iter().map(|saga| saga.0).collect();
-        // The lock makes a second closing wait for the first, in one order, and
-        // then find nothing open.
+        // The lock, taken in one order, makes a second closing wait for the first. It then
+        // finds nothing open.
         let rows = sqlx::query!(
             "WITH held AS (
                  SELECT saga_id, sku FROM reservations
@@ -100,7 +100,7 @@ impl Shelf for Transaction<'_, Postgres> {
             .into_iter()
             .map(|row| (SagaId(row.saga_id), line(row.sku, row.quantity)))
             .collect();
-        // The answer is recorded, and told again: the same lines in the same order.
+        // The answer is recorded, and has the same lines in the same order on every run.
         closed.sort_by(|(a, line_a), (b, line_b)| (a, &line_a.sku).cmp(&(b, &line_b.sku)));
         Ok(closed)
     }
@@ -172,8 +172,8 @@ impl Shelf for Transaction<'_, Postgres> {
 
     async fn receive(&mut self, product: &Product, receipt: &Receipt) -> Result<(), Failure> {
         let Product { sku, name, price, levels } = product;
-        // Two that add the same product at once: the second must look again, not
-        // overwrite what the first received.
+        // Two receipts may add the same new product at once. The second has to read again,
+        // and must not overwrite the goods of the first.
         let written = sqlx::query!(
             "WITH moved AS (
                  INSERT INTO movements (sku, kind, quantity, receipt_key)
@@ -215,7 +215,7 @@ pub struct PostgresCatalogue {
 }
 
 impl PostgresCatalogue {
-    /// Over a database that has the service's migrations.
+    /// Reads a database that has the service's migrations.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         Self { pool }

@@ -1,4 +1,4 @@
-//! Rows as every database gives them, and the words in them.
+//! Rows as every database returns them, and the words in them.
 
 use saga_core::Failure;
 use saga_proto::Money;
@@ -36,7 +36,7 @@ pub(super) fn name(how: Closing) -> &'static str {
     }
 }
 
-/// What the tables call it.
+/// The state that a word in the tables names.
 pub(super) fn sale_state(stored: &str) -> Result<SaleState, Failure> {
     match stored {
         "open" => Ok(SaleState::Open),

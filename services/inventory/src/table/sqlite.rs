@@ -1,4 +1,4 @@
-//! The tables in SQLite. A transaction is alone on its database: to read is to lock.
+//! The tables in SQLite. A transaction has its database to itself, so reading locks.
 
 mod sales;
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// The service's database, the inbox included.
+/// The schema of the service's database, the inbox included.
 pub const SCHEMA: Schema = Schema {
     application_id: 0x5341_4749,
     scripts: &[
@@ -84,7 +84,7 @@ impl Shelf for Transaction {
             let lines: Vec<Line> = lines.and_then(Iterator::collect).map_err(failure)?;
             closed.extend(lines.into_iter().map(|line| (*saga, line)));
         }
-        // The answer is recorded, and told again: the same lines in the same order.
+        // The answer is recorded, and has the same lines in the same order on every run.
         closed.sort_by(|(a, line_a), (b, line_b)| (a, &line_a.sku).cmp(&(b, &line_b.sku)));
         Ok(closed)
     }
@@ -136,7 +136,8 @@ impl Shelf for Transaction {
         )?
         .execute(params![sku, receipt.quantity, receipt.key, self.now().0])
         .map_err(failure)?;
-        // Whoever did not look first must look again, not overwrite what was received.
+        // A receipt that did not read the product first has to read again, and must not
+        // overwrite goods that were received.
         let written = self
             .statement(
                 "INSERT INTO products
@@ -167,7 +168,7 @@ impl Shelf for Transaction {
     }
 }
 
-/// A line of the ledger.
+/// Adds a line to the ledger.
 fn moved(tx: &Transaction, saga: SagaId, line: &Line, kind: &str) -> Result<(), Failure> {
     let mut movement = tx.statement(
         "INSERT INTO movements (saga_id, sku, quantity, kind, at) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -184,7 +185,7 @@ pub struct SqliteCatalogue {
 }
 
 impl SqliteCatalogue {
-    /// Over a database that has the service's [`SCHEMA`].
+    /// Reads a database that has the service's [`SCHEMA`].
     #[must_use]
     pub fn new(database: Database) -> Self {
         Self { database }

@@ -22,7 +22,7 @@ use crate::support::{Shop, saga, wish};
 
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
-/// A transport that remembers what is published, and delivers what it is told to.
+/// A transport that keeps the published messages, and delivers those that the test hands it.
 #[derive(Clone)]
 struct Wire {
     published: Arc<Mutex<Vec<Message>>>,
@@ -68,7 +68,7 @@ impl Running {
         Self { wire, queue, acks: mpsc::unbounded_channel(), shutdown, service }
     }
 
-    /// Delivers commands as one parcel, and returns what was answered to it.
+    /// Delivers commands as one parcel, and returns the answers.
     pub(crate) async fn ask(&mut self, commands: &[Envelope]) -> Vec<(String, Outcome, bool)> {
         let already = self.replies().len();
         let mut parcels = parcel::write(commands);
@@ -152,7 +152,7 @@ async fn a_repeated_command_has_one_effect_and_its_first_answer() {
 
     let first = service.ask(std::slice::from_ref(&reserve)).await;
     let again = service.ask(std::slice::from_ref(&reserve)).await;
-    // Twice in one parcel, beside another saga's.
+    // The command comes twice in one parcel, beside another saga's.
     let other = envelope(saga(), "reserve-stock", Direction::Action, &wish(&[("cup", 1)]));
     let both = service.ask(&[other.clone(), reserve.clone(), other]).await;
 

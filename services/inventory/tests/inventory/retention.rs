@@ -1,4 +1,4 @@
-//! The service behind the kit, long after: what it has forgotten it does not do.
+//! The service behind the kit, long after: it does not run commands that it has forgotten.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,7 +13,7 @@ use crate::{
     support::{Shop, saga, wish},
 };
 
-/// More than a watermark takes to settle.
+/// Longer than it takes until the records below a new watermark are deleted.
 const FORGOTTEN_WITHIN: Duration = Duration::from_secs(60);
 
 fn days_ago(days: u64) -> Watermark {
@@ -50,12 +50,12 @@ async fn an_old_action_is_not_run_after_its_tombstone_was_forgotten() {
     })
     .await;
 
-    // It is acknowledged, alone and beside others, and nothing else.
+    // An old command is only acknowledged, alone and beside others.
     assert_eq!(service.ask(&[reserve(old)]).await, []);
     let beside = service.ask(&[reserve(old), reserve(saga()), release]).await;
     assert!(matches!(beside[..], [(_, Outcome::Done, false)]), "{beside:?}");
     service.stop().await;
-    // Also by one who has never heard of the watermark.
+    // A replica to which no command has brought the watermark does the same.
     let mut service = Running::start(&shop);
     assert_eq!(service.ask(&[reserve(old)]).await, []);
     service.stop().await;
@@ -74,7 +74,7 @@ async fn what_is_below_the_watermark_is_late_before_anything_is_forgotten() {
     let first = service.ask(&[reserve(old)]).await;
     assert!(matches!(first[..], [(_, Outcome::Done, false)]), "{first:?}");
     shop.store.raise(days_ago(8)).await.expect("raised");
-    // Its recorded answer is still there, and yet nobody waits for it.
+    // Its recorded answer is still there, but nobody waits for it.
     assert_eq!(service.ask(&[reserve(old)]).await, []);
     assert_eq!(shop.count("SELECT count(*) FROM inbox").await, 1);
     service.stop().await;
@@ -89,7 +89,7 @@ async fn a_watermark_ahead_of_the_databases_clock_is_not_believed() {
     service.ask(&[with(ahead, reserve(saga()))]).await;
     let after = service.ask(&[reserve(saga())]).await;
     assert!(matches!(after[..], [(_, Outcome::Done, false)]), "{after:?}");
-    // Sound ones that come later are heard all the same, once that one was looked at.
+    // Sound watermarks that come later still count, once that one was looked at.
     eventually("a sound one is durable", FORGOTTEN_WITHIN, async || {
         service.ask(&[with(days_ago(8), reserve(saga()))]).await;
         let raised = "SELECT count(*) FROM inbox_watermark WHERE below > '01000000-0000-0000-0000-000000000000'";

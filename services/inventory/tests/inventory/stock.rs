@@ -18,7 +18,7 @@ async fn a_batch_reserves_for_each_command_all_lines_or_none() {
     let answers = shop
         .run(&[
             (saga(), wish(&[("teapot", 2), ("cup", 4)])),
-            // The one before it left a single teapot.
+            // The command before it left a single teapot.
             (saga(), wish(&[("cup", 1), ("teapot", 2)])),
             (saga(), wish(&[("cup", 1), ("saucer", 1)])),
             (saga(), wish(&[("cup", 1), ("nul\0", 1)])),

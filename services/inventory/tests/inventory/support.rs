@@ -23,7 +23,7 @@ const CONNECTIONS: u32 = 20;
 
 /// The transaction of the service's store.
 pub(crate) type Tx = <Inbox as Store>::Tx;
-/// A client of the gRPC service, without a network between them.
+/// A client of the gRPC service, without a network in between.
 pub(crate) type Client = InventoryClient<InventoryServer<grpc::Grpc<Inbox, PostgresCatalogue>>>;
 
 /// A shop with nothing in it.
@@ -49,7 +49,7 @@ impl Shop {
         InventoryClient::new(grpc::service(self.store.clone(), catalogue))
     }
 
-    /// Puts a product into the catalogue, at so many cents.
+    /// Puts a product into the catalogue, at a price in cents.
     pub(crate) async fn product(&self, sku: &str, cents: i64, quantity: i64) {
         let request = ReceiveStockRequest {
             sku: sku.to_owned(),
@@ -104,7 +104,7 @@ impl Shop {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.expect("a number")
     }
 
-    /// Levels, reservations and ledger agree for every product.
+    /// Asserts that levels, reservations and ledger agree for every product.
     pub(crate) async fn audit(&self) {
         let wrong: Vec<String> = sqlx::query_scalar(
             "SELECT p.sku FROM products p

@@ -18,14 +18,14 @@ use crate::{
 };
 
 impl<T: Returns> Handle<OpenReturn, T> for OrderBook {
-    /// Holds what comes back for each return. What an earlier command holds, a
-    /// later one does not find.
+    /// Holds the pieces that come back for each return. A later command of the batch does
+    /// not find pieces that an earlier one holds.
     async fn handle(
         &self,
         orders: &mut T,
         commands: &[Asked<OpenReturn>],
     ) -> Result<Vec<Answer<ReturnOpenedReply>>, HandlerError> {
-        // What is no id is no order's.
+        // A malformed id matches no order.
         let ids: Vec<Option<SagaId>> =
             commands.iter().map(|asked| asked.command.order_id.parse().ok()).collect();
         let known: Vec<SagaId> = ids.iter().flatten().copied().collect();
@@ -70,7 +70,7 @@ impl<T: Returns> Handle<OpenReturn, T> for OrderBook {
 }
 
 impl<T: Returns> Handle<RejectReturn, T> for OrderBook {
-    /// Lets go what each return holds.
+    /// Lets go of the pieces that each return holds.
     async fn handle(
         &self,
         orders: &mut T,
@@ -95,7 +95,7 @@ impl<T: Returns> Handle<RejectReturn, T> for OrderBook {
 }
 
 impl<T: Returns> Handle<MarkReturned, T> for OrderBook {
-    /// What each return holds has come back.
+    /// Marks the pieces that each return holds as come back.
     async fn handle(
         &self,
         orders: &mut T,
@@ -122,7 +122,7 @@ impl<T: Returns> Handle<MarkReturned, T> for OrderBook {
     }
 }
 
-/// Locks the returns, then their orders, and ends the one in the other.
+/// Locks the returns, then their orders, and ends each return in its order.
 async fn end<T: Returns, C: Sync, R>(
     orders: &mut T,
     commands: &[Asked<C>],

@@ -62,7 +62,7 @@ impl Orders for Transaction<'_, Postgres> {
 
     async fn lock(&mut self, ids: &[SagaId]) -> Result<HashMap<SagaId, Known>, Failure> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-        // What was ordered never changes, so it may be read before the lock is had.
+        // An order's lines never change, so they may be read before the lock is held.
         let rows = sqlx::query!(
             r#"SELECT o.order_id, o.status,
                       ARRAY(SELECT sku FROM order_lines l WHERE l.order_id = o.order_id
@@ -161,14 +161,14 @@ struct Ended {
     totals: Vec<Option<i64>>,
 }
 
-/// The orders in Postgres, for those who only read.
+/// The orders in Postgres, for readers.
 #[derive(Clone, Debug)]
 pub struct PostgresReads {
     pool: PgPool,
 }
 
 impl PostgresReads {
-    /// Over a database that has the service's migrations.
+    /// Reads a database that has the service's migrations.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         Self { pool }
@@ -201,7 +201,7 @@ impl Reads for PostgresReads {
             None => ALL.map(number).to_vec(),
         };
         let limit = i64::from(page.limit);
-        // Two statements, so that each always walks one index backwards from `before`.
+        // There are two statements, so that each always walks one index backwards from `before`.
         let rows = match &page.customer {
             Some(customer) => {
                 sqlx::query_as!(

@@ -1,4 +1,4 @@
-//! Rows as every database gives them, and what they mean.
+//! Rows as every database returns them, and their meaning.
 
 use saga_core::Failure;
 use saga_proto::{
@@ -27,7 +27,7 @@ pub(super) struct Row {
     pub(super) returned: Option<i64>,
 }
 
-/// Puts together the orders whose lines stand next to each other.
+/// Joins rows to orders. The lines of an order stand next to each other.
 pub(super) fn orders(rows: Vec<Row>) -> Result<Vec<Order>, Failure> {
     let mut orders: Vec<Order> = Vec::new();
     let mut last = None;
@@ -61,11 +61,11 @@ pub(super) fn orders(rows: Vec<Row>) -> Result<Vec<Order>, Failure> {
     Ok(orders)
 }
 
-/// Wherever an order can stand.
+/// Every status of an order.
 pub(super) const ALL: [Status; 4] =
     [Status::Pending, Status::Confirmed, Status::Rejected, Status::Cancelled];
 
-/// Stored as the contract numbers it.
+/// A status as it is stored: by its number in the contract.
 pub(super) fn number(status: Status) -> i16 {
     match status {
         Status::Pending => 1,
@@ -75,14 +75,14 @@ pub(super) fn number(status: Status) -> i16 {
     }
 }
 
-/// What was stored by [`number`].
+/// The status that [`number`] stored.
 pub(super) fn status(stored: i16) -> Result<Status, Failure> {
     ALL.into_iter()
         .find(|status| number(*status) == stored)
         .ok_or_else(|| Failure::Permanent(format!("an order has the status {stored}")))
 }
 
-/// As the tables number it.
+/// A return's state as it is stored.
 pub(super) fn state_number(state: ReturnState) -> i16 {
     match state {
         ReturnState::Open => 1,
@@ -91,7 +91,7 @@ pub(super) fn state_number(state: ReturnState) -> i16 {
     }
 }
 
-/// What was stored by [`state_number`].
+/// The state that [`state_number`] stored.
 pub(super) fn state(stored: i16) -> Result<ReturnState, Failure> {
     [ReturnState::Open, ReturnState::Done, ReturnState::Rejected]
         .into_iter()

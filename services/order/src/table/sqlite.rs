@@ -1,4 +1,4 @@
-//! The tables in SQLite. A transaction is alone on its database: to read is to lock.
+//! The tables in SQLite. A transaction has its database to itself, so reading locks.
 
 mod returns;
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// The service's database, the inbox included.
+/// The schema of the service's database, the inbox included.
 pub const SCHEMA: Schema = Schema {
     application_id: 0x5341_4752,
     scripts: &[
@@ -106,14 +106,14 @@ impl Orders for Transaction {
     }
 }
 
-/// The orders in SQLite, for those who only read.
+/// The orders in SQLite, for readers.
 #[derive(Clone, Debug)]
 pub struct SqliteReads {
     database: Database,
 }
 
 impl SqliteReads {
-    /// Over a database that has the service's [`SCHEMA`].
+    /// Reads a database that has the service's [`SCHEMA`].
     #[must_use]
     pub fn new(database: Database) -> Self {
         Self { database }
@@ -143,7 +143,8 @@ impl Reads for SqliteReads {
         let status = page.status.map(number);
         let limit = page.limit;
         let read = |connection: &rusqlite::Connection| {
-            // Two statements, so that each always walks one index backwards from `before`.
+            // There are two statements, so that each always walks one index backwards from
+            // `before`.
             match &page.customer {
                 Some(customer) => connection
                     .prepare_cached(

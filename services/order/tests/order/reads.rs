@@ -137,7 +137,7 @@ async fn a_page_is_read_through_an_index_however_many_orders_there_are() {
     })
     .await;
     let reader = Shop { pool: pool(&shop.url).await, ..shop };
-    // Often enough for a plan that is made once for all values.
+    // Postgres makes one plan for all values only after several executions.
     for _ in 0..10 {
         for request in [of("customer 7"), all()] {
             assert_eq!(ids(&reader, ReadOrdersRequest { limit: 5, ..request }).await.len(), 5);

@@ -20,7 +20,7 @@ const CONNECTIONS: u32 = 8;
 
 /// The transaction of the service's store.
 pub(crate) type Tx = <Inbox as Store>::Tx;
-/// A client of the gRPC service, without a network between them.
+/// A client of the gRPC service, without a network in between.
 pub(crate) type Client = OrderReadsClient<OrderReadsServer<grpc::Grpc<PostgresReads>>>;
 
 /// A shop without orders.
@@ -63,7 +63,7 @@ impl Shop {
         Ok(answers)
     }
 
-    /// Runs commands, and returns the refusals' codes, "done" for the others.
+    /// Runs commands, and returns each one's refusal code, or "done".
     pub(crate) async fn run<C>(&self, commands: &[(SagaId, C)]) -> Vec<String>
     where
         C: Command,

@@ -14,14 +14,14 @@ use crate::{
     table::Payments,
 };
 
-/// A hold to ask for. Without `Debug`: it has the card's token.
+/// A hold to ask for. It has no `Debug`, because it has the card's token.
 pub struct Hold {
     command: Asked<AuthorisePayment>,
     amount: Money,
     look_up_first: bool,
 }
 
-/// What asking for a hold led to.
+/// The result of asking for a hold.
 pub struct HoldFound {
     amount: Money,
     found: Authorisation,

@@ -1,4 +1,4 @@
-//! Takes the money that is held. The pivot of place order.
+//! Takes the money that is held. This is the pivot of place order.
 
 use saga_core::{Answer, CommandId};
 use saga_kit::{Asked, CallError, Event, HandleOutside, HandlerError, Intending, Intent};
@@ -21,7 +21,7 @@ pub struct Taking {
     look_up_first: bool,
 }
 
-/// What taking it led to.
+/// The result of taking it.
 pub struct Taken {
     asked: Taking,
     found: Capture,

@@ -1,5 +1,5 @@
-//! Gives money back after a capture. The pivot of return order, whose saga is
-//! not the order's.
+//! Gives money back after a capture. This is the pivot of return order, whose saga is not the
+//! order's.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ pub struct Giving {
     look_up_first: bool,
 }
 
-/// What giving it back led to.
+/// The result of giving it back.
 pub struct Given {
     refund: Refund,
     found: Refunding,
@@ -95,7 +95,7 @@ impl<Tx: Payments> HandleOutside<RefundPayment, Tx> for Cashier {
             entries.extend(settled.entries);
             answers.push(settled.answer);
         }
-        // Each once, whatever the number of its refunds.
+        // Each payment is written once, whatever the number of its refunds.
         let payments: Vec<_> = payments.into_values().collect();
         tx.save(&payments, &entries).await?;
         tx.save_refunds(&refunds).await?;

@@ -1,4 +1,4 @@
-//! Lets a hold go, whether or not we heard that there is one.
+//! Lets a hold go, whether or not we know that there is one.
 
 use saga_core::{Answer, CommandId, Direction};
 use saga_kit::{Asked, CallError, Event, HandleOutside, HandlerError, Intending, Intent};
@@ -16,18 +16,18 @@ use crate::{
 /// A hold to let go.
 pub struct Release(Undo);
 
-/// What letting it go led to.
+/// The result of letting it go.
 pub struct Released {
     intended: Option<Money>,
     found: Cancellation,
 }
 
-/// A step's action.
+/// The id of a step's action.
 fn action_of(id: &CommandId) -> CommandId {
     CommandId { direction: Direction::Action, ..id.clone() }
 }
 
-/// A step's compensation.
+/// The id of a step's compensation.
 pub(super) fn undo_of(id: &CommandId) -> CommandId {
     CommandId { direction: Direction::Compensation, ..id.clone() }
 }

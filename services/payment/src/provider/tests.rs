@@ -25,7 +25,7 @@ struct Remote {
     dir: TempDir,
     shutdown: CancellationToken,
     running: JoinHandle<()>,
-    /// How its clients speak to it.
+    /// True if its clients speak HTTP/2 to it.
     http2: bool,
 }
 
@@ -207,7 +207,7 @@ async fn a_hold_that_is_still_on_its_way_when_its_undo_is_answered_never_comes_a
     let remote = Remote::start(http2).await;
     let impatient = remote.client(|settings| settings.timeout = Duration::from_millis(100));
     let client = remote.client(|_| {});
-    // It is committed long after we have stopped waiting for it.
+    // The provider commits it long after we have stopped waiting.
     assert!(authorise(&impatient, "tok_very_slow", false).await.is_err());
     for _ in 0..2 {
         let found = client.release(KEY, UNDO_KEY).await.expect("clear");
@@ -232,7 +232,7 @@ async fn a_capture_whose_answer_was_lost_is_found_by_looking_it_up(http2: bool) 
     remote.stop().await;
 }
 
-/// Nothing closes it: a machine in between has forgotten it.
+/// Nothing closes the connection; a machine in between has forgotten it.
 async fn a_connection_that_has_gone_silent_is_left_behind(http2: bool) {
     let remote = Remote::start(http2).await;
     let between = Between::start(remote.address).await;
@@ -250,7 +250,7 @@ async fn a_connection_that_has_gone_silent_is_left_behind(http2: bool) {
     remote.stop().await;
 }
 
-/// A way to a provider whose connections can go silent; those that come later are sound.
+/// A proxy whose open connections can go silent. Later connections are sound.
 struct Between {
     address: SocketAddr,
     silenced: watch::Sender<u32>,
@@ -295,7 +295,7 @@ fn only_a_plain_http_url_is_taken() {
     assert!(Provider::new(ProviderSettings::new("http://provider:8400/")).is_ok());
 }
 
-/// Each property over HTTP/1.1 and over HTTP/2.
+/// Tests each property over HTTP/1.1 and over HTTP/2.
 macro_rules! over_both {
     ($($property:ident,)*) => {$(
         mod $property {

@@ -1,7 +1,7 @@
-//! What the provider's answers mean.
+//! The meaning of the provider's answers.
 //!
-//! An answer that proves that nothing happened and never will under its key is a
-//! refusal. One that proves neither is [`Unclear`]: the saga asks again.
+//! An answer is a refusal if it proves that nothing happened under its key, and never will. An
+//! answer that proves nothing is [`Unclear`], and the saga asks again.
 
 use saga_core::Refusal;
 use saga_proto::Money;
@@ -30,7 +30,7 @@ pub(crate) struct Remote {
     pub(crate) currency: String,
 }
 
-/// Where a payment stands at the provider.
+/// The state of a payment at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RemoteStatus {
@@ -45,32 +45,32 @@ pub(crate) enum RemoteStatus {
 #[error("{0}")]
 pub(crate) struct Unclear(pub(crate) String);
 
-/// What a request for a hold led to.
+/// The result of a request for a hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Authorisation {
     Authorised { provider_id: String },
     Declined { provider_id: Option<String>, refusal: Refusal },
 }
 
-/// What letting a hold go led to.
+/// The result of letting a hold go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cancellation {
-    /// There was a hold, and there is none now.
+    /// There was a hold, and it is gone.
     Cancelled { provider_id: String, amount: Money },
-    /// There was none, and there never will be under the action's key.
+    /// There was no hold, and there never will be one under the action's key.
     NothingHeld,
     /// Too late: the money has been taken.
     AlreadyCaptured,
 }
 
-/// What taking held money led to.
+/// The result of taking held money.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Capture {
     Captured,
     Refused(Refusal),
 }
 
-/// What giving money back led to.
+/// The result of giving money back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refunding {
     Refunded,
@@ -98,7 +98,7 @@ struct ErrorCode {
 }
 
 impl Said {
-    /// Reads an answer. Its body is in no error text: it is somebody else's.
+    /// Reads an answer. Its body is never in an error's text, because the provider writes it.
     pub(crate) fn read(status: u16, body: &str) -> Result<Self, Unclear> {
         let unreadable = || Unclear(format!("status {status} with a body that is not understood"));
         match status {
@@ -145,7 +145,7 @@ pub(crate) fn authorisation(said: Said) -> Result<Authorisation, Unclear> {
                 declined(Some(remote.id), "VOIDED", "the hold has been let go")
             }
         },
-        // Refused unread, so nothing was done and nothing will be.
+        // The provider refused it unread, so nothing was done and nothing will be.
         Said::No { status: 400, code } => match code.as_str() {
             "invalid_token" => {
                 declined(None, "INVALID_TOKEN", "the provider does not know the card")
@@ -169,7 +169,7 @@ pub(crate) fn cancellation(
         || Cancellation::Cancelled { provider_id: provider_id.to_owned(), amount: amount.clone() };
     match said {
         Said::Payment(Remote { status: RemoteStatus::Cancelled, .. }) => Ok(gone()),
-        // The provider has forgotten it, so it holds nothing.
+        // The provider has forgotten the payment, so it holds nothing.
         Said::No { status: 404, code } if code == "payment_not_found" => Ok(gone()),
         Said::No { status: 409, code } => match code.as_str() {
             "payment_captured" => Ok(Cancellation::AlreadyCaptured),
@@ -185,7 +185,7 @@ pub(crate) fn capture(said: Said) -> Result<Capture, Unclear> {
     match said {
         Said::Payment(Remote { status: RemoteStatus::Captured, .. }) => Ok(Capture::Captured),
         Said::No { status: 409, code } => match code.as_str() {
-            // Under another key: it is taken all the same.
+            // It was taken under another key, but it was taken.
             "payment_captured" => Ok(Capture::Captured),
             "capture_declined" => {
                 let text = "the card's bank declined the capture";

@@ -1,4 +1,4 @@
-//! How much of a captured payment may be given back, and by whom.
+//! The rules of refunds: how much of a captured payment may be given back, and by which saga.
 
 use saga_core::{Answer, Refusal, SagaId};
 use saga_proto::{Money, payment::v1::PaymentRefundedReply};
@@ -12,24 +12,24 @@ pub struct Refund {
     pub saga: SagaId,
     /// The order.
     pub order: SagaId,
-    /// How much.
+    /// The amount.
     pub amount: Money,
-    /// Where it stands.
+    /// Its state.
     pub state: RefundState,
 }
 
-/// Where a refund stands.
+/// The state of a refund.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefundState {
     /// Its amount is reserved; the provider's answer is not known.
     Intended,
     /// The money was given back.
     Done,
-    /// The provider said no, so that nothing is reserved.
+    /// The provider refused, so nothing is reserved.
     Refused,
 }
 
-/// What became of the wish to give money back.
+/// The decision before money is given back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reservation {
     /// Ask the provider. The refund is among the order's.
@@ -38,8 +38,8 @@ pub(crate) enum Reservation {
     Answer(Answer<PaymentRefundedReply>),
 }
 
-/// Reserves an amount of a payment. `refunds` are all of the order's, under the
-/// payment's lock; a new one joins them, so that the next in the batch sees it.
+/// Reserves an amount of a payment. `refunds` are all refunds of the order, read under the
+/// payment's lock. A new one is added to them, so that the next command of the batch sees it.
 pub(crate) fn reserve(
     payment: Option<&Payment>,
     refunds: &mut Vec<Refund>,
@@ -82,9 +82,9 @@ pub(crate) fn reserve(
     Reservation::Ask { provider_id: provider_id.clone(), refund }
 }
 
-/// After the provider was asked to give money back. `payment` is the row under
-/// its lock, and carries on to the next refund of the batch. `None`: it is not
-/// captured, which a reserved refund excludes.
+/// Decides after the provider was asked to give money back. `payment` is its locked row. This
+/// changes it, so that the next refund of the batch sees it. Returns `None` if the payment is not
+/// captured, which cannot be while a refund is reserved.
 pub(crate) fn settle_refund(
     payment: &mut Payment,
     refund: &mut Refund,

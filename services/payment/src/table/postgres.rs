@@ -12,7 +12,7 @@ use super::{
 };
 use crate::rule::{Entry, Payment, Refund};
 
-/// The payment service's migrations; those of the inbox come before them.
+/// The service's migrations. The inbox's run before them.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 impl Payments for Transaction<'static, Postgres> {
@@ -70,7 +70,7 @@ impl Payments for Transaction<'static, Postgres> {
         let amounts: Vec<i64> = entries.iter().map(|entry| entry.amount.minor_units).collect();
         let currencies: Vec<String> =
             entries.iter().map(|entry| entry.amount.currency.clone()).collect();
-        // One statement, so one round trip, for what belongs together.
+        // Rows that belong together are written by one statement, in one round trip.
         sqlx::query!(
             r#"WITH saved AS (
                    INSERT INTO payments (order_id, amount, currency, status, provider_id, decline_code, refunded)

@@ -1,4 +1,4 @@
-//! Rows as every database keeps them, and what they mean.
+//! Rows as every database stores them, and their meaning.
 
 use saga_core::Failure;
 

@@ -1,4 +1,4 @@
-//! The tables in SQLite. A transaction is alone on its database: to read is to lock.
+//! The tables in SQLite. A transaction has its database to itself, so reading locks.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::rule::{Entry, Payment, Refund};
 
-/// The service's database, the inbox included.
+/// The schema of the service's database, the inbox included.
 pub const SCHEMA: Schema = Schema {
     application_id: 0x5341_4759,
     scripts: &[INBOX, include_str!("../../schema/payments_1.sql"), INBOX_2, INBOX_3],
@@ -119,7 +119,7 @@ impl Payments for Transaction {
     }
 }
 
-/// One row a payment, by a statement that takes its columns in the table's order.
+/// Writes one row a payment, by a statement that takes the columns in the table's order.
 fn write(
     statement: &mut CachedStatement<'_>,
     payments: &[Payment],
@@ -135,7 +135,7 @@ fn write(
     Ok(())
 }
 
-/// Each once, in their order, as a set-wise statement finds them.
+/// Each order once, sorted, as a set-wise statement would find them.
 fn distinct(orders: &[SagaId]) -> BTreeSet<SagaId> {
     orders.iter().copied().collect()
 }

@@ -89,7 +89,7 @@ async fn a_hold_that_was_never_asked_for_is_let_go_without_the_provider() {
     let mut shop = Shop::open("void_unsent").await;
     let order = order();
     shop.provider_goes().await;
-    // Refused by the connection at first, and then by the breaker.
+    // The connection fails at first; then the breaker refuses.
     for _ in 0..8 {
         assert_eq!(shop.authorise(order, "tok_approved").await, Became::Dropped);
     }

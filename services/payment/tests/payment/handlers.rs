@@ -141,7 +141,7 @@ async fn a_provider_that_is_down_drops_the_commands_and_is_reported_as_unavailab
 
     let shop = Shop::open("down").await;
     let order = order();
-    // Down for this card's first three attempts; two more failures open the breaker.
+    // The provider fails this card's first three attempts. Two more failures open the breaker.
     for _ in 0..3 {
         assert_eq!(shop.authorise(order, "tok_down").await, Became::Dropped);
     }
@@ -158,7 +158,7 @@ async fn a_provider_that_is_down_drops_the_commands_and_is_reported_as_unavailab
     }
     let read = surface.read_availability(tonic::Request::new(ReadAvailabilityRequest {})).await;
     let read = read.expect("an answer").into_inner();
-    // Open, or on a slow machine already to be tried.
+    // It is open, or on a slow machine already half open.
     assert_ne!(read.breaker, "closed");
     shop.close().await;
 }

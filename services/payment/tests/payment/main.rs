@@ -1,5 +1,5 @@
-//! The service as a whole: its handlers in the real kit, on real Postgres, with
-//! the real provider; only the broker is a stand-in.
+//! The service as a whole: its handlers in the real kit, on a real Postgres, with the real
+//! provider. Only the broker is a stand-in.
 
 mod compensations;
 mod handlers;

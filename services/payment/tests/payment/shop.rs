@@ -21,9 +21,9 @@ use crate::wire::{Became, Wire};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How late the answer to a `tok_slow` is.
+/// The delay of the answer to a `tok_slow`.
 const SLOW: Duration = Duration::from_secs(3);
-/// What an order costs in these tests, in cents.
+/// The price of an order in these tests, in cents.
 pub(crate) const PRICE: i64 = 1_000;
 
 pub(crate) struct Shop {
@@ -49,7 +49,7 @@ impl Running {
 }
 
 impl Shop {
-    /// Opens. Lost connections are not tried again at once, so that a lost
+    /// Opens a shop. Its client does not repeat requests on lost connections, so that a lost
     /// answer stays lost until the command comes again.
     pub(crate) async fn open(test: &str) -> Self {
         let url = Servers::shared().fresh_database(test);
@@ -83,12 +83,12 @@ impl Shop {
         self.pool.close().await;
     }
 
-    /// From now on nothing listens where the provider was.
+    /// Stops the provider: nothing listens at its address any more.
     pub(crate) async fn provider_goes(&mut self) {
         self.provider.take().expect("it was there").stop().await;
     }
 
-    /// It listens there again, and is asked again.
+    /// Starts the provider again at its address, and waits until the breaker lets a call through.
     pub(crate) async fn provider_returns(&mut self) {
         let listener = TcpListener::bind(self.remote).await.expect("its own port");
         self.provider = Some(provide(&self.ledger, listener));
@@ -146,7 +146,7 @@ impl Shop {
         body["payments"].as_array_mut().expect("a list").pop()
     }
 
-    /// Its status there.
+    /// The status of an order's payment at the provider.
     pub(crate) async fn their_status(&self, order: SagaId) -> Option<String> {
         let payment = self.theirs(order).await?;
         payment["status"].as_str().map(ToOwned::to_owned)

@@ -1,5 +1,5 @@
-//! A broker for one participant: hands it deliveries one by one, and keeps what
-//! it publishes.
+//! A broker for one participant. It hands over deliveries one by one, and keeps the published
+//! messages.
 
 use std::{
     sync::{
@@ -31,13 +31,13 @@ struct Inner {
     refuses_events: AtomicBool,
 }
 
-/// What became of one sending of a command.
+/// The outcome of sending a command once.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Became {
     Done(Value),
     Refused(String),
     TooLate,
-    /// Acknowledged without an answer: the saga would ask again.
+    /// It was acknowledged without an answer, so the saga would ask again.
     Dropped,
 }
 
@@ -80,7 +80,7 @@ impl Wire {
             .collect()
     }
 
-    /// As if a listener's queue were full, or no longer so.
+    /// Refuses events, as if a listener's queue were full, or takes them again.
     pub(crate) fn refuse_events(&self, refuse: bool) {
         self.0.refuses_events.store(refuse, Ordering::Relaxed);
     }

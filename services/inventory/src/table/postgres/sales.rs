@@ -1,4 +1,4 @@
-//! What was sold and comes back, in Postgres.
+//! The sales, and the goods that come back, in Postgres.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What was sold and comes back, in SQLite.
+//! The sales, and the goods that come back, in SQLite.
 
 use std::collections::HashMap;
 

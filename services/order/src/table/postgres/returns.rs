@@ -1,4 +1,4 @@
-//! What comes back of orders, in Postgres.
+//! The returns in Postgres.
 
 use std::collections::HashMap;
 
@@ -35,7 +35,8 @@ impl Returns for Transaction<'_, Postgres> {
             let order = Returnable { caller: row.caller, status, currency, lines: Vec::new() };
             known.insert(SagaId(row.order_id), order);
         }
-        // A statement of its own, so that it sees what those wrote that were waited for.
+        // The lines are read by a statement of their own, after the locks: so it sees the writes
+        // of the transactions that the locks waited for.
         let rows = sqlx::query!(
             "SELECT order_id, sku, quantity, unit_price, held, returned FROM order_lines
              WHERE order_id = ANY($1) ORDER BY order_id, line_no",
@@ -94,7 +95,7 @@ impl Returns for Transaction<'_, Postgres> {
         returns: &[SagaId],
     ) -> Result<HashMap<SagaId, Return>, Failure> {
         let ids: Vec<Uuid> = returns.iter().map(|id| id.0).collect();
-        // What comes back never changes, so it may be read before the lock is had.
+        // A return's pieces never change, so they may be read before the lock is held.
         let rows = sqlx::query!(
             r#"SELECT r.return_id, r.order_id, r.state, r.reason, r.amount,
                       ARRAY(SELECT line_no FROM return_lines l WHERE l.return_id = r.return_id

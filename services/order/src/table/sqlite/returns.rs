@@ -1,4 +1,4 @@
-//! What comes back of orders, in SQLite.
+//! The returns in SQLite.
 
 use std::collections::HashMap;
 
