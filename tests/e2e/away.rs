@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::system::{Replicas, System};
+use crate::system::{ONE_OF_EACH, System, with_system};
 
 /// `SAGA_ORDER_DEADLINE_SECONDS`, as it is unless it is set.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -22,17 +22,12 @@ const PROBE: Duration = Duration::from_secs(10 + 15);
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_are_refused_at_once_while_the_provider_has_been_away_for_as_long_as_they_wait()
 -> anyhow::Result<()> {
-    let defaults = [("SAGA_ORDER_DEADLINE_SECONDS", DEADLINE.as_secs().to_string())];
-    let one_of_each = Replicas { orchestrators: 1, services: 1 };
-    let mut system = System::start_with(one_of_each, &defaults).await?;
-    let result = scenario(&mut system).await;
-    if result.is_err() {
-        eprintln!("{}", system.logs());
-    }
-    result
+    let deadline = DEADLINE.as_secs().to_string();
+    let defaults = [("SAGA_ORDER_DEADLINE_SECONDS", deadline.as_str())];
+    with_system(ONE_OF_EACH, &defaults, scenario).await
 }
 
-async fn scenario(system: &mut System) -> anyhow::Result<()> {
+async fn scenario(system: &System) -> anyhow::Result<()> {
     system.stock("teapot", 1_000).await?;
     system.kill("provider")?;
     let gone = Instant::now();

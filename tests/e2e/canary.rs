@@ -17,7 +17,7 @@ use tonic::Code;
 use crate::{
     audit::Audit,
     collector::Collector,
-    system::{DATABASES, Replicas, System},
+    system::{DATABASES, ONE_OF_EACH, System, with_system},
 };
 
 /// In every token of this test.
@@ -26,21 +26,16 @@ const CANARY: &str = "canary7f3a91";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_token_is_where_it_must_be_and_nowhere_else() -> anyhow::Result<()> {
     let collector = Collector::start().await?;
+    let endpoint = collector.endpoint.clone();
     let settings = [
-        ("SAGA_OTLP_ENDPOINT", collector.endpoint.clone()),
-        ("SAGA_LOG", "debug".to_owned()),
-        ("SAGA_LOG_FORMAT", "json".to_owned()),
+        ("SAGA_OTLP_ENDPOINT", endpoint.as_str()),
+        ("SAGA_LOG", "debug"),
+        ("SAGA_LOG_FORMAT", "json"),
     ];
-    let replicas = Replicas { orchestrators: 1, services: 1 };
-    let mut system = System::start_with(replicas, &settings).await?;
-    let result = search(&mut system, &collector).await;
-    if result.is_err() {
-        eprintln!("{}", system.logs());
-    }
-    result
+    with_system(ONE_OF_EACH, &settings, async |system| search(system, &collector).await).await
 }
 
-async fn search(system: &mut System, collector: &Collector) -> anyhow::Result<()> {
+async fn search(system: &System, collector: &Collector) -> anyhow::Result<()> {
     system.stock("teapot", 1_000).await?;
     let (url, prefix) = (system.rabbitmq.url(), system.prefix().to_owned());
     let exchange = |name: &str| format!("{prefix}{name}");
@@ -106,7 +101,7 @@ async fn search(system: &mut System, collector: &Collector) -> anyhow::Result<()
     }
     // Stopped, so that the last lines are written and the last spans have left.
     for name in system.names() {
-        system.terminate(&name)?;
+        system.stop(&name)?;
     }
     let mut lines = 0;
     for log in std::fs::read_dir(system.dir().join("logs"))? {

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-use crate::system::{Replicas, System};
+use crate::system::{ONE_OF_EACH, System, with_system};
 
 /// What a command printed as JSON.
 async fn json(system: &System, arguments: &[&str]) -> anyhow::Result<Value> {
@@ -13,12 +13,7 @@ async fn json(system: &System, arguments: &[&str]) -> anyhow::Result<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_places_shows_and_cancels_orders() -> anyhow::Result<()> {
-    let system = System::start(Replicas { orchestrators: 1, services: 1 }).await?;
-    let result = commands(&system).await;
-    if result.is_err() {
-        eprintln!("{}", system.logs());
-    }
-    result
+    with_system(ONE_OF_EACH, &[], commands).await
 }
 
 async fn commands(system: &System) -> anyhow::Result<()> {

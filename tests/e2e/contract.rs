@@ -28,7 +28,7 @@ use tonic::Request;
 use uuid::Uuid;
 
 use self::{book::Book, wire::Wire};
-use crate::system::{Replicas, System};
+use crate::system::{ONE_OF_EACH, System, with_system};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// The trace that every message belongs to.
@@ -42,16 +42,11 @@ const POISON: &str = "this is no JSON";
 async fn the_document_of_the_messages_says_what_is_on_the_wire() -> anyhow::Result<()> {
     let settings = [
         // What a deployment has, so that the expiry on the wire is a deployment's.
-        ("SAGA_STEP_TIMEOUT_MILLIS", "3000".to_owned()),
+        ("SAGA_STEP_TIMEOUT_MILLIS", "3000"),
         // Long enough to cancel an order meanwhile, short enough to be no time-out.
-        ("SAGA_PROVIDER_SLOW_MILLIS", "2000".to_owned()),
+        ("SAGA_PROVIDER_SLOW_MILLIS", "2000"),
     ];
-    let system = System::start_with(Replicas { orchestrators: 1, services: 1 }, &settings).await?;
-    let result = all(&system).await;
-    if result.is_err() {
-        eprintln!("{}", system.logs());
-    }
-    result
+    with_system(ONE_OF_EACH, &settings, all).await
 }
 
 async fn all(system: &System) -> anyhow::Result<()> {

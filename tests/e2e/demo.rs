@@ -1,26 +1,19 @@
 //! `saga demo --server`: the scenario on a system that runs.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-use crate::system::{Replicas, System};
+use crate::system::{ONE_OF_EACH, System, with_system};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_plays_on_a_system_that_runs_and_takes_its_own_roles_with_it() -> anyhow::Result<()>
 {
-    let system = System::start(Replicas { orchestrators: 1, services: 1 }).await?;
-    let result = demo(&system).await;
-    if result.is_err() {
-        eprintln!("{}", system.logs());
-    }
-    result
+    with_system(ONE_OF_EACH, &[], demo).await
 }
 
 async fn demo(system: &System) -> anyhow::Result<()> {
     let (server, provider) = (system.address("orchestrator-1"), system.address("provider"));
-    let (orchestrator, payment) = (joining(system, "orchestrator"), joining(system, "payment"));
+    let (orchestrator, payment) = (joining(system, "orchestrator")?, joining(system, "payment")?);
     let scenario = [
         "demo",
         "--orders=200",
@@ -75,14 +68,13 @@ async fn refusals(system: &System, server: &str) -> anyhow::Result<()> {
 }
 
 /// A command that runs one more of a role, with that role's settings.
-fn joining(system: &System, role: &str) -> String {
-    let settings: BTreeMap<String, String> = system.settings_of(&format!("{role}-1"));
+fn joining(system: &System, role: &str) -> anyhow::Result<String> {
     let (mut command, binary) = ("env".to_owned(), env!("CARGO_BIN_EXE_saga"));
-    for (name, value) in settings {
+    for (name, value) in &system.role(&format!("{role}-1"))?.launch.env {
         // The demo says where it listens.
         if !name.ends_with("_LISTEN") {
             command.push_str(&format!(" {name}='{value}'"));
         }
     }
-    format!("{command} {binary} {role}")
+    Ok(format!("{command} {binary} {role}"))
 }

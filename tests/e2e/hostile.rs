@@ -12,19 +12,14 @@ use uuid::Uuid;
 
 use crate::{
     audit::Audit,
-    system::{Replicas, System},
+    system::{ONE_OF_EACH, System, with_system},
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn poison_reaches_the_quarantine_and_everything_else_goes_on() -> anyhow::Result<()> {
-    let system = System::start(Replicas { orchestrators: 1, services: 1 }).await?;
-    let result = poison(&system).await;
-    if result.is_err() {
-        eprintln!("{}", system.logs());
-    }
-    result
+    with_system(ONE_OF_EACH, &[], poison).await
 }
 
 fn event(id: &str, type_name: &str, data: &str) -> String {

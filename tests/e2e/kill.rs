@@ -9,7 +9,7 @@ use crate::{
     audit::Audit,
     load::{Load, Logged},
     orders::{DOWN_FOR_A_WHILE, mixed_sku, mixed_token},
-    system::{Replicas, System},
+    system::{ONE_OF_EACH, Replicas, System, with_system},
 };
 
 /// How many sagas must be in flight at the moment of a kill.
@@ -21,25 +21,15 @@ const REST: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_of_each_role_and_server_loses_and_doubles_nothing() -> anyhow::Result<()> {
-    let mut system = System::start(Replicas { orchestrators: 1, services: 1 }).await?;
-    let result = kill_everything(&mut system).await;
-    if result.is_err() {
-        eprintln!("{}", system.logs());
-    }
-    result
+    with_system(ONE_OF_EACH, &[], kill_everything).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_beside_a_second_replica_loses_and_doubles_nothing() -> anyhow::Result<()> {
-    let mut system = System::start(Replicas { orchestrators: 2, services: 2 }).await?;
-    let result = kill_everything(&mut system).await;
-    if result.is_err() {
-        eprintln!("{}", system.logs());
-    }
-    result
+    with_system(Replicas { orchestrators: 2, services: 2 }, &[], kill_everything).await
 }
 
-async fn kill_everything(system: &mut System) -> anyhow::Result<()> {
+async fn kill_everything(system: &System) -> anyhow::Result<()> {
     system.stock("teapot", 1_000_000).await?;
     system.stock("cup", 1_000_000).await?;
     let audit = Audit::open(system).await?;
@@ -83,7 +73,7 @@ async fn kill_everything(system: &mut System) -> anyhow::Result<()> {
     .await?;
     audit.compensations_ran_in_reverse().await?;
     for role in system.names() {
-        ensure!(system.terminate(&role)?, "{role} did not drain and end well");
+        system.stop(&role)?;
     }
     ensure!(repeated >= 1.0, "no recorded answer was repeated: the kills proved nothing");
     ensure!(resent >= 1, "nothing was sent again when its saga woke: the kills proved nothing");
@@ -125,7 +115,7 @@ async fn wait_for_in_flight(audit: &Audit) -> anyhow::Result<()> {
     anyhow::bail!("never {IN_FLIGHT} sagas in flight")
 }
 
-async fn kill(system: &mut System, victim: &str) -> anyhow::Result<()> {
+async fn kill(system: &System, victim: &str) -> anyhow::Result<()> {
     match victim {
         "rabbitmq" => {
             system.rabbitmq.kill9()?;

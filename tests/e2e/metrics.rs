@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::{
     audit::Audit,
     load::Load,
-    system::{Replicas, System},
+    system::{System, TWO_ORCHESTRATORS, with_system},
 };
 
 /// A few scrapes at one a second, on a busy machine.
@@ -26,12 +26,7 @@ const SCRAPED: Duration = Duration::from_secs(45);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_expression_of_dashboard_and_rules_returns_data() -> anyhow::Result<()> {
-    let system = System::start(Replicas { orchestrators: 2, services: 1 }).await?;
-    let result = check(&system).await;
-    if result.is_err() {
-        eprintln!("{}", system.logs());
-    }
-    result
+    with_system(TWO_ORCHESTRATORS, &[], check).await
 }
 
 #[test]

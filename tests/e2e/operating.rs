@@ -14,7 +14,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use crate::{
     audit::Audit,
-    system::{Replicas, System},
+    system::{ONE_OF_EACH, System, with_system},
 };
 
 /// Until what is not answered is stuck: twenty sendings at this test's pace.
@@ -22,29 +22,20 @@ const STUCK_WITHIN: Duration = Duration::from_secs(120);
 /// Until both undos were sent at least once.
 const LISTENS_FOR: Duration = Duration::from_secs(60);
 
-async fn start() -> anyhow::Result<System> {
-    let settings = [
-        ("SAGA_STEP_TIMEOUT_MILLIS", "60".to_owned()),
-        // How long a hold takes: long enough for an operator to pause the order meanwhile.
-        ("SAGA_PROVIDER_SLOW_MILLIS", "1200".to_owned()),
-    ];
-    let system = System::start_with(Replicas { orchestrators: 1, services: 1 }, &settings).await?;
-    system.stock("teapot", 1_000).await?;
-    Ok(system)
-}
+const SETTINGS: [(&str, &str); 2] = [
+    ("SAGA_STEP_TIMEOUT_MILLIS", "60"),
+    // How long a hold takes: long enough for an operator to pause the order meanwhile.
+    ("SAGA_PROVIDER_SLOW_MILLIS", "1200"),
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_whose_payment_is_away_are_found_tried_dry_retried_and_compensated()
 -> anyhow::Result<()> {
-    let mut system = start().await?;
-    let result = payment_away(&mut system).await;
-    if result.is_err() {
-        eprintln!("{}", system.logs());
-    }
-    result
+    with_system(ONE_OF_EACH, &SETTINGS, payment_away).await
 }
 
-async fn payment_away(system: &mut System) -> anyhow::Result<()> {
+async fn payment_away(system: &System) -> anyhow::Result<()> {
+    system.stock("teapot", 1_000).await?;
     compensated_by_filter(system).await?;
 
     let url = system.rabbitmq.url();
@@ -184,15 +175,11 @@ async fn compensated_by_filter(system: &System) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_void_that_fails_is_resolved_and_a_release_skipped_by_hand() -> anyhow::Result<()> {
-    let mut system = start().await?;
-    let result = by_hand(&mut system).await;
-    if result.is_err() {
-        eprintln!("{}", system.logs());
-    }
-    result
+    with_system(ONE_OF_EACH, &SETTINGS, by_hand).await
 }
 
-async fn by_hand(system: &mut System) -> anyhow::Result<()> {
+async fn by_hand(system: &System) -> anyhow::Result<()> {
+    system.stock("teapot", 1_000).await?;
     let url = system.rabbitmq.url();
     let exchange = format!("{}saga.commands", system.prefix());
     let commands = Listener::bind(&url, &exchange, &["payment", "inventory"]).await?;

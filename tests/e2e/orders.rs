@@ -16,7 +16,7 @@ use tonic::Code;
 use crate::{
     audit::Audit,
     load::Load,
-    system::{Replicas, System},
+    system::{ONE_OF_EACH, System, TWO_ORCHESTRATORS, with_system},
 };
 
 /// How long everything may take to come to rest.
@@ -65,12 +65,7 @@ fn order(key: &str, sku: &str, token: &str) -> PlaceOrderRequest {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_orders_end_as_they_must() -> anyhow::Result<()> {
-    let system = System::start(Replicas { orchestrators: 1, services: 1 }).await?;
-    let result = thousand(&system).await;
-    if result.is_err() {
-        eprintln!("{}", system.logs());
-    }
-    result
+    with_system(ONE_OF_EACH, &[], thousand).await
 }
 
 async fn thousand(system: &System) -> anyhow::Result<()> {
@@ -122,18 +117,13 @@ async fn rare_order(system: &System) -> anyhow::Result<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_see_one_truth_whichever_orchestrator_they_ask() -> anyhow::Result<()> {
-    let system = System::start(Replicas { orchestrators: 2, services: 1 }).await?;
-    let result = async {
+    with_system(TWO_ORCHESTRATORS, &[], async |system| {
         system.stock("teapot", 1_000).await?;
-        one_key_is_one_order_also_under_concurrency(&system).await?;
-        watching_tells_everything_from_the_beginning(&system).await?;
-        a_cancel_undoes_what_is_not_captured(&system).await
-    }
-    .await;
-    if result.is_err() {
-        eprintln!("{}", system.logs());
-    }
-    result
+        one_key_is_one_order_also_under_concurrency(system).await?;
+        watching_tells_everything_from_the_beginning(system).await?;
+        a_cancel_undoes_what_is_not_captured(system).await
+    })
+    .await
 }
 
 async fn one_key_is_one_order_also_under_concurrency(system: &System) -> anyhow::Result<()> {

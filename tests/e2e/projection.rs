@@ -16,7 +16,7 @@ use saga_test_support::{
     RabbitMq,
     amqp::{Listener, RawMessage, publish},
     free_port,
-    process::{Launch, Spawned},
+    system::Role,
 };
 use serde_json::{Map, Value, json};
 use sqlx::{PgPool, Row as _};
@@ -31,7 +31,7 @@ use crate::{
     orders::{mixed_sku, mixed_token},
     python,
     returning::give_back,
-    system::{Replicas, System},
+    system::{ONE_OF_EACH, System, with_system},
 };
 
 /// Kills, each once this many more events have been applied: so each meets it at work.
@@ -43,46 +43,33 @@ const ORDERS: usize = 600;
 const STALL: Duration = Duration::from_secs(60);
 const REST: Duration = Duration::from_secs(240);
 
-/// The consumer, and how to start it again.
-struct Projection {
-    launch: Launch,
-    process: Option<Spawned>,
-    url: String,
-}
+/// The consumer, as a process.
+struct Projection(Role);
 
 impl Projection {
     /// Starts it and waits until its queue is bound, so that it misses nothing from now on.
     async fn start(amqp: &str, prefix: &str, dir: &Path) -> anyhow::Result<Self> {
         let database = dir.join("projection.sqlite").display().to_string();
-        let listen = format!("127.0.0.1:{}", free_port());
+        let port = free_port();
+        let listen = format!("127.0.0.1:{port}");
         let broker = ["--amqp-url", amqp, "--prefix", prefix];
         let rest = ["--database", &database, "--listen", &listen];
         let launch = python::launch("projection.py", &[&broker[..], &rest[..]].concat(), dir)?;
-        let process = Some(Spawned::start(&launch)?);
-        let projection = Self { launch, process, url: format!("http://{listen}") };
+        let projection = Self(Role::new(launch, port));
+        projection.0.start().await?;
         projection.wait_until("it consumes", async |it| it.consumes(true).await).await?;
         Ok(projection)
     }
 
-    fn kill(&mut self) -> anyhow::Result<()> {
-        self.process.take().context("it runs")?.kill9()?;
-        Ok(())
-    }
-
-    fn start_again(&mut self) -> anyhow::Result<()> {
-        self.process = Some(Spawned::start(&self.launch)?);
-        Ok(())
-    }
-
     /// Whether `/health` says so; no answer is neither.
     async fn consumes(&self, wanted: bool) -> bool {
-        let answer = reqwest::get(format!("{}/health", self.url)).await;
+        let answer = reqwest::get(format!("{}/health", self.0.url())).await;
         answer.is_ok_and(|answer| answer.status().is_success() == wanted)
     }
 
     /// What it shows now, or nothing while it is starting.
     async fn shown(&self) -> Option<Value> {
-        let answer = reqwest::get(format!("{}/projection.json", self.url)).await.ok()?;
+        let answer = reqwest::get(format!("{}/projection.json", self.0.url())).await.ok()?;
         serde_json::from_slice(&answer.bytes().await.ok()?).ok()
     }
 
@@ -124,7 +111,7 @@ impl Projection {
     }
 
     fn log(&self) -> String {
-        std::fs::read_to_string(self.launch.log_dir.join("projection.log")).unwrap_or_default()
+        std::fs::read_to_string(self.0.log_file()).unwrap_or_default()
     }
 }
 
@@ -182,19 +169,14 @@ async fn pass(client: TcpStream, server: TcpStream, deaf: Arc<AtomicBool>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_projection_is_the_books_whatever_is_killed_and_repeated() -> anyhow::Result<()> {
-    let system = System::start(Replicas { orchestrators: 1, services: 1 }).await?;
-    let result = is_the_books(&system).await;
-    if result.is_err() {
-        eprintln!("{}", system.logs());
-    }
-    result
+    with_system(ONE_OF_EACH, &[], is_the_books).await
 }
 
 async fn is_the_books(system: &System) -> anyhow::Result<()> {
     let (broker, prefix) = (system.rabbitmq.url(), system.prefix());
     let way = Way::to(system.rabbitmq.port()).await?;
     let detour = broker.replace(&system.rabbitmq.port().to_string(), &way.port.to_string());
-    let mut projection = Projection::start(&detour, prefix, system.dir()).await?;
+    let projection = Projection::start(&detour, prefix, system.dir()).await?;
     let events = Listener::bind(&broker, &format!("{prefix}shop.events"), &["#"]).await?;
     for (sku, quantity) in [("teapot", 100_000), ("cup", 100_000), ("rare", 1)] {
         system.stock(sku, quantity).await?;
@@ -219,9 +201,9 @@ async fn is_the_books(system: &System) -> anyhow::Result<()> {
         way.lose_what_the_client_says(true);
         let applied = projection.counted(&["applied"]).await;
         projection.wait_until_counted(&["applied"], applied + 1).await?;
-        projection.kill()?;
+        projection.0.kill()?;
         way.lose_what_the_client_says(false);
-        projection.start_again()?;
+        projection.0.start().await?;
         projection.wait_until("it consumes again", async |it| it.consumes(true).await).await?;
     }
     let placed = placing.await??;

@@ -18,14 +18,12 @@ use saga_proto::{
 use saga_test_support::{
     free_port,
     process::{Launch, Spawned, eventually},
+    system::Role,
 };
-use tonic::{
-    Code, Request, Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Request, Status, transport::Channel};
 use uuid::Uuid;
 
-use crate::system::{Replicas, System, binary};
+use crate::system::{System, TWO_ORCHESTRATORS, binary, with_system};
 
 /// Orders in progress when an orchestrator is killed.
 const ORDERS: usize = 60;
@@ -41,7 +39,7 @@ async fn nginx_balances_repeats_and_passes_deadlines_on() -> anyhow::Result<()> 
             Config { file: "deploy/proxy/nginx.conf", listen, peer: "orchestrator-N:7400" };
         // One process, so that a kill leaves no worker behind.
         let arguments = ["-e", "stderr", "-g", "daemon off; master_process off;", "-c"];
-        Proxy::of(system, program, why, config, &arguments)
+        in_front(system, program, why, config, &arguments)
     })
     .await
 }
@@ -55,7 +53,7 @@ async fn envoy_balances_repeats_and_passes_deadlines_on() -> anyhow::Result<()> 
         let peer = "{address: orchestrator-N, port_value: 7400}";
         let config = Config { file: "deploy/proxy/envoy.yaml", listen, peer };
         let arguments = ["--disable-hot-restart", "--log-level", "warning", "-c"];
-        Proxy::of(system, envoy()?, why, config, &arguments)
+        in_front(system, envoy()?, why, config, &arguments)
     })
     .await
 }
@@ -69,101 +67,72 @@ struct Config {
     peer: &'static str,
 }
 
-/// A proxy, and how to start it again.
-struct Proxy {
-    launch: Launch,
-    process: Option<Spawned>,
-    url: String,
+/// A proxy in front of both orchestrators, not started yet.
+fn in_front(
+    system: &System,
+    program: PathBuf,
+    why: &str,
+    config: Config,
+    arguments: &[&str],
+) -> anyhow::Result<Role> {
+    ensure!(program.is_file(), "{why}");
+    let dir = system.dir().join("proxy");
+    std::fs::create_dir_all(&dir)?;
+    let port = free_port();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(config.file);
+    let mut text = std::fs::read_to_string(source)?;
+    let mut put = |from: &str, to: &str| {
+        ensure!(text.contains(from), "{} has no {from:?}", config.file);
+        text = text.replace(from, to);
+        anyhow::Ok(())
+    };
+    let [listen, here] = config.listen;
+    put(listen, &here.replace("PORT", &port.to_string()))?;
+    for replica in ["1", "2"] {
+        let url = system.address(&format!("orchestrator-{replica}"));
+        let port = url.rsplit(':').next().context("a port")?;
+        let to = config.peer.replace("orchestrator-N", "127.0.0.1").replace("7400", port);
+        put(&config.peer.replace('N', replica), &to)?;
+    }
+    // Files of its own.
+    text = text.replace("/tmp/", &format!("{}/", dir.display()));
+    let name = Path::new(config.file).file_name().context("a file")?;
+    let file = dir.join(name);
+    std::fs::write(&file, text)?;
+    let arguments = arguments.iter().map(|argument| (*argument).to_owned());
+    let launch = Launch {
+        name: "proxy".to_owned(),
+        program,
+        args: arguments.chain([file.display().to_string()]).collect(),
+        env: BTreeMap::new(),
+        log_dir: dir,
+    };
+    Ok(Role::new(launch, port))
 }
 
-impl Proxy {
-    fn of(
-        system: &System,
-        program: PathBuf,
-        why: &str,
-        config: Config,
-        arguments: &[&str],
-    ) -> anyhow::Result<Self> {
-        ensure!(program.is_file(), "{why}");
-        let dir = system.dir().join("proxy");
-        std::fs::create_dir_all(&dir)?;
-        let port = free_port();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(config.file);
-        let mut text = std::fs::read_to_string(source)?;
-        let mut put = |from: &str, to: &str| {
-            ensure!(text.contains(from), "{} has no {from:?}", config.file);
-            text = text.replace(from, to);
-            anyhow::Ok(())
-        };
-        let [listen, here] = config.listen;
-        put(listen, &here.replace("PORT", &port.to_string()))?;
-        for replica in ["1", "2"] {
-            let url = system.address(&format!("orchestrator-{replica}"));
-            let port = url.rsplit(':').next().context("a port")?;
-            let to = config.peer.replace("orchestrator-N", "127.0.0.1").replace("7400", port);
-            put(&config.peer.replace('N', replica), &to)?;
+async fn behind(proxy: impl Fn(&System) -> anyhow::Result<Role>) -> anyhow::Result<()> {
+    with_system(TWO_ORCHESTRATORS, &[], async |system| {
+        let proxy = proxy(system)?;
+        let result = all(system, &proxy).await;
+        if result.is_err() {
+            eprintln!("---- proxy\n{}", std::fs::read_to_string(proxy.log_file())?);
         }
-        // Files of its own.
-        text = text.replace("/tmp/", &format!("{}/", dir.display()));
-        let name = Path::new(config.file).file_name().context("a file")?;
-        let file = dir.join(name);
-        std::fs::write(&file, text)?;
-        let arguments = arguments.iter().map(|argument| (*argument).to_owned());
-        let launch = Launch {
-            name: "proxy".to_owned(),
-            program,
-            args: arguments.chain([file.display().to_string()]).collect(),
-            env: BTreeMap::new(),
-            log_dir: dir,
-        };
-        Ok(Self { launch, process: None, url: format!("http://127.0.0.1:{port}") })
-    }
-
-    async fn start(&mut self) -> anyhow::Result<()> {
-        self.process = Some(Spawned::start(&self.launch)?);
-        let listens = async || {
-            let address = self.url.trim_start_matches("http://");
-            tokio::net::TcpStream::connect(address).await.ok().map(drop)
-        };
-        eventually("the proxy listens", LIMIT, listens).await;
-        Ok(())
-    }
-
-    fn kill(&mut self) -> anyhow::Result<()> {
-        self.process.take().context("it runs")?.kill9()?;
-        Ok(())
-    }
-
-    fn channel(&self) -> anyhow::Result<Channel> {
-        Ok(Endpoint::from_shared(self.url.clone())?.connect_lazy())
-    }
-
-    fn orders(&self) -> anyhow::Result<OrdersClient<Channel>> {
-        Ok(OrdersClient::new(self.channel()?))
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.launch.log_dir.join("proxy.log")).unwrap_or_default()
-    }
+        result
+    })
+    .await
 }
 
-async fn behind(proxy: impl Fn(&System) -> anyhow::Result<Proxy>) -> anyhow::Result<()> {
-    let mut system = System::start(Replicas { orchestrators: 2, services: 1 }).await?;
-    let mut proxy = proxy(&system)?;
-    let result = all(&mut system, &mut proxy).await;
-    if result.is_err() {
-        eprintln!("{}\n---- proxy\n{}", system.logs(), proxy.log());
-    }
-    result
-}
-
-async fn all(system: &mut System, proxy: &mut Proxy) -> anyhow::Result<()> {
+async fn all(system: &System, proxy: &Role) -> anyhow::Result<()> {
     system.stock("teapot", 100_000).await?;
     proxy.start().await?;
     balanced(system, proxy).await?;
     operators_are_refused(system, proxy).await?;
     deadlines_and_cut_streams(system, proxy).await?;
     repeated(system, proxy).await
+}
+
+fn orders(proxy: &Role) -> anyhow::Result<OrdersClient<Channel>> {
+    Ok(OrdersClient::new(proxy.channel()?))
 }
 
 fn order(key: &str) -> PlaceOrderRequest {
@@ -178,13 +147,13 @@ fn order(key: &str) -> PlaceOrderRequest {
 }
 
 /// Places an order and waits for its end.
-async fn confirmed(proxy: &Proxy, key: &str) -> anyhow::Result<()> {
-    let placed = proxy.orders()?.place_order(order(key)).await?.into_inner();
+async fn confirmed(proxy: &Role, key: &str) -> anyhow::Result<()> {
+    let placed = orders(proxy)?.place_order(order(key)).await?.into_inner();
     ensure!(placed.status() == OrderStatus::Confirmed, "{key}: {:?}", placed.status());
     Ok(())
 }
 
-async fn balanced(system: &System, proxy: &Proxy) -> anyhow::Result<()> {
+async fn balanced(system: &System, proxy: &Role) -> anyhow::Result<()> {
     let answered = eventually("calls at both orchestrators", LIMIT, async || {
         let key = Uuid::new_v4().to_string();
         if let Err(error) = confirmed(proxy, &key).await {
@@ -202,7 +171,7 @@ async fn balanced(system: &System, proxy: &Proxy) -> anyhow::Result<()> {
 }
 
 /// They come from this machine, as an operator would, but through the proxy.
-async fn operators_are_refused(system: &System, proxy: &Proxy) -> anyhow::Result<()> {
+async fn operators_are_refused(system: &System, proxy: &Role) -> anyhow::Result<()> {
     let id = Uuid::now_v7().to_string();
     let request = || InterveneRequest {
         saga_id: id.clone(),
@@ -224,18 +193,18 @@ async fn operators_are_refused(system: &System, proxy: &Proxy) -> anyhow::Result
 
 /// While nobody takes payments: an answer comes before the client's deadline, and whoever watches
 /// is cut off, watches again, and has seen each update once in the end.
-async fn deadlines_and_cut_streams(system: &mut System, proxy: &mut Proxy) -> anyhow::Result<()> {
+async fn deadlines_and_cut_streams(system: &System, proxy: &Role) -> anyhow::Result<()> {
     system.kill("payment-1")?;
     let mut request = Request::new(order("deadline"));
     request.set_timeout(Duration::from_secs(2));
-    let placed = proxy.orders()?.place_order(request).await?.into_inner();
+    let placed = orders(proxy)?.place_order(request).await?.into_inner();
     ensure!(placed.status() == OrderStatus::Pending, "{:?}", placed.status());
 
     let watch = Launch {
         name: "watch".to_owned(),
         program: binary(),
         args: ["watch", &placed.order_id, "--json"].map(Into::into).into(),
-        env: [("SAGA_SERVER".to_owned(), proxy.url.clone())].into(),
+        env: [("SAGA_SERVER".to_owned(), proxy.url())].into(),
         log_dir: system.dir().join("logs"),
     };
     let watching = Spawned::start(&watch)?;
@@ -261,7 +230,7 @@ async fn deadlines_and_cut_streams(system: &mut System, proxy: &mut Proxy) -> an
 
 /// No client hears of an orchestrator that is killed while it answers them; of both, it is told
 /// to call again.
-async fn repeated(system: &mut System, proxy: &Proxy) -> anyhow::Result<()> {
+async fn repeated(system: &System, proxy: &Role) -> anyhow::Result<()> {
     let placing = (0..ORDERS).map(|n| async move {
         // The second half comes while one is dead.
         tokio::time::sleep(Duration::from_millis(50) * u32::try_from(n)?).await;
@@ -273,12 +242,12 @@ async fn repeated(system: &mut System, proxy: &Proxy) -> anyhow::Result<()> {
     };
     tokio::try_join!(try_join_all(placing), killing)?;
     system.kill("orchestrator-2")?;
-    let nobody = proxy.orders()?.place_order(order("nobody")).await;
+    let nobody = orders(proxy)?.place_order(order("nobody")).await;
     let status = nobody.err().context("nobody is there")?;
     ensure!(status.code() == Code::Unavailable, "{status:?}");
     system.start_role("orchestrator-1").await?;
     let again = eventually("orders are taken again", LIMIT, async || {
-        match proxy.orders().ok()?.place_order(order("nobody")).await {
+        match orders(proxy).ok()?.place_order(order("nobody")).await {
             Ok(placed) => Some(Ok(placed.into_inner().status())),
             Err(status) if status.code() == Code::Unavailable => None,
             Err(status) => Some(Err(status)),

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{
     audit::Audit,
     load::Logged,
-    system::{Replicas, System},
+    system::{ONE_OF_EACH, System, with_system},
 };
 
 /// The Python event consumer, with a durable queue of its own.
@@ -93,8 +93,11 @@ fn python(script: &str, arguments: &[String]) -> anyhow::Result<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn python_clients_place_watch_and_follow_orders() -> anyhow::Result<()> {
-    let system = System::start(Replicas { orchestrators: 1, services: 1 }).await?;
-    let consumer = EventConsumer::start(&system)?;
+    with_system(ONE_OF_EACH, &[], place_watch_and_follow).await
+}
+
+async fn place_watch_and_follow(system: &System) -> anyhow::Result<()> {
+    let consumer = EventConsumer::start(system)?;
     let server = system.address("orchestrator-1").replace("http://", "");
     let place = |token: &str, orders: &str| {
         let arguments = ["--server", &server, "--orders", orders, "--token", token, "--json"];
@@ -116,7 +119,7 @@ async fn python_clients_place_watch_and_follow_orders() -> anyhow::Result<()> {
             });
         }
     }
-    let audit = Audit::open(&system).await?;
+    let audit = Audit::open(system).await?;
     audit.wait_until_quiet(std::time::Duration::from_secs(60)).await?;
     consumer.every_order_is_complete(&all).await
 }

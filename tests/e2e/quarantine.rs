@@ -11,7 +11,7 @@ use saga_test_support::{
 };
 use serde_json::Value;
 
-use crate::system::{Replicas, System};
+use crate::system::{ONE_OF_EACH, System, with_system};
 
 const LIMIT: Duration = Duration::from_secs(30);
 /// Longer than the test: nothing is sent again but by the operator.
@@ -19,17 +19,11 @@ const STEP_TIMEOUT: &str = "100000";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_could_not_be_handled_is_re_driven_once_it_can_be() -> anyhow::Result<()> {
-    let settings = [("SAGA_STEP_TIMEOUT_MILLIS", STEP_TIMEOUT.to_owned())];
-    let replicas = Replicas { orchestrators: 1, services: 1 };
-    let mut system = System::start_with(replicas, &settings).await?;
-    let result = at_the_desk(&mut system).await;
-    if result.is_err() {
-        eprintln!("{}", system.logs());
-    }
-    result
+    let settings = [("SAGA_STEP_TIMEOUT_MILLIS", STEP_TIMEOUT)];
+    with_system(ONE_OF_EACH, &settings, at_the_desk).await
 }
 
-async fn at_the_desk(system: &mut System) -> anyhow::Result<()> {
+async fn at_the_desk(system: &System) -> anyhow::Result<()> {
     system.stock("teapot", 10).await?;
     let (url, prefix) = (system.rabbitmq.url(), system.prefix().to_owned());
     system.kill("inventory-1")?;

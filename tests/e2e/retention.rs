@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     audit::Audit,
     load::{Load, Logged, expected},
-    system::{Replicas, System},
+    system::{System, TWO_ORCHESTRATORS, with_system},
 };
 
 const RETENTION: &str = "12";
@@ -25,14 +25,8 @@ const FORGOTTEN_WITHIN: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_ended_is_forgotten_under_load_and_nothing_is_lost() -> anyhow::Result<()> {
-    let settings = [("SAGA_RETENTION_SECONDS_FOR_TESTS", RETENTION.to_owned())];
-    let replicas = Replicas { orchestrators: 2, services: 1 };
-    let system = System::start_with(replicas, &settings).await?;
-    let result = forgotten(&system).await;
-    if result.is_err() {
-        eprintln!("{}", system.logs());
-    }
-    result
+    let settings = [("SAGA_RETENTION_SECONDS_FOR_TESTS", RETENTION)];
+    with_system(TWO_ORCHESTRATORS, &settings, forgotten).await
 }
 
 async fn forgotten(system: &System) -> anyhow::Result<()> {

@@ -13,7 +13,7 @@ use tonic::transport::Channel;
 
 use crate::{
     returns,
-    system::{Replicas, System},
+    system::{ONE_OF_EACH, System, with_system},
 };
 
 /// How many returns are in flight when something is killed.
@@ -25,15 +25,10 @@ const TRIES: u32 = 120;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn returns_add_up_whatever_is_killed_meanwhile() -> anyhow::Result<()> {
-    let mut system = System::start(Replicas { orchestrators: 1, services: 1 }).await?;
-    let result = add_up(&mut system).await;
-    if result.is_err() {
-        eprintln!("{}", system.logs());
-    }
-    result
+    with_system(ONE_OF_EACH, &[], add_up).await
 }
 
-async fn add_up(system: &mut System) -> anyhow::Result<()> {
+async fn add_up(system: &System) -> anyhow::Result<()> {
     system.stock("teapot", 1_000).await?;
     returns::tell(system.channel("orchestrator-1")?).await?;
     for victim in ["orchestrator-1", "order-1", "inventory-1", "payment-1"] {

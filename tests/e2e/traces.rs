@@ -20,7 +20,7 @@ use crate::{
     audit::Audit,
     collector::{Collector, Received},
     load::Load,
-    system::{Replicas, System},
+    system::{ONE_OF_EACH, System, with_system},
 };
 
 /// Spans are exported within a second or two.
@@ -32,14 +32,9 @@ const QUIET: Duration = Duration::from_secs(4);
 #[tokio::test(flavor = "multi_thread")]
 async fn one_order_is_one_trace_and_a_parcel_of_many_is_linked_to_each() -> anyhow::Result<()> {
     let collector = Collector::start().await?;
-    let settings = [("SAGA_OTLP_ENDPOINT", collector.endpoint.clone())];
-    let replicas = Replicas { orchestrators: 1, services: 1 };
-    let system = System::start_with(replicas, &settings).await?;
-    let result = all(&system, collector).await;
-    if result.is_err() {
-        eprintln!("{}", system.logs());
-    }
-    result
+    let endpoint = collector.endpoint.clone();
+    let settings = [("SAGA_OTLP_ENDPOINT", endpoint.as_str())];
+    with_system(ONE_OF_EACH, &settings, async |system| all(system, collector).await).await
 }
 
 async fn all(system: &System, collector: Collector) -> anyhow::Result<()> {

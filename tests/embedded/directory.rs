@@ -5,7 +5,7 @@ use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
 use anyhow::{Context as _, ensure};
 
-use crate::system::{Embedded, binary, saga};
+use crate::system::{binary, embedded, saga};
 
 /// Starts on a directory and expects to be refused.
 async fn refused(data: &Path) -> anyhow::Result<String> {
@@ -19,7 +19,7 @@ async fn refused(data: &Path) -> anyhow::Result<String> {
 
 /// A directory that was used, and is not any more.
 async fn used(dir: &Path) -> anyhow::Result<()> {
-    let mut system = Embedded::new(dir, &dir.join("logs"));
+    let system = embedded(dir, &dir.join("logs"));
     system.start().await?;
     system.stock("teapot", 10).await?;
     system.stop()
@@ -28,7 +28,7 @@ async fn used(dir: &Path) -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_on_the_same_directory_is_refused() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
-    let mut system = Embedded::new(dir.path(), &dir.path().join("logs"));
+    let system = embedded(dir.path(), &dir.path().join("logs"));
     system.start().await?;
     let told = refused(dir.path()).await?;
     ensure!(told.contains("in use by another saga process"), "{told}");

@@ -10,7 +10,7 @@ use saga_proto::{
 };
 use tonic::Code;
 
-use crate::system::{Embedded, binary};
+use crate::system::{binary, embedded};
 
 /// A file system of the process's own: nobody else sees it, and it goes with it.
 const MOUNT: &str = r#"mount -t tmpfs -o size=16m tmpfs "$0" && exec "$@""#;
@@ -21,8 +21,11 @@ async fn a_full_disk_stops_orders_loses_none_and_needs_nothing_but_room() -> any
     let data = dir.path().join("data");
     std::fs::create_dir(&data)?;
     let mounted = data.display().to_string();
-    let mut system = Embedded::new(&data, &dir.path().join("logs"))
-        .through("unshare", &["--mount", "sh", "-c", MOUNT, &mounted]);
+    let mut system = embedded(&data, &dir.path().join("logs"));
+    let launch = &mut system.launch;
+    let before = ["--mount", "sh", "-c", MOUNT, &mounted].map(str::to_owned);
+    let program = std::mem::replace(&mut launch.program, "unshare".into());
+    launch.args.splice(..0, before.into_iter().chain([program.display().to_string()]));
     system.start().await?;
     system.stock("teapot", 1_000_000).await?;
     // What the process sees, through its eyes.
@@ -51,8 +54,9 @@ async fn a_full_disk_stops_orders_loses_none_and_needs_nothing_but_room() -> any
         matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded),
         "a full disk is no time for {status}"
     );
-    ensure!(system.process()?.is_running()?, "it gave up:\n{}", system.log()?);
-    ensure!(system.log()?.contains("full"), "the log does not say why:\n{}", system.log()?);
+    ensure!(system.process()?.is_running()?, "it gave up:\n{}", system.process()?.log()?);
+    let log = system.process()?.log()?;
+    ensure!(log.contains("full"), "the log does not say why:\n{log}");
 
     std::fs::remove_file(&ballast)?;
     // The order whose answer was lost, under its key; and everything before it.

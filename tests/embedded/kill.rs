@@ -7,7 +7,7 @@ use saga_proto::order::v1::OrderStatus;
 
 use crate::{
     load::{Load, Logged, expected},
-    system::{Embedded, audit},
+    system::{audit, embedded},
 };
 
 const KILLS: u32 = 20;
@@ -21,7 +21,7 @@ const LIVES: std::ops::Range<u64> = 50..1_200;
 async fn killed_twenty_times_under_load_it_finishes_every_accepted_order() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let data = dir.path().join("data");
-    let mut system = Embedded::new(&data, &dir.path().join("logs"));
+    let system = embedded(&data, &dir.path().join("logs"));
     system.start().await?;
     system.stock("teapot", 1_000_000).await?;
     system.stock("cup", 1_000_000).await?;

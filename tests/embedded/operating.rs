@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::system::{Embedded, audit, saga};
+use crate::system::{audit, embedded, saga};
 
 /// Until a capture without an answer is stuck: twenty sendings at this test's pace.
 const STUCK_WITHIN: Duration = Duration::from_secs(120);
@@ -19,11 +19,12 @@ async fn a_payment_that_is_stuck_is_found_tried_dry_retried_and_the_books_agree(
 -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let data = dir.path().join("data");
-    let mut system =
-        Embedded::new(&data, &dir.path().join("logs")).with("SAGA_STEP_TIMEOUT_MILLIS", "150");
+    let mut system = embedded(&data, &dir.path().join("logs"));
+    system.launch.env.insert("SAGA_STEP_TIMEOUT_MILLIS".to_owned(), "150".to_owned());
     system.start().await?;
     system.stock("teapot", 100).await?;
-    let desk = Desk { server: system.server(), provider: system.provider_port() };
+    let provider = system.launch.env["SAGA_PROVIDER_LISTEN"].clone();
+    let desk = Desk { server: system.url(), provider };
 
     let id = held_before_its_capture(&desk).await?;
     desk.provider("outage", r#"{"seconds":600}"#).await?;
@@ -102,7 +103,7 @@ async fn held_before_its_capture(desk: &Desk) -> anyhow::Result<String> {
 
 struct Desk {
     server: String,
-    provider: u16,
+    provider: String,
 }
 
 impl Desk {
@@ -148,7 +149,7 @@ impl Desk {
 
     /// Orders a fault at the payment provider.
     async fn provider(&self, fault: &str, body: &str) -> anyhow::Result<()> {
-        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", self.provider)).await?;
+        let mut stream = tokio::net::TcpStream::connect(&self.provider).await?;
         let request = format!(
             "POST /control/{fault} HTTP/1.1\r\nhost: provider\r\nconnection: close\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",

@@ -2,14 +2,14 @@
 
 use crate::{
     returns,
-    system::{Embedded, audit},
+    system::{audit, embedded},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn returns_in_whole_and_in_part_add_up_in_an_embedded_system() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let data = dir.path().join("data");
-    let mut system = Embedded::new(&data, &dir.path().join("logs"));
+    let system = embedded(&data, &dir.path().join("logs"));
     system.start().await?;
     system.stock("teapot", 100).await?;
     returns::tell(system.channel()?).await?;

@@ -104,7 +104,7 @@ impl Injector {
     pub(crate) async fn watch(self) {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            for name in self.system.names() {
+            for name in &self.system.names() {
                 let target = self.target(name);
                 // Whoever is at work on it knows what they do.
                 let Ok(_held) = target.try_lock() else { continue };

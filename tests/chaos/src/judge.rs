@@ -198,7 +198,7 @@ pub(crate) async fn audit(
         args.push("--require-rows");
     }
     let output = system.output(&args).await?;
-    std::fs::write(system.dir.join("audit.json"), &output.stdout)?;
+    std::fs::write(system.dir().join("audit.json"), &output.stdout)?;
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     let report: serde_json::Value = serde_json::from_slice(&output.stdout)
         .map_err(|_| anyhow::anyhow!("saga audit: {}\n{error}", output.status))?;

@@ -6,7 +6,8 @@
 //! started it, even if that process is killed (see `reaper.rs`).
 //!
 //! Read first: [`Servers`] (what an ordinary test takes), [`Postgres`] and [`RabbitMq`] (what a test
-//! that kills servers takes), [`process::Spawned`] (our own programs as processes).
+//! that kills servers takes), [`process::Spawned`] (our own programs as processes), [`system::System`]
+//! (all roles of `saga` as processes).
 //!
 //! All calls block. In an async test they are short, except starting and restarting a server
 //! (seconds): use a multi-threaded runtime, or `spawn_blocking`, when other tasks must go on
@@ -22,6 +23,7 @@ mod rabbitmq;
 mod reaper;
 mod servers;
 pub mod sql_proxy;
+pub mod system;
 mod wait;
 
 pub use crate::ports::free_port;

@@ -147,7 +147,7 @@ impl Postgres {
             Ok(()) => Ok(server),
             Err(error) => {
                 kill_with_children(server)?;
-                Err(error.context(format!("its log ends so:\n{}", end_of(&log_file))))
+                Err(error.context(format!("its log ends so:\n{}", end_of(&log_file, 20))))
             }
         }
     }

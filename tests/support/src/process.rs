@@ -147,10 +147,9 @@ pub(crate) fn append_to(file: &Path) -> anyhow::Result<File> {
 }
 
 /// The end of a log file, for an error message.
-pub(crate) fn end_of(file: &Path) -> String {
-    const LINES: usize = 20;
+pub(crate) fn end_of(file: &Path, count: usize) -> String {
     let text = fs::read(file).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(LINES)..].join("\n")
+    lines[lines.len().saturating_sub(count)..].join("\n")
 }

@@ -162,7 +162,7 @@ impl RabbitMq {
             Ok(()) => Ok(broker),
             Err(error) => {
                 broker.kill9()?;
-                Err(error.context(format!("its output ends so:\n{}", end_of(&log_file))))
+                Err(error.context(format!("its output ends so:\n{}", end_of(&log_file, 20))))
             }
         }
     }
