@@ -1,6 +1,6 @@
 //! Promises and rules: whichever is cited is written down, and each names tests that exist.
 
-use std::{collections::BTreeSet, fs};
+use std::fs;
 
 use crate::documents::{Tree, root};
 
@@ -138,32 +138,34 @@ fn numbers(word: &str) -> Option<(u32, u32)> {
 
 /// What a rule may name as its test.
 struct Tests {
-    /// Names of files without their ends: properties of the conformance suite, and equations.
-    files: BTreeSet<String>,
     /// All Rust code.
     code: String,
+    /// All SQL, with the headers of the audit's equations.
+    equations: String,
 }
 
 impl Tests {
     fn read(tree: &Tree) -> Self {
-        let (mut files, mut code) = (BTreeSet::new(), String::new());
+        let (mut code, mut equations) = (String::new(), String::new());
         for path in tree.files() {
-            let name = path.rsplit('/').next().unwrap_or(path);
-            let Some(name) = name.strip_suffix(".rs").or_else(|| name.strip_suffix(".sql")) else {
-                continue;
+            let all = match path.rsplit_once('.') {
+                Some((_, "rs")) => &mut code,
+                Some((_, "sql")) => &mut equations,
+                Some(_) | None => continue,
             };
-            files.insert(name.to_owned());
-            if path.ends_with(".rs") {
-                code += &fs::read_to_string(root().join(path)).expect("a source file");
-            }
+            *all += &fs::read_to_string(root().join(path)).expect("a source file");
         }
-        Self { files, code }
+        Self { code, equations }
     }
 
     fn has(&self, name: &str) -> bool {
         match name.strip_prefix("Planted::") {
             Some(bug) => self.code.contains(&format!("    {bug}, within ")),
-            None => self.files.contains(name) || self.code.contains(&format!("fn {name}(")),
+            None => {
+                let function = ["(", "<"].map(|end| format!("fn {name}{end}"));
+                function.iter().any(|start| self.code.contains(start))
+                    || self.equations.contains(&format!("-- ## {name}: "))
+            }
         }
     }
 
