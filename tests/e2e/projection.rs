@@ -15,7 +15,7 @@ use saga_rabbitmq::Settings;
 use saga_test_support::{
     RabbitMq,
     amqp::{Listener, RawMessage, publish},
-    free_port,
+    eventually, free_port,
     system::Role,
 };
 use serde_json::{Map, Value, json};
@@ -343,8 +343,14 @@ async fn the_projection_outlives_its_broker_with_no_more_rights_than_a_consumer_
     broker.kill9()?;
     projection.wait_until("it says so", async |it| it.consumes(false).await).await?;
     tokio::task::block_in_place(|| broker.restart())?;
-    // Its queue is durable: what is published before it is back waits there.
-    publish(&service, &[of_order("OrderCancelled", "order.cancelled", 12)]).await?;
+    // Its queue is durable: what is published before it is back waits there. As a service does, we
+    // publish again until the broker takes it, which it may not while its queues come back.
+    let cancelled = [of_order("OrderCancelled", "order.cancelled", 12)];
+    eventually("the broker takes an event", STALL, async || {
+        let taken = tokio::time::timeout(Duration::from_secs(2), publish(&service, &cancelled));
+        taken.await.ok()?.ok()
+    })
+    .await;
     projection.wait_until_counted(&["applied"], 2).await?;
     let shown = projection.shown().await.context("it is up")?;
     ensure!(shown["orders"]["CANCELLED"] == 1 && shown["orders"]["PENDING"] == 0, "{shown}");
