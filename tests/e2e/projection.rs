@@ -340,6 +340,9 @@ async fn the_projection_outlives_its_broker_with_no_more_rights_than_a_consumer_
     let service = broker.deployed_url("order")?;
     publish(&service, &[of_order("OrderPlaced", "order.placed", 1)]).await?;
     projection.wait_until_counted(&["applied"], 1).await?;
+    // A broker that is killed within a moment of a queue's declaration does not serve that queue
+    // again (seen on 3.10, each time): it writes down only now and then which queues it has.
+    tokio::time::sleep(Duration::from_secs(5)).await;
     broker.kill9()?;
     projection.wait_until("it says so", async |it| it.consumes(false).await).await?;
     tokio::task::block_in_place(|| broker.restart())?;
