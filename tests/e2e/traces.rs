@@ -33,7 +33,11 @@ const QUIET: Duration = Duration::from_secs(4);
 async fn one_order_is_one_trace_and_a_parcel_of_many_is_linked_to_each() -> anyhow::Result<()> {
     let collector = Collector::start().await?;
     let endpoint = collector.endpoint.clone();
-    let settings = [("SAGA_OTLP_ENDPOINT", endpoint.as_str())];
+    let settings = [
+        ("SAGA_OTLP_ENDPOINT", endpoint.as_str()),
+        // A command that is sent again, on a cold or busy machine, would be a second one in the tree.
+        ("SAGA_STEP_TIMEOUT_MILLIS", "30000"),
+    ];
     with_system(ONE_OF_EACH, &settings, async |system| all(system, collector).await).await
 }
 
