@@ -3,6 +3,7 @@
 
 use std::time::SystemTime;
 
+use saga_core::Failure;
 use saga_messaging::trace::Source;
 use saga_trace::{Kind, Span};
 
@@ -49,11 +50,18 @@ impl Transaction {
 
     /// Ends it, committed or not.
     pub(crate) fn end<T>(self, done: &Result<T, HandlerError>) {
-        let failure = done.as_ref().err().map(ToString::to_string);
+        // Only the kind: the text may quote what a command holds, such as a secret.
+        let failure = done.as_ref().err().map(|failed| match failed {
+            HandlerError::Poison(_) => "a command cannot be handled",
+            HandlerError::Store(Failure::Conflict(_)) => "conflict",
+            HandlerError::Store(Failure::Unavailable(_)) => "the store is away",
+            HandlerError::Store(Failure::UnknownCommit(_)) => "the commit's outcome is unknown",
+            HandlerError::Store(Failure::Permanent(_)) => "the store refuses it",
+        });
         for span in self.spans.into_iter().chain(self.joint) {
-            match &failure {
+            match failure {
                 None => span.end(),
-                Some(why) => span.failed(why.clone()).end(),
+                Some(why) => span.failed(why).end(),
             }
         }
     }
