@@ -273,7 +273,7 @@ impl Environment<'_> {
             max_in_flight: self.number("SAGA_MAX_IN_FLIGHT", 1, 10_000_000).unwrap_or(4_000),
             catalogue_cache: self
                 .number("SAGA_CATALOGUE_CACHE_MILLIS", 0, 60_000)
-                .map_or(saga_server::DEFAULT_CATALOGUE_CACHE, Duration::from_millis),
+                .map_or(saga_front::DEFAULT_CATALOGUE_CACHE, Duration::from_millis),
             retention: self.retention(),
         }
     }

@@ -34,7 +34,7 @@ use tracing::{error, info};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Exit status for wrong settings, as in sysexits.h.
-const EX_USAGE: u8 = client::USAGE;
+const EX_USAGE: u8 = saga_cli::USAGE;
 
 /// A saga orchestrator for order, inventory and payment services, native to RabbitMQ.
 ///
@@ -107,7 +107,7 @@ fn main() -> ExitCode {
         }
         Command::Client(command) => runtime.block_on(client::run(command)),
         Command::Demo(demo) => runtime.block_on(show(demo)),
-        Command::Bench(bench) => runtime.block_on(client::speak(bench.json(), async |console| {
+        Command::Bench(bench) => runtime.block_on(saga_cli::run(bench.json(), async |console| {
             Box::pin(bench.ask(console)).await
         })),
         Command::Audit(audit) => runtime.block_on(audit::command(audit)),

@@ -14,7 +14,9 @@ use saga_postgres::PoolSettings;
 use saga_sqlite::{Clock, DataDir, Database};
 use saga_store::{postgres, sqlite};
 
-use crate::{client::USAGE, config};
+use saga_cli::USAGE;
+
+use crate::config;
 
 /// Interval at which progress is reported.
 const TELL_EVERY: Duration = Duration::from_secs(2);

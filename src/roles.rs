@@ -9,7 +9,6 @@ mod orchestrate;
 mod participants;
 mod provider;
 mod servers;
-mod traced;
 
 use std::net::SocketAddr;
 

@@ -8,12 +8,13 @@ from grpc_tools import protoc
 
 HERE = Path(__file__).resolve().parent
 PROTO = HERE.parent.parent / "proto"
+ROOTS = [PROTO / "shop", PROTO / "operations"]
 GENERATED = HERE / "generated"
 
 
 def main() -> int:
     """Runs protoc over every .proto file; returns its exit status."""
-    files = sorted(str(path.relative_to(PROTO)) for path in PROTO.glob("saga/**/*.proto"))
+    files = sorted(str(path.relative_to(root)) for root in ROOTS for path in root.glob("saga/**/*.proto"))
     if not files:
         print(f"no .proto files under {PROTO}", file=sys.stderr)
         return 1
@@ -21,7 +22,7 @@ def main() -> int:
     return protoc.main(
         [
             "protoc",
-            f"--proto_path={PROTO}",
+            *(f"--proto_path={root}" for root in ROOTS),
             f"--python_out={GENERATED}",
             f"--pyi_out={GENERATED}",
             f"--grpc_python_out={GENERATED}",

@@ -27,14 +27,12 @@ mod tally;
 
 use std::{io::IsTerminal as _, sync::Arc, time::Duration};
 
+use saga_cli::{Console, Failure, Verdict};
 use saga_proto::shop::v1::catalogue_client::CatalogueClient;
 use saga_rabbitmq::probe::{EventConsumer, Tap};
 use uuid::Uuid;
 
-use crate::{
-    client::{Console, Failure, Verdict},
-    roles::broker_settings,
-};
+use crate::roles::broker_settings;
 use demand::Demand;
 use drive::{Bounds, Driver, Rate, Run};
 use limits::{Known, Mix, Traffic};

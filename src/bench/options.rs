@@ -3,7 +3,7 @@
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use super::drive::Bounds;
-use crate::client::Connection;
+use saga_cli::Connection;
 
 const MOST_IN_FLIGHT: i64 = 20_000;
 const MOST_ORDERS: u64 = 10_000_000;

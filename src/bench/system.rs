@@ -119,7 +119,7 @@ impl System {
         dir: Option<TempDir>,
     ) -> anyhow::Result<Self> {
         let url = format!("http://{}", addresses.orchestrator);
-        let endpoint = crate::client::server(&url).map_err(anyhow::Error::msg)?;
+        let endpoint = saga_cli::server(&url).map_err(anyhow::Error::msg)?;
         Ok(Self { endpoint, observer, backing, children, _dir: dir })
     }
 

@@ -63,7 +63,9 @@ impl Tally {
                 self.ended(is_declined, end);
             }
             Err(status) if status.code() == Code::ResourceExhausted => self.refused += 1,
-            Err(status) => *self.unknown.entry(client::code_name(status.code())).or_default() += 1,
+            Err(status) => {
+                *self.unknown.entry(saga_cli::code_name(status.code())).or_default() += 1
+            }
         }
     }
 

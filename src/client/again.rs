@@ -7,10 +7,9 @@ use saga_proto::shop::v1::{PlaceOrderRequest, PlaceOrderResponse, orders_client:
 use tonic::{Code, Request, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
-use super::{
-    failure::{may_retry, retry_delay, told_apart},
-    orders,
-};
+use saga_cli::{may_retry, retry_delay, told_apart};
+
+use super::orders;
 
 /// Time limit for one call. After that it is repeated.
 const CALL_LIMIT: Duration = Duration::from_secs(30);

@@ -8,13 +8,9 @@ use saga_proto::{
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{
-    clean::clean,
-    connection::{Connection, Page},
-    console::{Console, table},
-    failure::{Failure, Verdict},
-    items, money,
-};
+use saga_cli::{Connection, Console, Failure, Page, Verdict, clean, table};
+
+use super::{items, money};
 
 /// Lists the products by SKU: what was received is available, reserved or sold.
 #[derive(clap::Args)]

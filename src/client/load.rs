@@ -19,11 +19,10 @@ use tokio::{
 use tonic::{Status, transport::Channel};
 use uuid::Uuid;
 
+use saga_cli::{Connection, Console, Failure, Verdict, code_name};
+
 use super::{
     again::{self, Patience},
-    connection::Connection,
-    console::Console,
-    failure::{self, Failure, Verdict},
     goods::{self, Goods, SHOP},
     orders,
 };
@@ -239,7 +238,7 @@ impl Tally {
                 let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
                 self.latency_micros.saturating_record(micros);
             }
-            Err(status) => *self.unknown.entry(failure::name(status.code())).or_default() += 1,
+            Err(status) => *self.unknown.entry(code_name(status.code())).or_default() += 1,
         }
     }
 

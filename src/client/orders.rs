@@ -8,13 +8,9 @@ use saga_proto::{
 };
 use serde_json::json;
 
-use super::{
-    clean::clean,
-    connection::{Connection, Page},
-    console::{Console, table},
-    failure::{Failure, Verdict},
-    items, money, times,
-};
+use saga_cli::{Connection, Console, Failure, Page, Verdict, clean, show_time, table};
+
+use super::{items, money};
 
 /// Lists orders, newest first.
 #[derive(clap::Args)]
@@ -190,7 +186,7 @@ fn row(order: &order::Order) -> [String; 7] {
         order.customer.clone(),
         items::show(&order.lines),
         total(order),
-        times::show(order.created_at_micros),
+        show_time(order.created_at_micros),
         order.reason_code.clone(),
     ]
 }
@@ -200,7 +196,7 @@ fn describe(order: &order::Order) -> String {
         ("Order", order.order_id.clone()),
         ("Status", status_name(order.status)),
         ("Customer", order.customer.clone()),
-        ("Created", times::show(order.created_at_micros)),
+        ("Created", show_time(order.created_at_micros)),
     ];
     fields.extend(order.lines.iter().map(|line| ("Line", items::show_line(line))));
     if order.total.is_some() {

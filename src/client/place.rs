@@ -10,13 +10,9 @@ use saga_proto::{
 };
 use uuid::Uuid;
 
-use super::{
-    clean::clean,
-    connection::Connection,
-    console::Console,
-    failure::{Failure, Verdict},
-    items, money, orders, watch,
-};
+use saga_cli::{Connection, Console, Failure, Verdict, clean};
+
+use super::{items, money, orders, watch};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -8,13 +8,9 @@ use saga_proto::{
 };
 use uuid::Uuid;
 
-use super::{
-    clean::clean,
-    connection::Connection,
-    console::Console,
-    failure::{Failure, Verdict},
-    items, money, orders,
-};
+use saga_cli::{Connection, Console, Failure, Verdict, clean};
+
+use super::{items, money, orders};
 
 /// Number of calls that wait for a return, each for as long as the server waits.
 const MOST_WAITS: u32 = 5;

@@ -254,11 +254,11 @@ impl Line {
         match self.command {
             Any::Bench(bench) => {
                 let json = bench.json();
-                super::speak_on(json, async |console| bench.ask(console).await, out, err).await
+                saga_cli::run_on(json, async |console| bench.ask(console).await, out, err).await
             }
             Any::Client(command) => {
                 let json = command.json();
-                super::speak_on(json, async |console| command.ask(console).await, out, err).await
+                saga_cli::run_on(json, async |console| command.ask(console).await, out, err).await
             }
         }
     }

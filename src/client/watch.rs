@@ -6,13 +6,11 @@ use saga_proto::shop::v1::{OrderUpdate, WatchOrderRequest, orders_client::Orders
 use tonic::{Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
-use super::{
-    clean::clean,
-    connection::Connection,
-    console::Console,
-    failure::{self, Failure, Verdict},
-    orders, times,
+use saga_cli::{
+    Connection, Console, Failure, Verdict, clean, may_retry, retry_delay, show_since, told_apart,
 };
+
+use super::orders;
 
 /// Number of times in a row that a broken stream is opened again without anything new.
 const MOST_RESUMPTIONS: u32 = 30;
@@ -57,7 +55,7 @@ impl Watch {
 }
 
 fn line(began_micros: i64, update: &OrderUpdate) -> String {
-    let at = times::since(began_micros, update.at_micros);
+    let at = show_since(began_micros, update.at_micros);
     let mut line = format!("{at:>10}  {:<9}  {}", orders::status_name(update.status), update.what);
     if !update.reason_code.is_empty() {
         line = format!("{line} ({})", update.reason_code);
@@ -101,13 +99,13 @@ pub(super) async fn follow(
                     }
                 }
             };
-        let broken = failure::told_apart(broken);
+        let broken = told_apart(broken);
         // If nothing has arrived yet, the caller learns at once that nobody is there.
-        if heard == 0 || !failure::may_retry(&broken) || resumptions == MOST_RESUMPTIONS {
+        if heard == 0 || !may_retry(&broken) || resumptions == MOST_RESUMPTIONS {
             return Err(broken.into());
         }
         resumptions += 1;
-        let pause = failure::retry_delay(&broken.get_error_details()).unwrap_or(RESUME_AFTER);
+        let pause = retry_delay(&broken.get_error_details()).unwrap_or(RESUME_AFTER);
         tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
     }
 }

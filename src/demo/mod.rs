@@ -17,15 +17,10 @@ mod view;
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use saga_proto::{
-    operations::v1::sagas_client::SagasClient, shop::v1::catalogue_client::CatalogueClient,
-};
+use saga_operations::v1::sagas_client::SagasClient;
+use saga_proto::shop::v1::catalogue_client::CatalogueClient;
 
-use crate::{
-    audit,
-    client::{self, goods},
-    roles::Role,
-};
+use crate::{audit, client::goods, roles::Role};
 use orders::{Clients, Tally};
 use report::Summary;
 use system::{Running, System};
@@ -174,7 +169,7 @@ impl Demo {
         let mut sagas = SagasClient::new(system.channel()?);
         for (title, saga) in stories::choose(&mut sagas, tally).await? {
             view.heading(&title);
-            view.say(&client::describe_saga(&saga));
+            view.say(&saga_cli::describe_saga(&saga));
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::{
     mix::Kind,
     orders::{Placed, Tally},
 };
-use crate::{audit, client};
+use crate::audit;
 
 /// The kinds of orders, and their ends.
 pub(super) fn table(tally: &Tally) -> String {
@@ -25,7 +25,7 @@ pub(super) fn table(tally: &Tally) -> String {
         let ends: Vec<String> = ends.into_iter().map(|(end, n)| format!("{n} {end}")).collect();
         [kind.name().to_owned(), placed.len().to_string(), ends.join(", ")]
     });
-    let table = client::table(["ORDERS", "PLACED", "ENDED"], rows);
+    let table = saga_cli::table(["ORDERS", "PLACED", "ENDED"], rows);
     format!(
         "{table}\nReturned afterwards, whole or in part: {}, of which {} were refunded\n\
          Calls repeated under the same key: {}",

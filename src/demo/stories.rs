@@ -1,9 +1,7 @@
 //! Three sagas that are worth reading.
 
-use saga_proto::{
-    operations::v1::{GetSagaRequest, GetSagaResponse, sagas_client::SagasClient},
-    order::v1::OrderStatus,
-};
+use saga_operations::v1::{GetSagaRequest, GetSagaResponse, sagas_client::SagasClient};
+use saga_proto::order::v1::OrderStatus;
 use tonic::transport::Channel;
 
 use super::{

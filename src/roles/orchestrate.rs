@@ -2,8 +2,8 @@
 
 use anyhow::Context as _;
 use saga_engine::{Engine, Retention, SagaReads, SagaStore};
+use saga_front::{Neighbours, Server};
 use saga_messaging::Transport;
-use saga_server::{Neighbours, Server};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
@@ -31,11 +31,14 @@ where
         reads: store,
         hosted,
         neighbours,
-        settings: saga_server::Settings {
-            max_in_flight: front.max_in_flight,
+        settings: saga_front::Settings {
+            desk: saga_desk::Settings {
+                max_in_flight: front.max_in_flight,
+                ..saga_desk::Settings::default()
+            },
             order_deadline: front.order_deadline,
             catalogue_cache: front.catalogue_cache,
-            ..saga_server::Settings::default()
+            ..saga_front::Settings::default()
         },
     };
     let stop = shutdown.child_token();

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use anyhow::Context as _;
+use saga_desk::Metered;
 use saga_kit::{Participant, Settings, Store};
 use saga_messaging::Transport;
 use tokio::net::TcpListener;
@@ -14,7 +15,6 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-use super::traced::Traced;
 use crate::config::Account;
 
 /// A service that tonic can serve.
@@ -60,7 +60,7 @@ where
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             let served = Server::builder()
                 .add_service(health_service)
-                .add_service(Traced(service))
+                .add_service(Metered::inside(service))
                 .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned())
                 .await;
             stop.cancel();

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use saga_proto::operations::v1::SagaStuck;
+use saga_operations::v1::SagaStuck;
 use saga_test_support::{
     amqp::{Listener, RawMessage, publish, purge},
     eventually,

@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use futures::future::try_join_all;
+use saga_operations::v1::{InterveneRequest, Remedy, sagas_client::SagasClient};
 use saga_proto::{
-    operations::v1::{InterveneRequest, Remedy, sagas_client::SagasClient},
     order::v1::OrderStatus,
     shop::v1::{PlaceOrderRequest, orders_client::OrdersClient},
     types::v1::Line,

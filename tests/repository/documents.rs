@@ -12,7 +12,7 @@ const PASSED_OVER: [&str; 4] = [".git", ".venv", "target", "node_modules"];
 const FILES: [&str; 7] = [".rs", ".sql", ".md", ".toml", ".yml", ".proto", ".py"];
 /// Cited, and rightly not there.
 const NOT_THERE: [(&str, &str); 3] = [
-    ("proto/saga/shipping/v1/shipping.proto", "the README's example of a step to be added"),
+    ("proto/shop/saga/shipping/v1/shipping.proto", "the README's example of a step to be added"),
     ("services/shipping", "the same"),
     ("saga/orchestrator", "the source of a CloudEvent"),
 ];

@@ -10,8 +10,10 @@ use std::{
 use crate::documents::root;
 
 /// The crates that know nothing of orders, and those that are the shop.
-const FRAMEWORK: [&str; 10] = [
+const FRAMEWORK: [&str; 13] = [
     "orchestrator/core",
+    "orchestrator/cli",
+    "orchestrator/desk",
     "orchestrator/engine",
     "orchestrator/store",
     "services/kit",
@@ -21,10 +23,11 @@ const FRAMEWORK: [&str; 10] = [
     "crates/sqlite",
     "crates/trace",
     "crates/telemetry",
+    "proto/operations",
 ];
 const SHOP: [&str; 7] = [
     "saga-definitions",
-    "saga-server",
+    "saga-front",
     "saga-order",
     "saga-inventory",
     "saga-payment",

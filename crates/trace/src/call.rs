@@ -20,8 +20,9 @@ impl Call {
     /// A call from outside the system: in the caller's trace, or in a new one. `method` is the full
     /// method name: `saga.shop.v1.Orders/GetOrder`.
     #[must_use]
-    pub fn entry(method: &'static str, traceparent: Option<&str>) -> Self {
-        Self(Span::entry(traceparent, Kind::Server, method).map(|span| named(span, method)))
+    pub fn entry(method: &str, traceparent: Option<&str>) -> Self {
+        let entry = Span::entry(traceparent, Kind::Server, method.to_owned());
+        Self(entry.map(|span| named(span, method)))
     }
 
     /// A call from inside the system. No trace begins here, but a trace that the caller records

@@ -3,10 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{Figures, Load, Measured, Report};
-use crate::{
-    bench::{floor, limits::Limits, path::Wait, processes::NOT_MEASURED},
-    client::table,
-};
+use saga_cli::table;
+
+use crate::bench::{floor, limits::Limits, path::Wait, processes::NOT_MEASURED};
 
 /// What a figure is that is not there.
 const NONE: &str = "-";

@@ -127,7 +127,7 @@ fn settings(dir: &Path) -> config::Embedded {
             step_timeout_millis: Some(STEP_TIMEOUT_MILLIS),
             order_deadline: Duration::from_secs(60),
             max_in_flight: 4_000,
-            catalogue_cache: saga_server::DEFAULT_CATALOGUE_CACHE,
+            catalogue_cache: saga_front::DEFAULT_CATALOGUE_CACHE,
             retention: saga_engine::limits::LEAST_RETENTION,
         },
         order: free,

@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use anyhow::Context as _;
 use tonic::transport::Channel;
 
-use crate::{audit, client, config, roles::Role};
+use crate::{audit, config, roles::Role};
 use embedded::InProcess;
 use running::Joined;
 pub(super) use running::Running;
@@ -77,7 +77,7 @@ impl System {
 
     /// Channels to all servers.
     pub(super) fn channels(&self) -> anyhow::Result<Vec<Channel>> {
-        let channel = |url: &String| client::server(url).map(|endpoint| endpoint.connect_lazy());
+        let channel = |url: &String| saga_cli::server(url).map(|endpoint| endpoint.connect_lazy());
         self.servers().iter().map(channel).collect::<Result<_, _>>().map_err(anyhow::Error::msg)
     }
 

@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use tokio::process::{Child, Command};
 
 use super::serves;
-use crate::{child, client, config, roles::Role};
+use crate::{child, config, roles::Role};
 
 /// What a system that runs is, and how the demo takes part in it.
 #[derive(clap::Args)]
@@ -39,7 +39,7 @@ pub(in crate::demo) struct Running {
 }
 
 fn http(text: &str) -> Result<String, String> {
-    client::server(text).map(|_| text.to_owned())
+    saga_cli::server(text).map(|_| text.to_owned())
 }
 
 /// The roles of the system that belong to the demo.

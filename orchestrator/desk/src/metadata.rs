@@ -1,0 +1,133 @@
+//! Reading a call's metadata, except for its caller.
+
+use std::time::Duration;
+
+use saga_trace::Context;
+use tonic::{
+    codegen::http::HeaderMap,
+    metadata::{KeyRef, MetadataMap},
+};
+
+/// Share of the client's deadline that is kept for returning the answer: one in this many.
+const MARGIN_SHARE: u32 = 10;
+/// Least time that is kept for it.
+const LEAST_MARGIN: Duration = Duration::from_millis(20);
+/// Most time that is kept for it.
+const MOST_MARGIN: Duration = Duration::from_millis(500);
+
+/// Time limit for waiting for an answer, such that the answer still reaches the client before the
+/// client's own deadline. An answer tells the client more than a time-out.
+#[must_use]
+pub fn patience(metadata: &MetadataMap, limit: Duration) -> Duration {
+    let Some(timeout) = grpc_timeout(metadata) else { return limit };
+    let margin = (timeout / MARGIN_SHARE).clamp(LEAST_MARGIN, MOST_MARGIN);
+    timeout.saturating_sub(margin).min(limit)
+}
+
+/// The header `grpc-timeout`, if it is sound.
+fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(count * 3_600)),
+        "M" => Some(Duration::from_secs(count * 60)),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
+/// The W3C trace context of the call, if it is valid. It is stored with the saga and sent with
+/// every command, so nothing else may enter this way.
+fn traceparent(metadata: &MetadataMap) -> Option<String> {
+    let text = metadata.get("traceparent")?.to_str().ok()?;
+    Context::parse(text).map(|_| text.to_owned())
+}
+
+/// The same header, as it came; who uses it parses it.
+pub(crate) fn trace_header(headers: &HeaderMap) -> Option<&str> {
+    headers.get("traceparent")?.to_str().ok()
+}
+
+/// The context that a new saga's trace continues from: this call's if it is recorded, otherwise the
+/// caller's own.
+#[must_use]
+pub fn continued(metadata: &MetadataMap) -> Option<String> {
+    let recorded = saga_trace::current().map(|here| here.to_string());
+    recorded.or_else(|| traceparent(metadata))
+}
+
+/// True if somebody has forwarded the call, so that its address is not its caller's. Proxies add
+/// these headers by RFC 7239 or by custom.
+pub(crate) fn was_forwarded(metadata: &MetadataMap) -> bool {
+    metadata.keys().any(|key| {
+        let name = match key {
+            KeyRef::Ascii(key) => key.as_str(),
+            KeyRef::Binary(key) => key.as_str(),
+        };
+        matches!(name, "forwarded" | "via" | "x-real-ip" | "x-client-ip" | "x-cluster-client-ip")
+            || name.starts_with("x-forwarded-")
+            || name.starts_with("x-envoy-")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &'static str, value: &str) -> MetadataMap {
+        let mut metadata = MetadataMap::new();
+        metadata.insert(name, value.parse().expect("ASCII"));
+        metadata
+    }
+
+    #[test]
+    fn only_a_valid_trace_context_is_taken() {
+        let sound = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(traceparent(&with("traceparent", sound)).as_deref(), Some(sound));
+        for broken in [
+            "",
+            "00",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+        ] {
+            assert_eq!(traceparent(&with("traceparent", broken)), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn waiting_ends_before_the_clients_deadline_and_at_the_limit() {
+        let limit = Duration::from_secs(60);
+        let patience = |timeout: &str| super::patience(&with("grpc-timeout", timeout), limit);
+        assert_eq!(patience("1S"), Duration::from_millis(900));
+        assert_eq!(patience("10S"), Duration::from_millis(9_500));
+        assert_eq!(patience("99999999H"), limit);
+        assert_eq!(patience("1m"), Duration::ZERO);
+        for broken in ["", "S", "1", "-1S", "1x", "999999999S"] {
+            assert_eq!(patience(broken), limit, "{broken}");
+        }
+    }
+    #[test]
+    fn a_call_that_was_passed_on_is_known_by_its_headers() {
+        for header in [
+            "forwarded",
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-real-ip",
+            "via",
+            "x-envoy-internal",
+        ] {
+            assert!(was_forwarded(&with(header, "127.0.0.1")), "{header}");
+        }
+        assert!(!was_forwarded(&with("user-agent", "x-forwarded-for")));
+    }
+}

@@ -1,0 +1,149 @@
+//! From a listener to the services, until shutdown.
+
+use std::sync::Arc;
+
+use saga_engine::SagaReads;
+use saga_operations::v1::{quarantine_server::QuarantineServer, sagas_server::SagasServer};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    body::Body,
+    codegen::{
+        Service,
+        http::{Request, Response},
+    },
+    server::NamedService,
+    service::{RoutesBuilder, interceptor::InterceptedService},
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
+use tracing::{info, warn};
+
+use crate::{
+    Desk, Metered, Settings, caller, connections,
+    metered::{Methods, methods},
+};
+
+/// The gRPC server of an orchestrator: health, reflection, the operators' services, and the services
+/// that a front door adds.
+pub struct Server {
+    settings: Settings,
+    shutdown: CancellationToken,
+    methods: Methods,
+    descriptors: Vec<&'static [u8]>,
+    routes: RoutesBuilder,
+    names: Vec<&'static str>,
+}
+
+/// The server cannot go on. Nothing is lost: start another one.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The transport failed.
+    #[error("the gRPC server failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// The contract's descriptors do not decode: a broken build.
+    #[error("the contract cannot be reflected: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The contract's descriptors do not decode: a broken build.
+    #[error("the contract cannot be read: {0}")]
+    Descriptors(#[from] prost::DecodeError),
+}
+
+impl Server {
+    /// A server that answers operators at this desk. `contracts` are the encoded descriptors of the
+    /// services that will be added.
+    ///
+    /// # Errors
+    /// [`ServeError::Descriptors`].
+    pub fn new<R: SagaReads>(
+        desk: Desk<R>,
+        contracts: &[&'static [u8]],
+    ) -> Result<Self, ServeError> {
+        let descriptors: Vec<_> =
+            [saga_operations::DESCRIPTORS].into_iter().chain(contracts.iter().copied()).collect();
+        let known: Result<Vec<_>, _> = descriptors.iter().map(|set| methods(set)).collect();
+        let server = Self {
+            settings: desk.settings.clone(),
+            shutdown: desk.shutdown.clone(),
+            methods: Arc::new(known?.into_iter().flatten().collect()),
+            descriptors,
+            routes: RoutesBuilder::default(),
+            names: Vec::new(),
+        };
+        let (desk, most) = (Arc::new(desk), server.settings.max_message_bytes);
+        Ok(server
+            .with(SagasServer::from_arc(Arc::clone(&desk)).max_decoding_message_size(most))
+            .with(QuarantineServer::from_arc(desk).max_decoding_message_size(most)))
+    }
+
+    /// Adds a service. Its calls have a [`Caller`](crate::Caller), and are counted and traced.
+    #[must_use]
+    pub fn with<G>(mut self, service: G) -> Self
+    where
+        G: Service<Request<Body>, Response = Response<Body>, Error = std::convert::Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        G::Future: Send + 'static,
+    {
+        let service = InterceptedService::new(service, caller::intercept);
+        self.routes.add_service(Metered::edge(service, Arc::clone(&self.methods)));
+        self.names.push(G::NAME);
+        self
+    }
+
+    /// Answers calls on `listener` until the desk's shutdown, then finishes calls that have begun,
+    /// within [`Settings::drain`]. Calls that wait or watch are answered at once.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub async fn serve(self, listener: TcpListener) -> Result<(), ServeError> {
+        let Self { settings, shutdown, methods: _, descriptors, mut routes, names } = self;
+        let (health, health_service) = tonic_health::server::health_reporter();
+        report(&health, &names, ServingStatus::Serving).await;
+        let reflection = descriptors
+            .into_iter()
+            .chain([tonic_health::pb::FILE_DESCRIPTOR_SET])
+            .fold(tonic_reflection::server::Builder::configure(), |builder, set| {
+                builder.register_encoded_file_descriptor_set(set)
+            })
+            .build_v1()?;
+        routes.add_service(health_service).add_service(reflection);
+        let router = tonic::transport::Server::builder()
+            .max_concurrent_streams(settings.max_concurrent_streams)
+            .http2_max_header_list_size(settings.max_header_bytes)
+            .http2_max_pending_accept_reset_streams(Some(settings.max_pending_resets))
+            .http2_max_local_error_reset_streams(Some(settings.max_pending_resets))
+            .http2_keepalive_interval(Some(settings.keepalive_interval))
+            .http2_keepalive_timeout(Some(settings.keepalive_timeout))
+            .add_routes(routes.routes());
+        let address = listener.local_addr();
+        let incoming = connections::accept(listener, settings.max_connections);
+        let stop = shutdown.clone();
+        let serving = router.serve_with_incoming_shutdown(incoming, async move {
+            stop.cancelled().await;
+            report(&health, &names, ServingStatus::NotServing).await;
+        });
+        if let Ok(address) = address {
+            info!(%address, "answers gRPC");
+        }
+        let overdue = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(settings.drain).await;
+        };
+        tokio::select! {
+            served = serving => served?,
+            () = overdue => warn!("calls were cut off: they took too long to end"),
+        }
+        info!("has stopped answering gRPC");
+        Ok(())
+    }
+}
+
+/// Reports the status through the health service. The empty name is the server as a whole.
+async fn report(health: &HealthReporter, names: &[&'static str], status: ServingStatus) {
+    for service in names.iter().copied().chain([""]) {
+        health.set_service_status(service, status).await;
+    }
+}
