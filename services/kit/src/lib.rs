@@ -7,7 +7,7 @@
 //! database, no broker, no service and no saga.
 //!
 //! Read first: [`Handle`], [`Participant`] and [`Store`]; then `batch.rs` for
-//! one batch from deliveries to answers.
+//! one batch from members to answers, and `settling.rs` for calls to the outside.
 
 mod batch;
 mod erased;
@@ -15,13 +15,15 @@ mod handler;
 mod handlers;
 pub mod limits;
 mod member;
+mod outgoing;
 mod outside;
 mod participant;
 mod recorded;
-mod reply;
 mod retention;
+mod settling;
 mod store;
 mod trace;
+mod transact;
 
 pub use handler::{
     Asked, CallError, Event, Handle, HandleOutside, HandlerError, Intending, Intent, PerCommand,

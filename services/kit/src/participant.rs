@@ -15,15 +15,16 @@ use tracing::{error, info};
 
 use crate::{
     Handle, HandleOutside, Store,
-    batch::{Batches, Stop},
     erased::Bound,
     handlers::{Handlers, Kind},
     limits,
     member::{Opened, open},
-    outside::{self, Found},
-    reply::Outgoing,
+    outgoing::Outgoing,
+    outside,
     retention::follow,
+    settling::settle,
     trace::receiving,
+    transact::{Batches, Stop},
 };
 
 /// What can become of a command, as the metric names it.
@@ -130,7 +131,7 @@ impl<S: Store> Participant<S> {
         // crash, and no part of it goes on.
         let confirming =
             AbortOnDropHandle::new(tokio::spawn(confirm(transport, name, confirmations)));
-        let settle = settle(Arc::clone(&batches), findings, to_confirm.clone());
+        let settle = settle(Arc::downgrade(&batches), findings, to_confirm.clone());
         let mut settling = AbortOnDropHandle::new(tokio::spawn(settle));
         let mut settled = false;
         // What has not happened yet is a zero, not a gap.
@@ -216,31 +217,5 @@ async fn confirm<T: Transport>(
 ) {
     while let Some(outgoing) = batches.recv().await {
         outgoing.leave(&transport, name).await;
-    }
-}
-
-/// Writes what the outside world answered, as many answers at once as there are.
-async fn settle<S: Store>(
-    batches: Arc<Batches<S>>,
-    mut findings: mpsc::UnboundedReceiver<Found>,
-    to_confirm: mpsc::Sender<Outgoing>,
-) {
-    // Weak, so that the findings end once the calls have.
-    let batches = {
-        let weak = Arc::downgrade(&batches);
-        drop(batches);
-        weak
-    };
-    let (mut found, mut pace) = (Vec::new(), Pace::default());
-    while findings.recv_many(&mut found, limits::MAX_BATCH_MEMBERS).await > 0 {
-        let Some(batches) = batches.upgrade() else { break };
-        let (members, began) = (found.len(), Instant::now());
-        let Ok(outgoing) = batches.settle(std::mem::take(&mut found)).await else { break };
-        drop(batches);
-        if to_confirm.send(outgoing).await.is_err() {
-            break;
-        }
-        pace.worked(members, began);
-        pace.rest().await;
     }
 }

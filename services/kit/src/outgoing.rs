@@ -1,4 +1,4 @@
-//! What leaves after a commit, in its order: events, then replies, then the
+//! The messages that leave after a commit, in this order: events, then replies, then
 //! acknowledgements (protocol 10).
 
 use std::{
@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use metrics::{counter, histogram};
-use saga_core::{CommandId, Direction};
+use saga_core::{CommandId, Direction, Part, Record};
 use saga_messaging::{
     Body, Envelope, EventBody, Message, Outcome, ReplyBody, Route, Transport, parcel, publish,
     trace,
@@ -22,7 +22,7 @@ use crate::{
     member::{Member, Receipt, quarantine_member},
 };
 
-/// What leaves after a commit.
+/// The messages and acknowledgements that leave after a commit.
 #[derive(Default)]
 pub(crate) struct Outgoing {
     /// With the handling that each comes from, where that is traced.
@@ -34,24 +34,37 @@ pub(crate) struct Outgoing {
     pub(crate) handled: Vec<Span>,
 }
 
+/// Tells a new answer from a repeated one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Telling {
+    First,
+    Again,
+}
+
 impl Outgoing {
-    /// A recorded answer, for the first time or again.
-    pub(crate) fn answer(&mut self, member: &Member, recorded: &Recorded, repeat: bool, us: &str) {
+    /// A recorded answer, after its event. A compensation publishes its action's event once more
+    /// before its own (protocol 10): the replica that answered the action may have been stopped
+    /// before it published that.
+    pub(crate) fn answer(
+        &mut self,
+        member: &Member,
+        record: &Record<Recorded>,
+        recorded: &Recorded,
+        telling: Telling,
+        us: &str,
+    ) {
+        if member.direction() == Direction::Compensation
+            && let Some(Part { answer: Some(action), .. }) = &record.action
+        {
+            self.event(member, Direction::Action, action, us);
+        }
         self.event(member, member.direction(), recorded, us);
-        let data = recorded.data.clone();
+        let (repeat, data) = (telling == Telling::Again, recorded.data.clone());
         self.reply(member, recorded.outcome, &recorded.type_name, data, repeat, us);
     }
 
-    /// The event of a recorded answer. A compensation publishes its action's
-    /// once more before its own: the replica that answered the action may have
-    /// been stopped before it had published it.
-    pub(crate) fn event(
-        &mut self,
-        member: &Member,
-        direction: Direction,
-        recorded: &Recorded,
-        us: &str,
-    ) {
+    /// The event of a recorded answer, if it has one.
+    fn event(&mut self, member: &Member, direction: Direction, recorded: &Recorded, us: &str) {
         let Some(event) = &recorded.event else { return };
         let id = CommandId { direction, ..member.id().clone() };
         let envelope = Envelope {
