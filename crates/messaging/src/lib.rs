@@ -22,7 +22,7 @@ pub use envelope::{Body, CommandBody, Envelope, EventBody, Outcome, Poison, Repl
 pub use in_process::{InProcess, InProcessSettings};
 pub use notice::Notice;
 pub use pace::Pace;
-pub use publish::publish;
+pub use publish::{Publication, publish};
 pub use transport::{
     Ack, Changed, Consumer, Death, Delivery, FROM_HEADER, Message, PublishError, Queue,
     REASON_HEADER, Refused, Route, Transport,

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use saga_core::SagaId;
 use tokio::sync::{broadcast, mpsc};
 
+use crate::parcel;
+
 /// A message broker, or something that behaves like one.
 ///
 /// Delivery is at least once, in no promised order, across any failure. An adapter hides
@@ -126,6 +128,27 @@ pub struct Message {
     pub reply_to: Option<String>,
     /// True if it stands for a message that may have been handled before.
     pub redelivered: bool,
+}
+
+impl Message {
+    /// A parcel without an expiry, which the adapter gives its address of the reply.
+    pub fn parcel(route: Route, id: String, body: impl Into<Bytes>) -> Self {
+        Self {
+            route,
+            id,
+            content_type: parcel::BATCH,
+            body: body.into(),
+            expiry: None,
+            reply_to: None,
+            redelivered: false,
+        }
+    }
+
+    /// A single domain event.
+    pub fn event(key: String, id: String, body: impl Into<Bytes>) -> Self {
+        let route = Route::Event { key };
+        Self { content_type: parcel::SINGLE, ..Self::parcel(route, id, body) }
+    }
 }
 
 /// The reason why messages are not known to have arrived.

@@ -275,13 +275,6 @@ fn quarantine(poison: &Poison, body: Bytes) -> Message {
         || Sha256::digest(&body)[..16].iter().map(|byte| format!("{byte:02x}")).collect(),
         |id| format!("{id}/reply"),
     );
-    Message {
-        route: Route::Quarantine { reason: poison.reason.clone(), from: Queue::Replies },
-        id,
-        content_type: parcel::BATCH,
-        body,
-        expiry: None,
-        reply_to: None,
-        redelivered: false,
-    }
+    let route = Route::Quarantine { reason: poison.reason.clone(), from: Queue::Replies };
+    Message::parcel(route, id, body)
 }

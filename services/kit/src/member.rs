@@ -187,29 +187,18 @@ fn hash(envelope: &Envelope) -> [u8; 16] {
 
 /// A message that sends one member back to the queue that it came from.
 fn single(member: &Member, participant: &str) -> Message {
-    Message {
-        route: Route::Command { participant: participant.to_owned() },
-        id: member.id().to_string(),
-        content_type: parcel::BATCH,
-        body: Bytes::from(format!("[{}]", member.envelope.to_json())),
-        expiry: None,
-        reply_to: Some(member.reply_to.clone()),
-        redelivered: true,
-    }
+    let route = Route::Command { participant: participant.to_owned() };
+    let body = format!("[{}]", member.envelope.to_json());
+    let reply_to = Some(member.reply_to.clone());
+    Message { reply_to, redelivered: true, ..Message::parcel(route, member.id().to_string(), body) }
 }
 
 /// A message that puts a body into the quarantine.
 fn quarantine(poison: &Poison, body: Bytes, reply_to: Option<String>, from: Queue) -> Message {
-    Message {
-        route: Route::Quarantine { reason: poison.reason.clone(), from },
-        // Keyed by the command's id, so that a resend adds no copy (protocol 15).
-        id: poison.id.as_ref().map_or_else(|| body_id(&body), ToString::to_string),
-        content_type: parcel::BATCH,
-        body,
-        expiry: None,
-        reply_to,
-        redelivered: false,
-    }
+    let route = Route::Quarantine { reason: poison.reason.clone(), from };
+    // Keyed by the command's id, so that a resend adds no copy (protocol 15).
+    let id = poison.id.as_ref().map_or_else(|| body_id(&body), ToString::to_string);
+    Message { reply_to, ..Message::parcel(route, id, body) }
 }
 
 /// A message that puts a sound member, which nobody here can handle, into the quarantine.

@@ -6,12 +6,10 @@ use std::{
     time::SystemTime,
 };
 
-use bytes::Bytes;
 use metrics::{counter, histogram};
 use saga_core::{CommandId, Direction, Part, Record};
 use saga_messaging::{
-    Body, Envelope, EventBody, Message, Outcome, ReplyBody, Route, Transport, parcel, publish,
-    trace,
+    Body, Envelope, EventBody, Message, Outcome, Publication, ReplyBody, Route, Transport,
 };
 use saga_trace::{Context, Span};
 use serde_json::value::RawValue;
@@ -76,15 +74,8 @@ impl Outgoing {
             body: Body::Event(EventBody { sequence: event.sequence }),
             id,
         };
-        let message = Message {
-            route: Route::Event { key: event.key.clone() },
-            id: envelope.id.to_string(),
-            content_type: parcel::SINGLE,
-            body: Bytes::from(envelope.to_json()),
-            expiry: None,
-            reply_to: None,
-            redelivered: false,
-        };
+        let message =
+            Message::event(event.key.clone(), envelope.id.to_string(), envelope.to_json());
         self.events.push((message, member.context()));
     }
 
@@ -179,57 +170,34 @@ impl Outgoing {
     pub(crate) async fn leave<T: Transport>(mut self, transport: &T, participant: &'static str) {
         self.committed();
         self.handled.into_iter().for_each(Span::end);
-        // Whose event the broker does not take gets no reply either: the saga asks
-        // again, and the recorded answer brings the event along once more.
-        let mut unheard = BTreeSet::new();
-        let telling = self
-            .events
-            .iter()
-            .filter_map(|(message, context)| trace::publishing(transport, message, *context, 1));
-        let telling: Vec<Span> = telling.collect();
-        let events = self.events.into_iter().map(|(message, _)| message).collect();
-        let refused = publish(transport, events).await;
-        telling.into_iter().for_each(Span::end);
-        for refused in refused {
+        let mut events = Publication::of(transport, Vec::new());
+        for (message, traced) in self.events {
+            events.add(message, traced);
+        }
+        // A saga whose event the broker does not take gets no reply either: it asks again, and
+        // the recorded answer brings the event along once more.
+        let mut without_event = BTreeSet::new();
+        for refused in events.publish().await {
             given_up(participant, &refused);
-            unheard.extend(refused.id.parse::<CommandId>().map(|id| id.saga));
+            without_event.extend(refused.id.parse::<CommandId>().map(|id| id.saga));
         }
         let mut by_address: BTreeMap<String, Vec<Envelope>> = BTreeMap::new();
         for (reply_to, envelope) in self.replies {
-            if !unheard.contains(&envelope.id.saga) {
+            if !without_event.contains(&envelope.id.saga) {
                 by_address.entry(reply_to).or_default().push(envelope);
             }
         }
-        let mut messages = self.others;
-        let mut spans = Vec::new();
+        let mut replies = Publication::of(transport, self.others);
         for (to, envelopes) in by_address {
-            for (range, body) in parcel::write(&envelopes) {
+            for members in replies.parcels(&Route::Reply { to }, &envelopes, |_| None) {
                 histogram!("saga_reply_parcel_members", "participant" => participant)
-                    .record(range.len() as f64);
-                let members = &envelopes[range.clone()];
-                let message = Message {
-                    route: Route::Reply { to: to.clone() },
-                    id: envelopes[range.start].id.to_string(),
-                    content_type: parcel::BATCH,
-                    body: Bytes::from(body),
-                    expiry: None,
-                    reply_to: None,
-                    redelivered: false,
-                };
-                let traced =
-                    members.iter().filter_map(|e| Context::recorded(e.traceparent.as_deref()));
-                spans.extend(trace::publishing(transport, &message, traced, members.len()));
-                messages.push(message);
+                    .record(members as f64);
             }
         }
-        let refused = publish(transport, messages).await;
-        spans.into_iter().for_each(Span::end);
-        for refused in refused {
+        for refused in replies.publish().await {
             given_up(participant, &refused);
         }
-        for receipt in self.receipts {
-            receipt.done();
-        }
+        self.receipts.into_iter().for_each(Receipt::done);
     }
 }
 
