@@ -175,7 +175,7 @@ impl Default for Process {
 }
 
 impl fmt::Debug for InProcess {
-    /// The messages are left out: they may hold payment tokens.
+    /// The messages are left out: they may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InProcess").finish_non_exhaustive()
     }

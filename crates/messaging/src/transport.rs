@@ -99,7 +99,7 @@ pub enum Route {
     },
     /// To anybody who listens.
     Event {
-        /// For example `order.confirmed`.
+        /// For example `hotel.booked`.
         key: String,
     },
     /// To the quarantine. Must arrive.

@@ -24,7 +24,7 @@ pub(crate) const DECLARE_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// ```text
 /// saga.commands    direct  key participant → queue saga.commands.{participant}
 /// saga.replies     direct  key deployment  → queue saga.replies
-/// {events}         topic   key order.confirmed → any queue that is bound
+/// {events}         topic   the event's key     → any queue that is bound
 /// saga.quarantine  fanout                  → queue saga.quarantine
 /// saga.hints       fanout, not durable     → one exclusive queue an adapter
 /// ```

@@ -1,5 +1,5 @@
-//! SQLite for the embedded stores and the test payment provider: a database for
-//! each role, in a data directory or in memory, and the participants' inbox.
+//! SQLite for the embedded stores: a database for each role, in a data directory or in memory, and
+//! the participants' inbox.
 //!
 //! It is not a second engine: the adapters here and in the services keep the same
 //! ports as those of Postgres, and one conformance suite runs over both. It has no

@@ -9,7 +9,7 @@ use crate::CommandId;
 
 /// The full protobuf name of a message, as in the CloudEvents attribute `type`.
 pub trait TypeName {
-    /// For example `saga.inventory.v1.ReserveStock`.
+    /// For example `trip.v1.BookHotel`.
     const TYPE: &'static str;
 }
 
@@ -24,7 +24,7 @@ pub trait Command: TypeName + Serialize + DeserializeOwned + Clone + Send + Sync
 
 /// A domain event, for whoever listens.
 pub trait DomainEvent: TypeName + Serialize {
-    /// Routing key on the topic exchange, for example `order.confirmed`.
+    /// Routing key on the topic exchange, for example `hotel.booked`.
     const KEY: &'static str;
 }
 
@@ -42,7 +42,7 @@ pub enum Answer<R> {
 /// Why a participant said no.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// A stable code for programs, in capitals: `OUT_OF_STOCK`.
+    /// A stable code for programs, in capitals: `NO_ROOM`.
     pub code: String,
     /// A sentence for people.
     pub message: String,
@@ -97,7 +97,7 @@ impl Payload {
 }
 
 impl fmt::Debug for Payload {
-    /// Leaves the data out: it may hold a payment token.
+    /// Leaves the data out: it may hold a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Payload").field("type_name", &self.type_name).finish_non_exhaustive()
     }

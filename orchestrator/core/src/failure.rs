@@ -1,7 +1,7 @@
 //! What a failed port lets its caller do.
 
-/// A failure of a store. It is never a participant's answer: "out of stock" is
-/// an answer, "the database is down" is a failure.
+/// A failure of a store. It is never a participant's answer: "no seat is left" is an answer, "the
+/// database is down" is a failure.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// Another transaction was in the way (deadlock, serialization, lock

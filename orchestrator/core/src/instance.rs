@@ -11,7 +11,7 @@ use crate::{Cause, Direction, Intervention, Refusal, SagaId, Signed, Stuck, Time
 /// this alone: the row is the outbox.
 #[derive(Clone)]
 pub struct Instance {
-    /// Its id, which for place order is the order's id too.
+    /// Its id.
     pub id: SagaId,
     /// Name of the definition that it runs under.
     pub definition: String,
@@ -44,7 +44,7 @@ pub struct Instance {
 }
 
 impl fmt::Debug for Instance {
-    /// Leaves the data out: it may hold a payment token.
+    /// Leaves the data out: it may hold a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Instance")
             .field("id", &self.id)
@@ -236,7 +236,7 @@ pub struct HistoryEntry {
     pub at: Timestamp,
     /// What happened.
     pub happening: Happening,
-    /// What was sent because of it: `reserve-stock/action`, with the attempt.
+    /// The commands that were sent because of it: `book-hotel/action`, with the attempt.
     pub sent: Vec<(String, u32)>,
     /// The state that it led to.
     pub state: State,

@@ -29,8 +29,8 @@ pub enum Remedy {
     Retry,
     /// The step that the saga is stuck at counts as done, or its compensation as
     /// undone, although nobody has said so. The participant is not told: what it has
-    /// or has not done must be put right there. Never the pivot: whether money has
-    /// moved is a fact to be looked up, and then to be told with [`Remedy::Resolve`].
+    /// or has not done must be put right there. Never the pivot: its outcome is
+    /// a fact to be looked up, and then to be stated with [`Remedy::Resolve`].
     Skip,
     /// The operator states what became of a command that is open or halted.
     Resolve {

@@ -2,8 +2,8 @@
 //!
 //! This crate says what a saga is and what happens to one next. It is pure: no
 //! I/O, no clock, no randomness, no async. Time is an argument, ids are derived,
-//! jitter is hashed from the command's id. It knows neither the shop's sagas
-//! nor any participant, database or broker.
+//! jitter is hashed from the command's id. It knows no particular saga,
+//! participant, database or broker.
 //!
 //! # The calls, in their order
 //!
@@ -41,7 +41,7 @@
 //!
 //! # A saga of two steps, decided on by hand
 //!
-//! The room is booked, the card is declined, and the room is given back.
+//! The room is booked, the flight is full, and the room is given back.
 //!
 //! ```
 //! use saga_core::{
@@ -51,11 +51,11 @@
 //! # use serde::{Deserialize, Serialize};
 //! # #[derive(Clone, Default, Serialize, Deserialize)] struct BookRoom { city: String }
 //! # #[derive(Clone, Default, Serialize, Deserialize)] struct CancelRoom {}
-//! # #[derive(Clone, Default, Serialize, Deserialize)] struct Pay {}
+//! # #[derive(Clone, Default, Serialize, Deserialize)] struct BookFlight {}
 //! # #[derive(Clone, Default, Serialize, Deserialize)] struct Answered {}
 //! # impl TypeName for BookRoom { const TYPE: &'static str = "BookRoom"; }
 //! # impl TypeName for CancelRoom { const TYPE: &'static str = "CancelRoom"; }
-//! # impl TypeName for Pay { const TYPE: &'static str = "Pay"; }
+//! # impl TypeName for BookFlight { const TYPE: &'static str = "BookFlight"; }
 //! # impl TypeName for Answered { const TYPE: &'static str = "Answered"; }
 //! # impl Command for BookRoom {
 //! #     const PARTICIPANT: &'static str = "hotel";
@@ -65,8 +65,8 @@
 //! #     const PARTICIPANT: &'static str = "hotel";
 //! #     type Reply = Answered;
 //! # }
-//! # impl Command for Pay {
-//! #     const PARTICIPANT: &'static str = "bank";
+//! # impl Command for BookFlight {
+//! #     const PARTICIPANT: &'static str = "airline";
 //! #     type Reply = Answered;
 //! # }
 //!
@@ -85,7 +85,7 @@
 //!                 step("book-room", |trip: &Self| BookRoom { city: trip.city.clone() })
 //!                     .compensate(|_, _| CancelRoom {}),
 //!             )
-//!             .pivot(step("pay", |_: &Self| Pay {}))
+//!             .pivot(step("book-flight", |_: &Self| BookFlight {}))
 //!             .build()
 //!     }
 //! }
@@ -99,7 +99,7 @@
 //!     type_name: Answered::TYPE.to_owned(),
 //!     data: serde_json::value::to_raw_value(&Answered {})?,
 //! };
-//! let declined = ReplyOutcome::Refused(Refusal::new("CARD_DECLINED", "the card is declined"));
+//! let full = ReplyOutcome::Refused(Refusal::new("NO_SEAT", "the flight is full"));
 //!
 //! let definition = Trip::steps();
 //! let trip = Trip { city: "Porto".to_owned() };
@@ -118,9 +118,9 @@
 //! let booked = reply("book-room", Direction::Action, done.clone());
 //! let decision = turn(&definition, &row, &booked, now)?;
 //! let row = decision.saga.expect("it moved on");
-//! assert_eq!(decision.send[0].id.to_string(), format!("{id}/pay/action"));
+//! assert_eq!(decision.send[0].id.to_string(), format!("{id}/book-flight/action"));
 //!
-//! let refused = reply("pay", Direction::Action, declined);
+//! let refused = reply("book-flight", Direction::Action, full);
 //! let decision = turn(&definition, &row, &refused, now)?;
 //! let row = decision.saga.expect("it is being undone");
 //! assert_eq!(decision.send[0].id.to_string(), format!("{id}/book-room/compensation"));

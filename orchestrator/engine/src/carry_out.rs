@@ -89,8 +89,8 @@ pub(crate) async fn carry_out<S: SagaStore>(
         if let Ok(place) = to_confirm.try_reserve() {
             place.send(std::mem::take(&mut waiting));
         } else if waiting.commands.len() > limits::MAX_WAITING_COMMANDS {
-            // While the broker is away orders are still accepted: what cannot be
-            // published now is derived again when its saga wakes.
+            // New sagas are accepted even while the broker is away. Their commands are derived
+            // again when they wake.
             counter!("saga_publishing_left_to_wake_total").increment(waiting.commands.len() as u64);
             waiting = Outgoing::default();
         }

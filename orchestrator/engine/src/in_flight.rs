@@ -21,8 +21,9 @@ impl InFlight {
         self.0.load(Relaxed)
     }
 
-    /// What was committed just now. A second's worth of orders is far more than the bound
-    /// leaves room for: without this, each count would be followed by a flood or a drought.
+    /// Counts sagas that were just committed. One second's worth of new sagas is far more than
+    /// the bound leaves room for: without this, each count would be followed by a flood or a
+    /// drought.
     pub(crate) fn committed(&self, writes: &[Write]) {
         let ended = writes.iter().filter(|write| write.saga.ended().is_some()).count() as u64;
         let begun = writes.iter().filter(|write| write.before == 0).count() as u64;

@@ -73,7 +73,7 @@ pub struct Preview {
     pub verdict: Verdict,
     /// The saga as it would be.
     pub saga: Instance,
-    /// What would be sent: `reserve-stock/action`, with the attempt.
+    /// The commands that would be sent: `book-hotel/action`, with the attempt.
     pub send: Vec<(String, u32)>,
 }
 

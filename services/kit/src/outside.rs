@@ -1,5 +1,5 @@
-//! Calls to the outside world: outside any transaction, side by side, each
-//! settling by itself, so that one slow card holds up nobody else's.
+//! Calls to the outside world: outside any transaction, side by side. Each settles by itself, so
+//! that a slow one delays no other.
 
 use std::sync::Arc;
 

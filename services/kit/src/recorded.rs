@@ -33,7 +33,7 @@ pub struct RecordedEvent {
     pub type_name: String,
     /// Routing key.
     pub key: String,
-    /// Its place in the order's stream.
+    /// Position in the saga's stream of events.
     pub sequence: u32,
     /// The event, as JSON.
     pub data: Box<RawValue>,

@@ -20,7 +20,7 @@ pub struct Quarantined {
     pub from: String,
     /// Where its sender wants the answer.
     pub reply_to: Option<String>,
-    /// The body, as it was: it may hold a payment token. Empty in a list.
+    /// The original body. It may hold a secret. Empty in a list.
     pub body: Vec<u8>,
     /// When the first copy came.
     pub first_seen: Timestamp,
@@ -90,7 +90,7 @@ pub struct Act {
     pub state: QuarantineState,
     /// Who, and why.
     pub signed: Signed,
-    /// What was sent because of it: `reserve-stock/action #1`.
+    /// The commands that were sent because of it: `book-hotel/action #1`.
     pub sent: Vec<String>,
 }
 
