@@ -17,7 +17,7 @@ use crate::{
     fold::{Fate, Folded, fold},
     limits,
     outgoing::Outgoing,
-    quarantine::desk::settle,
+    quarantine::desk::handle,
     requests::{Answered, Request},
     shared::{Shared, Turned},
 };
@@ -59,14 +59,14 @@ pub(crate) async fn carry_out<S: SagaStore>(
         }
         let (members, began) = (batch.len(), Instant::now());
         let (mut places, mut inputs, mut previews) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut settlements, mut lookups) = (Vec::new(), Vec::new());
+        let (mut handled, mut lookups) = (Vec::new(), Vec::new());
         for request in batch.drain(..) {
             match request {
                 Request::Place(saga, answer) => places.push((saga, answer)),
                 Request::Known(key, answer) => lookups.push((key, answer)),
                 Request::Input(id, input, answer) => inputs.push((id, input, answer)),
                 Request::Preview(id, input, answer) => previews.push((id, input, answer)),
-                Request::Settle(settlement, answer) => settlements.push((settlement, answer)),
+                Request::Handle(request, answer) => handled.push((request, answer)),
             }
         }
         if !places.is_empty() {
@@ -82,8 +82,8 @@ pub(crate) async fn carry_out<S: SagaStore>(
         for (id, input, answer) in previews {
             let _ = answer.send(preview(&shared, id, &input).await);
         }
-        for (settlement, answer) in settlements {
-            let _ = answer.send(settle(&shared, &settlement, &mut waiting).await);
+        for (request, answer) in handled {
+            let _ = answer.send(handle(&shared, &request, &mut waiting).await);
         }
         pace.worked(members, began);
         if let Ok(place) = to_confirm.try_reserve() {

@@ -38,10 +38,10 @@ pub use ports::{
     Admission, Census, Headcount, IdempotencyKey, NewQuarantined, SagaReads, SagaStore,
 };
 pub use quarantine::{
-    desk::{Handling, Hindrance, Outcome, Settlement},
-    row::{Act, Inspected, QuarantineFilter, QuarantineState, Quarantined, Settled},
+    desk::{HandleRequest, Handling, Hindrance, Outcome},
+    row::{Act, Handled, Inspected, QuarantineFilter, QuarantineState, Quarantined},
 };
 pub use requests::{NewSaga, Placed, Preview, Requests};
-pub use retention::{Pruned, Range, Retention, Standing};
+pub use retention::{Horizon, Pruned, Range, Retention};
 pub use watch::{Seen, Watched, Watches};
 pub use write::Write;

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, State, Timestamp};
 
-use crate::{Inspected, ListFilter, QuarantineFilter, Quarantined, Settled, Write};
+use crate::{Handled, Inspected, ListFilter, QuarantineFilter, Quarantined, Write};
 
 /// The sagas' rows. Each call is one transaction: whole or not at all.
 ///
@@ -56,11 +56,11 @@ pub trait SagaStore: Clone + Send + Sync + 'static {
 
     /// Locks a message of the quarantine and then, if it is asked for, a saga's row;
     /// has them decided; and writes both, with the act in the message's history.
-    fn settle<R: Send>(
+    fn handle<R: Send>(
         &self,
         message: &str,
         saga: Option<SagaId>,
-        decide: impl Fn(Inspected) -> (Option<Settled>, R) + Send + Sync,
+        decide: impl Fn(Inspected) -> (Option<Handled>, R) + Send + Sync,
     ) -> impl Future<Output = Result<R, Failure>> + Send;
 }
 

@@ -4,7 +4,7 @@ use saga_core::{Admitted, Input, Instance, Saga, SagaId, Verdict};
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Admission, IdempotencyKey, Outcome, RequestError, Settlement, limits};
+use crate::{Admission, HandleRequest, IdempotencyKey, Outcome, RequestError, limits};
 
 /// Where requests are handed in. Whoever has handed one in may go away: the
 /// request goes on.
@@ -63,7 +63,7 @@ pub(crate) enum Request {
     Known(IdempotencyKey, oneshot::Sender<Result<Option<Placed>, RequestError>>),
     Input(SagaId, Input, oneshot::Sender<Result<Answered, RequestError>>),
     Preview(SagaId, Input, oneshot::Sender<Result<Preview, RequestError>>),
-    Settle(Settlement, oneshot::Sender<Result<Outcome, RequestError>>),
+    Handle(HandleRequest, oneshot::Sender<Result<Outcome, RequestError>>),
 }
 
 /// What an input would do.
@@ -131,9 +131,9 @@ impl Requests {
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn settle(&self, settlement: Settlement) -> Result<Outcome, RequestError> {
+    pub async fn handle(&self, request: HandleRequest) -> Result<Outcome, RequestError> {
         let (answer, answered) = oneshot::channel();
-        self.hand_in(Request::Settle(settlement, answer))?;
+        self.hand_in(Request::Handle(request, answer))?;
         answered.await.unwrap_or(Err(RequestError::Unavailable))
     }
 

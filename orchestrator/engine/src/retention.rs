@@ -22,7 +22,7 @@ pub trait Retention: Clone + Send + Sync + 'static {
     fn advance(
         &self,
         retention_millis: u64,
-    ) -> impl Future<Output = Result<Standing, Failure>> + Send;
+    ) -> impl Future<Output = Result<Horizon, Failure>> + Send;
 
     /// The watermark as it stands. Whoever sends a quarantined message again asks it
     /// first whether it [covers](Watermark::covers) the message's saga.
@@ -36,7 +36,7 @@ pub trait Retention: Clone + Send + Sync + 'static {
 
 /// How far back the store remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct Horizon {
     /// What is below it may be gone.
     pub watermark: Watermark,
     /// The store's clock.
@@ -107,11 +107,11 @@ pub(crate) async fn keep<S: Retention + SagaReads>(
     loop {
         let until = Instant::now() + interval;
         match shared.store.advance(millis).await {
-            Ok(standing) => {
-                show(&standing);
-                complain(&shared.store, &standing, &mut complained).await;
-                known.send_replace(standing.watermark);
-                if let Err(failure) = prune(&shared, standing.watermark, until).await {
+            Ok(horizon) => {
+                show(&horizon);
+                complain(&shared.store, &horizon, &mut complained).await;
+                known.send_replace(horizon.watermark);
+                if let Err(failure) = prune(&shared, horizon.watermark, until).await {
                     warn!(%failure, "pruning goes on later");
                 }
             }
@@ -161,7 +161,7 @@ fn count(pruned: &Pruned) {
     }
 }
 
-impl Standing {
+impl Horizon {
     fn seconds_since(&self, since: Timestamp) -> f64 {
         self.now.0.saturating_sub(since.0).max(0) as f64 / 1e6
     }
@@ -172,18 +172,18 @@ impl Standing {
     }
 }
 
-fn show(standing: &Standing) {
-    if standing.watermark != Watermark::NONE {
-        let age = standing.seconds_since(standing.watermark.instant());
+fn show(horizon: &Horizon) {
+    if horizon.watermark != Watermark::NONE {
+        let age = horizon.seconds_since(horizon.watermark.instant());
         gauge!("saga_watermark_age_seconds").set(age);
     }
-    gauge!("saga_watermark_held_seconds").set(standing.held_seconds());
+    gauge!("saga_watermark_held_seconds").set(horizon.held_seconds());
 }
 
 /// Now and then a complaint of a saga that holds everything back.
-async fn complain<R: SagaReads>(reads: &R, standing: &Standing, complained: &mut Option<Instant>) {
-    let held = standing.held_seconds();
-    if let Some(saga) = standing.oldest
+async fn complain<R: SagaReads>(reads: &R, horizon: &Horizon, complained: &mut Option<Instant>) {
+    let held = horizon.held_seconds();
+    if let Some(saga) = horizon.oldest
         && held > limits::HELD_LONG.as_secs_f64()
         && complained.is_none_or(|at: Instant| at.elapsed() > limits::COMPLAINT_INTERVAL)
     {

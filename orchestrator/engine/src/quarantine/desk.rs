@@ -14,7 +14,7 @@ use saga_core::{
 };
 use tracing::warn;
 
-use super::row::{Inspected, QuarantineState, Quarantined, Settled, command_of};
+use super::row::{Handled, Inspected, QuarantineState, Quarantined, command_of};
 use crate::{
     RequestError, SagaStore,
     fold::{Fate, fold},
@@ -25,7 +25,7 @@ use crate::{
 
 /// What an operator does to a message.
 #[derive(Clone, Debug)]
-pub struct Settlement {
+pub struct HandleRequest {
     /// The message.
     pub message: String,
     /// What is done to it.
@@ -116,10 +116,10 @@ impl fmt::Display for Hindrance {
     }
 }
 
-/// Carries out one settlement; people ask for few of them, one at a time.
-pub(crate) async fn settle<S: SagaStore>(
+/// Carries out one request; people ask for few of them, one at a time.
+pub(crate) async fn handle<S: SagaStore>(
     shared: &Shared<S>,
-    asked: &Settlement,
+    asked: &HandleRequest,
     outgoing: &mut Outgoing,
 ) -> Result<Outcome, RequestError> {
     let command = command_of(&asked.message);
@@ -129,15 +129,15 @@ pub(crate) async fn settle<S: SagaStore>(
     };
     let decide = |inspected: Inspected| match decide(shared, asked, command.as_ref(), inspected) {
         Ok(decided) if asked.dry_run => (None, Ok(Decided { turned: None, ..decided })),
-        Ok(mut decided) => (decided.settled.take(), Ok(decided)),
+        Ok(mut decided) => (decided.handled.take(), Ok(decided)),
         Err(error) => (None, Err(error)),
     };
     let began = SystemTime::now();
-    let transact = || shared.store.settle(&asked.message, saga, decide);
+    let transact = || shared.store.handle(&asked.message, saga, decide);
     let decided = match shared.persist(transact, Some(limits::CONFLICT_RETRIES)).await {
         Ok(decided) => decided?,
         Err(failure) => {
-            warn!(%failure, message = asked.message, "a message could not be settled");
+            warn!(%failure, message = asked.message, "a message could not be handled");
             return Err(match failure {
                 Failure::Permanent(_) => RequestError::Undecidable,
                 Failure::Conflict(_) | Failure::Unavailable(_) | Failure::UnknownCommit(_) => {
@@ -154,20 +154,20 @@ pub(crate) async fn settle<S: SagaStore>(
 
 struct Decided {
     outcome: Outcome,
-    settled: Option<Settled>,
+    handled: Option<Handled>,
     /// The saga's turn, if it makes one.
     turned: Option<Turned>,
 }
 
 impl Decided {
     fn told(outcome: Outcome) -> Self {
-        Self { outcome, settled: None, turned: None }
+        Self { outcome, handled: None, turned: None }
     }
 }
 
 fn decide<S>(
     shared: &Shared<S>,
-    asked: &Settlement,
+    asked: &HandleRequest,
     command: Option<&CommandId>,
     inspected: Inspected,
 ) -> Result<Decided, RequestError> {
@@ -192,13 +192,13 @@ fn decide<S>(
     let (state, signed) = (asked.handling.state(), asked.signed.clone());
     Ok(Decided {
         outcome: Outcome::Applied { version: asked.expected_version + 1, sent: sent.clone(), saga },
-        settled: Some(Settled { state, signed, sent, write }),
+        handled: Some(Handled { state, signed, sent, write }),
         turned,
     })
 }
 
 /// What needs no look at the saga: what was done before, and what was seen too long ago.
-fn before_anything(message: &Quarantined, asked: &Settlement) -> Option<Outcome> {
+fn before_anything(message: &Quarantined, asked: &HandleRequest) -> Option<Outcome> {
     let hindrance = match (message.state, asked.handling) {
         (QuarantineState::Redriven, Handling::Redrive)
         | (QuarantineState::Discarded, Handling::Discard) => return Some(Outcome::Repeated),
@@ -215,7 +215,7 @@ fn before_anything(message: &Quarantined, asked: &Settlement) -> Option<Outcome>
 /// The retry of the saga, if that very command is what it waits for.
 fn redrive<S>(
     shared: &Shared<S>,
-    asked: &Settlement,
+    asked: &HandleRequest,
     command: Option<&CommandId>,
     inspected: Inspected,
 ) -> Result<Result<Turned, Hindrance>, RequestError> {

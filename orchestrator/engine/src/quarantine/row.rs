@@ -131,7 +131,7 @@ pub struct Inspected {
 
 /// What becomes of a message, and of its saga in the same transaction.
 #[derive(Clone, Debug)]
-pub struct Settled {
+pub struct Handled {
     /// Where the message stands from now on.
     pub state: QuarantineState,
     /// Who, and why.
