@@ -11,7 +11,7 @@ use crate::{
     handlers::Kind,
     member::{Member, data},
     outgoing::{Outgoing, Telling},
-    retention::hear,
+    retention::receive,
     trace::Transaction,
     transact::{Batches, Open, Sifted, Stop, Transact, entry},
 };
@@ -31,7 +31,7 @@ impl<S: Store> Batches<S> {
         histogram!("saga_participant_batch_members", "participant" => self.name)
             .record(members.len() as f64);
         for watermark in members.iter().filter_map(|member| member.command.watermark) {
-            hear(&self.watermark, watermark);
+            receive(&self.watermark, watermark);
         }
         let mut outgoing = Outgoing::default();
         let mut waiting = members;

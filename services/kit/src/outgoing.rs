@@ -23,12 +23,12 @@ use crate::{
 /// The messages and acknowledgements that leave after a commit.
 #[derive(Default)]
 pub(crate) struct Outgoing {
-    /// With the handling that each comes from, where that is traced.
+    /// Each with the context of the handling that it comes from, if that is traced.
     pub(crate) events: Vec<(Message, Option<Context>)>,
     pub(crate) replies: Vec<(String, Envelope)>,
     pub(crate) others: Vec<Message>,
     pub(crate) receipts: Vec<Receipt>,
-    /// Handlings that have come to an answer; recorded once that is committed.
+    /// Spans of handlings that have an answer; they end once it is committed.
     pub(crate) handled: Vec<Span>,
 }
 
@@ -79,7 +79,7 @@ impl Outgoing {
         self.events.push((message, member.context()));
     }
 
-    /// The answer to an action that came after its compensation.
+    /// Answers an action that came after its compensation.
     pub(crate) fn too_late(&mut self, member: &Member, us: &str) {
         let (type_name, data) = Envelope::too_late();
         self.reply(member, Outcome::TooLate, &type_name, data, false, us);
@@ -119,7 +119,7 @@ impl Outgoing {
         self.handled(member, said, None);
     }
 
-    /// A member has come to an end; the end's time is that of its transaction.
+    /// Adds the span of a member that is dealt with. It ends with the transaction.
     fn handled(&mut self, member: &Member, outcome: &'static str, failure: Option<&str>) {
         let Some(span) = &member.span else { return };
         let span = Span::clone(span).with("saga.outcome", outcome);
@@ -129,7 +129,7 @@ impl Outgoing {
         });
     }
 
-    /// What has been answered so far is committed as of now.
+    /// Records that all answers so far have been committed now.
     pub(crate) fn committed(&mut self) {
         if !self.handled.is_empty() {
             let now = SystemTime::now();
@@ -139,20 +139,20 @@ impl Outgoing {
         }
     }
 
-    /// To the quarantine; the member is dealt with then.
+    /// Sends a message to the quarantine, and so deals with its member.
     pub(crate) fn quarantine(&mut self, message: Message, receipt: Receipt) {
         self.others.push(message);
         self.receipts.push(receipt);
     }
 
-    /// As [`Outgoing::quarantine`], for a sound member that nobody can handle.
+    /// As [`Outgoing::quarantine`], for a sound member that cannot be handled.
     pub(crate) fn quarantine_member(&mut self, member: &Member, reason: &str, participant: &str) {
         self.handled(member, "quarantined", Some(reason));
         let message = quarantine_member(member, reason, participant);
         self.quarantine(message, member.receipt.clone());
     }
 
-    /// Dealt with without an answer: the saga will ask again.
+    /// Drops a member without an answer: the saga will ask again.
     pub(crate) fn drop_member(&mut self, member: Member, why: &str) {
         self.handled(&member, "dropped", Some(why));
         self.receipts.push(member.receipt);
@@ -166,7 +166,7 @@ impl Outgoing {
         self.handled.append(&mut other.handled);
     }
 
-    /// Publishes everything in its order and acknowledges what it answered.
+    /// Publishes everything in its order, then acknowledges the deliveries.
     pub(crate) async fn leave<T: Transport>(mut self, transport: &T, participant: &'static str) {
         self.committed();
         self.handled.into_iter().for_each(Span::end);
@@ -201,8 +201,8 @@ impl Outgoing {
     }
 }
 
-/// The saga asks again when its `wake_at` passes; a hostile `reply_to` never gets
-/// an answer.
+/// Counts a message that the broker does not take. The saga asks again when its `wake_at` passes;
+/// a hostile `reply_to` never gets an answer.
 fn given_up(participant: &str, message: &Message) {
     counter!("saga_participant_unsent_total", "participant" => participant.to_owned()).increment(1);
     warn!(participant, id = message.id, route = ?message.route, "given up: the broker does not take it");
