@@ -1,4 +1,4 @@
-//! Carries out what was handed in, as much at once as has come.
+//! Carries out requests, as many at once as have arrived.
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
@@ -22,7 +22,7 @@ use crate::{
     shared::{Shared, Turned},
 };
 
-/// Carries out requests, as many at once as have come, until shutdown.
+/// Carries out requests until shutdown.
 pub(crate) async fn carry_out<S: SagaStore>(
     shared: Arc<Shared<S>>,
     mut requests: mpsc::Receiver<Request>,
@@ -36,7 +36,7 @@ pub(crate) async fn carry_out<S: SagaStore>(
     loop {
         pace.rest().await;
         let stopping = tokio::select! {
-            // What is decided leaves before more is decided.
+            // Decisions leave before more are made.
             biased;
             () = shared.shutdown.cancelled() => true,
             place = to_confirm.reserve(), if !waiting.is_empty() => {
@@ -51,7 +51,7 @@ pub(crate) async fn carry_out<S: SagaStore>(
             }
         };
         if stopping {
-            // What has been accepted is carried out; what comes now is refused.
+            // Accepted requests are carried out; new ones are refused.
             requests.close();
             while let Ok(request) = requests.try_recv() {
                 batch.push(request);
@@ -102,7 +102,7 @@ pub(crate) async fn carry_out<S: SagaStore>(
 
 type Placing = (NewSaga, oneshot::Sender<Result<Placed, RequestError>>);
 
-/// Begins sagas, once a key.
+/// Begins sagas, only once for each key.
 async fn place<S: SagaStore>(shared: &Shared<S>, places: Vec<Placing>, outgoing: &mut Outgoing) {
     let (mut keys, mut starts, mut answers) = (Vec::new(), Vec::new(), Vec::new());
     for (saga, answer) in places {
@@ -231,7 +231,7 @@ async fn answer_inputs<S: SagaStore>(shared: &Shared<S>, inputs: Inputs, outgoin
     }
 }
 
-/// A turn that writes nothing. People ask for few of them, one at a time.
+/// A turn that writes nothing. Only people ask for one, so each has its own transaction.
 async fn preview<S: SagaStore>(
     shared: &Shared<S>,
     id: SagaId,

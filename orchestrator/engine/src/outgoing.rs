@@ -1,5 +1,5 @@
-//! What leaves after a commit: commands in parcels, then the acknowledgements,
-//! strictly in the batches' order (protocol 3).
+//! The messages that leave after a commit: commands in parcels, then acknowledgements, strictly in
+//! the order of the batches (protocol 3).
 
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
@@ -9,10 +9,10 @@ use saga_messaging::{Ack, Body, Changed, Envelope, Message, Publication, Route, 
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
-/// What every command and event says of its origin.
+/// The origin that every command and event names.
 pub(crate) const SOURCE: &str = "saga/orchestrator";
 
-/// What leaves after a commit.
+/// The messages and acknowledgements that leave after a commit.
 #[derive(Default)]
 pub(crate) struct Outgoing {
     pub(crate) commands: Vec<OutgoingCommand>,
@@ -68,7 +68,7 @@ impl Outgoing {
     }
 }
 
-/// Publishes what each batch decided, in the batches' order.
+/// Publishes each batch's messages, in the order of the batches.
 pub(crate) async fn confirm<T: Transport>(
     transport: T,
     watermark: watch::Receiver<Watermark>,
