@@ -27,7 +27,7 @@ pub trait Transport: Clone + Send + Sync + 'static {
     /// reconnections. At most `prefetch` deliveries are out without an acknowledgement.
     fn consume(&self, queue: Queue, prefetch: u16) -> Consumer;
 
-    /// Tells every orchestrator which sagas have changed. The message may be lost.
+    /// Announces changed sagas to every orchestrator. The message may be lost.
     fn announce(&self, changed: Vec<Changed>);
 
     /// Receives the announcements of all processes. There may be gaps.
@@ -131,7 +131,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// A parcel without an expiry, which the adapter gives its address of the reply.
+    /// A parcel without an expiry. The adapter fills in the address of its reply.
     pub fn parcel(route: Route, id: String, body: impl Into<Bytes>) -> Self {
         Self {
             route,

@@ -1,4 +1,4 @@
-//! What a saga says to a participant, and what comes back.
+//! Commands to participants, their answers, and domain events.
 
 use std::fmt;
 
@@ -13,11 +13,11 @@ pub trait TypeName {
     const TYPE: &'static str;
 }
 
-/// A command: destination and reply type follow from its type.
+/// A command. Its type determines its destination and the type of its reply.
 pub trait Command: TypeName + Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     /// The participant that takes it, which is also its queue's routing key.
     const PARTICIPANT: &'static str;
-    /// What *done* carries. `Default` is the answer of a compensation that found
+    /// The message that *done* carries. `Default` is the answer of a compensation that found
     /// nothing to undo.
     type Reply: TypeName + Serialize + DeserializeOwned + Default + Send + Sync + 'static;
 }
@@ -30,7 +30,7 @@ pub trait DomainEvent: TypeName + Serialize {
 
 /// A participant's answer to a command.
 ///
-/// A failure ("the database is down") is no answer: the command is tried again.
+/// A failure ("the database is down") is not an answer: the command is tried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer<R> {
     /// The effect happened.
@@ -39,7 +39,7 @@ pub enum Answer<R> {
     Refused(Refusal),
 }
 
-/// Why a participant said no.
+/// The reason why a participant refused a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// A stable code for programs, in capitals: `NO_ROOM`.
@@ -54,7 +54,7 @@ impl Refusal {
         Self { code: code.into(), message: message.into() }
     }
 
-    /// The same, with its texts cut to what a saga's row may carry.
+    /// The same, with its texts cut to the length that a saga's row may carry.
     #[must_use]
     pub fn bounded(mut self) -> Self {
         for text in [&mut self.code, &mut self.message] {
@@ -71,7 +71,7 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// A command with its type erased: what goes into an envelope.
+/// A command with its type erased: the content of an envelope.
 #[derive(Clone)]
 pub struct Payload {
     /// Full protobuf name.
@@ -112,15 +112,15 @@ impl PartialEq for Payload {
 /// A command as the orchestrator hands it to the transport.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutgoingCommand {
-    /// Derived: the same for every attempt.
+    /// Its id, derived: the same for every attempt.
     pub id: CommandId,
-    /// What is asked.
+    /// The command itself.
     pub payload: Payload,
-    /// Which sending this is, from 1.
+    /// Number of this sending, from 1.
     pub attempt: u32,
-    /// How long a copy may live in its queue, in milliseconds (protocol 16).
+    /// Time for which a copy may stay in its queue, in milliseconds (protocol 16).
     pub expiry_millis: u64,
-    /// Place of the command's event among the saga's: actions in their order, then
+    /// Position of the command's event among the saga's events: actions in their order, then
     /// compensations (semantics 28).
     pub sequence: u32,
     /// The definition's name.

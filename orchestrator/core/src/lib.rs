@@ -1,17 +1,16 @@
 //! Deciding sagas.
 //!
-//! This crate says what a saga is and what happens to one next. It is pure: no
-//! I/O, no clock, no randomness, no async. Time is an argument, ids are derived,
-//! jitter is hashed from the command's id. It knows no particular saga,
-//! participant, database or broker.
+//! This crate defines sagas and decides their next step. It is pure: no I/O, no clock, no
+//! randomness, no async. Time is an argument, ids are derived, and jitter is hashed from the
+//! command's id. It knows no particular saga, participant, database or broker.
 //!
 //! # The calls, in their order
 //!
 //! The driver of sagas (here `saga-engine`) owns the rows, the messages and the clock. It does
 //! four things for each input:
 //!
-//! 1. **Decide.** Call [`start`] for a new saga. For an input to one that is there, read its row
-//!    and call [`turn`]. `now` is the store's time, never a process's own.
+//! 1. **Decide.** Call [`start`] for a new saga. For an input to an existing one, read its row and
+//!    call [`turn`]. `now` is the store's time, never a process's own.
 //! 2. **Write.** Write [`Decision::saga`], which carries the version and `wake_at`, and
 //!    [`Decision::history`] in one transaction. It must hold the row's lock, or check that the
 //!    row still has the version that was decided on. `None` means that nothing is to be written.
@@ -19,7 +18,7 @@
 //!    confirms. Raise an alert if [`Decision::alert`] says so.
 //! 4. **Acknowledge** the input, or answer the call that it came with.
 //!
-//! A row is due once its `wake_at` has passed: [`Input::Wake`] is its next input then. A crash
+//! A row is due once its `wake_at` has passed: then [`Input::Wake`] is its next input. A crash
 //! anywhere is harmless. Before the commit nothing has happened, and the input comes again. After
 //! the commit a reply comes again, marked as redelivered, or `wake_at` passes; either way the
 //! commands that are still open are published again. `docs/semantics.md` and `docs/protocol.md`
@@ -32,10 +31,10 @@
 //! - **They decide**: [`start`] and [`turn`]. Nothing else moves a saga. Each takes a row, an
 //!   input and a time, and returns a [`Decision`]; it changes nothing by itself.
 //! - **They derive**: [`HostedDefinition::open_commands`], [`HostedDefinition::need`],
-//!   [`HostedDefinition::opened_at`], [`Instance::ended`] and [`remedies`] say what follows from
-//!   a row. No message and no timer need be stored.
-//! - **They admit**, at a participant: [`admit`] says what to do with a command that may have
-//!   been seen before, and [`Watermark::covers`] whether it comes too late for its saga.
+//!   [`HostedDefinition::opened_at`], [`Instance::ended`] and [`remedies`] compute what follows
+//!   from a row. No message and no timer need be stored.
+//! - **They admit**, at a participant: [`admit`] decides on a command that may have been seen
+//!   before, and [`Watermark::covers`] is true for one that comes too late for its saga.
 //!
 //! Read first: [`Steps`], then [`turn`], then [`admit`].
 //!
