@@ -5,10 +5,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 use saga_payment::BreakerSettings;
 use saga_telemetry::Format;
 
-use crate::{
-    crash::Crash,
-    secrets::{self, Secret},
-};
+use crate::secrets::{self, Secret};
 
 /// The mistakes in the environment: one sentence a variable.
 #[derive(Debug)]
@@ -45,7 +42,6 @@ pub(crate) struct Orchestrator {
     pub(crate) inventory_url: String,
     pub(crate) payment_url: String,
     pub(crate) front: Front,
-    pub(crate) crash: Option<Crash>,
 }
 
 /// An orchestrator's front door and its limits, over any adapters.
@@ -75,7 +71,6 @@ pub(crate) struct Service {
     pub(crate) connections: u32,
     pub(crate) listen: SocketAddr,
     pub(crate) broker: Broker,
-    pub(crate) crash: Option<Crash>,
 }
 
 /// Settings of `saga payment`.
@@ -199,10 +194,6 @@ setup
   SAGA_ADMIN_DATABASE_URL           an administrator's, to make databases and roles [none: they exist]
   SAGA_AUDIT_PASSWORD               makes the role saga_audit, which may read every database and
                                     change none [none: no such role]
-tests
-  SAGA_CRASH_AT                     point:n, such as after-turn-commit:3: a role on servers kills itself, as
-                                    kill -9 would, the n-th time that it passes the point; a wrong one
-                                    lists them all [never]
 clients
   SAGA_SERVER                       the orchestrator's address [http://127.0.0.1:7400]
 ";
@@ -259,7 +250,6 @@ impl Environment<'_> {
             inventory_url: self.http("SAGA_INVENTORY_URL", "http://127.0.0.1:7402"),
             payment_url: self.http("SAGA_PAYMENT_URL", "http://127.0.0.1:7403"),
             front: self.front(),
-            crash: self.parsed("SAGA_CRASH_AT"),
         }
     }
 
@@ -419,7 +409,6 @@ impl Environment<'_> {
             connections: self.connections(),
             listen: self.listen(listen, port),
             broker: self.broker(),
-            crash: self.parsed("SAGA_CRASH_AT"),
         }
     }
 
@@ -688,18 +677,6 @@ mod tests {
         let test = ("SAGA_RETENTION_SECONDS_FOR_TESTS", "3");
         assert_eq!(read(&[test]).expect("a test"), Duration::from_secs(3));
         assert!(read(&[test, ("SAGA_RETENTION_DAYS", "7")]).is_err());
-    }
-
-    #[test]
-    fn a_crash_point_is_checked_with_everything_else() {
-        let mut pairs = vec![
-            ("SAGA_ORDER_DATABASE_URL", "postgres://o:x@127.0.0.1/o"),
-            ("SAGA_AMQP_URL", "amqp://127.0.0.1"),
-        ];
-        assert!(read(&of(&pairs), |env| env.order()).expect("complete").crash.is_none());
-        pairs.push(("SAGA_CRASH_AT", "after-lunch:1"));
-        let mistakes = read(&of(&pairs), |env| env.order()).expect_err("one").to_string();
-        assert!(mistakes.contains("SAGA_CRASH_AT knows no point"), "{mistakes}");
     }
 
     #[test]

@@ -16,8 +16,9 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 pub(crate) use embedded::{Embedded, Role, embedded};
 pub(crate) use provider::provider;
+pub use servers::Around;
 pub(crate) use servers::{
-    PARTICIPANTS, all, broker_settings, inventory, orchestrator, order, payment,
+    PARTICIPANTS, Product, all, broker_settings, inventory, orchestrator, order, payment,
 };
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;

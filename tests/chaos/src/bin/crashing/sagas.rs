@@ -9,17 +9,17 @@ use saga_engine::{
     Write,
 };
 
-use super::{Crash, Point, pass};
+use crate::point::{Crash, Point, pass};
 
 /// The sagas' rows, with crash points. A transaction that writes nothing passes no point.
 #[derive(Clone)]
-pub(crate) struct CrashingSagas<S> {
+pub(super) struct CrashingSagas<S> {
     store: S,
     crash: Option<Crash>,
 }
 
 impl<S> CrashingSagas<S> {
-    pub(crate) fn new(store: S, crash: Option<Crash>) -> Self {
+    pub(super) fn new(store: S, crash: Option<Crash>) -> Self {
         Self { store, crash }
     }
 }

@@ -1,14 +1,4 @@
-//! A test facility: the process kills itself at a chosen point of a protocol.
-//!
-//! `SAGA_CRASH_AT=after-turn-commit:3` ends the process, as `kill -9` would, the third time that it
-//! passes that point. The points lie around commits, publishing and acknowledging, where a crash is
-//! hardest to survive. Engine and kit do not know of it: decorators around their ports
-//! (`saga_store.rs`, `inbox.rs`, `transport.rs`) watch the calls. Without the variable they pass
-//! everything on unchanged. `scripts/chaos` cycles through all points.
-
-mod inbox;
-mod saga_store;
-mod transport;
+//! Crash points: where a process may kill itself.
 
 use std::{
     fmt,
@@ -20,13 +10,9 @@ use std::{
     },
 };
 
-pub(crate) use inbox::CrashingInbox;
-pub(crate) use saga_store::CrashingSagas;
-pub(crate) use transport::CrashingTransport;
-
 /// A point in a protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Point {
+pub(super) enum Point {
     /// A turn is decided and not committed.
     BeforeTurnCommit,
     /// A turn is committed and nothing published.
@@ -109,16 +95,21 @@ impl Point {
 
 /// The point at which to crash, and the number of the passing.
 #[derive(Clone, Debug)]
-pub(crate) struct Crash {
-    point: Point,
+pub(super) struct Crash {
+    pub(super) point: Point,
     at: u64,
     passed: Arc<AtomicU64>,
 }
 
 impl Crash {
+    /// The same point and number, and nothing passed yet: each role counts by itself.
+    pub(super) fn anew(&self) -> Self {
+        Self { passed: Arc::default(), ..self.clone() }
+    }
+
     /// Ends the process if this is the chosen passing: nothing unwinds, nothing is flushed, nobody
     /// is notified.
-    fn pass(&self, point: Point) {
+    pub(super) fn pass(&self, point: Point) {
         if point != self.point || self.passed.fetch_add(1, Ordering::Relaxed) + 1 != self.at {
             return;
         }
@@ -128,7 +119,7 @@ impl Crash {
 }
 
 /// Passes a point, if one was chosen.
-fn pass(crash: Option<&Crash>, point: Point) {
+pub(super) fn pass(crash: Option<&Crash>, point: Point) {
     if let Some(crash) = crash {
         crash.pass(point);
     }

@@ -10,11 +10,11 @@ use saga_core::{Direction, Failure, SagaId, Watermark};
 use saga_kit::{Entry, Key, Locked, Pruned, Store};
 use tokio::task;
 
-use super::{Crash, Point, pass};
+use crate::point::{Crash, Point, pass};
 
 /// A participant's store, with crash points. A transaction that records nothing passes no point.
 #[derive(Clone)]
-pub(crate) struct CrashingInbox<S> {
+pub(super) struct CrashingInbox<S> {
     store: S,
     watched: Option<Watched>,
 }
@@ -46,7 +46,7 @@ enum Recorded {
 }
 
 impl<S> CrashingInbox<S> {
-    pub(crate) fn new(store: S, crash: Option<Crash>) -> Self {
+    pub(super) fn new(store: S, crash: Option<Crash>) -> Self {
         Self { store, watched: crash.map(|crash| Watched { crash, open: Arc::default() }) }
     }
 }

@@ -5,17 +5,17 @@ use saga_messaging::{
 };
 use tokio::sync::{broadcast, mpsc};
 
-use super::{Crash, Point, pass};
+use crate::point::{Crash, Point, pass};
 
 /// A transport, with crash points.
 #[derive(Clone)]
-pub(crate) struct CrashingTransport<T> {
+pub(super) struct CrashingTransport<T> {
     transport: T,
     crash: Option<Crash>,
 }
 
 impl<T> CrashingTransport<T> {
-    pub(crate) fn new(transport: T, crash: Option<Crash>) -> Self {
+    pub(super) fn new(transport: T, crash: Option<Crash>) -> Self {
         Self { transport, crash }
     }
 }
