@@ -9,7 +9,7 @@ use crate::secrets::{self, Secret};
 
 /// The mistakes in the environment: one sentence a variable.
 #[derive(Debug)]
-pub(crate) struct Mistakes(Vec<String>);
+pub struct Mistakes(Vec<String>);
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,11 +25,13 @@ impl std::error::Error for Mistakes {}
 
 /// A message broker.
 #[derive(Clone, Debug)]
-pub(crate) struct Broker {
-    pub(crate) url: Secret,
-    pub(crate) prefix: String,
+pub struct Broker {
+    /// Where it is.
+    pub url: Secret,
+    /// Beginning of the names of exchanges and queues.
+    pub prefix: String,
     /// True if roles may declare exchanges and queues; `saga setup` always does.
-    pub(crate) declares: bool,
+    pub declares: bool,
 }
 
 /// Settings of `saga orchestrator`.
@@ -100,21 +102,28 @@ pub(crate) struct Provider {
 
 /// Settings of `saga setup`.
 #[derive(Clone, Debug)]
-pub(crate) struct Setup {
-    pub(crate) admin: Option<Secret>,
-    pub(crate) orchestrator: Secret,
-    pub(crate) order: Secret,
-    pub(crate) inventory: Secret,
-    pub(crate) payment: Secret,
+pub struct Setup {
+    /// A database of the same server, as an administrator sees it.
+    pub admin: Option<Secret>,
+    /// The orchestrator's database.
+    pub orchestrator: Secret,
+    /// The order service's database.
+    pub order: Secret,
+    /// The inventory service's database.
+    pub inventory: Secret,
+    /// The payment service's database.
+    pub payment: Secret,
     /// The password of the role that may only read.
-    pub(crate) auditor: Option<Secret>,
-    pub(crate) broker: Broker,
+    pub auditor: Option<Secret>,
+    /// The broker.
+    pub broker: Broker,
 }
 
 /// Settings of `saga all`.
 #[derive(Clone, Debug)]
-pub(crate) struct All {
-    pub(crate) setup: Setup,
+pub struct All {
+    /// Those of `saga setup`, which it runs first.
+    pub setup: Setup,
     pub(crate) orchestrator: Orchestrator,
     pub(crate) order: Service,
     pub(crate) inventory: Service,
@@ -199,13 +208,16 @@ clients
 ";
 
 /// The environment while it is being read.
-pub(crate) struct Environment<'a> {
+pub struct Environment<'a> {
     get: &'a dyn Fn(&str) -> Option<String>,
     mistakes: Vec<String>,
 }
 
-/// Reads one role's settings, or returns everything that is wrong with them.
-pub(crate) fn read<T>(
+/// Reads one role's settings.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub fn read<T>(
     get: &dyn Fn(&str) -> Option<String>,
     role: impl FnOnce(&mut Environment<'_>) -> T,
 ) -> Result<T, Mistakes> {
@@ -215,7 +227,7 @@ pub(crate) fn read<T>(
 }
 
 /// The process's own environment.
-pub(crate) fn process(name: &str) -> Option<String> {
+pub fn process(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -361,7 +373,8 @@ impl Environment<'_> {
         password
     }
 
-    pub(crate) fn all(&mut self) -> All {
+    /// Settings of `saga all`.
+    pub fn all(&mut self) -> All {
         let all = All {
             setup: self.setup(),
             orchestrator: self.orchestrator(),

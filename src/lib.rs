@@ -1,20 +1,19 @@
 //! The program `saga` as a library: its command line, and the roles that it runs.
 //!
-//! `src/main.rs` is [`main`] and nothing else. A program of `tests/chaos` uses this library too: it
-//! runs the roles on servers with their ports wrapped ([`main_around`]).
+//! `src/main.rs` is [`main`] and nothing else. The programs of `tests/` use this library too: one
+//! runs the roles on servers with their ports wrapped ([`main_around`]), one measures a system.
 //!
 //! Read first: [`main`], then `roles/servers.rs` and `roles/embedded.rs`.
 
 mod audit;
-mod bench;
-mod child;
-mod client;
-mod config;
+pub mod child;
+pub mod client;
+pub mod config;
 mod demo;
 mod prune;
 pub mod roles;
-mod secrets;
-mod setup;
+pub mod secrets;
+pub mod setup;
 mod signals;
 
 use std::{
@@ -69,8 +68,6 @@ enum Command {
     Provider,
     /// Run every role in this one process
     All(All),
-    /// Measure a system: completed sagas per second, how long each took, and what it stands on
-    Bench(bench::Bench),
     /// Check a system's books from outside: stock, money, orders and sagas must agree
     Audit(audit::Command),
     /// Delete what has ended longer ago than the retention
@@ -122,9 +119,6 @@ pub fn main_around(around: impl Around) -> ExitCode {
         }
         Command::Client(command) => runtime.block_on(client::run(command)),
         Command::Demo(demo) => runtime.block_on(show(demo)),
-        Command::Bench(bench) => runtime.block_on(client::speak(bench.json(), async |console| {
-            Box::pin(bench.ask(console)).await
-        })),
         Command::Audit(audit) => runtime.block_on(audit::command(audit)),
         Command::Prune(prune) => runtime.block_on(prune::run(prune)),
         Command::Settings => {

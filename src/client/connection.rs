@@ -18,14 +18,14 @@ const LARGEST_PAGE: i32 = 500;
 
 /// The options that every command has.
 #[derive(clap::Args)]
-pub(crate) struct Connection {
+pub struct Connection {
     /// Where the orchestrator listens
     #[arg(long, env = "SAGA_SERVER", default_value = "http://127.0.0.1:7400", value_name = "URL", value_parser = server)]
-    pub(crate) server: Box<Endpoint>,
+    pub server: Box<Endpoint>,
     /// Print JSON for programs: one object, or one per line for a stream. Messages are in protobuf's
     /// JSON (a field at its default is left out); errors are JSON too, on stderr
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
     /// How long one call may take
     #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(super) timeout: u64,
@@ -79,7 +79,7 @@ impl Page {
 }
 
 /// Boxed, because a command is moved about and an endpoint is large.
-pub(crate) fn server(text: &str) -> Result<Box<Endpoint>, String> {
+pub fn server(text: &str) -> Result<Box<Endpoint>, String> {
     let uri: Uri = text.parse().map_err(|e| format!("not a URL: {e}"))?;
     match (uri.scheme_str(), uri.host()) {
         (Some("http"), Some(_)) => Ok(Box::new(

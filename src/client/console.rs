@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use super::{clean::clean, failure::Failure};
 
 /// A command's output. Answers go to `out`, everything else to `err`.
-pub(crate) struct Console<'a> {
+pub struct Console<'a> {
     /// True if programs read it.
-    pub(crate) json: bool,
+    pub json: bool,
     /// A fact about a call that a program needs if the call fails, such as the key under which to
     /// repeat it.
     about: Option<(&'static str, String)>,
@@ -30,7 +30,7 @@ impl<'a> Console<'a> {
     }
 
     /// Prints one or more lines of the answer, for people.
-    pub(crate) fn say(&mut self, text: &str) -> Result<(), Failure> {
+    pub fn say(&mut self, text: &str) -> Result<(), Failure> {
         writeln!(self.out, "{text}")?;
         Ok(self.out.flush()?)
     }
@@ -41,13 +41,13 @@ impl<'a> Console<'a> {
     }
 
     /// Prints text beside the answer at once, without an end of line.
-    pub(crate) fn sketch(&mut self, text: &str) -> Result<(), Failure> {
+    pub fn sketch(&mut self, text: &str) -> Result<(), Failure> {
         write!(self.err, "{text}")?;
         Ok(self.err.flush()?)
     }
 
     /// Prints the answer for programs, on one line.
-    pub(crate) fn object(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+    pub fn object(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let line = serde_json::to_string(value).map_err(io::Error::from)?;
         self.say(&line)
     }
@@ -72,7 +72,7 @@ impl<'a> Console<'a> {
 }
 
 /// Columns under a heading, aligned, without lines: easy on the eye, and on `awk`.
-pub(crate) fn table<const N: usize>(
+pub fn table<const N: usize>(
     heading: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {

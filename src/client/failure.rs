@@ -11,7 +11,7 @@ use super::{clean::clean, times};
 
 /// The result of a command that got its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// It did what was asked.
     Done,
     /// The answer is a "no", and has been printed: for example, the order was rejected or the books
@@ -21,7 +21,7 @@ pub(crate) enum Verdict {
 
 /// The reason why a command has no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// The call failed. Its [`Status`] says whether calling again may help.
     #[error("{}: {}", name(.0.code()), .0.message())]
     Call(Box<Status>),
@@ -211,7 +211,7 @@ fn complaints(details: &ErrorDetails) -> Vec<(String, String)> {
 }
 
 /// A code as the gRPC documents spell it.
-pub(crate) fn name(code: Code) -> &'static str {
+pub fn name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

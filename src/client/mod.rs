@@ -7,13 +7,13 @@
 //!
 //! Read first: [`Command`], [`run`], and `console::Console`, through which all output goes.
 
-pub(crate) mod again;
+pub mod again;
 mod catalogue;
 mod clean;
 mod connection;
 mod console;
 mod failure;
-pub(crate) mod goods;
+pub mod goods;
 mod health;
 mod items;
 mod load;
@@ -31,15 +31,15 @@ mod watch;
 
 use std::{io, process::ExitCode};
 
-pub(crate) use connection::{Connection, server};
-pub(crate) use console::{Console, table};
-pub(crate) use failure::name as code_name;
-pub(crate) use failure::{Failure, Verdict};
-pub(crate) use orders::status_name as order_status_name;
+pub use connection::{Connection, server};
+pub use console::{Console, table};
+pub use failure::name as code_name;
+pub use failure::{Failure, Verdict};
+pub use orders::status_name as order_status_name;
 pub(crate) use sagas::describe as describe_saga;
 
 /// The exit code of a command line that cannot be understood (`EX_USAGE`).
-pub(crate) const USAGE: u8 = 64;
+pub const USAGE: u8 = 64;
 
 /// What a client or an operator can ask of a running system.
 #[derive(clap::Subcommand)]
@@ -92,7 +92,7 @@ pub(crate) async fn run(command: Command) -> ExitCode {
 }
 
 /// The same for a command that is defined elsewhere.
-pub(crate) async fn speak(
+pub async fn speak(
     json: bool,
     ask: impl AsyncFnOnce(&mut Console<'_>) -> Result<Verdict, Failure>,
 ) -> ExitCode {

@@ -18,7 +18,7 @@ use crate::{
 const EVENTS: &str = "shop.events";
 
 /// The participants whose queues are declared.
-pub(crate) const PARTICIPANTS: [&str; 3] = ["order", "inventory", "payment"];
+pub const PARTICIPANTS: [&str; 3] = ["order", "inventory", "payment"];
 
 /// A wrapping of the ports that the roles on servers use.
 ///
@@ -180,7 +180,8 @@ async fn broker(broker: &Broker, role: &str) -> anyhow::Result<RabbitMq> {
     Ok(RabbitMq::connect(broker_settings(broker, role)).await?)
 }
 
-pub(crate) fn broker_settings(broker: &Broker, role: &str) -> saga_rabbitmq::Settings {
+/// The settings of a role's connections to the broker.
+pub fn broker_settings(broker: &Broker, role: &str) -> saga_rabbitmq::Settings {
     saga_rabbitmq::Settings {
         prefix: broker.prefix.clone(),
         participants: PARTICIPANTS.map(str::to_owned).to_vec(),

@@ -14,8 +14,9 @@ use lapin::{
 };
 use tokio::task::JoinHandle;
 
-use super::{ProbeError, connect, consume};
-use crate::{Settings, Topology, topology::quorum};
+use saga_rabbitmq::{Settings, Topology, quorum};
+
+use super::{ProbeError, close, connect, consume};
 
 /// Prefetch of a tap's consumer, which acknowledges each message as it comes.
 const PREFETCH: u16 = 1_000;
@@ -24,18 +25,18 @@ const MEMBER: &[u8] = b"\"specversion\"";
 
 /// The traffic of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tapped {
+pub(crate) struct Tapped {
     /// Messages.
-    pub messages: u64,
+    pub(crate) messages: u64,
     /// Bytes of their bodies.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Commands, replies or events in them.
-    pub members: u64,
+    pub(crate) members: u64,
 }
 
 /// A tap: it gets a copy of all commands, replies and events of a system.
 #[derive(Debug)]
-pub struct Tap {
+pub(crate) struct Tap {
     connection: Connection,
     counts: [Arc<Counts>; 3],
 }
@@ -49,12 +50,9 @@ struct Counts {
 
 impl Tap {
     /// Begins to count.
-    ///
-    /// # Errors
-    /// [`ProbeError`].
-    pub async fn open(settings: &Settings) -> Result<Self, ProbeError> {
+    pub(crate) async fn open(settings: &Settings) -> Result<Self, ProbeError> {
         let topology = Topology::new(settings).map_err(|_| ProbeError::NotTaken)?;
-        let connection = connect(&settings.url, "saga bench (tap)").await?;
+        let connection = connect(&settings.url, "saga-bench (tap)").await?;
         let tap = Self { connection, counts: Default::default() };
         let [commands, replies, events] = tap.counts.clone();
         tap.bind(&topology.commands(), &settings.participants, commands).await?;
@@ -64,8 +62,7 @@ impl Tap {
     }
 
     /// Commands, replies and events so far.
-    #[must_use]
-    pub fn counts(&self) -> [Tapped; 3] {
+    pub(crate) fn counts(&self) -> [Tapped; 3] {
         self.counts.each_ref().map(|counts| Tapped {
             messages: counts.messages.load(Relaxed),
             bytes: counts.bytes.load(Relaxed),
@@ -74,8 +71,8 @@ impl Tap {
     }
 
     /// Ends the tap; its queues end with its connection.
-    pub async fn close(self) {
-        crate::link::close(&self.connection).await;
+    pub(crate) async fn close(self) {
+        close(&self.connection).await;
     }
 
     async fn bind(
@@ -119,7 +116,7 @@ fn members(body: &[u8]) -> u64 {
 /// A consumer of every event, like a shop's other systems: a durable quorum queue, consumed and
 /// acknowledged.
 #[derive(Debug)]
-pub struct EventConsumer {
+pub(crate) struct EventConsumer {
     connection: Connection,
     queue: String,
     received: Arc<AtomicU64>,
@@ -128,12 +125,9 @@ pub struct EventConsumer {
 
 impl EventConsumer {
     /// Binds the queue and begins to consume.
-    ///
-    /// # Errors
-    /// [`ProbeError`].
-    pub async fn start(settings: &Settings) -> Result<Self, ProbeError> {
+    pub(crate) async fn start(settings: &Settings) -> Result<Self, ProbeError> {
         let topology = Topology::new(settings).map_err(|_| ProbeError::NotTaken)?;
-        let connection = connect(&settings.url, "saga bench (event consumer)").await?;
+        let connection = connect(&settings.url, "saga-bench (event consumer)").await?;
         let channel = connection.create_channel().await?;
         let queue = format!("{}saga.bench.events", settings.prefix);
         let options = QueueDeclareOptions { durable: true, ..Default::default() };
@@ -165,20 +159,16 @@ impl EventConsumer {
     }
 
     /// Number of events received so far.
-    #[must_use]
-    pub fn received(&self) -> u64 {
+    pub(crate) fn received(&self) -> u64 {
         self.received.load(Relaxed)
     }
 
     /// Ends the consumer and deletes its queue: a queue without a consumer would grow for ever.
-    ///
-    /// # Errors
-    /// [`ProbeError`].
-    pub async fn stop(self) -> Result<(), ProbeError> {
+    pub(crate) async fn stop(self) -> Result<(), ProbeError> {
         let channel = self.connection.create_channel().await?;
         channel.queue_delete(self.queue.as_str().into(), Default::default()).await?;
         self.consuming.abort();
-        crate::link::close(&self.connection).await;
+        close(&self.connection).await;
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! `saga bench`: how many sagas a second a system completes, how long each takes, what that costs, and how far it is from
+//! `saga-bench`: how many sagas a second a system completes, how long each takes, what that costs, and how far it is from
 //! what its database and its broker can do.
 //!
 //! It is a client like any other: orders go through gRPC, each call waiting for its order's end. Beside that it looks at
@@ -18,6 +18,7 @@ mod observe;
 mod options;
 mod path;
 mod plot;
+mod probe;
 mod processes;
 mod report;
 mod scrape;
@@ -25,31 +26,50 @@ mod stock;
 mod system;
 mod tally;
 
-use std::{io::IsTerminal as _, sync::Arc, time::Duration};
+use std::{io::IsTerminal as _, process::ExitCode, sync::Arc, time::Duration};
 
+use clap::Parser as _;
 use saga_proto::shop::v1::catalogue_client::CatalogueClient;
-use saga_rabbitmq::probe::{EventConsumer, Tap};
 use uuid::Uuid;
 
-use crate::{
-    client::{Console, Failure, Verdict},
-    roles::broker_settings,
-};
 use demand::Demand;
 use drive::{Bounds, Driver, Rate, Run};
 use limits::{Known, Mix, Traffic};
 use options::Arrival;
-pub(crate) use options::Bench;
+use options::Bench;
+use probe::{EventConsumer, Tap};
 use report::{Load, Measured, Report};
+use saga::{
+    client::{self, Console, Failure, Verdict},
+    roles::broker_settings,
+};
 use stock::Stock;
 use system::{Backing, System};
 
 /// How long a system's messages are looked at, at the least.
 const TAP_FOR: Duration = Duration::from_secs(2);
 
+fn main() -> ExitCode {
+    let bench = Bench::try_parse().unwrap_or_else(|error| {
+        let _ = error.print();
+        std::process::exit(if error.use_stderr() { client::USAGE.into() } else { 0 });
+    });
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("saga-bench: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let measuring = client::speak(bench.json(), async |console| Box::pin(bench.ask(console)).await);
+    let status = runtime.block_on(measuring);
+    runtime.shutdown_background();
+    status
+}
+
 impl Bench {
     /// Runs it, and says whether it adds up.
-    pub(crate) async fn ask(self, console: &mut Console<'_>) -> Result<Verdict, Failure> {
+    async fn ask(self, console: &mut Console<'_>) -> Result<Verdict, Failure> {
         let shown = !console.json && std::io::stderr().is_terminal();
         let mut progress = Progress { shown, console };
         let mut system = self.system(&mut progress).await?;
@@ -104,8 +124,8 @@ impl Bench {
         let demand = Arc::new(Demand::new(run, self.skus, self.decline_percent));
         let driver = Driver { endpoint: system.endpoint.clone(), demand };
         let consumer = match &system.backing {
-            Backing::Servers(all) if self.event_consumer => {
-                let settings = broker_settings(&all.setup.broker, "bench");
+            Backing::Servers(setup) if self.event_consumer => {
+                let settings = broker_settings(&setup.broker, "bench");
                 Some(EventConsumer::start(&settings).await.map_err(anyhow::Error::from)?)
             }
             Backing::Servers(_) | Backing::Directory(_) | Backing::Unknown => None,
@@ -195,14 +215,14 @@ impl Bench {
         system: &System,
         progress: &mut Progress<'_, '_>,
     ) -> Result<(Mix, Vec<Run>), Failure> {
-        let Backing::Servers(all) = &system.backing else {
+        let Backing::Servers(setup) = &system.backing else {
             return Ok((Mix::default(), Vec::new()));
         };
         if self.without_limits {
             return Ok((Mix::default(), Vec::new()));
         }
         progress.show("looking at its messages …")?;
-        let settings = broker_settings(&all.setup.broker, "bench");
+        let settings = broker_settings(&setup.broker, "bench");
         let tap = Tap::open(&settings).await.map_err(anyhow::Error::from)?;
         let bounds = Bounds { warm_up: Duration::ZERO, time: TAP_FOR, ..self.bounds() };
         let run = driver.closed(in_flight, bounds, &system.observer).await?;

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use super::drive::Bounds;
-use crate::client::Connection;
+use saga::client::Connection;
 
 const MOST_IN_FLIGHT: i64 = 20_000;
 const MOST_ORDERS: u64 = 10_000_000;
@@ -19,11 +19,11 @@ const MANY_ROUNDS: u32 = 3;
 
 const EXAMPLES: &str = "\
 Examples:
-  saga bench                                          a system that runs, at 1 and at 256 in flight
-  saga bench --in-flight 1,16,256 --seconds 30 --rounds 3
-  saga bench --open 500,0.7x --honour-advice          500 orders a second, then 0.7 of saturation
-  saga bench --embedded --plot embedded.svg           starts `saga all --data-dir`, measures everything
-  saga bench --servers --process-a-role --json        starts the roles on the servers of SAGA_*_URL
+  saga-bench                                          a system that runs, at 1 and at 256 in flight
+  saga-bench --in-flight 1,16,256 --seconds 30 --rounds 3
+  saga-bench --open 500,0.7x --honour-advice          500 orders a second, then 0.7 of saturation
+  saga-bench --embedded --plot embedded.svg           starts `saga all --data-dir`, measures everything
+  saga-bench --servers --process-a-role --json        starts the roles on the servers of SAGA_*_URL
   scripts/bench                                       both, on throw-away servers of its own
 
 Closed loop (--in-flight): each of so many callers places an order, waits for its end, places the
@@ -47,8 +47,8 @@ Exit code: 0 it adds up, 1 it does not (what the catalogue sold is not what was 
 order ended otherwise than its card asked for), 2 the system cannot be reached.";
 
 /// Measures how many sagas a second a system completes, how long each takes, and what that costs.
-#[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[derive(clap::Parser)]
+#[command(version, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Bench {
     /// Start the embedded system (SQLite, one process) in a temporary directory and measure it
     #[arg(long, conflicts_with_all = ["server", "servers"])]
@@ -185,7 +185,17 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_shows_an_example() {
+        let bench = Bench::command();
+        bench.clone().debug_assert();
+        let examples = bench.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(examples.contains("saga-bench --in-flight"), "{examples}");
+    }
 
     #[test]
     fn a_rate_a_share_or_none() {

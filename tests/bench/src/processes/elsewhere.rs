@@ -3,26 +3,26 @@
 use super::Costs;
 
 /// What the report says instead.
-pub(in crate::bench) const NOT_MEASURED: Option<&str> = Some(
+pub(crate) const NOT_MEASURED: Option<&str> = Some(
     "CPU and memory of processes are not measured on this system: the bench reads them from /proc, which Linux has.",
 );
 
 /// A process that would be watched.
 #[derive(Clone, Debug)]
-pub(in crate::bench) struct Watched;
+pub(crate) struct Watched;
 
 impl Watched {
-    pub(in crate::bench) fn one(_name: &str, _pid: u32) -> Self {
+    pub(crate) fn one(_name: &str, _pid: u32) -> Self {
         Self
     }
 
-    pub(in crate::bench) fn listener(_name: &str, _port: u16) -> Option<Self> {
+    pub(crate) fn listener(_name: &str, _port: u16) -> Option<Self> {
         None
     }
 }
 
 /// Nothing is known, which is another thing than nothing used.
-pub(in crate::bench) fn costs(_watched: &[Watched]) -> Costs {
+pub(crate) fn costs(_watched: &[Watched]) -> Costs {
     Costs::default()
 }
 

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use saga_rabbitmq::probe::{Flood, Flow, Probe, Tapped, Way};
 use serde_json::{Value, json};
 
 use super::{
@@ -12,7 +11,8 @@ use super::{
     path::{self, Costs, Path, Timing},
     system::Backing,
 };
-use crate::config::All;
+use crate::probe::{Flood, Flow, Probe, Tapped, Way};
+use saga::config::Setup;
 
 /// How many hops and confirms are timed.
 const PINGS: usize = 200;
@@ -67,8 +67,8 @@ pub(super) async fn measure(backing: &Backing, known: &Known) -> anyhow::Result<
     let (floor, servers) = match backing {
         Backing::Unknown => return Ok(None),
         Backing::Directory(dir) => (floor::sqlite::measure(dir, known.rounds).await?, None),
-        Backing::Servers(all) => {
-            (floor::postgres::measure(&all.setup, known.rounds).await?, Some(all))
+        Backing::Servers(setup) => {
+            (floor::postgres::measure(setup, known.rounds).await?, Some(setup))
         }
     };
     let mut costs = Costs {
@@ -79,13 +79,13 @@ pub(super) async fn measure(backing: &Backing, known: &Known) -> anyhow::Result<
     };
     let broker = match servers {
         None => None,
-        Some(all) => Some(broker(all, known, &mut costs).await?),
+        Some(setup) => Some(broker(setup, known, &mut costs).await?),
     };
     Ok(Some(Limits { floor, broker, path: path::of_a_confirmed_order(), costs }))
 }
 
-async fn broker(all: &All, known: &Known, costs: &mut Costs) -> anyhow::Result<BrokerLimit> {
-    let broker = &all.setup.broker;
+async fn broker(setup: &Setup, known: &Known, costs: &mut Costs) -> anyhow::Result<BrokerLimit> {
+    let broker = &setup.broker;
     let probe = Probe::new(&broker.url.0, &broker.prefix);
     let mix = known.mix;
     let events_way = if known.events_are_consumed { Way::Queue } else { Way::Nowhere };
@@ -115,7 +115,7 @@ fn flows(mix: &Mix, events_way: Way) -> Vec<Flow> {
         bytes: traffic.bytes as usize,
         share: traffic.messages_a_saga / parts,
     };
-    let participants = crate::roles::PARTICIPANTS.len();
+    let participants = saga::roles::PARTICIPANTS.len();
     let mut flows: Vec<Flow> =
         (0..participants).map(|_| flow(Way::Queue, &mix.commands, participants as f64)).collect();
     flows.push(flow(Way::Queue, &mix.replies, 1.0));

@@ -24,7 +24,7 @@ use super::{
     observe::{Observer, Used},
     tally::Tally,
 };
-use crate::client::again::{self, Patience};
+use saga::client::again::{self, Patience};
 
 /// How many callers share a connection: servers commonly allow 100 to 200 streams on one, and the rest would queue in the
 /// client and be measured as the system's.

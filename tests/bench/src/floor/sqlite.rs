@@ -16,13 +16,13 @@ use super::{
     rate,
     rows::{Column, Table, Tables, Value},
 };
-use crate::bench::path::Timing;
+use crate::path::Timing;
 
 /// How many commits are timed, one at a time.
 const COMMITS: usize = 100;
 
 /// Measures the floor of what a data directory holds, in files beside it. Its system must have been stopped.
-pub(in super::super) async fn measure(data_dir: &Path, rounds: Rounds) -> anyhow::Result<Floor> {
+pub(crate) async fn measure(data_dir: &Path, rounds: Rounds) -> anyhow::Result<Floor> {
     let batches = Arc::new(sample(data_dir)?);
     let dir = tempfile::tempdir_in(data_dir.parent().context("a directory above the data")?)?;
     let fresh = Arc::new(Fresh::make(data_dir, dir.path())?);

@@ -1,10 +1,12 @@
-//! The capacity of the broker alone, for `saga bench`. The messages are raw, with the number, the
+//! The capacity of the broker alone, for `saga-bench`. The messages are raw, with the number, the
 //! sizes and the kinds of queues of a real system, and with confirms and acknowledgements, but
 //! nothing is decided on them.
 //!
 //! It is not a second transport: it gives up at the first error, and the messages mean nothing.
 
 mod flood;
+#[cfg(test)]
+mod rabbitmq;
 mod tap;
 
 use std::time::{Duration, Instant};
@@ -20,17 +22,19 @@ use lapin::{
     types::{FieldTable, ShortString},
 };
 
-pub use flood::{Flood, Flow};
-pub use tap::{EventConsumer, Tap, Tapped};
+pub(crate) use flood::{Flood, Flow};
+pub(crate) use tap::{EventConsumer, Tap, Tapped};
 
-use crate::{link, topology::quorum};
+use saga_rabbitmq::quorum;
 
+/// Time limit for closing a connection.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// `delivery_mode` of messages that must survive a restart of the broker.
 const PERSISTENT: u8 = 2;
 
 /// The broker did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
-pub enum ProbeError {
+pub(crate) enum ProbeError {
     /// Any error of the protocol or the connection.
     #[error("the broker: {0}")]
     Broker(#[from] lapin::Error),
@@ -45,7 +49,7 @@ pub enum ProbeError {
 /// Measures a broker. It has two connections, one for publishing and one for consuming, as each
 /// role has.
 #[derive(Clone)]
-pub struct Probe {
+pub(crate) struct Probe {
     url: String,
     prefix: String,
 }
@@ -66,7 +70,7 @@ impl std::fmt::Debug for Probe {
 
 /// The destination of a probe's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     /// A queue like those of commands and replies, with a consumer.
     Queue,
     /// A topic exchange without any queue.
@@ -76,23 +80,23 @@ pub enum Way {
 impl Probe {
     /// A probe of the broker at a URL. The names of all that it declares begin with the prefix; all
     /// of it is deleted again.
-    #[must_use]
-    pub fn new(url: &str, prefix: &str) -> Self {
+    pub(crate) fn new(url: &str, prefix: &str) -> Self {
         Self { url: url.to_owned(), prefix: format!("{prefix}probe.") }
     }
 
     async fn session(&self) -> Result<Session, ProbeError> {
         Ok(Session {
-            publishing: connect(&self.url, "saga bench (publish)").await?,
-            consuming: connect(&self.url, "saga bench (consume)").await?,
+            publishing: connect(&self.url, "saga-bench (publish)").await?,
+            consuming: connect(&self.url, "saga-bench (consume)").await?,
         })
     }
 
     /// Times from publishing a message to its delivery, repeatedly, one message at a time.
-    ///
-    /// # Errors
-    /// [`ProbeError`].
-    pub async fn hops(&self, bytes: usize, count: usize) -> Result<Vec<Duration>, ProbeError> {
+    pub(crate) async fn hops(
+        &self,
+        bytes: usize,
+        count: usize,
+    ) -> Result<Vec<Duration>, ProbeError> {
         let session = self.session().await?;
         let publisher = confirming(&session.publishing).await?;
         let road = Road::make(&publisher, format!("{}hop", self.prefix), Way::Queue).await?;
@@ -114,10 +118,7 @@ impl Probe {
     }
 
     /// Times from publishing an event to its confirm, one event at a time.
-    ///
-    /// # Errors
-    /// [`ProbeError`].
-    pub async fn confirms(
+    pub(crate) async fn confirms(
         &self,
         way: Way,
         bytes: usize,
@@ -142,8 +143,8 @@ impl Probe {
 impl Session {
     /// Closes the consumers first: they need not notice that the queues are deleted.
     async fn close(self) {
-        link::close(&self.consuming).await;
-        link::close(&self.publishing).await;
+        close(&self.consuming).await;
+        close(&self.publishing).await;
     }
 }
 
@@ -204,7 +205,7 @@ impl Road {
             .with_delivery_mode(PERSISTENT)
             .with_content_type("application/cloudevents-batch+json".into())
             .with_message_id("0199aaaa-bbbb-7ccc-8ddd-eeeeffff0000/reserve-stock/action".into())
-            .with_app_id("saga bench".into());
+            .with_app_id("saga-bench".into());
         let (exchange, key) = (self.exchange.clone(), "order.placed".into());
         Ok(channel.basic_publish(exchange, key, options, body, properties).await?)
     }
@@ -213,6 +214,11 @@ impl Road {
 async fn connect(url: &str, name: &str) -> Result<Connection, ProbeError> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     Ok(Box::pin(Connection::connect(url, properties)).await?)
+}
+
+/// Closes a connection. It is of no use any more, so an error changes nothing.
+async fn close(connection: &Connection) {
+    let _ = tokio::time::timeout(CLOSE_LIMIT, connection.close(200, "bye".into())).await;
 }
 
 async fn confirming(connection: &Connection) -> Result<Channel, ProbeError> {

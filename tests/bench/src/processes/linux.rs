@@ -9,13 +9,13 @@ use procfs::{
 use super::Costs;
 
 /// Nothing is missing here.
-pub(in crate::bench) const NOT_MEASURED: Option<&str> = None;
+pub(crate) const NOT_MEASURED: Option<&str> = None;
 
 const KIB: u64 = 1024;
 
 /// One process that is watched.
 #[derive(Clone, Debug)]
-pub(in crate::bench) struct Watched {
+pub(crate) struct Watched {
     name: String,
     pid: i32,
     /// Whether its children belong to it: a database server's do.
@@ -23,22 +23,22 @@ pub(in crate::bench) struct Watched {
 }
 
 impl Watched {
-    pub(in crate::bench) fn one(name: &str, pid: u32) -> Self {
+    pub(crate) fn one(name: &str, pid: u32) -> Self {
         Self { name: name.to_owned(), pid: pid.cast_signed(), with_children: false }
     }
 
-    pub(in crate::bench) fn with_children(name: &str, pid: u32) -> Self {
+    pub(crate) fn with_children(name: &str, pid: u32) -> Self {
         Self { with_children: true, ..Self::one(name, pid) }
     }
 
     /// Whoever listens on that port of this machine, if we may know.
-    pub(in crate::bench) fn listener(name: &str, port: u16) -> Option<Self> {
+    pub(crate) fn listener(name: &str, port: u16) -> Option<Self> {
         listener(port).ok().flatten().map(|pid| Self::with_children(name, pid))
     }
 }
 
 /// Looks at all of them. One that has ended costs nothing more.
-pub(in crate::bench) fn costs(watched: &[Watched]) -> Costs {
+pub(crate) fn costs(watched: &[Watched]) -> Costs {
     let stats: Vec<Stat> =
         all_processes().into_iter().flatten().filter_map(|p| p.ok()?.stat().ok()).collect();
     let mut costs = Costs::default();

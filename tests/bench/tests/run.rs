@@ -1,9 +1,6 @@
-//! `scripts/bench --quick`, end to end: it starts a system, measures it, and what it says is plausible.
+//! `scripts/bench --quick`, end to end, with what is built in release: it starts a system, measures it, and what it says is plausible.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
@@ -17,9 +14,9 @@ struct Ran {
 
 /// Runs it with what is built, on the servers of the environment or on its own.
 fn bench(name: &str, options: &[&str]) -> anyhow::Result<Ran> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let binary = PathBuf::from(env!("CARGO_BIN_EXE_saga"));
-    let target = binary.ancestors().nth(2).context("the target directory")?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let target = Path::new(env!("CARGO_BIN_EXE_saga-bench")).ancestors().nth(2);
+    let target = target.context("the target directory")?;
     let out = tempfile::tempdir()?;
     let ran = Command::new(root.join("scripts/bench"))
         .args(["--quick", "--no-build", name])

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use saga_proto::{order::v1::OrderStatus, shop::v1::PlaceOrderResponse};
 use tonic::{Code, Status};
 
-use crate::client;
+use saga::client;
 
 /// The histogram's range; slower orders count as the highest.
 const SLOWEST_MICROS: u64 = 600_000_000;

@@ -1,4 +1,4 @@
-//! The system that is measured: one that runs already, or one that the bench starts as processes of this program.
+//! The system that is measured: one that runs already, or one that the bench starts as processes of `saga`.
 
 use std::{
     net::SocketAddr,
@@ -18,12 +18,14 @@ use super::{
     observe::{Databases, Observer},
     processes::Watched,
 };
-use crate::{
+use saga::{
     child::{self, free_address},
-    config::{self, All},
+    config::{self, Setup},
     secrets::Secret,
 };
 
+/// The program whose roles are started. It was built into the same directory as this one.
+const SAGA: &str = if cfg!(windows) { "saga.exe" } else { "saga" };
 /// How long a system may take to serve, schemas and queues included.
 const START_LIMIT: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -48,7 +50,7 @@ pub(super) enum Backing {
     /// SQLite files in this directory.
     Directory(PathBuf),
     /// These servers.
-    Servers(Box<All>),
+    Servers(Box<Setup>),
 }
 
 /// One process of ours.
@@ -92,12 +94,12 @@ impl System {
 
     /// On the servers that the environment names: in one process, or a process a role.
     pub(super) async fn on_servers(process_a_role: bool) -> anyhow::Result<Self> {
-        let settings = config::read(&config::process, |env| env.all())?;
+        let setup = config::read(&config::process, |env| env.all())?.setup;
         let dir = tempfile::Builder::new().prefix("saga-bench-").tempdir()?;
         let addresses = Addresses::free()?;
         let mut starting = Starting::new(dir.path(), &addresses);
         if process_a_role {
-            crate::setup::setup(&settings.setup).await.context("setting the servers up")?;
+            saga::setup::setup(&setup).await.context("setting the servers up")?;
             for role in ["provider", "order", "inventory", "payment", "orchestrator"] {
                 starting.role(role, &[role])?;
             }
@@ -105,8 +107,8 @@ impl System {
             starting.role("saga", &["all"])?;
         }
         let (children, mut observer) = starting.done();
-        observer.watch_servers(&settings).await?;
-        let backing = Backing::Servers(Box::new(settings));
+        observer.watch_servers(&setup).await?;
+        let backing = Backing::Servers(Box::new(setup));
         let system = Self::of(&addresses, observer, backing, children, Some(dir))?;
         system.serves().await
     }
@@ -119,7 +121,7 @@ impl System {
         dir: Option<TempDir>,
     ) -> anyhow::Result<Self> {
         let url = format!("http://{}", addresses.orchestrator);
-        let endpoint = crate::client::server(&url).map_err(anyhow::Error::msg)?;
+        let endpoint = saga::client::server(&url).map_err(anyhow::Error::msg)?;
         Ok(Self { endpoint, observer, backing, children, _dir: dir })
     }
 
@@ -152,14 +154,13 @@ impl System {
 
 impl Observer {
     /// The servers' processes, where they run here, and the databases' own count of commits.
-    async fn watch_servers(&mut self, settings: &All) -> anyhow::Result<()> {
+    async fn watch_servers(&mut self, setup: &Setup) -> anyhow::Result<()> {
         let of = |name, url: &Secret| Watched::listener(name, port_of(&url.0)?);
-        self.processes.extend(of("postgres", &settings.setup.orchestrator));
-        self.processes.extend(of("rabbitmq", &settings.setup.broker.url));
-        let Some(admin) = &settings.setup.admin else { return Ok(()) };
-        let pool = PoolSettings { application: "saga bench".to_owned(), max_connections: 1 };
+        self.processes.extend(of("postgres", &setup.orchestrator));
+        self.processes.extend(of("rabbitmq", &setup.broker.url));
+        let Some(admin) = &setup.admin else { return Ok(()) };
+        let pool = PoolSettings { application: "saga-bench".to_owned(), max_connections: 1 };
         let pool = saga_postgres::connect(&admin.0, &pool).await?;
-        let setup = &settings.setup;
         let urls = [&setup.orchestrator, &setup.order, &setup.inventory, &setup.payment];
         let names = urls.map(|url| database_of(&url.0)).to_vec();
         self.databases = Some(Databases { pool, names });
@@ -186,7 +187,8 @@ impl<'a> Starting<'a> {
         let Addresses { orchestrator, order, inventory, payment, provider } = self.addresses;
         let log = self.dir.join(format!("{name}.log"));
         let metrics = free_address()?;
-        let child = Command::new(std::env::current_exe()?)
+        let saga = std::env::current_exe()?.with_file_name(SAGA);
+        let child = Command::new(&saga)
             .args(arguments)
             .env("SAGA_ORCHESTRATOR_LISTEN", orchestrator.to_string())
             .env("SAGA_ORDER_LISTEN", order.to_string())
@@ -206,7 +208,7 @@ impl<'a> Starting<'a> {
             .stderr(std::fs::File::create(&log)?)
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("starting {name}"))?;
+            .with_context(|| format!("starting {name} from {}", saga.display()))?;
         let pid = child.id().context("it was started just now")?;
         self.observer.processes.push(Watched::one(name, pid));
         self.observer.metrics.push(format!("http://{metrics}/metrics"));

@@ -3,10 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{Figures, Load, Measured, Report};
-use crate::{
-    bench::{floor, limits::Limits, path::Wait, processes::NOT_MEASURED},
-    client::table,
-};
+use crate::{floor, limits::Limits, path::Wait, processes::NOT_MEASURED};
+use saga::client::table;
 
 /// What a figure is that is not there.
 const NONE: &str = "-";
@@ -14,7 +12,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 impl Report {
     /// For people.
-    pub(in super::super) fn text(&self, problems: &[String]) -> String {
+    pub(crate) fn text(&self, problems: &[String]) -> String {
         let mut text = format!("{}\n\n{}\n", self.of, self.speeds());
         let _ = write!(text, "\n{}\n", self.costs());
         let memory = self.memory();

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::bench::{
+use crate::{
     floor::Floor,
     limits::{BrokerLimit, Mix},
     observe::{Observer, Used},

@@ -13,8 +13,7 @@ use futures::StreamExt as _;
 use lapin::{Channel, options::BasicAckOptions};
 use tokio::task::JoinSet;
 
-use super::{Probe, ProbeError, Road, Way, confirming, consume, taken};
-use crate::link;
+use super::{Probe, ProbeError, Road, Way, close, confirming, consume, taken};
 
 /// Number of publishers at once: a role's process has one or two connections under load.
 const PUBLISHERS: usize = 2;
@@ -31,23 +30,23 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// One kind of messages.
 #[derive(Clone, Debug)]
-pub struct Flow {
+pub(crate) struct Flow {
     /// Their destination.
-    pub way: Way,
+    pub(crate) way: Way,
     /// Size of each.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
     /// Its share of all messages, relative to the other flows' shares, in any unit.
-    pub share: f64,
+    pub(crate) share: f64,
 }
 
 /// The result of a flood.
 #[derive(Clone, Copy, Debug)]
-pub struct Flood {
+pub(crate) struct Flood {
     /// Messages that were published and confirmed and, where there is a queue, delivered and
     /// acknowledged.
-    pub messages: u64,
+    pub(crate) messages: u64,
     /// Time that it took.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
 }
 
 /// The counts that publishers and consumers share.
@@ -60,10 +59,7 @@ struct Counts {
 
 impl Probe {
     /// Publishes and consumes these flows for `time`, in proportion to their shares.
-    ///
-    /// # Errors
-    /// [`ProbeError`].
-    pub async fn flood(&self, flows: &[Flow], time: Duration) -> Result<Flood, ProbeError> {
+    pub(crate) async fn flood(&self, flows: &[Flow], time: Duration) -> Result<Flood, ProbeError> {
         let session = self.session().await?;
         let making = confirming(&session.publishing).await?;
         let mut roads = Vec::with_capacity(flows.len());
@@ -95,7 +91,7 @@ impl Probe {
             return Err(ProbeError::Ended);
         }
         // Deliveries that the consumers still hold are of no use.
-        link::close(&session.consuming).await;
+        close(&session.consuming).await;
         for road in &roads {
             road.delete(&making).await?;
         }

@@ -9,7 +9,7 @@ use saga_proto::{
 use tonic::{Status, transport::Channel};
 use uuid::Uuid;
 
-use crate::client::{
+use saga::client::{
     again::{Patience, limited, until_answered},
     goods::{self, Goods},
 };

@@ -20,10 +20,8 @@ use super::{
     rate,
     rows::{Column, Table, Tables, Value},
 };
-use crate::{
-    bench::{path::Timing, system::database_of},
-    config::Setup,
-};
+use crate::{path::Timing, system::database_of};
+use saga::config::Setup;
 
 /// How many commits are timed, one at a time.
 const COMMITS: usize = 200;
@@ -34,7 +32,7 @@ const BY_KEY: &str =
     "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off";
 
 /// Measures the floor of what these databases hold, on the same server, in databases of its own.
-pub(in super::super) async fn measure(settings: &Setup, rounds: Rounds) -> anyhow::Result<Floor> {
+pub(crate) async fn measure(settings: &Setup, rounds: Rounds) -> anyhow::Result<Floor> {
     let admin = settings.admin.as_ref().context("SAGA_ADMIN_DATABASE_URL is not set")?;
     let batches = Arc::new(sample(settings).await?);
     let fresh = Fresh::make(settings, &admin.0).await?;
@@ -132,7 +130,7 @@ fn migrations(role: Role) -> Vec<&'static Migrations> {
 }
 
 async fn connect(url: &str) -> anyhow::Result<Pool> {
-    let settings = PoolSettings { application: "saga bench".to_owned(), max_connections: 1 };
+    let settings = PoolSettings { application: "saga-bench".to_owned(), max_connections: 1 };
     Ok(saga_postgres::connect(url, &settings).await?)
 }
 
