@@ -14,7 +14,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// An address on loopback that nobody listens on. If another process takes it first, the role
 /// reports that and ends.
-pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
+pub fn free_address() -> anyhow::Result<SocketAddr> {
     let span = u64::from(PORTS.end - PORTS.start);
     for _ in 0..1_000 {
         let dice = uuid::Uuid::new_v4().as_u64_pair().1 % span;
@@ -28,7 +28,7 @@ pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
 }
 
 /// Tells a process to end, waits until it has, and kills it if it takes too long.
-pub(crate) async fn stop(child: &mut Child) -> std::io::Result<()> {
+pub async fn stop(child: &mut Child) -> std::io::Result<()> {
     ask_to_end(child)?;
     if tokio::time::timeout(STOP_LIMIT, child.wait()).await.is_err() {
         child.kill().await?;

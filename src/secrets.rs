@@ -8,7 +8,7 @@ const FILE: &str = "_FILE";
 
 /// A text that is never printed.
 #[derive(Clone)]
-pub(crate) struct Secret(pub(crate) String);
+pub struct Secret(pub String);
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

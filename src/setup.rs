@@ -10,7 +10,7 @@ use crate::{config::Setup, roles::broker_settings};
 const AUDITOR: &str = "saga_audit";
 
 /// Brings everything that the roles need up to date.
-pub(crate) async fn setup(settings: &Setup) -> anyhow::Result<()> {
+pub async fn setup(settings: &Setup) -> anyhow::Result<()> {
     let databases: [(&str, &str, &[&Migrations]); 4] = [
         ("orchestrator", &settings.orchestrator.0, &[&saga_store::postgres::MIGRATIONS]),
         ("order", &settings.order.0, &[&INBOX, &saga_order::MIGRATIONS]),

@@ -16,13 +16,13 @@ const CALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// The limits on repeating a call.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub struct Patience {
     /// No call is repeated after this time.
-    pub(crate) limit: Duration,
+    pub limit: Duration,
     /// The pause before the first repetition, if the server names none; it doubles.
-    pub(crate) first_pause: Duration,
+    pub first_pause: Duration,
     /// The longest pause, even if the server asks for more.
-    pub(crate) longest_pause: Duration,
+    pub longest_pause: Duration,
 }
 
 impl Default for Patience {
@@ -36,7 +36,7 @@ impl Default for Patience {
 }
 
 /// Makes a call until it is answered, or refused for good. Repetitions are added to `repeats`.
-pub(crate) async fn until_answered<R, F>(
+pub async fn until_answered<R, F>(
     patience: Patience,
     repeats: &mut u64,
     mut call: impl FnMut() -> F,
@@ -61,7 +61,7 @@ where
 }
 
 /// Places an order. If the caller wants to wait, the answer is the order's end.
-pub(crate) async fn place(
+pub async fn place(
     client: &OrdersClient<Channel>,
     order: &PlaceOrderRequest,
     patience: Patience,
@@ -72,7 +72,7 @@ pub(crate) async fn place(
 
 /// The same with a single call. If the server stops waiting before the order has ended, the result
 /// is DEADLINE_EXCEEDED. Calling again then continues to wait.
-pub(crate) async fn place_once(
+pub async fn place_once(
     mut client: OrdersClient<Channel>,
     order: PlaceOrderRequest,
 ) -> Result<PlaceOrderResponse, Status> {
@@ -85,7 +85,7 @@ pub(crate) async fn place_once(
 }
 
 /// A request that waits for its answer for at most [`CALL_LIMIT`].
-pub(crate) fn limited<T>(message: T) -> Request<T> {
+pub fn limited<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(CALL_LIMIT);
     request

@@ -1,4 +1,4 @@
-//! The products that `saga load`, `saga demo` and `saga bench` buy, and their receipts.
+//! The products that `saga load`, `saga demo` and `saga-bench` buy, and their receipts.
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use saga_proto::{
@@ -25,11 +25,15 @@ pub(crate) const SHOP: [(&str, &str, i64); 6] = [
 
 /// A quantity of one product, priced in cents.
 #[derive(Clone, Debug)]
-pub(crate) struct Goods {
-    pub(crate) sku: String,
-    pub(crate) name: String,
-    pub(crate) cents: i64,
-    pub(crate) quantity: i64,
+pub struct Goods {
+    /// Its SKU.
+    pub sku: String,
+    /// Its name.
+    pub name: String,
+    /// Price of one, in cents.
+    pub cents: i64,
+    /// How many.
+    pub quantity: i64,
 }
 
 impl Goods {
@@ -45,7 +49,7 @@ impl Goods {
 }
 
 /// Receives goods, each exactly once under the key, and returns the products after that.
-pub(crate) async fn receive(
+pub async fn receive(
     catalogue: &CatalogueClient<Channel>,
     goods: impl IntoIterator<Item = Goods>,
     key: &str,

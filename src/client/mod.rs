@@ -6,9 +6,9 @@
 //!
 //! Read first: [`Command`], [`run`], and [`Console`], through which all output goes.
 
-pub(crate) mod again;
+pub mod again;
 mod catalogue;
-pub(crate) mod goods;
+pub mod goods;
 mod items;
 mod load;
 mod money;
@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use saga_cli::{Console, Failure, Verdict};
 
-pub(crate) use orders::status_name as order_status_name;
+pub use orders::status_name as order_status_name;
 
 /// A request of a client or an operator to a running system.
 #[derive(clap::Subcommand)]

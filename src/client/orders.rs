@@ -151,7 +151,7 @@ impl Cancel {
 }
 
 /// A status as tables and programs show it: PENDING, CONFIRMED, ...
-pub(crate) fn status_name(status: i32) -> String {
+pub fn status_name(status: i32) -> String {
     match OrderStatus::try_from(status) {
         Ok(status) => status.as_str_name().trim_start_matches("ORDER_STATUS_").to_owned(),
         Err(_) => format!("UNKNOWN_{status}"),

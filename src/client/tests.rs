@@ -238,29 +238,13 @@ pub(super) struct Ran {
 #[derive(clap::Parser)]
 struct Line {
     #[command(subcommand)]
-    command: Any,
-}
-
-/// A command of any kind that calls a running system.
-#[derive(clap::Subcommand)]
-enum Any {
-    Bench(crate::bench::Bench),
-    #[command(flatten)]
-    Client(super::Command),
+    command: super::Command,
 }
 
 impl Line {
     async fn run(self, out: &mut dyn std::io::Write, err: &mut dyn std::io::Write) -> u8 {
-        match self.command {
-            Any::Bench(bench) => {
-                let json = bench.json();
-                saga_cli::run_on(json, async |console| bench.ask(console).await, out, err).await
-            }
-            Any::Client(command) => {
-                let json = command.json();
-                saga_cli::run_on(json, async |console| command.ask(console).await, out, err).await
-            }
-        }
+        let json = self.command.json();
+        saga_cli::run_on(json, async |console| self.command.ask(console).await, out, err).await
     }
 }
 
@@ -480,59 +464,6 @@ async fn a_list_is_one_page_or_all_of_them() {
     assert_eq!(pages.len(), 2);
     assert_eq!(pages[1]["orders"][0]["orderId"], "o-2");
     assert_eq!(pages[1]["nextPageToken"], "");
-}
-
-#[tokio::test]
-async fn a_bench_measures_each_level_and_checks_the_books() {
-    let (shop, server) = open().await;
-    let args = [
-        "bench",
-        "--in-flight",
-        "1,4",
-        "--open",
-        "50,0.5x",
-        "--orders",
-        "100",
-        "--seconds",
-        "0.5",
-        "--warm-up",
-        "0.1",
-        "--rounds",
-        "2",
-        "--skus",
-        "7",
-        "--json",
-    ];
-    let ran = saga(&server, &args).await;
-    let answer: Value = serde_json::from_str(&ran.out).expect("one JSON object");
-    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{answer}");
-    for (level, in_flight) in [(0, 1), (1, 4)] {
-        let level = &answer["levels"][level];
-        assert_eq!(level["inFlight"], in_flight);
-        let count = |what: &str| level[what].as_u64().expect("a count");
-        let (confirmed, declined) = (count("confirmed"), count("declined"));
-        // Two rounds, each of at least a hundred orders or half a second.
-        assert!(confirmed >= 20, "{level}");
-        assert!((confirmed / 15..=confirmed / 5).contains(&declined), "{level}");
-        assert_eq!(level["rounds"].as_array().map(Vec::len), Some(2));
-        let (rate, local) = (&level["sagasPerSecond"], &level["localTransactionsPerSaga"]);
-        assert!(rate.as_f64() > Some(0.0) && local.as_f64() > Some(5.8), "{level}");
-    }
-    let rate = &answer["rates"][0];
-    assert_eq!(rate["offeredPerSecond"], 50.0);
-    let sent = rate["sent"].as_u64().expect("a count");
-    assert!((40..=60).contains(&sent), "50 a second, twice for half a second: {rate}");
-    assert_eq!(answer["rates"][1]["shareOfSaturation"], 0.5);
-    assert_eq!(answer["limits"], Value::Null);
-
-    shop.products
-        .lock()
-        .expect("the server is idle")
-        .values_mut()
-        .for_each(|product| product.sold += 1);
-    let ran = saga(&server, &args[..args.len() - 1]).await;
-    assert_eq!(ran.code, 1, "seven were sold that nobody received:\n{}", ran.out);
-    assert!(ran.out.contains("It does not add up:\n  Of 7 products"), "{}", ran.out);
 }
 
 #[tokio::test]

@@ -1,15 +1,16 @@
 //! The roles over servers: Postgres and RabbitMQ.
 
+use saga_engine::{Retention, SagaReads, SagaStore};
+use saga_kit::Store;
+use saga_messaging::Transport;
 use saga_postgres::{INBOX, Inbox, Migrations, Pool, PoolSettings};
 use saga_rabbitmq::RabbitMq;
 use saga_store::postgres::SagaTable;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use super::{Together, listen, orchestrate, participants, provider::provider};
 use crate::{
     config::{All, Broker, Orchestrator, Payment, Service},
-    crash::{Crash, CrashingInbox, CrashingSagas, CrashingTransport},
     secrets::Secret,
 };
 
@@ -17,24 +18,71 @@ use crate::{
 const EVENTS: &str = "shop.events";
 
 /// The participants whose queues are declared.
-pub(crate) const PARTICIPANTS: [&str; 3] = ["order", "inventory", "payment"];
+pub const PARTICIPANTS: [&str; 3] = ["order", "inventory", "payment"];
+
+/// A wrapping of the ports that the roles on servers use.
+///
+/// The product's own passes the adapters through. A harness wraps them to watch the calls, or to
+/// fail some.
+pub trait Around: Clone + Send + Sync + 'static {
+    /// The sagas' rows, as the orchestrator uses them.
+    type Sagas: SagaStore + SagaReads + Retention;
+    /// A participant's database, as its kit uses it.
+    type Inbox: Store<Tx = <Inbox as Store>::Tx>;
+    /// The broker, as every role uses it.
+    type Transport: Transport;
+
+    /// Wraps the ports of an orchestrator.
+    fn orchestrator(&self, sagas: SagaTable, broker: RabbitMq) -> (Self::Sagas, Self::Transport);
+
+    /// Wraps the ports of the participant of this name.
+    fn participant(
+        &self,
+        name: &'static str,
+        inbox: Inbox,
+        broker: RabbitMq,
+    ) -> (Self::Inbox, Self::Transport);
+}
+
+/// No wrapping: the roles use the adapters themselves.
+#[derive(Clone, Copy)]
+pub(crate) struct Product;
+
+impl Around for Product {
+    type Sagas = SagaTable;
+    type Inbox = Inbox;
+    type Transport = RabbitMq;
+
+    fn orchestrator(&self, sagas: SagaTable, broker: RabbitMq) -> (SagaTable, RabbitMq) {
+        (sagas, broker)
+    }
+
+    fn participant(&self, _: &'static str, inbox: Inbox, broker: RabbitMq) -> (Inbox, RabbitMq) {
+        (inbox, broker)
+    }
+}
 
 /// Every role in one process, each with its own connections.
-pub(crate) async fn all(settings: All, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn all(
+    settings: All,
+    around: impl Around,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     crate::setup::setup(&settings.setup).await?;
     let stop = shutdown.child_token();
     let mut roles = Together::new(stop.clone());
     roles.start("provider", provider(settings.provider, stop.clone()));
-    roles.start("order", order(settings.order, stop.clone()));
-    roles.start("inventory", inventory(settings.inventory, stop.clone()));
-    roles.start("payment", payment(settings.payment, stop.clone()));
-    roles.start("orchestrator", orchestrator(settings.orchestrator, stop));
+    roles.start("order", order(settings.order, around.clone(), stop.clone()));
+    roles.start("inventory", inventory(settings.inventory, around.clone(), stop.clone()));
+    roles.start("payment", payment(settings.payment, around.clone(), stop.clone()));
+    roles.start("orchestrator", orchestrator(settings.orchestrator, around.clone(), stop));
     roles.wait().await
 }
 
 /// `saga orchestrator`
 pub(crate) async fn orchestrator(
     settings: Orchestrator,
+    around: impl Around,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let parts = [&saga_store::postgres::MIGRATIONS];
@@ -46,27 +94,28 @@ pub(crate) async fn orchestrator(
         &settings.inventory_url,
         &settings.payment_url,
     )?;
-    let crash = announced(settings.crash, "orchestrator");
-    let store = CrashingSagas::new(SagaTable::new(pool).remembering(), crash.clone());
-    let watched = CrashingTransport::new(transport.clone(), crash);
+    let (store, wrapped) =
+        around.orchestrator(SagaTable::new(pool).remembering(), transport.clone());
     let ran =
-        orchestrate::run(store, watched, neighbours, settings.front, listener, shutdown).await;
+        orchestrate::run(store, wrapped, neighbours, settings.front, listener, shutdown).await;
     transport.close().await;
     ran
 }
 
 /// `saga order`
-pub(crate) async fn order(settings: Service, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn order(
+    settings: Service,
+    around: impl Around,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let parts = [&INBOX, &saga_order::MIGRATIONS];
     let pool = database(&settings.database, "order", settings.connections, &parts).await?;
     let listener = listen(settings.listen, "order").await?;
     let transport = broker(&settings.broker, "order").await?;
-    let crash = announced(settings.crash, "order");
-    let store = CrashingInbox::new(Inbox::new(pool.clone()), crash.clone());
-    let participant = saga_order::participant(store);
-    let watched = CrashingTransport::new(transport.clone(), crash);
+    let (inbox, wrapped) = around.participant("order", Inbox::new(pool.clone()), transport.clone());
+    let participant = saga_order::participant(inbox);
     let reads = saga_order::grpc::service(saga_order::table::postgres::PostgresReads::new(pool));
-    let ran = participants::run(participant, reads, watched, listener, shutdown).await;
+    let ran = participants::run(participant, reads, wrapped, listener, shutdown).await;
     transport.close().await;
     ran
 }
@@ -74,6 +123,7 @@ pub(crate) async fn order(settings: Service, shutdown: CancellationToken) -> any
 /// `saga inventory`
 pub(crate) async fn inventory(
     settings: Service,
+    around: impl Around,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let parts = [&INBOX, &saga_inventory::MIGRATIONS];
@@ -81,40 +131,33 @@ pub(crate) async fn inventory(
     let listener = listen(settings.listen, "inventory").await?;
     let transport = broker(&settings.broker, "inventory").await?;
     let store = Inbox::new(pool.clone());
-    let crash = announced(settings.crash, "inventory");
-    let participant = saga_inventory::participant(CrashingInbox::new(store.clone(), crash.clone()));
-    let watched = CrashingTransport::new(transport.clone(), crash);
+    let (inbox, wrapped) = around.participant("inventory", store.clone(), transport.clone());
+    let participant = saga_inventory::participant(inbox);
     let catalogue = saga_inventory::table::postgres::PostgresCatalogue::new(pool);
     let catalogue = saga_inventory::grpc::service(store, catalogue);
-    let ran = participants::run(participant, catalogue, watched, listener, shutdown).await;
+    let ran = participants::run(participant, catalogue, wrapped, listener, shutdown).await;
     transport.close().await;
     ran
 }
 
 /// `saga payment`
-pub(crate) async fn payment(settings: Payment, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn payment(
+    settings: Payment,
+    around: impl Around,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let Payment { service: settings, account } = settings;
     let parts = [&INBOX, &saga_payment::MIGRATIONS];
     let pool = database(&settings.database, "payment", settings.connections, &parts).await?;
     let listener = listen(settings.listen, "payment").await?;
     let transport = broker(&settings.broker, "payment").await?;
     let provider = participants::provider(account, &shutdown)?;
-    let crash = announced(settings.crash, "payment");
-    let store = CrashingInbox::new(Inbox::new(pool), crash.clone());
-    let participant = saga_payment::participant(store, provider.clone());
-    let watched = CrashingTransport::new(transport.clone(), crash);
+    let (inbox, wrapped) = around.participant("payment", Inbox::new(pool), transport.clone());
+    let participant = saga_payment::participant(inbox, provider.clone());
     let availability = saga_payment::grpc::service(provider);
-    let ran = participants::run(participant, availability, watched, listener, shutdown).await;
+    let ran = participants::run(participant, availability, wrapped, listener, shutdown).await;
     transport.close().await;
     ran
-}
-
-/// Warns about a chosen crash point, so that nobody wonders why a process ends.
-fn announced(crash: Option<Crash>, role: &str) -> Option<Crash> {
-    if let Some(crash) = &crash {
-        warn!(role, %crash, "a test facility: this process will kill itself");
-    }
-    crash
 }
 
 /// A role's database. Its schema must be the one that this binary needs.
@@ -137,7 +180,8 @@ async fn broker(broker: &Broker, role: &str) -> anyhow::Result<RabbitMq> {
     Ok(RabbitMq::connect(broker_settings(broker, role)).await?)
 }
 
-pub(crate) fn broker_settings(broker: &Broker, role: &str) -> saga_rabbitmq::Settings {
+/// The settings of a role's connections to the broker.
+pub fn broker_settings(broker: &Broker, role: &str) -> saga_rabbitmq::Settings {
     saga_rabbitmq::Settings {
         prefix: broker.prefix.clone(),
         participants: PARTICIPANTS.map(str::to_owned).to_vec(),

@@ -4,7 +4,6 @@
 
 mod audit;
 mod away;
-mod bench;
 mod canary;
 mod collector;
 mod commands;

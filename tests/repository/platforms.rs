@@ -1,4 +1,4 @@
-//! Systems other than Linux: nothing that the program depends on refuses to be built there. Whether our own code compiles
+//! Systems other than Linux: nothing that the program or the bench depends on refuses to be built there. Whether our own code compiles
 //! for them can only be seen on them: no standard library but this machine's is installed.
 
 use std::process::Command;
@@ -44,7 +44,16 @@ fn a_crate_that_is_refused_elsewhere_is_found_where_it_is_used() {
 /// The packages that are needed for that target and do not build for it.
 fn refused(target: &str, edges: &str, known: &[(&str, &str)]) -> Vec<String> {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--locked", "--package", "saga", "--edges", edges])
+        .args([
+            "tree",
+            "--locked",
+            "--package",
+            "saga",
+            "--package",
+            "saga-bench",
+            "--edges",
+            edges,
+        ])
         .args(["--prefix", "none", "--target", target])
         .current_dir(root())
         .output()

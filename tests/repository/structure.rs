@@ -1,5 +1,5 @@
-//! The structure that ARCHITECTURE.md draws: files of a crate import each other without circles, and
-//! the framework does not import the shop.
+//! The structure that ARCHITECTURE.md draws: files of a crate import each other without circles, the
+//! framework does not import the shop, and the product does not import its harness.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -50,12 +50,51 @@ fn no_files_of_a_crate_import_each_other_in_a_circle() {
 #[test]
 fn no_crate_of_the_framework_depends_on_the_shop() {
     for member in FRAMEWORK {
-        let manifest = fs::read_to_string(root().join(member).join("Cargo.toml")).expect("one");
-        let dependencies = manifest.split("[dev-dependencies]").next().expect("the first part");
+        let dependencies = Manifest::read(member).dependencies;
         for shop in SHOP {
-            assert!(!dependencies.contains(&format!("{shop}.")), "{member} depends on {shop}");
+            assert!(!dependencies.contains(shop), "{member} depends on {shop}");
         }
     }
+}
+
+#[test]
+fn no_crate_of_the_product_depends_on_its_harness() {
+    let read = |member: String| (Manifest::read(&member), member);
+    let manifests: Vec<(Manifest, String)> = members().into_iter().map(read).collect();
+    let find = |name: &str| manifests.iter().find(|(manifest, _)| manifest.name == name);
+    let (mut product, mut next) = (BTreeSet::new(), vec!["saga"]);
+    while let Some(name) = next.pop() {
+        let Some((manifest, path)) = find(name) else { continue };
+        assert!(!path.starts_with("tests/"), "the product depends on {name}, which is in {path}");
+        if product.insert(name) {
+            next.extend(manifest.dependencies.iter().map(String::as_str));
+        }
+    }
+    for (name, is_product) in [("saga-core", true), ("saga-bench", false), ("saga-chaos", false)] {
+        assert!(find(name).is_some() && product.contains(name) == is_product, "{name}");
+    }
+}
+
+#[test]
+fn the_product_knows_no_crash_points() {
+    let mut texts = Vec::new();
+    collect(&root().join("src"), "", &mut texts);
+    for (file, text) in texts {
+        let text = text.to_lowercase().replace(['_', '-'], " ");
+        let found = ["crash point", "crash at"].into_iter().find(|words| text.contains(words));
+        assert_eq!(found, None, "src/{file}.rs");
+    }
+}
+
+#[test]
+fn dependencies_of_tests_do_not_count_and_those_of_one_system_do() {
+    let manifest = Manifest::of(
+        "[package]\nname = \"a\"\n[workspace.dependencies]\nw = \"1\"\n[dependencies]\nb.workspace = true\n\
+         c = { path = \"c\" }\n[target.'cfg(unix)'.dependencies]\nd.workspace = true\n\
+         [dev-dependencies]\ne.workspace = true\n[build-dependencies]\nf = \"1\"\n",
+    );
+    assert_eq!(manifest.name, "a");
+    assert_eq!(manifest.dependencies.iter().collect::<Vec<_>>(), ["b", "c", "d", "f"]);
 }
 
 #[test]
@@ -88,6 +127,39 @@ fn members() -> Vec<String> {
     let list = manifest.split("members = [").nth(1).and_then(|rest| rest.split(']').next());
     let members = list.expect("members").split('"').skip(1).step_by(2).map(str::to_owned);
     members.chain([".".to_owned()]).collect()
+}
+
+/// A package's name, and the crates that it depends on outside its tests.
+struct Manifest {
+    name: String,
+    dependencies: BTreeSet<String>,
+}
+
+impl Manifest {
+    fn read(member: &str) -> Self {
+        let file = root().join(member).join("Cargo.toml");
+        Self::of(&fs::read_to_string(file).expect("a manifest"))
+    }
+
+    fn of(text: &str) -> Self {
+        let (mut name, mut dependencies, mut section) = (String::new(), BTreeSet::new(), "");
+        for line in text.lines() {
+            let key = line.split(['.', ' ', '=']).next().expect("the first part");
+            if line.starts_with('[') {
+                section = line;
+            } else if section == "[package]" && key == "name" {
+                name = line.split('"').nth(1).expect("a name").to_owned();
+            } else if section.ends_with("dependencies]")
+                && !section.starts_with("[dev-")
+                && !section.starts_with("[workspace.")
+                && !key.is_empty()
+                && !line.starts_with('#')
+            {
+                dependencies.insert(key.to_owned());
+            }
+        }
+        Self { name, dependencies }
+    }
 }
 
 /// The files of one crate by their module's path (`a/b`), and what each imports.

@@ -215,7 +215,9 @@ impl Topology {
     }
 }
 
-pub(crate) fn quorum() -> FieldTable {
+/// Arguments that make a queue a quorum queue.
+#[must_use]
+pub fn quorum() -> FieldTable {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), text("quorum"));
     arguments

@@ -2,7 +2,8 @@
 //! from a seed, and then the audit. `scripts/chaos --help` says more.
 //!
 //! It knows the system as an operator and a client do: processes, environment
-//! variables, gRPC, the broker, SQL. Nothing of engine, kit or services is imported.
+//! variables, gRPC, the broker, SQL. Nothing of engine, kit or services is imported; only the
+//! program beside it, `bin/crashing`, wraps their ports.
 //!
 //! Read first: `schedule.rs` (which fault comes when), then [`chaos`].
 
@@ -87,7 +88,7 @@ struct Arguments {
     /// How long a step's answer is waited for before it is sent again
     #[arg(long, default_value_t = 1_500, value_name = "MS", value_parser = clap::value_parser!(u64).range(200..=60_000))]
     step_timeout_millis: u64,
-    /// Another build of `saga`: replicas that are replaced one by one go from one to the other
+    /// Another build of `saga`, with its `saga-crashing` beside it: replicas that are replaced one by one go from one to the other
     #[arg(long, value_name = "PROGRAM", conflicts_with = "outage")]
     other_build: Option<PathBuf>,
     /// Keep the logs here, instead of in a new directory that is removed when all is well

@@ -24,6 +24,8 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 const START_PAUSE: Duration = Duration::from_millis(500);
 /// How long a role may take to finish what it has begun.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+/// `saga` with crash points, from which a role is started that is to crash.
+const CRASHING: &str = "saga-crashing";
 pub(crate) const PREFIX: &str = "chaos.";
 /// Enough for the longest run.
 const STOCK: i64 = 100_000_000;
@@ -63,6 +65,9 @@ impl System {
         machine: Option<Machine>,
         other_build: Option<PathBuf>,
     ) -> anyhow::Result<Self> {
+        if let Some(other) = &other_build {
+            beside(other, CRASHING)?;
+        }
         let (database_parent, database_environment) = match &machine {
             Some(machine) => (machine.disk(Disk::Database), machine.database_clock()?),
             None => (std::env::temp_dir(), BTreeMap::new()),
@@ -82,7 +87,7 @@ impl System {
             ("SAGA_PROVIDER_TIMEOUT_MILLIS", (timeout + 2_000).to_string()),
         ];
         let options = Options {
-            program: binary()?,
+            program: beside(&std::env::current_exe()?, "saga")?,
             replicas: Replicas { orchestrators: 2, services: 2 },
             dir: dir.to_owned(),
             logs: dir.to_owned(),
@@ -132,6 +137,7 @@ impl System {
             launch.program = other.clone();
         }
         if let Some(crash) = crash {
+            launch.program = beside(&launch.program, CRASHING)?;
             launch.env.insert("SAGA_CRASH_AT".to_owned(), crash.to_owned());
         }
         let deadline = tokio::time::Instant::now() + START_LIMIT;
@@ -220,11 +226,10 @@ impl System {
     }
 }
 
-/// `saga`, built into the same directory as we are.
-fn binary() -> anyhow::Result<PathBuf> {
-    let ours = std::env::current_exe()?;
-    let directory = ours.parent().context("a program is in a directory")?;
-    let saga = directory.join("saga");
-    anyhow::ensure!(saga.exists(), "{} is missing: cargo build --release -p saga", saga.display());
-    Ok(saga)
+/// A program that was built into the same directory as another one.
+fn beside(program: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let found = program.with_file_name(name);
+    let missing = "is missing: cargo build --release -p saga -p saga-chaos";
+    anyhow::ensure!(found.exists(), "{} {missing}", found.display());
+    Ok(found)
 }

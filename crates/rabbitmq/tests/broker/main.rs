@@ -5,6 +5,5 @@ mod consuming;
 mod hints;
 mod outages;
 mod permissions;
-mod probe;
 mod publishing;
 mod setup;

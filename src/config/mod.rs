@@ -1,0 +1,137 @@
+//! Settings: their types here, how they are read from the environment in `reader.rs`, and what
+//! `saga settings` shows of them in `help.rs`.
+
+mod help;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use saga_payment::BreakerSettings;
+
+use crate::secrets::Secret;
+
+pub(crate) use help::HELP;
+pub use reader::{Environment, Mistakes, process, read};
+
+/// A message broker.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    /// Where it is.
+    pub url: Secret,
+    /// Beginning of the names of exchanges and queues.
+    pub prefix: String,
+    /// True if roles may declare exchanges and queues; `saga setup` always does.
+    pub declares: bool,
+}
+
+/// Settings of `saga orchestrator`.
+#[derive(Clone, Debug)]
+pub(crate) struct Orchestrator {
+    pub(crate) database: Secret,
+    pub(crate) connections: u32,
+    pub(crate) broker: Broker,
+    pub(crate) order_url: String,
+    pub(crate) inventory_url: String,
+    pub(crate) payment_url: String,
+    pub(crate) front: Front,
+}
+
+/// An orchestrator's front door and its limits, over any adapters.
+#[derive(Clone, Debug)]
+pub(crate) struct Front {
+    pub(crate) listen: SocketAddr,
+    pub(crate) step_timeout_millis: Option<u64>,
+    pub(crate) order_deadline: Duration,
+    pub(crate) max_in_flight: u64,
+    /// Greatest age of a page of products; zero: each call reads anew.
+    pub(crate) catalogue_cache: Duration,
+    /// Time for which ended sagas and keys are kept.
+    pub(crate) retention: Duration,
+}
+
+/// Settings of `saga prune`.
+#[derive(Clone, Debug)]
+pub(crate) struct Prune {
+    pub(crate) database: Secret,
+    pub(crate) retention: Duration,
+}
+
+/// Settings of a participant.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    pub(crate) database: Secret,
+    pub(crate) connections: u32,
+    pub(crate) listen: SocketAddr,
+    pub(crate) broker: Broker,
+}
+
+/// Settings of `saga payment`.
+#[derive(Clone, Debug)]
+pub(crate) struct Payment {
+    pub(crate) service: Service,
+    pub(crate) account: Account,
+}
+
+/// The payment service's connection to its provider.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    pub(crate) url: String,
+    pub(crate) timeout: Duration,
+    pub(crate) http2: bool,
+    pub(crate) breaker: BreakerSettings,
+}
+
+/// Settings of `saga provider`.
+#[derive(Clone, Debug)]
+pub(crate) struct Provider {
+    pub(crate) listen: SocketAddr,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) slow_after: Duration,
+    pub(crate) very_slow_after: Duration,
+}
+
+/// Settings of `saga setup`.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// A database of the same server, as an administrator sees it.
+    pub admin: Option<Secret>,
+    /// The orchestrator's database.
+    pub orchestrator: Secret,
+    /// The order service's database.
+    pub order: Secret,
+    /// The inventory service's database.
+    pub inventory: Secret,
+    /// The payment service's database.
+    pub payment: Secret,
+    /// The password of the role that may only read.
+    pub auditor: Option<Secret>,
+    /// The broker.
+    pub broker: Broker,
+}
+
+/// Settings of `saga all`.
+#[derive(Clone, Debug)]
+pub struct All {
+    /// Those of `saga setup`, which it runs first.
+    pub setup: Setup,
+    pub(crate) orchestrator: Orchestrator,
+    pub(crate) order: Service,
+    pub(crate) inventory: Service,
+    pub(crate) payment: Payment,
+    pub(crate) provider: Provider,
+}
+
+/// Settings of `saga all --data-dir`: every role in one process, and nothing else.
+#[derive(Clone, Debug)]
+pub(crate) struct Embedded {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) front: Front,
+    pub(crate) order: SocketAddr,
+    pub(crate) inventory: SocketAddr,
+    pub(crate) payment: SocketAddr,
+    pub(crate) provider: Provider,
+    pub(crate) provider_timeout: Duration,
+    pub(crate) breaker: BreakerSettings,
+}

@@ -1,0 +1,102 @@
+//! The bench's products: enough of each, and what the catalogue says of them before and after.
+
+use std::collections::BTreeSet;
+
+use saga_proto::{
+    inventory::v1::Product,
+    shop::v1::{ListProductsRequest, catalogue_client::CatalogueClient},
+};
+use tonic::{Status, transport::Channel};
+use uuid::Uuid;
+
+use saga::client::{
+    again::{Patience, limited, until_answered},
+    goods::{self, Goods},
+};
+
+/// So much of each product comes in before each run: more than any run can sell, and few enough for 10⁹ runs.
+const PLENTY: i64 = 1_000_000_000;
+/// The largest page that the contract allows, and the largest catalogue that is read.
+const PAGE: i32 = 500;
+const MOST_PAGES: u32 = 10_000;
+/// What each product costs, in cents.
+const PRICE: i64 = 1234;
+
+/// The products of a run.
+pub(super) struct Stock {
+    pub(super) run: Uuid,
+    pub(super) skus: u64,
+    pub(super) catalogue: CatalogueClient<Channel>,
+}
+
+/// The catalogue's sums over the bench's products.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Books {
+    pub(super) sold: i64,
+    pub(super) reserved: i64,
+    /// Products whose received is not available + reserved + sold.
+    pub(super) unbalanced: i64,
+}
+
+/// A product's SKU, by its number.
+pub(super) fn sku(number: u64) -> String {
+    format!("bench-{number:05}")
+}
+
+impl Stock {
+    /// Receives enough of each product for the whole run, and returns the books as they were.
+    pub(super) async fn receive(&self) -> Result<Books, Status> {
+        let plenty = (0..self.skus).map(|number| Goods {
+            sku: sku(number),
+            name: format!("Bench product {number}"),
+            cents: PRICE,
+            quantity: PLENTY,
+        });
+        let received =
+            goods::receive(&self.catalogue, plenty, &format!("bench/{}", self.run)).await?;
+        Ok(received.iter().collect())
+    }
+
+    /// Reads the books.
+    pub(super) async fn read(&self) -> Result<Books, Status> {
+        let ours: BTreeSet<_> = (0..self.skus).map(sku).collect();
+        let (mut products, mut page_token) = (Vec::new(), String::new());
+        for _ in 0..MOST_PAGES {
+            let request = ListProductsRequest { page_size: PAGE, page_token };
+            let mut repeats = 0;
+            let page = until_answered(Patience::default(), &mut repeats, || {
+                let (mut catalogue, request) = (self.catalogue.clone(), request.clone());
+                async move { catalogue.list_products(limited(request)).await }
+            });
+            let page = page.await?.into_inner();
+            products.extend(page.products.into_iter().filter(|p| ours.contains(&p.sku)));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        Ok(products.iter().collect())
+    }
+}
+
+impl<'a> FromIterator<&'a Product> for Books {
+    fn from_iter<I: IntoIterator<Item = &'a Product>>(products: I) -> Self {
+        products.into_iter().fold(Self::default(), |books, p| Self {
+            sold: books.sold + p.sold,
+            reserved: books.reserved + p.reserved,
+            unbalanced: books.unbalanced
+                + i64::from(p.received != p.available + p.reserved + p.sold),
+        })
+    }
+}
+
+impl Books {
+    /// What changed since then; what is out of balance is so now.
+    pub(super) fn since(self, before: &Self) -> Self {
+        Self {
+            sold: self.sold - before.sold,
+            reserved: self.reserved - before.reserved,
+            unbalanced: self.unbalanced,
+        }
+    }
+}

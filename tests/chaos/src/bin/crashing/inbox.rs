@@ -1,0 +1,161 @@
+//! Crash points around a participant's commits.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use saga_core::{Direction, Failure, SagaId, Watermark};
+use saga_kit::{Entry, Key, Locked, Pruned, Store};
+use tokio::task;
+
+use crate::point::{Crash, Point, pass};
+
+/// A participant's store, with crash points. A transaction that records nothing passes no point.
+#[derive(Clone)]
+pub(super) struct CrashingInbox<S> {
+    store: S,
+    watched: Option<Watched>,
+}
+
+/// The state of the open transactions. The transaction itself must stay the store's own type,
+/// because handlers use it. But a task has at most one transaction, so the task identifies it.
+#[derive(Clone)]
+struct Watched {
+    crash: Crash,
+    open: Arc<Mutex<HashMap<Option<task::Id>, Open>>>,
+}
+
+/// One transaction, as far as it has come.
+#[derive(Default)]
+struct Open {
+    /// Locked keys with a recorded intent and no answer.
+    intents: HashSet<(Key, Direction)>,
+    recorded: Option<Recorded>,
+}
+
+/// The kinds of records of a transaction that have points of their own.
+#[derive(Clone, Copy)]
+enum Recorded {
+    Answers,
+    /// At least one intent.
+    Intent,
+    /// At least one answer to an intent.
+    Settlement,
+}
+
+impl<S> CrashingInbox<S> {
+    pub(super) fn new(store: S, crash: Option<Crash>) -> Self {
+        Self { store, watched: crash.map(|crash| Watched { crash, open: Arc::default() }) }
+    }
+}
+
+impl Watched {
+    fn open(&self) -> MutexGuard<'_, HashMap<Option<task::Id>, Open>> {
+        self.open.lock().expect("nobody panics while holding it")
+    }
+
+    fn locked(&self, keys: &[Key], locked: &Locked) {
+        let mut open = self.open();
+        let transaction = open.entry(task::try_id()).or_default();
+        for (key, record) in keys.iter().zip(&locked.records) {
+            let parts = [
+                (Direction::Action, &record.action),
+                (Direction::Compensation, &record.compensation),
+            ];
+            for (direction, part) in parts {
+                if part.as_ref().is_some_and(|part| part.answer.is_none()) {
+                    transaction.intents.insert((key.clone(), direction));
+                }
+            }
+        }
+    }
+
+    fn recorded(&self, entries: &[Entry]) -> Recorded {
+        let mut open = self.open();
+        let transaction = open.entry(task::try_id()).or_default();
+        let settles = |entry: &Entry| {
+            entry.answer.is_some()
+                && transaction.intents.contains(&(entry.key.clone(), entry.direction))
+        };
+        let recorded = if entries.iter().any(|entry| entry.answer.is_none()) {
+            Recorded::Intent
+        } else if entries.iter().any(settles) {
+            Recorded::Settlement
+        } else {
+            Recorded::Answers
+        };
+        *transaction.recorded.insert(recorded)
+    }
+}
+
+impl Recorded {
+    fn before(self) -> Point {
+        match self {
+            Self::Answers => Point::BeforeBatchCommit,
+            Self::Intent => Point::BeforeIntentCommit,
+            Self::Settlement => Point::BeforeSettlementCommit,
+        }
+    }
+
+    fn after(self) -> Point {
+        match self {
+            Self::Answers => Point::AfterBatchCommit,
+            Self::Intent => Point::AfterIntentCommit,
+            Self::Settlement => Point::AfterSettlementCommit,
+        }
+    }
+}
+
+impl<S: Store> Store for CrashingInbox<S> {
+    type Tx = S::Tx;
+
+    const SYSTEM: &'static str = S::SYSTEM;
+
+    const SETTLING: Duration = S::SETTLING;
+
+    async fn begin(&self) -> Result<Self::Tx, Failure> {
+        if let Some(watched) = &self.watched {
+            // The task's transaction before this one may have been dropped.
+            watched.open().remove(&task::try_id());
+        }
+        self.store.begin().await
+    }
+
+    async fn lock(&self, tx: &mut Self::Tx, keys: &[Key]) -> Result<Locked, Failure> {
+        let locked = self.store.lock(tx, keys).await?;
+        if let Some(watched) = &self.watched {
+            watched.locked(keys, &locked);
+        }
+        Ok(locked)
+    }
+
+    async fn record(&self, tx: &mut Self::Tx, entries: &[Entry]) -> Result<(), Failure> {
+        self.store.record(tx, entries).await?;
+        if let Some(watched) = &self.watched {
+            // Recording is the last act before the commit.
+            pass(Some(&watched.crash), watched.recorded(entries).before());
+        }
+        Ok(())
+    }
+
+    async fn raise(&self, watermark: Watermark) -> Result<Watermark, Failure> {
+        self.store.raise(watermark).await
+    }
+
+    async fn prune(&self, from: SagaId, below: Watermark, limit: usize) -> Result<Pruned, Failure> {
+        self.store.prune(from, below, limit).await
+    }
+
+    async fn commit(&self, tx: Self::Tx) -> Result<(), Failure> {
+        self.store.commit(tx).await?;
+        if let Some(watched) = &self.watched {
+            let transaction = watched.open().remove(&task::try_id());
+            if let Some(recorded) = transaction.and_then(|transaction| transaction.recorded) {
+                pass(Some(&watched.crash), recorded.after());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! The whole program `saga`, whose roles on servers kill themselves at a chosen point of a protocol.
+//!
+//! `SAGA_CRASH_AT=after-turn-commit:3` ends the process, as `kill -9` would, the third time that it
+//! passes that point. The points lie around commits, publishing and acknowledging, where a crash is
+//! hardest to survive. Engine and kit do not know of them: decorators around their ports
+//! (`sagas.rs`, `inbox.rs`, `transport.rs`) watch the calls. Without the variable they pass
+//! everything on unchanged. `scripts/chaos` goes through all points.
+
+mod inbox;
+mod point;
+mod sagas;
+mod transport;
+
+use std::process::ExitCode;
+
+use saga::roles::Around;
+use saga_postgres::Inbox;
+use saga_rabbitmq::RabbitMq;
+use saga_store::postgres::SagaTable;
+use tracing::warn;
+
+use crate::{
+    inbox::CrashingInbox, point::Crash, sagas::CrashingSagas, transport::CrashingTransport,
+};
+
+/// Name of the variable that chooses a point.
+const CRASH_AT: &str = "SAGA_CRASH_AT";
+/// Exit status for a wrong setting, as in sysexits.h.
+const EX_USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let chosen = std::env::var(CRASH_AT).ok().filter(|text| !text.is_empty());
+    match chosen.map(|text| text.parse()).transpose() {
+        Ok(crash) => saga::main_around(Crashing { crash }),
+        Err(why) => {
+            let why: String = why;
+            eprintln!("saga: {CRASH_AT} {why}");
+            ExitCode::from(EX_USAGE)
+        }
+    }
+}
+
+/// Ports with crash points around them.
+#[derive(Clone)]
+struct Crashing {
+    crash: Option<Crash>,
+}
+
+impl Crashing {
+    /// The crash of one role. A warning says so, so that nobody wonders why a process ends.
+    fn of(&self, role: &str) -> Option<Crash> {
+        let crash = self.crash.as_ref().map(Crash::anew)?;
+        warn!(role, %crash, "a test facility: this process will kill itself");
+        Some(crash)
+    }
+}
+
+impl Around for Crashing {
+    type Sagas = CrashingSagas<SagaTable>;
+    type Inbox = CrashingInbox<Inbox>;
+    type Transport = CrashingTransport<RabbitMq>;
+
+    fn orchestrator(&self, sagas: SagaTable, broker: RabbitMq) -> (Self::Sagas, Self::Transport) {
+        let crash = self.of("orchestrator");
+        (CrashingSagas::new(sagas, crash.clone()), CrashingTransport::new(broker, crash))
+    }
+
+    fn participant(
+        &self,
+        name: &'static str,
+        inbox: Inbox,
+        broker: RabbitMq,
+    ) -> (Self::Inbox, Self::Transport) {
+        let crash = self.of(name);
+        (CrashingInbox::new(inbox, crash.clone()), CrashingTransport::new(broker, crash))
+    }
+}
