@@ -105,7 +105,6 @@ async fn a_capture_whose_answer_was_lost_is_one_capture_however_often_it_is_sent
     shop.close().await;
 }
 
-/// findings.md A5c: the database was restored from before the authorisation.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_capture_that_a_restored_database_has_forgotten_is_found_and_not_refused() {
     let shop = Shop::open("restored").await;

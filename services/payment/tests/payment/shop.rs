@@ -128,7 +128,6 @@ impl Shop {
             .expect("a row")
     }
 
-    /// The lines of an order in our ledger.
     /// Sets the service's database back to before it had heard of the order.
     pub(crate) async fn forget(&self, order: SagaId) {
         for statement in [
@@ -140,6 +139,7 @@ impl Shop {
         }
     }
 
+    /// The lines of an order in our ledger.
     pub(crate) async fn ledger(&self, order: SagaId) -> Vec<String> {
         sqlx::query_scalar("SELECT kind FROM payment_ledger WHERE order_id = $1 ORDER BY at, kind")
             .bind(order.0)
