@@ -9,7 +9,7 @@ use std::{
 
 use chrono::{DateTime, NaiveDate, NaiveTime};
 use saga_core::{Timestamp, Watermark};
-use saga_engine::{Pruned, Range, Retention, Standing};
+use saga_engine::{Horizon, Pruned, Range, Retention};
 use saga_postgres::PoolSettings;
 use saga_sqlite::{Clock, DataDir, Database};
 use saga_store::{postgres, sqlite};
@@ -100,7 +100,7 @@ async fn prune(
     command: &Command,
     retention: Duration,
 ) -> anyhow::Result<()> {
-    let Standing { watermark, now, oldest } =
+    let Horizon { watermark, now, oldest } =
         store.advance(u64::try_from(retention.as_millis()).unwrap_or(u64::MAX)).await?;
     say(&format!("the watermark is at {}", shown(watermark.instant())));
     if let Some(oldest) = oldest

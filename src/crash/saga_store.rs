@@ -4,9 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp, Watermark};
 use saga_engine::{
-    Admission, Census, IdempotencyKey, Inspected, ListFilter, NewQuarantined, Pruned,
-    QuarantineFilter, Quarantined, Range, Retention, SagaReads, SagaStore, Settled, Standing,
-    Write,
+    Admission, Census, Handled, Horizon, IdempotencyKey, Inspected, ListFilter, NewQuarantined,
+    Pruned, QuarantineFilter, Quarantined, Range, Retention, SagaReads, SagaStore, Write,
 };
 
 use super::{Crash, Point, pass};
@@ -101,13 +100,13 @@ impl<S: SagaStore> SagaStore for CrashingSagas<S> {
         self.store.quarantine(messages).await
     }
 
-    async fn settle<R: Send>(
+    async fn handle<R: Send>(
         &self,
         message: &str,
         saga: Option<SagaId>,
-        decide: impl Fn(Inspected) -> (Option<Settled>, R) + Send + Sync,
+        decide: impl Fn(Inspected) -> (Option<Handled>, R) + Send + Sync,
     ) -> Result<R, Failure> {
-        self.store.settle(message, saga, decide).await
+        self.store.handle(message, saga, decide).await
     }
 }
 
@@ -142,7 +141,7 @@ impl<S: SagaReads> SagaReads for CrashingSagas<S> {
 }
 
 impl<S: Retention> Retention for CrashingSagas<S> {
-    async fn advance(&self, retention_millis: u64) -> Result<Standing, Failure> {
+    async fn advance(&self, retention_millis: u64) -> Result<Horizon, Failure> {
         self.store.advance(retention_millis).await
     }
 

@@ -14,7 +14,7 @@ use crate::limits;
 pub struct Envelope {
     /// Id of the command that this is, answers, or follows from.
     pub id: CommandId,
-    /// The sender: `saga/orchestrator`, `saga/inventory`.
+    /// The sender: `saga/orchestrator`, `saga/hotel`.
     pub source: String,
     /// Full protobuf name of the data.
     pub type_name: String,
@@ -44,7 +44,7 @@ pub enum Body {
 pub struct CommandBody {
     /// Number of this sending, counted from 1.
     pub attempt: u32,
-    /// Position of the command's event in the order's stream.
+    /// Position of the command's event in the saga's stream of events.
     pub sequence: u32,
     /// The saga's definition.
     pub definition: String,
@@ -84,7 +84,7 @@ pub enum Outcome {
 /// The fields that only a domain event has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventBody {
-    /// Position in the order's stream, by which consumers sort.
+    /// Position in the saga's stream of events, by which consumers sort.
     pub sequence: u32,
 }
 
@@ -182,7 +182,7 @@ impl Envelope {
 }
 
 impl fmt::Debug for Envelope {
-    /// The data is left out: it may hold a payment token.
+    /// The data is left out: it may hold a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Envelope")
             .field("id", &self.id.to_string())

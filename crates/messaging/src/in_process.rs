@@ -7,7 +7,7 @@
 //! Nothing here depends on chance or on a clock of its own. Queues are first in, first out; a
 //! message that comes back goes to its old position; consumers of one queue take turns, and each
 //! takes as much as it has room for. On a current-thread runtime the same calls give the same
-//! deliveries, also with tokio's clock paused. One coroutine a consumer moves its deliveries; its
+//! deliveries, also with tokio's clock paused. One task for each consumer moves its deliveries; its
 //! only timer bounds how long it may take to end. A message past its expiry is given up when the
 //! head of its queue is next examined: when a consumer has room, or when the queue is full.
 //!
@@ -61,7 +61,7 @@ pub struct InProcessSettings {
 
 impl Default for InProcessSettings {
     /// No participants, 10 redeliveries as on RabbitMQ, and
-    /// [`limits::QUEUE_CAPACITY`] messages a queue.
+    /// [`limits::QUEUE_CAPACITY`] messages in each queue.
     fn default() -> Self {
         Self {
             participants: Vec::new(),
@@ -80,8 +80,7 @@ struct Broker {
 
 /// The part of the state that belongs to one process, and that it can close without the others.
 struct Process {
-    /// Set to true, it tells the process's consumers to end. Each holds a receiver until it has
-    /// ended.
+    /// Set to true when the process's consumers must end. Each holds a receiver until it has ended.
     closing: watch::Sender<bool>,
     closed: AtomicBool,
 }
@@ -175,7 +174,7 @@ impl Default for Process {
 }
 
 impl fmt::Debug for InProcess {
-    /// The messages are left out: they may hold payment tokens.
+    /// The messages are left out: they may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InProcess").finish_non_exhaustive()
     }

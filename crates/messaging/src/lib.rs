@@ -3,8 +3,8 @@
 //! An [`Envelope`] is one CloudEvent: a command, a reply or a domain event. A parcel is a broker
 //! message that carries many of them: all that one turn sends to one queue. [`Transport`] is the
 //! port that moves parcels. Its adapter for one process, [`InProcess`], is here because it needs
-//! nothing else; the adapter for RabbitMQ is a crate of its own. This crate knows no saga and no
-//! participant.
+//! nothing else; the adapter for RabbitMQ is a crate of its own. This crate knows no
+//! particular saga or participant.
 //!
 //! Read first: [`Envelope`], [`parcel::read`] and [`Transport`].
 
@@ -22,7 +22,7 @@ pub use envelope::{Body, CommandBody, Envelope, EventBody, Outcome, Poison, Repl
 pub use in_process::{InProcess, InProcessSettings};
 pub use notice::Notice;
 pub use pace::Pace;
-pub use publish::publish;
+pub use publish::{Publication, publish};
 pub use transport::{
     Ack, Changed, Consumer, Death, Delivery, FROM_HEADER, Message, PublishError, Queue,
     REASON_HEADER, Refused, Route, Transport,

@@ -1,11 +1,10 @@
 //! An event about a saga itself, rather than about a step's command.
 
-use bytes::Bytes;
 use saga_core::{SagaId, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::{Message, Route, envelope::rfc3339, parcel};
+use crate::{Message, envelope::rfc3339};
 
 /// An event that an orchestrator publishes for anybody who listens. It has no sequence number,
 /// because it does not belong to the stream of the saga's steps.
@@ -66,14 +65,6 @@ impl Notice {
             data: &self.data,
         };
         let body = serde_json::to_vec(&wire).expect("a notice is JSON");
-        Message {
-            route: Route::Event { key: format!("saga.{}", self.name) },
-            id,
-            content_type: parcel::SINGLE,
-            body: Bytes::from(body),
-            expiry: None,
-            reply_to: None,
-            redelivered: false,
-        }
+        Message::event(format!("saga.{}", self.name), id, body)
     }
 }

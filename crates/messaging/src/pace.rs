@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Rest after a batch, in multiples of the time that the batch took. Measured with Postgres and
-/// RabbitMQ on two cores: 1 and 4 make fewer orders a second than 2, at 64 as at 256 in flight.
+/// RabbitMQ on two cores: 1 and 4 finish fewer sagas a second than 2, at 64 as at 256 in flight.
 const REST: u32 = 2;
 
 /// The longest rest. A batch for which [`REST`] would give a longer one is large already.

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use saga_core::SagaId;
 use tokio::sync::{broadcast, mpsc};
 
+use crate::parcel;
+
 /// A message broker, or something that behaves like one.
 ///
 /// Delivery is at least once, in no promised order, across any failure. An adapter hides
@@ -25,7 +27,7 @@ pub trait Transport: Clone + Send + Sync + 'static {
     /// reconnections. At most `prefetch` deliveries are out without an acknowledgement.
     fn consume(&self, queue: Queue, prefetch: u16) -> Consumer;
 
-    /// Tells every orchestrator which sagas have changed. The message may be lost.
+    /// Announces changed sagas to every orchestrator. The message may be lost.
     fn announce(&self, changed: Vec<Changed>);
 
     /// Receives the announcements of all processes. There may be gaps.
@@ -97,7 +99,7 @@ pub enum Route {
     },
     /// To anybody who listens.
     Event {
-        /// For example `order.confirmed`.
+        /// For example `hotel.booked`.
         key: String,
     },
     /// To the quarantine. Must arrive.
@@ -126,6 +128,27 @@ pub struct Message {
     pub reply_to: Option<String>,
     /// True if it stands for a message that may have been handled before.
     pub redelivered: bool,
+}
+
+impl Message {
+    /// A parcel without an expiry. The adapter fills in the address of its reply.
+    pub fn parcel(route: Route, id: String, body: impl Into<Bytes>) -> Self {
+        Self {
+            route,
+            id,
+            content_type: parcel::BATCH,
+            body: body.into(),
+            expiry: None,
+            reply_to: None,
+            redelivered: false,
+        }
+    }
+
+    /// A single domain event.
+    pub fn event(key: String, id: String, body: impl Into<Bytes>) -> Self {
+        let route = Route::Event { key };
+        Self { content_type: parcel::SINGLE, ..Self::parcel(route, id, body) }
+    }
 }
 
 /// The reason why messages are not known to have arrived.

@@ -38,7 +38,7 @@ pub fn failure(error: Error) -> Failure {
 /// Commits. If the answer is lost, the outcome is unknown, not failed.
 ///
 /// # Errors
-/// [`Failure::UnknownCommit`] when the connection broke before the answer came.
+/// [`Failure::UnknownCommit`] if the connection broke before the answer came.
 pub async fn commit(tx: Transaction<'_, Postgres>) -> Result<(), Failure> {
     match tx.commit().await {
         Ok(()) => Ok(()),

@@ -1,8 +1,8 @@
-//! Postgres: pools with safe settings, what its errors let a caller do,
-//! migrations, and the participants' [`Inbox`].
+//! Postgres: pools with safe settings, its errors by what a caller can do, migrations, and the
+//! participants' [`Inbox`].
 //!
-//! The sagas' own store is in `orchestrator/store`: a service that uses this
-//! crate never builds the engine.
+//! The sagas' own store is in `orchestrator/store`, so a service that uses this crate does not build
+//! the engine.
 //!
 //! Read first: [`failure`] and [`Inbox`].
 

@@ -102,7 +102,7 @@ impl Consumption {
         }
     }
 
-    /// The metric that says whether the queue is being consumed.
+    /// The metric that is 1 while the queue is consumed.
     fn gauge(&self) -> metrics::Gauge {
         metrics::gauge!("saga_consumer_up", "queue" => self.topology.queue(&self.queue))
     }

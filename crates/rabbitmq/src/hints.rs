@@ -1,4 +1,4 @@
-//! Telling all orchestrators which sagas have changed. Every hint may be lost.
+//! Hints to all orchestrators that sagas have changed. Every hint may be lost.
 
 use std::{sync::Arc, time::Duration};
 

@@ -70,7 +70,7 @@ impl Link {
 
     /// Checks whether anybody answers at the address. When nobody answers an attempt of lapin, that
     /// attempt leaves its thread behind until the socket breaks. With this check there is one such
-    /// thread an outage, instead of one an attempt.
+    /// thread for each outage, instead of one for each attempt.
     async fn knock(&self) -> Result<(), Failure> {
         let authority = &self.address.authority;
         let mut stream = TcpStream::connect((authority.host.as_str(), authority.port)).await?;

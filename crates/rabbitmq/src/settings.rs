@@ -9,9 +9,9 @@ use crate::ConnectError;
 /// Seconds between the signs of life of both sides. A peer that is silent for twice as long is
 /// gone.
 const HEARTBEAT_SECONDS: u16 = 10;
-/// Largest frame. lapin keeps room for 64 frames a connection. With the broker's default of 128 KiB
-/// that is 8 MiB each, and a process with every role has a dozen connections. Larger messages
-/// travel in several frames.
+/// Largest frame. lapin keeps room for 64 frames in each connection. With the broker's default of
+/// 128 KiB that is 8 MiB each, and a process with every role has a dozen connections. Larger
+/// messages travel in several frames.
 const FRAME_BYTES: u32 = 32 * 1024;
 
 /// Settings of an adapter. Begin with [`Settings::new`].

@@ -24,9 +24,9 @@ pub(crate) const DECLARE_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// ```text
 /// saga.commands    direct  key participant → queue saga.commands.{participant}
 /// saga.replies     direct  key deployment  → queue saga.replies
-/// {events}         topic   key order.confirmed → any queue that is bound
+/// {events}         topic   key of the event → any queue that is bound
 /// saga.quarantine  fanout                  → queue saga.quarantine
-/// saga.hints       fanout, not durable     → one exclusive queue an adapter
+/// saga.hints       fanout, not durable     → one exclusive queue for each adapter
 /// ```
 /// Messages that a commands or replies queue gives up (expired, over its delivery limit) go to the
 /// quarantine, at least once. The quarantine itself keeps everything.

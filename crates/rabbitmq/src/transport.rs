@@ -27,8 +27,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(15);
 
 /// RabbitMQ as a [`Transport`].
 ///
-/// Cloning is cheap. Publishing ends when the last clone is dropped; a consumer
-/// goes on for as long as it is held, or until [`RabbitMq::close`].
+/// Cloning is cheap. Publishing ends when the last clone is dropped. A consumer goes on until it is
+/// dropped, or until [`RabbitMq::close`].
 #[derive(Clone)]
 pub struct RabbitMq {
     inner: Arc<Inner>,
@@ -48,7 +48,7 @@ struct Inner {
 
 impl RabbitMq {
     /// Connects, and declares the topology or checks that it exists. If the broker is away, this
-    /// waits for it for as long as `patience` says.
+    /// waits for it, at most for `patience`.
     ///
     /// # Errors
     /// At once if waiting cannot help; see [`ConnectError`].

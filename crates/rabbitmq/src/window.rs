@@ -1,4 +1,4 @@
-//! Which deliveries are out on a channel, and how to acknowledge them in few frames.
+//! The deliveries that are out on a channel, and their acknowledgement in few frames.
 
 use std::collections::BTreeSet;
 
@@ -21,8 +21,8 @@ pub(crate) enum Frame {
 }
 
 impl Window {
-    /// Notes a delivery. False if one is missing before it: nothing is known of
-    /// that one, so the channel must be given up.
+    /// Notes a delivery. Returns false if one is missing before it: nothing is known of that one,
+    /// so the channel must be given up.
     #[must_use]
     pub(crate) fn delivered(&mut self, tag: u64) -> bool {
         if tag != self.last + 1 {
@@ -32,7 +32,7 @@ impl Window {
         self.out.insert(tag)
     }
 
-    /// Whether nothing is out.
+    /// True if nothing is out.
     pub(crate) fn is_empty(&self) -> bool {
         self.out.is_empty()
     }
@@ -100,7 +100,7 @@ mod tests {
         assert!(!window(3).delivered(5));
     }
 
-    /// What a test does to a channel.
+    /// An operation of a test on a channel.
     #[derive(Clone, Debug)]
     enum Act {
         Deliver,

@@ -8,8 +8,8 @@ use std::{
 
 use saga_core::Timestamp;
 
-/// A database's clock. A server has a clock of its own. A file has none, so it
-/// is given one: the machine's, or a simulator's.
+/// A database's clock. A server has its own. A file has none, so it is given one: the machine's, or
+/// a simulator's.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
@@ -23,7 +23,7 @@ impl Clock {
         })
     }
 
-    /// A clock that `now` answers for.
+    /// A clock that shows the time that `now` returns.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }

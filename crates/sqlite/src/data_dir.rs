@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Locked by the process that uses the directory. The operating system unlocks
-/// it when the process ends, however it ends.
+/// The file that the process locks which uses the directory. The operating system unlocks it when
+/// the process ends, in whatever way.
 const LOCK_FILE: &str = "lock";
 
 /// A data directory that belongs to this process until this is dropped.
@@ -16,7 +16,7 @@ pub struct DataDir {
     _lock: File,
 }
 
-/// Why a data directory cannot be used.
+/// The reason why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     /// Another process uses it.

@@ -12,12 +12,12 @@ use tokio::{runtime::RuntimeFlavor, sync::Mutex};
 
 use crate::{Clock, OpenError, Schema, Transaction, failure, schema::sort};
 
-/// The longest wait for another process (an auditor, an operator's shell).
+/// Longest wait for another process (an auditor, an operator's shell).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Every statement of ours stays prepared.
+/// Enough that each of our statements stays prepared.
 const PREPARED_STATEMENTS: usize = 64;
-/// The write-ahead log is folded back after this many pages (16 MiB): rarely
-/// enough that batches are not slowed.
+/// The write-ahead log is folded back after this many pages (16 MiB): so rarely that batches are
+/// not slowed down.
 const CHECKPOINT_PAGES: i64 = 4_096;
 
 /// A role's database. Clones share it.
@@ -26,9 +26,8 @@ pub struct Database {
     /// A file's readers see what is committed and wait for no writer. In memory
     /// there is one connection, and a reader takes its turn with the writers.
     ///
-    /// It stands before `writer` to be dropped first. The connection that may
-    /// write is then closed last and folds the log back, so that a file that was
-    /// closed is whole without the log beside it.
+    /// The field comes before `writer`, so that it is dropped first. The connection that may write
+    /// is then closed last and folds the log back, so a closed file is whole without its log.
     reader: Arc<Mutex<Connection>>,
     pub(crate) writer: Arc<Mutex<Connection>>,
     clock: Clock,

@@ -12,15 +12,15 @@ pub fn failure(error: Error) -> Failure {
     };
     match code.code {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Failure::Conflict(text),
-        // As in Postgres: of two that insert the same key, one looks again.
+        // As in Postgres: if two transactions insert the same key, one of them tries again.
         ErrorCode::ConstraintViolation
             if [ffi::SQLITE_CONSTRAINT_UNIQUE, ffi::SQLITE_CONSTRAINT_PRIMARYKEY]
                 .contains(&code.extended_code) =>
         {
             Failure::Conflict(text)
         }
-        // It may come back: a full disk is given room, a damaged file is
-        // restored. No message that arrives until then is at fault.
+        // The database may come back: a full disk is given room, a damaged file is restored. No
+        // message that arrives until then is at fault.
         ErrorCode::DiskFull
         | ErrorCode::SystemIoFailure
         | ErrorCode::CannotOpen

@@ -7,15 +7,14 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 /// A database's tables, as scripts that build on one another.
 #[derive(Clone, Copy, Debug)]
 pub struct Schema {
-    /// Tells our file from another program's (`PRAGMA application_id`), and one
-    /// role's from another's.
+    /// Marks a file as ours and as one role's (`PRAGMA application_id`).
     pub application_id: i32,
     /// Script `n` takes the database from version `n` to the next
     /// (`PRAGMA user_version`). A released script never changes.
     pub scripts: &'static [&'static str],
 }
 
-/// Why a database cannot be opened. It was left as it was.
+/// The reason why a database cannot be opened. The file was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// No access to it.
@@ -83,7 +82,7 @@ impl Schema {
         Ok(found)
     }
 
-    /// Brings the database up to date, all of it or nothing.
+    /// Brings the database up to date, as a whole or not at all.
     pub(crate) fn migrate(
         &self,
         connection: &mut Connection,

@@ -1,4 +1,4 @@
-//! Databases as files and in memory: opening them, and what a transaction keeps.
+//! Databases as files and in memory: opening them, and their transactions.
 
 mod full_disk;
 mod opening;

@@ -23,8 +23,8 @@ impl Transaction {
         connection: OwnedMutexGuard<Connection>,
         clock: &Clock,
     ) -> Result<Self, Failure> {
-        // Immediate: a transaction that reads first and writes later would fail
-        // whenever another has written in between.
+        // Immediate: otherwise a transaction that reads first and writes later would fail if
+        // another one has written in between.
         blocking(|| connection.execute_batch("BEGIN IMMEDIATE")).map_err(failure)?;
         Ok(Self { now: clock.now(), connection })
     }
@@ -51,7 +51,7 @@ impl Transaction {
     pub fn commit(self) -> Result<(), Failure> {
         match blocking(|| self.connection.execute_batch("COMMIT")) {
             Ok(()) => Ok(()),
-            // Dropping undoes it while this process lives.
+            // Dropping undoes it, as long as this process lives.
             Err(error) => Err(match failure(error) {
                 Failure::Unavailable(text) => Failure::UnknownCommit(text),
                 known @ (Failure::Conflict(_)
@@ -73,7 +73,7 @@ impl Deref for Transaction {
 impl Drop for Transaction {
     fn drop(&mut self) {
         if !self.connection.is_autocommit() {
-            // If even this fails, the connection's next BEGIN says so.
+            // If even this fails, the connection's next BEGIN fails.
             let _ = self.connection.execute_batch("ROLLBACK");
         }
     }

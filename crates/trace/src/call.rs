@@ -18,7 +18,7 @@ pub struct Call(Option<Span>);
 
 impl Call {
     /// A call from outside the system: in the caller's trace, or in a new one. `method` is the full
-    /// method name: `saga.shop.v1.Orders/GetOrder`.
+    /// method name: `trip.v1.Trips/GetTrip`.
     #[must_use]
     pub fn entry(method: &'static str, traceparent: Option<&str>) -> Self {
         Self(Span::entry(traceparent, Kind::Server, method).map(|span| named(span, method)))

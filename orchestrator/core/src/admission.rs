@@ -1,20 +1,19 @@
-//! What a participant does with a command that it may have seen before.
+//! Admission of a command at a participant that may have seen it before.
 
 use crate::Direction;
 
-/// What is recorded for one (saga, step): action and compensation contend for
-/// this one row (semantics 11).
+/// The record of one (saga, step). Action and compensation contend for this one row (semantics 11).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record<A> {
-    /// What is known of the action.
+    /// The action's part, if it came.
     pub action: Option<Part<A>>,
-    /// What is known of the compensation. Without an action beside it, it is a
-    /// tombstone (semantics 12).
+    /// The compensation's part, if it came. Without an action beside it, it is a tombstone
+    /// (semantics 12).
     pub compensation: Option<Part<A>>,
 }
 
 impl<A> Default for Record<A> {
-    /// A step that nothing is known of.
+    /// The record of a step of which no command has come.
     fn default() -> Self {
         Self { action: None, compensation: None }
     }
@@ -25,55 +24,53 @@ impl<A> Default for Record<A> {
 pub struct Part<A> {
     /// Hash of the command's type and payload.
     pub hash: Vec<u8>,
-    /// The recorded answer. `None`: the intent to ask the outside world is
-    /// recorded, its outcome is not.
+    /// The recorded answer. `None` stands for an intent to ask the outside world whose outcome is
+    /// not recorded.
     pub answer: Option<A>,
-    /// Calls to the outside world that may have been made for an action without an
-    /// answer: one for each recorded intent, less those that provably were never sent.
-    /// 0 proves that the outside world knows nothing of the action (protocol 14).
+    /// Number of calls to the outside world that may have been made for an action without an
+    /// answer: one for each recorded intent, less those that provably were never sent. 0 proves
+    /// that the outside world knows nothing of the action (protocol 14).
     pub calls: u32,
 }
 
 impl<A> Part<A> {
-    /// Whether it is an intent, and no call was made under it.
+    /// True for an intent under which no call was made.
     fn is_unsent(&self) -> bool {
         self.answer.is_none() && self.calls == 0
     }
 }
 
-/// What to do with a command.
+/// The way to treat a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission<A> {
-    /// Run the handler. `resumed`: an earlier run may already have asked the
-    /// outside world, so look up before asking again.
+    /// Run the handler.
     Run {
-        /// Whether an intent without a settlement was found.
+        /// True if an intent without an answer was found: an earlier run may already have asked
+        /// the outside world, so look up before asking again.
         resumed: bool,
     },
     /// Give the recorded answer again, marked as a repeat (protocol 12).
     Repeat(A),
     /// A compensation without an effect to undo: leave a tombstone and succeed.
     NothingToUndo {
-        /// Whether a refusal proves that nothing was sent to the outside world.
-        /// Where it is false, a participant with an outside effect must ask
-        /// there by the action's key (protocol 14).
+        /// True if a refusal proves that nothing was sent to the outside world. Otherwise a
+        /// participant with an outside effect must ask there by the action's key (protocol 14).
         proven: bool,
     },
-    /// A compensation whose action's intent is on record, but none of whose calls was
-    /// ever sent: undo what the intent wrote, and ask nobody.
+    /// A compensation of an action whose intent is on record, but whose calls were never sent: undo
+    /// the effect of the intent, and ask nobody.
     NeverSent,
     /// An action whose compensation came first: refuse it (semantics 13).
     TooLate {
-        /// Whether the action's intent is on record, so that an outside effect
-        /// may yet have to be undone.
+        /// True if the action's intent is on record, so that an outside effect may have to be
+        /// undone.
         intended: bool,
     },
-    /// The same id with another payload: to the quarantine (semantics 4).
+    /// The same id with another payload: it goes to the quarantine (semantics 4).
     Conflict,
 }
 
-/// Decides from the record alone. `refused` tells whether a recorded answer was
-/// a refusal.
+/// Decides from the record alone. `refused` returns true for a recorded answer that is a refusal.
 pub fn admit<A: Clone>(
     record: &Record<A>,
     direction: Direction,

@@ -1,4 +1,4 @@
-//! Why a saga is undone, and who wanted it.
+//! The causes for which sagas are undone, and the people who asked for it.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Refusal;
 
-/// Why a saga is undone.
+/// The cause for which a saga is undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -14,7 +14,7 @@ pub enum Cause {
     Refused {
         /// The step that was refused.
         step: String,
-        /// What the participant said.
+        /// The participant's refusal.
         refusal: Refusal,
     },
     /// A step's answer never came.
@@ -26,12 +26,12 @@ pub enum Cause {
     Deadline,
     /// The client cancelled it.
     Cancelled(Wish),
-    /// An operator had it undone.
+    /// An operator decided to undo it.
     Operator(Signed),
 }
 
 impl fmt::Display for Cause {
-    /// Why a saga is undone, as a sentence for operators.
+    /// The cause as a sentence for operators.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused { step, refusal } => write!(f, "{step} was refused: {refusal}"),
@@ -43,20 +43,20 @@ impl fmt::Display for Cause {
     }
 }
 
-/// A cancel: who, and why.
+/// A client's cancel: the caller, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wish {
     /// The caller.
     pub by: String,
-    /// In the caller's words.
+    /// The reason, in the caller's words.
     pub reason: String,
 }
 
-/// Who, and why: an operator's signature.
+/// An operator's signature: the operator, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signed {
     /// The operator.
     pub by: String,
-    /// In the operator's words.
+    /// The reason, in the operator's words.
     pub reason: String,
 }

@@ -1,4 +1,4 @@
-//! What a saga says to a participant, and what comes back.
+//! Commands to participants, their answers, and domain events.
 
 use std::fmt;
 
@@ -9,28 +9,28 @@ use crate::CommandId;
 
 /// The full protobuf name of a message, as in the CloudEvents attribute `type`.
 pub trait TypeName {
-    /// For example `saga.inventory.v1.ReserveStock`.
+    /// For example `trip.v1.BookHotel`.
     const TYPE: &'static str;
 }
 
-/// A command: destination and reply type follow from its type.
+/// A command. Its type determines its destination and the type of its reply.
 pub trait Command: TypeName + Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     /// The participant that takes it, which is also its queue's routing key.
     const PARTICIPANT: &'static str;
-    /// What *done* carries. `Default` is the answer of a compensation that found
+    /// The message that *done* carries. `Default` is the answer of a compensation that found
     /// nothing to undo.
     type Reply: TypeName + Serialize + DeserializeOwned + Default + Send + Sync + 'static;
 }
 
 /// A domain event, for whoever listens.
 pub trait DomainEvent: TypeName + Serialize {
-    /// Routing key on the topic exchange, for example `order.confirmed`.
+    /// Routing key on the topic exchange, for example `hotel.booked`.
     const KEY: &'static str;
 }
 
 /// A participant's answer to a command.
 ///
-/// A failure ("the database is down") is no answer: the command is tried again.
+/// A failure ("the database is down") is not an answer: the command is tried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer<R> {
     /// The effect happened.
@@ -39,10 +39,10 @@ pub enum Answer<R> {
     Refused(Refusal),
 }
 
-/// Why a participant said no.
+/// The reason why a participant refused a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// A stable code for programs, in capitals: `OUT_OF_STOCK`.
+    /// A stable code for programs, in capitals: `NO_ROOM`.
     pub code: String,
     /// A sentence for people.
     pub message: String,
@@ -54,7 +54,7 @@ impl Refusal {
         Self { code: code.into(), message: message.into() }
     }
 
-    /// The same, with its texts cut to what a saga's row may carry.
+    /// The same, with its texts cut to the length that a saga's row may carry.
     #[must_use]
     pub fn bounded(mut self) -> Self {
         for text in [&mut self.code, &mut self.message] {
@@ -71,7 +71,7 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// A command with its type erased: what goes into an envelope.
+/// A command with its type erased: the content of an envelope.
 #[derive(Clone)]
 pub struct Payload {
     /// Full protobuf name.
@@ -97,7 +97,7 @@ impl Payload {
 }
 
 impl fmt::Debug for Payload {
-    /// Leaves the data out: it may hold a payment token.
+    /// Leaves the data out: it may hold a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Payload").field("type_name", &self.type_name).finish_non_exhaustive()
     }
@@ -112,15 +112,15 @@ impl PartialEq for Payload {
 /// A command as the orchestrator hands it to the transport.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutgoingCommand {
-    /// Derived: the same for every attempt.
+    /// Its id, derived: the same for every attempt.
     pub id: CommandId,
-    /// What is asked.
+    /// The command itself.
     pub payload: Payload,
-    /// Which sending this is, from 1.
+    /// Number of this sending, from 1.
     pub attempt: u32,
-    /// How long a copy may live in its queue, in milliseconds (protocol 16).
+    /// Time for which a copy may stay in its queue, in milliseconds (protocol 16).
     pub expiry_millis: u64,
-    /// Place of the command's event among the saga's: actions in their order, then
+    /// Position of the command's event among the saga's events: actions in their order, then
     /// compensations (semantics 28).
     pub sequence: u32,
     /// The definition's name.

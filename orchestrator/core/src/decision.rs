@@ -1,4 +1,4 @@
-//! What comes to a saga, and what is decided.
+//! Inputs to a saga, and decisions on them.
 
 use serde_json::value::RawValue;
 
@@ -6,7 +6,7 @@ use crate::{
     Direction, HistoryEntry, Instance, Intervened, Intervention, OutgoingCommand, Refusal, Wish,
 };
 
-/// What comes to a saga.
+/// An input to a saga.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A participant's reply.
@@ -24,11 +24,11 @@ pub enum Input {
 pub struct Reply {
     /// The step that it answers.
     pub step: String,
-    /// That step's direction.
+    /// The direction of its command.
     pub direction: Direction,
     /// The answer.
     pub outcome: ReplyOutcome,
-    /// The broker delivered it before, or may have.
+    /// The broker has delivered it before, or may have.
     pub redelivered: bool,
     /// The participant marked it as a repeat of a recorded answer.
     pub repeat: bool,
@@ -50,26 +50,26 @@ pub enum ReplyOutcome {
     TooLate,
 }
 
-/// What became of an input.
+/// The verdict on an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It moved the saga, or changed when to look at it again.
+    /// It moved the saga, or changed its `wake_at`.
     Applied,
     /// It was known already.
     Duplicate,
     /// It came after the saga had given its step up, or had ended.
     Late,
-    /// It answers nothing that this saga ever asked.
+    /// It answers a command that this saga never sent.
     Foreign,
     /// Nothing was due.
     Nothing,
-    /// What became of a cancel.
+    /// The verdict on a cancel.
     Cancel(Cancelled),
-    /// What became of an operator's intervention.
+    /// The verdict on an operator's intervention.
     Intervention(Intervened),
 }
 
-/// What became of a cancel.
+/// The verdict on a cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancelled {
     /// The saga is being undone because of it, or was.
@@ -82,28 +82,27 @@ pub enum Cancelled {
     AlreadyUndone,
 }
 
-/// What a turn decided.
+/// The decision of a turn.
 #[derive(Clone, Debug)]
 pub struct Decision {
-    /// The saga's next state. `None`: nothing to write.
+    /// The saga's next state. `None` means that there is nothing to write.
     pub saga: Option<Instance>,
-    /// The transition, where there was one. Its absence beside a next state
-    /// means that only `wake_at` moved.
+    /// The transition, if there was one. Without one, a next state differs only in its `wake_at`.
     pub history: Option<HistoryEntry>,
-    /// What to publish once the state is committed.
+    /// The commands to publish once the state is committed.
     pub send: Vec<OutgoingCommand>,
-    /// What became of the input.
+    /// The verdict on the input.
     pub verdict: Verdict,
-    /// Whether the saga got stuck, or still is and must be heard again.
+    /// True if an alert is to be raised: the saga got stuck, or a reminder that it still is is due.
     pub alert: bool,
 }
 
-/// What admission adds to a saga's data.
+/// The data that admission adds to a saga's own.
 #[derive(Clone, Debug)]
 pub struct Admitted {
-    /// Who asks.
+    /// The caller.
     pub caller: String,
-    /// How long forward work may take, in milliseconds.
+    /// Time for forward work before the pivot, in milliseconds.
     pub deadline_millis: u64,
     /// W3C trace context of the call.
     pub traceparent: Option<String>,

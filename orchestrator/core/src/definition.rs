@@ -15,34 +15,34 @@ type OnReply<S> = Box<dyn Fn(&mut S, &RawValue) -> Result<(), serde_json::Error>
 
 /// A saga: its data, and its steps.
 ///
-/// The data is a plain struct. A command may read only what admission or an
-/// earlier stage's reply has set, so that it has the same bytes whenever it is
-/// built; a generic test checks it for every definition.
+/// The data is a plain struct. A command may read only fields that admission or the reply of an
+/// earlier stage has set, so that it has the same bytes each time that it is built. A generic test
+/// checks this for every definition.
 pub trait Saga: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     /// Kebab-case name, stored with every saga.
     const NAME: &'static str;
-    /// Raised whenever steps, commands or data change their meaning. A saga
-    /// keeps the version that it began with (semantics 19).
+    /// Raised each time that steps, commands or data change their meaning. A saga keeps the version
+    /// that it began with (semantics 19).
     const VERSION: u32;
-    /// How long forward work may take before the pivot, in milliseconds.
+    /// Time for forward work before the pivot, in milliseconds.
     const DEADLINE_MILLIS: u64 = 60_000;
 
     /// The steps, in order.
     fn steps() -> Definition<Self>;
 
-    /// Drops secrets from the data of a saga that has just ended: no command is built
-    /// from it any more. Until then it needs them, because its commands are derived.
+    /// Drops secrets from the data of a saga that has just ended. Until then they are needed,
+    /// because its commands are derived from the data.
     fn forget(&mut self) {}
 }
 
-/// What may happen to a step once it has happened.
+/// The kind of a step: what may follow once it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Can be undone.
+    /// It can be undone.
     Compensatable,
-    /// Decides: once done, the saga only goes forward.
+    /// It decides: once it is done, the saga only goes forward.
     Pivot,
-    /// Comes after the pivot and is asked for until it is done.
+    /// It comes after the pivot, and its command is sent until it is done.
     Retriable,
 }
 
@@ -73,8 +73,8 @@ pub struct Definition<S> {
 }
 
 impl<S: Saga> Definition<S> {
-    /// Shortens or lengthens every wait: the first one is `first_millis`, the
-    /// longest eight times that. For tests and for networks unlike ours.
+    /// Shortens or lengthens every wait for an answer: the first is `first_millis`, the longest
+    /// eight times that. For tests and for unusual networks.
     #[must_use]
     pub fn with_step_timeout(mut self, first_millis: u64) -> Self {
         for step in &mut self.steps {
@@ -88,7 +88,7 @@ impl<S: Saga> Definition<S> {
         self
     }
 
-    /// The place of the step of that name.
+    /// The index of the step of that name.
     pub(crate) fn step(&self, name: &str) -> Option<usize> {
         self.steps.iter().position(|step| step.name == name)
     }
@@ -173,8 +173,8 @@ fn policy<S>(step: &StepSpec<S>, direction: Direction) -> RetryPolicy {
     let Some(own) = step.policy else { return by_kind };
     match direction {
         Direction::Action => own,
-        // A step's own policy is for its action; its compensation keeps the
-        // patience of one, at the action's pace.
+        // A step's own policy is for its action. Its compensation has the action's pace, but at
+        // least the number of attempts of any compensation.
         Direction::Compensation => {
             RetryPolicy { attempts: own.attempts.max(by_kind.attempts), ..own }
         }

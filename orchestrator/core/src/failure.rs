@@ -1,21 +1,21 @@
-//! What a failed port lets its caller do.
+//! Failures of ports, by what their caller can do.
 
-/// A failure of a store. It is never a participant's answer: "out of stock" is
-/// an answer, "the database is down" is a failure.
+/// A failure of a store. It is never a participant's answer: "no seat is left" is an answer, "the
+/// database is down" is a failure.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// Another transaction was in the way (deadlock, serialization, lock
-    /// time-out, version). Nothing was written: try again at once.
+    /// A conflict with another transaction (deadlock, serialization, lock time-out, version).
+    /// Nothing was written: try again at once.
     #[error("conflict: {0}")]
     Conflict(String),
     /// The store does not answer. Nothing was written: try again later.
     #[error("unavailable: {0}")]
     Unavailable(String),
-    /// The commit's answer was lost. It may have been written: read again
-    /// (protocol 2).
+    /// The commit's answer was lost. The transaction may have been written: read again (protocol
+    /// 2).
     #[error("the commit's outcome is unknown: {0}")]
     UnknownCommit(String),
-    /// It will fail the same way for ever: leave it alone and tell an operator.
+    /// It will fail the same way for ever: leave it alone and notify an operator.
     #[error("{0}")]
     Permanent(String),
 }

@@ -10,7 +10,7 @@ use crate::{
     Timestamp, Verdict, start, turn,
 };
 
-/// Makes the first decision of a saga, at a time of the store's.
+/// The first decision of a saga, as a function of the store's time.
 pub type Start<'a> = Box<dyn Fn(Timestamp) -> Decision + Send + Sync + 'a>;
 
 /// A definition that a binary hosts, with the type of its data erased.
@@ -21,7 +21,7 @@ pub trait HostedDefinition: Send + Sync {
     fn version(&self) -> u32;
     /// The names of its steps, in order.
     fn step_names(&self) -> Vec<&'static str>;
-    /// Which of its steps is the pivot.
+    /// The index of its pivot, if it has one.
     fn pivot(&self) -> Option<usize>;
     /// The first decision of a saga with this data, as a function of the store's time: see
     /// [`start`].
@@ -39,17 +39,17 @@ pub trait HostedDefinition: Send + Sync {
     /// # Errors
     /// If the row or the reply does not decode.
     fn turn(&self, saga: &Instance, input: &Input, now: Timestamp) -> Result<Decision, StateError>;
-    /// Everything that the saga waits for, as commands. Proves that no message
-    /// need be stored.
+    /// The commands whose answers the saga waits for. They are derived, so no message need be
+    /// stored.
     ///
     /// # Errors
     /// If the row does not decode.
     fn open_commands(&self, saga: &Instance) -> Result<Vec<OutgoingCommand>, StateError>;
-    /// When the saga needs to be looked at next, derived from its row: its
-    /// `wake_at` is never later. `None`: it waits for nobody.
+    /// The time at which the saga must be looked at next, derived from its row: its `wake_at` is
+    /// never later. `None` means that it waits for nothing.
     fn need(&self, saga: &Instance) -> Option<Timestamp>;
-    /// When an open step's command was sent for the first time, to within the
-    /// lateness of its repetitions: derived, as everything of a command is.
+    /// The time at which an open step's command was sent first, derived from its next due time. It
+    /// is too late by as much as the command's repetitions were.
     fn opened_at(&self, saga: &Instance, step: &str, direction: Direction) -> Option<Timestamp>;
 }
 
@@ -111,18 +111,18 @@ impl<S: Saga> HostedDefinition for Definition<S> {
     }
 }
 
-/// The definitions that a binary hosts. It leaves all others alone, rows and
-/// replies (semantics 19).
+/// The definitions that a binary hosts. It leaves the rows and replies of all others alone
+/// (semantics 19).
 #[derive(Clone, Default)]
 pub struct Hosted {
     definitions: Vec<Arc<dyn HostedDefinition>>,
 }
 
 impl Hosted {
-    /// Adds one.
+    /// Adds a definition.
     ///
     /// # Panics
-    /// If the same name and version is there already.
+    /// If the same name and version are there already.
     #[must_use]
     pub fn with(mut self, definition: impl HostedDefinition + 'static) -> Self {
         let (name, version) = (definition.name(), definition.version());
@@ -131,7 +131,7 @@ impl Hosted {
         self
     }
 
-    /// Adds those of others whose name and version are not there yet.
+    /// Adds those of `others` whose name and version are not there yet.
     #[must_use]
     pub fn with_others(mut self, others: &Self) -> Self {
         for other in &others.definitions {
@@ -166,8 +166,8 @@ impl fmt::Debug for Hosted {
     }
 }
 
-/// What an operator can do to a saga now: each remedy is tried on it. A resolve as
-/// done is shown without the reply that the step may keep.
+/// The remedies that are possible for a saga now: each one is tried on it. A resolve as done is
+/// shown without the reply that the step may need.
 pub fn remedies(definition: &dyn HostedDefinition, saga: &Instance, now: Timestamp) -> Vec<Remedy> {
     let whole = [Remedy::Retry, Remedy::Skip, Remedy::Compensate, Remedy::Pause, Remedy::Resume];
     let of_steps = definition.step_names().into_iter().flat_map(|step| {

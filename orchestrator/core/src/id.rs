@@ -5,13 +5,13 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// One saga. A UUIDv7 made at admission; for place order it is also the order's id.
+/// The id of a saga: a UUIDv7 made at admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SagaId(pub Uuid);
 
 impl SagaId {
-    /// When it was made, to the millisecond, on the clock of the process that made it.
+    /// Time of its making, to the millisecond, on the clock of the process that made it.
     #[must_use]
     pub const fn made_at(self) -> Timestamp {
         // The first 48 bits of a UUIDv7, which as microseconds are far below 2^63.
@@ -35,8 +35,7 @@ impl FromStr for SagaId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        // Only the one spelling that we write ourselves: two spellings of one id
-        // would be two idempotency keys.
+        // Only our own spelling is read: two spellings of one id would be two idempotency keys.
         let id = Uuid::try_parse(text).map_err(|_| InvalidId)?;
         if text.len() == 36 && text.bytes().all(|b| !b.is_ascii_uppercase()) {
             Ok(Self(id))
@@ -52,7 +51,7 @@ impl FromStr for SagaId {
 pub enum Direction {
     /// The step's forward command.
     Action,
-    /// The command that undoes what the action did.
+    /// The command that undoes the action.
     Compensation,
 }
 
@@ -73,13 +72,13 @@ impl fmt::Display for Direction {
     }
 }
 
-/// The idempotency key of a command: derived, never random (semantics 2).
-/// Written `<saga>/<step>/<direction>`.
+/// The idempotency key of a command: derived, never random (semantics 2). Its text is
+/// `<saga>/<step>/<direction>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CommandId {
-    /// The saga that asks.
+    /// The saga that sends the command.
     pub saga: SagaId,
-    /// The step of its definition.
+    /// The step.
     pub step: String,
     /// Action or compensation.
     pub direction: Direction,
@@ -119,7 +118,7 @@ impl FromStr for CommandId {
     }
 }
 
-/// A text that is no id of ours. The sender must change it; trying again is useless.
+/// The error for a text that is not an id. Trying again cannot help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an id of the form <saga>/<step>/<direction>")]
 pub struct InvalidId;

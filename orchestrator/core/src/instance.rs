@@ -1,4 +1,4 @@
-//! One saga's state, as its row keeps it.
+//! The state of one saga, as its row keeps it.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use serde_json::value::RawValue;
 
 use crate::{Cause, Direction, Intervention, Refusal, SagaId, Signed, Stuck, Timestamp, Wish};
 
-/// One saga. What it waits for, and so what is due to be sent, is derived from
+/// One saga. The commands that it waits for, and so those that are due to be sent, are derived from
 /// this alone: the row is the outbox.
 #[derive(Clone)]
 pub struct Instance {
-    /// Its id, which for place order is the order's id too.
+    /// Its id.
     pub id: SagaId,
     /// Name of the definition that it runs under.
     pub definition: String,
@@ -19,32 +19,32 @@ pub struct Instance {
     pub definition_version: u32,
     /// Counts the transitions, from 1.
     pub version: u64,
-    /// Who asked for it.
+    /// The caller who began it.
     pub caller: String,
-    /// Where it stands.
+    /// Its phase.
     pub phase: Phase,
-    /// Where each step stands, in the definition's order.
+    /// The state of each step, in the definition's order.
     pub steps: Vec<StepState>,
     /// The saga's own data, as JSON.
     pub data: Box<RawValue>,
-    /// When it was admitted.
+    /// Time of its admission.
     pub started_at: Timestamp,
-    /// Forward work before the pivot stops here (semantics 18).
+    /// Time at which forward work before the pivot stops (semantics 18).
     pub deadline: Timestamp,
     /// A cancel that came while the pivot was open (semantics 17).
     pub cancel: Option<Wish>,
     /// An operator's pause: answers are recorded, nothing new is sent.
     pub paused: Option<Signed>,
-    /// What an operator did last, so that asking once more does it only once.
+    /// The operators' last intervention, so that a repeat of it does nothing.
     pub intervention: Option<Intervention>,
-    /// When to look again at the latest. May be earlier than needed, never later.
+    /// Time at which to look at it next. It may be earlier than needed, never later.
     pub wake_at: Option<Timestamp>,
     /// W3C trace context of the call that began it.
     pub traceparent: Option<String>,
 }
 
 impl fmt::Debug for Instance {
-    /// Leaves the data out: it may hold a payment token.
+    /// Leaves the data out: it may hold a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Instance")
             .field("id", &self.id)
@@ -57,23 +57,23 @@ impl fmt::Debug for Instance {
     }
 }
 
-/// Where a saga stands.
+/// The phase of a saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Going forward.
     Running,
-    /// Being undone, and why.
+    /// It is being undone, for this cause.
     Compensating(Cause),
     /// Ended: every step is done.
     Completed,
-    /// Ended: everything is undone, and why.
+    /// Ended: everything is undone, for this cause.
     Compensated(Cause),
-    /// Needs a person. Not an end.
+    /// It needs a person. This is not an end.
     Stuck(Stuck),
 }
 
-/// A saga's state, as in tables, metrics and talk.
+/// A saga's state, as tables and metrics name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -145,7 +145,7 @@ impl Phase {
         }
     }
 
-    /// The phase without what it carries.
+    /// The phase without its data.
     #[must_use]
     pub fn state(&self) -> State {
         match self {
@@ -157,13 +157,13 @@ impl Phase {
         }
     }
 
-    /// The state's name, as in tables, metrics and talk.
+    /// The state's name, as in tables and metrics.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.state().name()
     }
 
-    /// Why the saga is being, or was, undone.
+    /// The cause for which the saga is being, or was, undone.
     #[must_use]
     pub fn cause(&self) -> Option<&Cause> {
         match self {
@@ -174,29 +174,29 @@ impl Phase {
     }
 }
 
-/// Where one step stands.
+/// The state of one step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepState {
     /// Not begun.
     Pending,
-    /// Its action was asked for; the answer is awaited.
+    /// Its action was sent; the answer is awaited.
     Open(Sending),
     /// Its action happened.
     Done,
     /// Its action provably did not happen, and will not.
     Refused(Refusal),
-    /// Its action was given up without an answer; it is to be compensated.
+    /// Its action was given up without an answer; it will be compensated.
     Unknown,
-    /// Its compensation was asked for; the answer is awaited.
+    /// Its compensation was sent; the answer is awaited.
     Undoing(Sending),
     /// Its compensation happened.
     Undone,
-    /// Refused where no refusal is allowed: a retriable action, or a compensation.
+    /// A command was refused that must not be: a retriable action, or a compensation.
     Halted {
-        /// Which of the two.
+        /// The direction of the command.
         direction: Direction,
-        /// What the participant said.
+        /// The participant's refusal.
         refusal: Refusal,
     },
 }
@@ -204,15 +204,15 @@ pub enum StepState {
 /// A command whose answer is awaited.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sending {
-    /// How often it was sent.
+    /// Number of times that it was sent.
     pub attempts: u32,
-    /// When to send it again.
+    /// Time at which to send it again.
     pub due_at: Timestamp,
-    /// Whose reply opened it (protocol 4).
+    /// The input that opened it (protocol 4).
     pub opened_by: Opener,
 }
 
-/// What opened a command.
+/// The input that opened a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Opener {
@@ -232,17 +232,17 @@ pub enum Opener {
 pub struct HistoryEntry {
     /// The saga's version that it led to.
     pub version: u64,
-    /// When, on the saga database's clock.
+    /// Its time, on the saga database's clock.
     pub at: Timestamp,
-    /// What happened.
+    /// The event itself.
     pub happening: Happening,
-    /// What was sent because of it: `reserve-stock/action`, with the attempt.
+    /// The commands that were sent because of it: `book-hotel/action`, with the attempt.
     pub sent: Vec<(String, u32)>,
     /// The state that it led to.
     pub state: State,
 }
 
-/// What can happen to a saga.
+/// Something that happened to a saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "what")]
 pub enum Happening {
@@ -261,12 +261,12 @@ pub enum Happening {
         step: String,
         /// Its direction.
         direction: Direction,
-        /// What the participant said.
+        /// The participant's refusal.
         refusal: Refusal,
     },
-    /// Answers were late, so commands were sent again.
+    /// Commands were sent again, because their answers were late.
     Resent,
-    /// An answer was given up.
+    /// Steps were given up.
     GaveUp {
         /// The steps that were given up or exceeded their bound.
         steps: Vec<String>,
@@ -279,37 +279,37 @@ pub enum Happening {
     Paused(Signed),
     /// An operator let it go on.
     Resumed(Signed),
-    /// An operator had all that is open or halted asked for now, with a new bound.
+    /// An operator had every open or halted command sent now, with a new bound.
     Retried(Signed),
-    /// An operator had the step that it was stuck at count as done, or as undone.
+    /// An operator skipped the step that it was stuck at: it counts as done, or as undone.
     Skipped {
         /// The step.
         step: String,
         /// Its direction.
         direction: Direction,
-        /// Who, and why.
+        /// The operator, and the reason.
         #[serde(flatten)]
         signed: Signed,
     },
-    /// An operator stated what became of a command.
+    /// An operator stated the outcome of a command.
     Resolved {
         /// The step.
         step: String,
         /// Its direction.
         direction: Direction,
-        /// Whether it happened; otherwise it was refused.
+        /// True if it happened; otherwise it was refused.
         done: bool,
-        /// Who, and why.
+        /// The operator, and the reason.
         #[serde(flatten)]
         signed: Signed,
     },
-    /// An operator had it undone.
+    /// An operator decided to undo it.
     Compensate(Signed),
     /// It is still stuck: the alert was raised again.
     Reminded,
 }
 
-/// A row that this binary cannot decide on. Leave it alone and tell an operator.
+/// The error for a row that this binary cannot decide on. Leave it alone and notify an operator.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The saga's data does not decode as its definition's.
@@ -317,7 +317,7 @@ pub enum StateError {
     Data {
         /// The saga.
         id: SagaId,
-        /// What serde said.
+        /// The error of serde.
         source: serde_json::Error,
     },
     /// The row has another number of steps than its definition.
@@ -325,9 +325,9 @@ pub enum StateError {
     Steps {
         /// The saga.
         id: SagaId,
-        /// In the row.
+        /// Number in the row.
         found: usize,
-        /// In the definition.
+        /// Number in the definition.
         expected: usize,
     },
     /// A reply that does not decode: the reply is poison, the saga is sound.
@@ -337,7 +337,7 @@ pub enum StateError {
         id: SagaId,
         /// The step that it answers.
         step: String,
-        /// What serde said.
+        /// The error of serde.
         source: serde_json::Error,
     },
 }

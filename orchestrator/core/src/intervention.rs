@@ -1,4 +1,4 @@
-//! What an operator does to a saga, and what becomes of it (semantics 26).
+//! Operators' interventions in sagas, and their outcomes (semantics 26).
 
 use std::fmt;
 
@@ -6,51 +6,50 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Signed};
 
-/// What an operator does to a saga.
+/// An operator's intervention in a saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intervention {
-    /// What is to be done.
+    /// The remedy.
     pub remedy: Remedy,
-    /// The version of the saga that the operator has seen. At any other nothing is
-    /// done; asked for once more at the same version, it is done only once.
+    /// The version of the saga that the operator has seen. Nothing is done at any other version,
+    /// and a repeat at the same version does nothing more.
     pub expected_version: u64,
-    /// Who, and why.
+    /// The operator, and the reason.
     pub signed: Signed,
 }
 
-/// What an operator can do. None of it tells a participant anything but the
-/// definition's own commands, under their own ids.
+/// A remedy. Participants get only the definition's own commands because of it, under their own
+/// ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Remedy {
-    /// Every open command is sent now and its bound starts afresh; a halted step is
-    /// asked again under its command's id. It helps once the participant can, or has
-    /// been put right: one that keeps to the rules repeats a recorded refusal.
+    /// Every open command is sent now and its bound starts afresh. A halted step's command is sent
+    /// again under its id. That helps only once the participant has been put right: a participant
+    /// that keeps to the rules repeats a recorded refusal.
     Retry,
-    /// The step that the saga is stuck at counts as done, or its compensation as
-    /// undone, although nobody has said so. The participant is not told: what it has
-    /// or has not done must be put right there. Never the pivot: whether money has
-    /// moved is a fact to be looked up, and then to be told with [`Remedy::Resolve`].
+    /// The step that the saga is stuck at counts as done, or as undone, without an answer. The
+    /// participant is not notified: its data must be put right there. Never the pivot: its outcome
+    /// is a fact to be looked up, and then to be stated with [`Remedy::Resolve`].
     Skip,
-    /// The operator states what became of a command that is open or halted.
+    /// The operator states the outcome of a command that is open or halted.
     Resolve {
         /// The step.
         step: String,
         /// Its direction.
         direction: Direction,
-        /// What became of it.
+        /// The outcome.
         outcome: Stated,
     },
-    /// What was done is undone. Only before the pivot, as for a client's cancel.
+    /// The saga is undone. Only before the pivot, as for a client's cancel.
     Compensate,
-    /// Answers are recorded, nothing new is sent.
+    /// Answers are recorded, but no new command is sent.
     Pause,
-    /// It goes on.
+    /// A paused saga goes on.
     Resume,
 }
 
 impl Remedy {
-    /// Its name, as in histories and talk.
+    /// Its name, as in histories.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -64,29 +63,27 @@ impl Remedy {
     }
 }
 
-/// What an operator says became of a command.
+/// The outcome of a command as an operator states it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stated {
     /// The effect happened.
     Done {
-        /// The reply as JSON: needed where the step keeps something of it, and only
-        /// there.
+        /// The reply as JSON, if and only if the step keeps something of it.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         reply: Option<String>,
     },
-    /// The effect did not happen. Of a pivot that is taken at its word. A step that
-    /// can be undone is undone all the same: a person's word spares no step its
-    /// compensation, because copies of its command may still be on their way.
+    /// The effect did not happen. For a pivot this is believed. A compensatable step is undone all
+    /// the same, because copies of its command may still be on their way.
     Refused,
 }
 
-/// What became of an intervention.
+/// The outcome of an intervention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intervened {
     /// It is done.
     Applied,
-    /// It was done before: the same, at the same version.
+    /// The same was done before, at the same version.
     Repeated,
     /// The saga has another version than the operator has seen. Nothing was done.
     Moved {
@@ -97,8 +94,8 @@ pub enum Intervened {
     Impossible(Obstacle),
 }
 
-/// Why an intervention is not possible. As text: a sentence that says so, and what
-/// is possible instead.
+/// The reason why an intervention is not possible. Its text is a sentence that also says what is
+/// possible instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
     /// The saga has ended.
@@ -123,9 +120,9 @@ pub enum Obstacle {
     NoSuchStep,
     /// That command of the step is neither open nor halted.
     NotOpen,
-    /// The step was given up: it is undone whatever became of it.
+    /// The step was given up: it is undone whatever its outcome was.
     GivenUp,
-    /// After the pivot, and of a compensation, there is no refusal to state.
+    /// A step after the pivot, and a compensation, cannot be stated as refused.
     NoRefusal,
     /// The pivot is open: it may have happened.
     PivotOpen,

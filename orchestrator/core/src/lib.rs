@@ -1,17 +1,16 @@
 //! Deciding sagas.
 //!
-//! This crate says what a saga is and what happens to one next. It is pure: no
-//! I/O, no clock, no randomness, no async. Time is an argument, ids are derived,
-//! jitter is hashed from the command's id. It knows neither the shop's sagas
-//! nor any participant, database or broker.
+//! This crate defines sagas and decides their next step. It is pure: no I/O, no clock, no
+//! randomness, no async. Time is an argument, ids are derived, and jitter is hashed from the
+//! command's id. It knows no particular saga, participant, database or broker.
 //!
 //! # The calls, in their order
 //!
 //! The driver of sagas (here `saga-engine`) owns the rows, the messages and the clock. It does
 //! four things for each input:
 //!
-//! 1. **Decide.** Call [`start`] for a new saga. For an input to one that is there, read its row
-//!    and call [`turn`]. `now` is the store's time, never a process's own.
+//! 1. **Decide.** Call [`start`] for a new saga. For an input to an existing one, read its row and
+//!    call [`turn`]. `now` is the store's time, never a process's own.
 //! 2. **Write.** Write [`Decision::saga`], which carries the version and `wake_at`, and
 //!    [`Decision::history`] in one transaction. It must hold the row's lock, or check that the
 //!    row still has the version that was decided on. `None` means that nothing is to be written.
@@ -19,7 +18,7 @@
 //!    confirms. Raise an alert if [`Decision::alert`] says so.
 //! 4. **Acknowledge** the input, or answer the call that it came with.
 //!
-//! A row is due once its `wake_at` has passed: [`Input::Wake`] is its next input then. A crash
+//! A row is due once its `wake_at` has passed: then [`Input::Wake`] is its next input. A crash
 //! anywhere is harmless. Before the commit nothing has happened, and the input comes again. After
 //! the commit a reply comes again, marked as redelivered, or `wake_at` passes; either way the
 //! commands that are still open are published again. `docs/semantics.md` and `docs/protocol.md`
@@ -32,16 +31,16 @@
 //! - **They decide**: [`start`] and [`turn`]. Nothing else moves a saga. Each takes a row, an
 //!   input and a time, and returns a [`Decision`]; it changes nothing by itself.
 //! - **They derive**: [`HostedDefinition::open_commands`], [`HostedDefinition::need`],
-//!   [`HostedDefinition::opened_at`], [`Instance::ended`] and [`remedies`] say what follows from
-//!   a row. No message and no timer need be stored.
-//! - **They admit**, at a participant: [`admit`] says what to do with a command that may have
-//!   been seen before, and [`Watermark::covers`] whether it comes too late for its saga.
+//!   [`HostedDefinition::opened_at`], [`Instance::ended`] and [`remedies`] compute what follows
+//!   from a row. No message and no timer need be stored.
+//! - **They admit**, at a participant: [`admit`] decides on a command that may have been seen
+//!   before, and [`Watermark::covers`] is true for one that comes too late for its saga.
 //!
 //! Read first: [`Steps`], then [`turn`], then [`admit`].
 //!
 //! # A saga of two steps, decided on by hand
 //!
-//! The room is booked, the card is declined, and the room is given back.
+//! The room is booked, the flight is full, and the room is given back.
 //!
 //! ```
 //! use saga_core::{
@@ -51,11 +50,11 @@
 //! # use serde::{Deserialize, Serialize};
 //! # #[derive(Clone, Default, Serialize, Deserialize)] struct BookRoom { city: String }
 //! # #[derive(Clone, Default, Serialize, Deserialize)] struct CancelRoom {}
-//! # #[derive(Clone, Default, Serialize, Deserialize)] struct Pay {}
+//! # #[derive(Clone, Default, Serialize, Deserialize)] struct BookFlight {}
 //! # #[derive(Clone, Default, Serialize, Deserialize)] struct Answered {}
 //! # impl TypeName for BookRoom { const TYPE: &'static str = "BookRoom"; }
 //! # impl TypeName for CancelRoom { const TYPE: &'static str = "CancelRoom"; }
-//! # impl TypeName for Pay { const TYPE: &'static str = "Pay"; }
+//! # impl TypeName for BookFlight { const TYPE: &'static str = "BookFlight"; }
 //! # impl TypeName for Answered { const TYPE: &'static str = "Answered"; }
 //! # impl Command for BookRoom {
 //! #     const PARTICIPANT: &'static str = "hotel";
@@ -65,8 +64,8 @@
 //! #     const PARTICIPANT: &'static str = "hotel";
 //! #     type Reply = Answered;
 //! # }
-//! # impl Command for Pay {
-//! #     const PARTICIPANT: &'static str = "bank";
+//! # impl Command for BookFlight {
+//! #     const PARTICIPANT: &'static str = "airline";
 //! #     type Reply = Answered;
 //! # }
 //!
@@ -85,7 +84,7 @@
 //!                 step("book-room", |trip: &Self| BookRoom { city: trip.city.clone() })
 //!                     .compensate(|_, _| CancelRoom {}),
 //!             )
-//!             .pivot(step("pay", |_: &Self| Pay {}))
+//!             .pivot(step("book-flight", |_: &Self| BookFlight {}))
 //!             .build()
 //!     }
 //! }
@@ -99,7 +98,7 @@
 //!     type_name: Answered::TYPE.to_owned(),
 //!     data: serde_json::value::to_raw_value(&Answered {})?,
 //! };
-//! let declined = ReplyOutcome::Refused(Refusal::new("CARD_DECLINED", "the card is declined"));
+//! let full = ReplyOutcome::Refused(Refusal::new("NO_SEAT", "the flight is full"));
 //!
 //! let definition = Trip::steps();
 //! let trip = Trip { city: "Porto".to_owned() };
@@ -118,9 +117,9 @@
 //! let booked = reply("book-room", Direction::Action, done.clone());
 //! let decision = turn(&definition, &row, &booked, now)?;
 //! let row = decision.saga.expect("it moved on");
-//! assert_eq!(decision.send[0].id.to_string(), format!("{id}/pay/action"));
+//! assert_eq!(decision.send[0].id.to_string(), format!("{id}/book-flight/action"));
 //!
-//! let refused = reply("pay", Direction::Action, declined);
+//! let refused = reply("book-flight", Direction::Action, full);
 //! let decision = turn(&definition, &row, &refused, now)?;
 //! let row = decision.saga.expect("it is being undone");
 //! assert_eq!(decision.send[0].id.to_string(), format!("{id}/book-room/compensation"));

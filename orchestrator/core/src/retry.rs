@@ -1,17 +1,17 @@
-//! When a command is sent again.
+//! The times at which a command is sent again.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{CommandId, limits};
 
-/// How long an answer is waited for, and how often.
+/// The waits for a command's answer, and the number of its sendings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetryPolicy {
-    /// Wait after the first sending, in milliseconds; it doubles with each one.
+    /// Wait after the first sending, in milliseconds. It doubles with each further one.
     pub first_millis: u64,
     /// The longest wait, in milliseconds.
     pub longest_millis: u64,
-    /// Sendings before the step is given up: its outcome is then unknown.
+    /// Number of sendings before the step is given up. Its outcome is then unknown.
     pub attempts: u32,
 }
 
@@ -21,10 +21,9 @@ impl RetryPolicy {
     /// Pivot, retriable steps and compensations: many minutes, then a person is asked.
     pub const PERSISTENT: Self = Self { first_millis: 3_000, longest_millis: 60_000, attempts: 20 };
 
-    /// How long to wait for an answer to sending number `attempt` (from 1), in
-    /// milliseconds, with a jitter that is hashed from the command's id: the
-    /// same in every process, different for neighbours. Beyond the bound it is
-    /// the pace at which a stuck saga keeps asking.
+    /// Wait for an answer to sending number `attempt` (from 1), in milliseconds. Its jitter is
+    /// hashed from the command's id: the same in every process, but different for neighbours.
+    /// Beyond the bound it is the pace at which a stuck saga keeps sending.
     #[must_use]
     pub fn interval_millis(&self, id: &CommandId, attempt: u32) -> u64 {
         let base = if attempt > self.attempts {
@@ -40,7 +39,7 @@ impl RetryPolicy {
         (base - spread + hash % (2 * spread + 1)).max(1)
     }
 
-    /// How long a copy of sending number `attempt` may live in a queue, in milliseconds.
+    /// Time for which a copy of sending number `attempt` may stay in a queue, in milliseconds.
     #[must_use]
     pub fn expiry_millis(&self, id: &CommandId, attempt: u32) -> u64 {
         (self.interval_millis(id, attempt) * limits::EXPIRY_PER_CENT / 100).max(1)

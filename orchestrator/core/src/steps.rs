@@ -1,5 +1,5 @@
-//! How a saga is written down: compensatable steps, then at most one pivot,
-//! then retriable steps (semantics 16). Wrong orders do not compile.
+//! The builder of definitions: compensatable steps, then at most one pivot, then retriable steps
+//! (semantics 16). A wrong order does not compile.
 
 use std::marker::PhantomData;
 
@@ -30,16 +30,16 @@ pub struct Silent;
 #[derive(Debug)]
 pub struct Listening;
 
-/// What a step's type remembers and its value does not hold.
+/// Marks in a step's type that its value does not hold.
 type Marks<C, U, R> = fn() -> (C, U, R);
 
-/// One step while it is being written down. See [`step`].
+/// One step that is being defined. See [`step`].
 pub struct Step<S, C, U, R> {
     spec: StepSpec<S>,
     marks: PhantomData<Marks<C, U, R>>,
 }
 
-/// A step that sends the command which `action` builds from the saga's data.
+/// A step whose command `action` builds from the saga's data.
 pub fn step<S: Saga, C: Command>(
     name: &'static str,
     action: impl Fn(&S) -> C + Send + Sync + 'static,
@@ -61,8 +61,8 @@ pub fn step<S: Saga, C: Command>(
 }
 
 impl<S: Saga, C: Command, R> Step<S, C, Final, R> {
-    /// Names the command that undoes the step. It is built from the saga's data
-    /// and from why the saga is being undone.
+    /// Adds the command that undoes the step. It is built from the saga's data and from the cause
+    /// for which the saga is undone.
     #[must_use]
     pub fn compensate<D: Command>(
         mut self,
@@ -78,7 +78,7 @@ impl<S: Saga, C: Command, R> Step<S, C, Final, R> {
 }
 
 impl<S: Saga, C: Command, U> Step<S, C, U, Silent> {
-    /// Keeps what later stages need of the reply.
+    /// Keeps the parts of the reply that later stages need.
     #[must_use]
     pub fn on_reply(
         mut self,
@@ -94,7 +94,7 @@ impl<S: Saga, C: Command, U> Step<S, C, U, Silent> {
 }
 
 impl<S, C, U, R> Step<S, C, U, R> {
-    /// Overrides how long and how often an answer to the action is waited for.
+    /// Overrides the retry policy of the action.
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.spec.policy = Some(policy);
@@ -108,8 +108,8 @@ pub struct Together<S, U> {
     marks: PhantomData<fn() -> U>,
 }
 
-/// Sends several steps at once. They share a stage, so none may keep anything
-/// of its reply: their replies come in any order.
+/// Sends several steps at once. They share a stage, and none may keep anything of its reply,
+/// because their replies come in any order.
 pub fn together<S, U>(steps: impl Into<Together<S, U>>) -> Together<S, U> {
     steps.into()
 }
@@ -136,7 +136,7 @@ impl<S, A, B, C, U> From<(Step<S, A, U, Silent>, Step<S, B, U, Silent>, Step<S, 
     }
 }
 
-/// The steps of a saga while they are being written down.
+/// The steps of a saga that is being defined.
 pub struct Steps<S, P> {
     steps: Vec<StepSpec<S>>,
     stages: Vec<std::ops::Range<usize>>,
@@ -151,13 +151,13 @@ impl<S: Saga> Steps<S, BeforePivot> {
         Self { steps: Vec::new(), stages: Vec::new(), marks: PhantomData }
     }
 
-    /// A stage that can be undone: one step, or several `together`.
+    /// Adds a stage that can be undone: one step, or several `together`.
     #[must_use]
     pub fn compensatable(self, stage: impl Into<Together<S, Compensated>>) -> Self {
         self.stage(Kind::Compensatable, stage.into().steps)
     }
 
-    /// The step that decides.
+    /// Adds the step that decides.
     #[must_use]
     pub fn pivot<C: Command, R>(self, step: Step<S, C, Final, R>) -> Steps<S, AfterPivot> {
         let Self { steps, stages, .. } = self.stage(Kind::Pivot, vec![step.spec]);
@@ -166,7 +166,7 @@ impl<S: Saga> Steps<S, BeforePivot> {
 }
 
 impl<S: Saga> Steps<S, AfterPivot> {
-    /// A stage that is asked for until it is done: one step, or several `together`.
+    /// Adds a stage whose commands are sent until it is done: one step, or several `together`.
     #[must_use]
     pub fn retriable(self, stage: impl Into<Together<S, Final>>) -> Self {
         self.stage(Kind::Retriable, stage.into().steps)

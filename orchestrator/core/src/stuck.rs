@@ -1,4 +1,4 @@
-//! What a stuck saga needs a person for, and the sentences that say so.
+//! The problem of a stuck saga, and the sentences that describe it.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Cause, Direction, Refusal, Timestamp};
 
-/// What a stuck saga needs a person for.
+/// The problem of a stuck saga, which needs a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stuck {
-    /// Why it was being undone when it got stuck; `None`: it was going forward.
+    /// The cause for which it was being undone when it got stuck; `None` if it was going forward.
     pub unwinding: Option<Cause>,
     /// The step that holds it up.
     pub step: String,
-    /// That step's direction.
+    /// The direction of that step's command.
     pub direction: Direction,
-    /// What is wrong with it.
+    /// The reason.
     pub reason: StuckReason,
-    /// Since when.
+    /// Time at which it got stuck.
     pub since: Timestamp,
-    /// When to raise the alert again.
+    /// Time at which to raise the alert again.
     pub remind_at: Timestamp,
-    /// How often the alert was raised. Rows that were written before this was counted
+    /// Number of times that the alert was raised. Rows that were written before this was counted
     /// have had at least the first.
     #[serde(default = "once", skip_serializing_if = "is_once")]
     pub alerts: u32,
@@ -35,13 +35,13 @@ fn is_once(alerts: &u32) -> bool {
     *alerts == 1
 }
 
-/// What is wrong with the step that holds a saga up.
+/// The reason why a step holds a saga up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StuckReason {
-    /// No answer within the step's bound. It is still asked for, slowly.
+    /// There was no answer within the step's bound. The command is still sent, slowly.
     Unanswered,
-    /// Refused, although it must not be.
+    /// The command was refused, although it must not be.
     Refused(Refusal),
 }
 
@@ -57,7 +57,7 @@ impl StuckReason {
 }
 
 impl fmt::Display for Stuck {
-    /// What holds the saga up, as a sentence for operators.
+    /// The problem as a sentence for operators.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.direction {
             Direction::Action => f.write_str(&self.step)?,

@@ -1,4 +1,4 @@
-//! How far back sagas still matter.
+//! The watermark: the id below which sagas no longer matter.
 
 use std::{fmt, str::FromStr};
 
@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use crate::{InvalidId, SagaId, Timestamp};
 
-/// Every saga whose id is smaller has ended, long ago: its rows, its keys and what
-/// participants remember of it may be gone. It never goes back.
+/// An id. Every saga with a smaller id has ended long ago: its rows, its keys and the participants'
+/// records of it may be gone. A watermark never goes back.
 ///
-/// A saga's id is a UUIDv7, so the order of ids is that of their making, on the
-/// clocks of the processes that admitted them. Those may differ from the
-/// database's by minutes; what is below a watermark is older by days.
+/// A saga's id is a UUIDv7, so ids are ordered by the time of their making, on the clocks of the
+/// processes that admitted the sagas. Those may differ from the database's by minutes; sagas below
+/// a watermark are older by days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Watermark(SagaId);
@@ -21,8 +21,8 @@ impl Watermark {
     /// Nothing is below it.
     pub const NONE: Self = Self(SagaId(Uuid::nil()));
 
-    /// As far as it may go at `now`: older by `retention_millis` than now, and than
-    /// the oldest saga that has not ended. A stuck or paused one has not.
+    /// The highest watermark that is allowed at `now`: older by `retention_millis` than both `now`
+    /// and the oldest saga that has not ended. A stuck or paused saga has not ended.
     #[must_use]
     pub fn reach(now: Timestamp, unfinished: Option<SagaId>, retention_millis: u64) -> Self {
         let oldest = unfinished.map_or(now, |saga| now.min(saga.made_at()));
@@ -30,7 +30,7 @@ impl Watermark {
         Self::at(Timestamp(oldest.0.saturating_sub(micros)))
     }
 
-    /// Below it is whatever was made before an instant.
+    /// The watermark above all sagas that were made before an instant.
     #[must_use]
     pub fn at(instant: Timestamp) -> Self {
         let millis = u128::from(u64::try_from(instant.0.div_euclid(1_000)).unwrap_or(0));
@@ -39,20 +39,20 @@ impl Watermark {
         Self(SagaId(Uuid::from_u128((millis << 80) | (7 << 76) | (1 << 63))))
     }
 
-    /// A watermark that was written down as its id.
+    /// The watermark that was stored as this id.
     #[must_use]
     pub const fn from_id(id: SagaId) -> Self {
         Self(id)
     }
 
-    /// The id that nothing below it reaches.
+    /// The id to store it as: all sagas below it have smaller ids.
     #[must_use]
     pub const fn id(self) -> SagaId {
         self.0
     }
 
-    /// Whether a saga is below it: what arrives for it is late and never run, and a
-    /// quarantined message of it is never sent again.
+    /// True if a saga is below it: its commands are late and never run, and its quarantined
+    /// messages are never sent again.
     #[must_use]
     pub fn covers(self, saga: SagaId) -> bool {
         saga < self.0
@@ -115,8 +115,8 @@ mod tests {
         assert!(mark.covers(made(before(4 * WEEK + 1), 0)));
     }
 
-    /// The order of ids is the order of time as far as processes' clocks agree; a
-    /// week is more than they differ by.
+    /// Ids are ordered by time only as far as processes' clocks agree. They differ by less than a
+    /// week.
     #[test]
     fn a_process_clock_an_hour_off_puts_no_new_saga_below_it_and_does_not_push_it() {
         let (behind, ahead) = (made(before(HOUR), 0), made(NOW.plus_millis(HOUR), 0));

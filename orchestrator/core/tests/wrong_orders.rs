@@ -1,6 +1,6 @@
-//! Wrong orders of steps do not compile (semantics 16). Each has a twin that
-//! does, compiled with this very test, so that it is the order that is refused
-//! and not a slip of the pen.
+//! Wrong orders of steps do not compile (semantics 16). Each has a
+//! twin that does, which this test compiles too. So the compiler refuses the order, and not some
+//! typing error.
 
 #[path = "compile/shop.rs"]
 mod shop;

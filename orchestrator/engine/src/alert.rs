@@ -1,10 +1,10 @@
-//! A saga that needs a person says so: by a metric, a log line and an event, when it
-//! gets stuck and again while it lasts (semantics 14).
+//! Alerts of stuck sagas: a metric, a log line and an event, when a saga gets stuck and again while
+//! it stays so (semantics 14).
 //!
-//! All three come after the commit of the turn that decided it, and hold up nobody: the
-//! event has a way out of its own, and nothing is acknowledged because of it. So a
-//! process that dies between its commit and this loses an event for good. That is why
-//! there are reminders: the next one says the same again, under an id of its own.
+//! All three come after the commit of the turn that decided it, and delay nothing: the events are
+//! published by a loop of their own, and no acknowledgement waits for them. So a process that dies
+//! between its commit and the publishing loses an event for good. The next reminder says the same
+//! again, under an id of its own.
 
 use metrics::counter;
 use saga_core::{Decision, Instance, Phase, Timestamp};
@@ -19,7 +19,7 @@ use crate::{limits, outgoing::SOURCE};
 /// Full protobuf name of the event's data.
 const TYPE: &str = "saga.operations.v1.SagaStuck";
 
-/// A stuck saga, as of the version that says so.
+/// A stuck saga at the version that raised the alert.
 #[derive(Clone, Debug)]
 pub(crate) struct Alert {
     saga: Instance,
@@ -45,7 +45,7 @@ struct SagaStuck<'a> {
 }
 
 impl Alert {
-    /// What a decision has to say, if anything.
+    /// The alert of a decision, if it raises one.
     pub(crate) fn of(decision: &Decision, now: Timestamp) -> Option<Self> {
         let saga = decision.saga.as_ref().filter(|_| decision.alert)?;
         Some(Self { saga: saga.clone(), at: now })
@@ -97,7 +97,7 @@ pub(crate) fn raise(alerts: Vec<Alert>, waiting: &mpsc::Sender<(Message, Option<
     }
 }
 
-/// Publishes alerts' events until nobody raises any more.
+/// Publishes the events of alerts until no loop can raise one any more.
 pub(crate) async fn tell<T: Transport>(
     transport: T,
     mut waiting: mpsc::Receiver<(Message, Option<Context>)>,
@@ -118,7 +118,7 @@ pub(crate) async fn tell<T: Transport>(
     }
 }
 
-/// Offers them to the broker until it takes them, or the next reminder is due.
+/// Offers messages to the broker until it takes them or the next reminder is due.
 async fn offer<T: Transport>(transport: &T, messages: Vec<Message>) -> Result<(), PublishError> {
     let until = Instant::now() + limits::ALERT_PATIENCE;
     let mut pause = limits::FIRST_ALERT_PAUSE;

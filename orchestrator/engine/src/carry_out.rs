@@ -1,4 +1,4 @@
-//! Carries out what was handed in, as much at once as has come.
+//! Carries out requests, as many at once as have arrived.
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
@@ -17,12 +17,12 @@ use crate::{
     fold::{Fate, Folded, fold},
     limits,
     outgoing::Outgoing,
-    quarantine::desk::settle,
+    quarantine::desk::handle,
     requests::{Answered, Request},
     shared::{Shared, Turned},
 };
 
-/// Carries out requests, as many at once as have come, until shutdown.
+/// Carries out requests until shutdown.
 pub(crate) async fn carry_out<S: SagaStore>(
     shared: Arc<Shared<S>>,
     mut requests: mpsc::Receiver<Request>,
@@ -36,7 +36,7 @@ pub(crate) async fn carry_out<S: SagaStore>(
     loop {
         pace.rest().await;
         let stopping = tokio::select! {
-            // What is decided leaves before more is decided.
+            // Decisions leave before more are made.
             biased;
             () = shared.shutdown.cancelled() => true,
             place = to_confirm.reserve(), if !waiting.is_empty() => {
@@ -51,7 +51,7 @@ pub(crate) async fn carry_out<S: SagaStore>(
             }
         };
         if stopping {
-            // What has been accepted is carried out; what comes now is refused.
+            // Accepted requests are carried out; new ones are refused.
             requests.close();
             while let Ok(request) = requests.try_recv() {
                 batch.push(request);
@@ -59,14 +59,14 @@ pub(crate) async fn carry_out<S: SagaStore>(
         }
         let (members, began) = (batch.len(), Instant::now());
         let (mut places, mut inputs, mut previews) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut settlements, mut lookups) = (Vec::new(), Vec::new());
+        let (mut handled, mut lookups) = (Vec::new(), Vec::new());
         for request in batch.drain(..) {
             match request {
                 Request::Place(saga, answer) => places.push((saga, answer)),
                 Request::Known(key, answer) => lookups.push((key, answer)),
                 Request::Input(id, input, answer) => inputs.push((id, input, answer)),
                 Request::Preview(id, input, answer) => previews.push((id, input, answer)),
-                Request::Settle(settlement, answer) => settlements.push((settlement, answer)),
+                Request::Handle(request, answer) => handled.push((request, answer)),
             }
         }
         if !places.is_empty() {
@@ -82,15 +82,15 @@ pub(crate) async fn carry_out<S: SagaStore>(
         for (id, input, answer) in previews {
             let _ = answer.send(preview(&shared, id, &input).await);
         }
-        for (settlement, answer) in settlements {
-            let _ = answer.send(settle(&shared, &settlement, &mut waiting).await);
+        for (request, answer) in handled {
+            let _ = answer.send(handle(&shared, &request, &mut waiting).await);
         }
         pace.worked(members, began);
         if let Ok(place) = to_confirm.try_reserve() {
             place.send(std::mem::take(&mut waiting));
         } else if waiting.commands.len() > limits::MAX_WAITING_COMMANDS {
-            // While the broker is away orders are still accepted: what cannot be
-            // published now is derived again when its saga wakes.
+            // New sagas are accepted even while the broker is away. Their commands are derived
+            // again when they wake.
             counter!("saga_publishing_left_to_wake_total").increment(waiting.commands.len() as u64);
             waiting = Outgoing::default();
         }
@@ -102,7 +102,7 @@ pub(crate) async fn carry_out<S: SagaStore>(
 
 type Placing = (NewSaga, oneshot::Sender<Result<Placed, RequestError>>);
 
-/// Begins sagas, once a key.
+/// Begins sagas, only once for each key.
 async fn place<S: SagaStore>(shared: &Shared<S>, places: Vec<Placing>, outgoing: &mut Outgoing) {
     let (mut keys, mut starts, mut answers) = (Vec::new(), Vec::new(), Vec::new());
     for (saga, answer) in places {
@@ -231,7 +231,7 @@ async fn answer_inputs<S: SagaStore>(shared: &Shared<S>, inputs: Inputs, outgoin
     }
 }
 
-/// A turn that writes nothing. People ask for few of them, one at a time.
+/// A turn that writes nothing. Only people ask for one, so each has its own transaction.
 async fn preview<S: SagaStore>(
     shared: &Shared<S>,
     id: SagaId,

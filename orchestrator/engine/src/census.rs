@@ -1,5 +1,4 @@
-//! Gauges of what the store holds: the same from every orchestrator, so that any of
-//! them may be asked.
+//! Gauges of the store's content. Every orchestrator shows the same values.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +16,7 @@ use crate::{Census, Headcount, SagaReads, limits, shared::Shared};
 pub(crate) async fn take<S: SagaReads>(shared: Arc<Shared<S>>) {
     let mut names: BTreeSet<String> =
         shared.hosted.names().map(|(name, _)| name.to_owned()).collect();
-    // What has not happened yet is a zero, not a gap.
+    // A counter of something that has not happened yet shows zero, not a gap.
     for (name, _) in shared.hosted.names() {
         counter!("saga_started_total", "definition" => name).increment(0);
         for outcome in ["completed", "compensated"] {
@@ -48,7 +47,7 @@ pub(crate) async fn take<S: SagaReads>(shared: Arc<Shared<S>>) {
     let mut unhosted = Unhosted::default();
     loop {
         if let Ok(census) = shared.store.census().await {
-            // Definitions that others host are shown too, and from then on always.
+            // Definitions of other binaries are shown too, from their first saga on.
             names.extend(census.unfinished.iter().map(|some| some.definition.clone()));
             show(&names, &census);
             unhosted.look(&shared.hosted, &census);
@@ -61,17 +60,16 @@ pub(crate) async fn take<S: SagaReads>(shared: Arc<Shared<S>>) {
     }
 }
 
-/// Versions of definitions that have sagas and that this binary does not host
-/// (semantics 19).
+/// Versions of definitions that have sagas but are not hosted by this binary (semantics 19).
 #[derive(Default)]
 struct Unhosted {
-    /// The last look that was told of in the log.
-    told: Option<Instant>,
+    /// Time of the last log line.
+    logged: Option<Instant>,
     known: BTreeSet<(String, u32)>,
 }
 
 impl Unhosted {
-    /// Shows each that has sagas which began longer ago than an upgrade takes.
+    /// Shows the versions whose sagas began longer ago than an upgrade takes.
     fn look(&mut self, hosted: &Hosted, census: &Census) {
         let mut found: BTreeMap<(String, u32), u64> =
             std::mem::take(&mut self.known).into_iter().map(|key| (key, 0)).collect();
@@ -82,12 +80,12 @@ impl Unhosted {
                 *found.entry((name.clone(), version)).or_default() += head.count;
             }
         }
-        let tell = self.told.is_none_or(|at| at.elapsed() > limits::UNHOSTED_REMINDER);
+        let log = self.logged.is_none_or(|at| at.elapsed() > limits::UNHOSTED_REMINDER);
         for ((definition, version), sagas) in &found {
             let labels = [("definition", definition.clone()), ("version", version.to_string())];
             gauge!("saga_unhosted_sagas", &labels).set(*sagas as f64);
-            if tell && *sagas > 0 {
-                self.told = Some(Instant::now());
+            if log && *sagas > 0 {
+                self.logged = Some(Instant::now());
                 error!(
                     definition,
                     version,
@@ -96,12 +94,12 @@ impl Unhosted {
                 );
             }
         }
-        // What is gone is shown as a zero from then on.
+        // A version whose sagas are gone is shown as zero from then on.
         self.known = found.into_keys().collect();
     }
 }
 
-/// A state without sagas is a zero.
+/// Sets the gauges. A state without sagas is shown as zero.
 fn show(names: &BTreeSet<String>, census: &Census) {
     let mut states: BTreeMap<(&str, &'static str), (u64, u64)> = BTreeMap::new();
     let mut paused: BTreeMap<&str, u64> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The engine: what runs side by side, and how it stops.
+//! The engine: its loops run side by side and stop together.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,26 +36,26 @@ pub struct Engine<S, T> {
     retention: Duration,
 }
 
-/// What an embedder gets to talk to an engine.
+/// An embedder's access to an engine.
 #[derive(Clone)]
 pub struct Handle {
-    /// Where requests are handed in.
+    /// Takes requests.
     pub requests: Requests,
-    /// Where sagas are waited for.
+    /// Waits for sagas.
     pub watches: Watches,
     in_flight: InFlight,
 }
 
 impl Handle {
-    /// How many sagas have not ended, and how many requests are about to begin some: as the
-    /// store counted a second ago at most, and with what this engine has done since.
+    /// Number of sagas that have not ended, and of requests that still wait. The store counted the
+    /// sagas at most a second ago; this engine's own work since then is included.
     pub fn in_flight(&self) -> u64 {
         self.in_flight.count() + self.requests.waiting()
     }
 }
 
 impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
-    /// An engine, and the handle to talk to it.
+    /// An engine, and its handle.
     pub fn new(store: S, transport: T, hosted: Hosted) -> (Self, Handle) {
         let (requests, receiver) = Requests::new();
         let (watches, in_flight) = (Watches::default(), InFlight::default());
@@ -66,19 +66,18 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
         (engine, handle)
     }
 
-    /// Keeps sagas, their histories and keys for so long after they were begun:
-    /// longer than [`limits::LEAST_RETENTION`], which is what it does unless told.
-    /// Shorter, it is for tests.
+    /// Keeps sagas, their histories and keys for this long after they began. The default is
+    /// [`limits::LEAST_RETENTION`]; only tests use less.
     #[must_use]
     pub fn keeping(mut self, retention: Duration) -> Self {
         self.retention = retention;
         self
     }
 
-    /// Runs until `shutdown`, then finishes what it has begun. Ending at any
-    /// moment, by whatever means, loses nothing: what was not acknowledged comes
-    /// again, and what was not published is derived again. If one of its loops ends
-    /// by itself, it stops as a whole, and cancels `shutdown` to say so.
+    /// Runs until `shutdown`, then finishes the work that it has begun. Nothing is lost if it ends
+    /// at any other moment: inputs without an acknowledgement come again, and commands that were
+    /// not published are derived again. If one of its loops ends by itself, the engine stops as a
+    /// whole, and cancels `shutdown` to say so.
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { store, transport, hosted, requests, watches, in_flight, retention } = self;
         let (known, watermark) = watch::channel(Watermark::NONE);
@@ -92,12 +91,12 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
             alerts,
             shutdown: shutdown.clone(),
         });
-        // Each source has its own way out, so that none waits for another's confirms.
+        // Each source has its own stage, so that none waits for another's confirms.
         let (requested, requests_confirmed) = stage(&transport, &watermark);
         let (woken, wakes_confirmed) = stage(&transport, &watermark);
         let (replied, replies_confirmed) = stage(&transport, &watermark);
-        // The way out of replies ends before their consumer does, and with this
-        // future, whose end in the middle of everything is a crash.
+        // The stage of replies ends before their consumer does. It also ends with this future:
+        // dropping that is like a crash.
         let replies_confirmed = AbortOnDropHandle::new(tokio::spawn(replies_confirmed));
         info!(definitions = ?shared.hosted, "drives sagas");
         let mut loops = JoinSet::new();
@@ -116,13 +115,13 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
         loops.spawn(watches.follow(store.clone(), transport, shutdown.clone()));
         loops.spawn(in_flight.keep(store.clone(), shutdown.clone()));
         loops.spawn(census::take(Arc::clone(&shared)));
-        // The last one that raises alerts ends the loop that tells of them.
+        // The last loop that raises alerts ends the loop that publishes them.
         loops.spawn(retention::keep(shared, retention, known));
         let all = async {
             while let Some(ended) = loops.join_next().await {
                 if !shutdown.is_cancelled() {
-                    // A loop that is gone would be the silent death of its share of
-                    // the work: better to stop as a whole and be started again.
+                    // Without this loop, its share of the work would stop silently. It is better
+                    // to stop as a whole and be started again.
                     error!(?ended, "a loop of the engine has ended by itself: the engine stops");
                     shutdown.cancel();
                 }
@@ -132,7 +131,7 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
             shutdown.cancelled().await;
             tokio::time::sleep(limits::DRAIN).await;
         };
-        // What is not done by the deadline is aborted with the set.
+        // Loops that still run at the deadline are aborted with the set.
         tokio::select! {
             biased;
             () = all => {}
@@ -142,7 +141,7 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
     }
 }
 
-/// A way out: what goes in is published and acknowledged in its order.
+/// A stage that publishes and acknowledges batches in their order.
 fn stage<T: Transport>(
     transport: &T,
     watermark: &watch::Receiver<Watermark>,

@@ -1,22 +1,22 @@
 //! Requests that fail.
 
-/// Why a request was not carried out.
+/// The reason why a request was not carried out.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RequestError {
-    /// Too many requests wait. Nothing was written: come again.
+    /// Too many requests wait. Nothing was written: try again.
     #[error("too many requests wait")]
     Overloaded,
-    /// The store does not answer. It may or may not have been written: ask again
-    /// under the same key.
+    /// The store does not answer. The request may or may not have been written: try again under
+    /// the same key.
     #[error("the store does not answer")]
     Unavailable,
     /// The saga does not exist.
     #[error("no such saga")]
     NotFound,
-    /// The engine does not host the definition of a saga to be begun. Nothing was written.
+    /// The engine does not host the new saga's definition. Nothing was written.
     #[error("this engine hosts no definition {0}")]
     Unhosted(String),
-    /// The data of a saga to be begun does not decode. Nothing was written.
+    /// The new saga's data does not decode. Nothing was written.
     #[error("{0}")]
     Data(String),
     /// This binary cannot decide on the saga.

@@ -1,11 +1,11 @@
-//! Which sagas to list.
+//! The filter of lists of sagas.
 
 use saga_core::{Cause, Hosted, Instance, Phase, SagaId, State, StepState};
 
 use crate::Need;
 
-/// Which sagas to list. A store may leave out what [`ListFilter::picks`] would, and
-/// must leave out what it cannot know of: age, and what has ended.
+/// A filter of sagas to list. [`ListFilter::picks`] checks a row; a store checks what a row alone
+/// does not show: `older_than_millis` and `limit`.
 #[derive(Clone, Debug, Default)]
 pub struct ListFilter {
     /// Only those in this state.
@@ -14,7 +14,7 @@ pub struct ListFilter {
     pub definition: Option<String>,
     /// Only those older than this one.
     pub before: Option<SagaId>,
-    /// Only those that began so long ago, by the store's clock, in milliseconds.
+    /// Only those that began at least this long ago, by the store's clock, in milliseconds.
     pub older_than_millis: Option<u64>,
     /// Only those that are, or are not, paused.
     pub paused: Option<bool>,
@@ -25,13 +25,13 @@ pub struct ListFilter {
     pub reason: Option<String>,
     /// Only those that have not ended.
     pub unfinished: bool,
-    /// Only those that wait for a person ([`Need`]), as seen from who hosts these.
+    /// Only those that wait for a person ([`Need`]), as a server that hosts these sees it.
     pub needs_me: Option<Hosted>,
-    /// At most so many.
+    /// At most this many.
     pub limit: usize,
 }
 
-/// A step, and which place it has in the definitions that have it.
+/// A step, by its index in each definition that has it.
 #[derive(Clone, Debug, Default)]
 pub struct Place {
     /// Definition, its version, and the step's index there.
@@ -39,8 +39,7 @@ pub struct Place {
 }
 
 impl ListFilter {
-    /// Whether it can only pick sagas that have not ended. There are few of those,
-    /// and many others.
+    /// True if it picks only sagas that have not ended: those are few, the others many.
     #[must_use]
     pub fn is_of_unfinished(&self) -> bool {
         let of_state = match self.state {
@@ -54,14 +53,14 @@ impl ListFilter {
             || self.paused == Some(true)
     }
 
-    /// Whether it can only pick sagas that are being undone, have been, or are stuck:
-    /// nothing else has a reason. What has just completed is most of what there is.
+    /// True if it picks only sagas that are being undone, were undone, or are stuck. Only those
+    /// have a reason. Most sagas are none of these: they have completed.
     #[must_use]
     pub fn is_of_undone(&self) -> bool {
         self.reason.is_some()
     }
 
-    /// Whether it picks a saga, but for its age.
+    /// True if it picks the saga. The saga's age is not checked.
     #[must_use]
     pub fn picks(&self, saga: &Instance) -> bool {
         let paused = saga.paused.is_some() && saga.ended().is_none();

@@ -1,5 +1,4 @@
-//! From inputs to what is written and sent: one saga at a time, input by input
-//! (protocol 6).
+//! From inputs to writes and commands: one saga at a time, input by input (protocol 6).
 
 use metrics::{counter, histogram};
 use saga_core::{
@@ -11,18 +10,18 @@ use tracing::error;
 
 use crate::{Write, alert::Alert};
 
-/// What came of one saga's inputs.
+/// The result of one saga's inputs.
 #[derive(Debug)]
 pub(crate) struct Folded {
-    /// What to write, if anything changed.
+    /// The write, if anything changed.
     pub(crate) write: Option<Write>,
-    /// What to publish once it is written.
+    /// The commands to publish after the commit.
     pub(crate) send: Vec<OutgoingCommand>,
-    /// What became of each input, in order.
+    /// The fate of each input, in order.
     pub(crate) fates: Vec<Fate>,
     /// The answers that moved it, for metrics.
     pub(crate) answers: Vec<StepAnswer>,
-    /// What is to be raised once it is written.
+    /// The alerts to raise after the commit.
     pub(crate) alerts: Vec<Alert>,
 }
 
@@ -47,7 +46,7 @@ pub(crate) struct StepAnswer {
 }
 
 impl StepAnswer {
-    /// Measures it, once its turn is committed.
+    /// Records its latency, once its turn is committed.
     pub(crate) fn count(self) {
         histogram!(
             "saga_step_seconds",
@@ -60,14 +59,14 @@ impl StepAnswer {
     }
 }
 
-/// What became of one input.
+/// The fate of one input.
 #[derive(Debug)]
 pub(crate) enum Fate {
     /// It was decided on.
     Decided(Verdict),
-    /// It can never be decided on, because it does not decode: it is poison.
+    /// It is poison: it does not decode, so it can never be decided on.
     Poison(String),
-    /// The saga's row cannot be decided on by this binary.
+    /// This binary cannot decide on the saga's row.
     Undecidable,
 }
 
@@ -147,7 +146,7 @@ impl Folding {
         Fate::Decided(decision.verdict)
     }
 
-    /// The answer that a transition is due to, measured from the saga before it.
+    /// The answer that caused a transition, with its latency from the saga before it.
     fn answer(
         &self,
         definition: &dyn HostedDefinition,

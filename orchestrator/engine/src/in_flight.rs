@@ -1,5 +1,5 @@
-//! How many sagas are in flight: for admission, and for metrics. A stuck saga waits for a
-//! person and is not: however many there are, others can be served.
+//! The number of sagas in flight, for admission and for metrics. A stuck saga waits for a person
+//! and does not count: however many there are, others can be served.
 
 use std::sync::{
     Arc,
@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{SagaReads, Write, limits};
 
-/// The store's count, and what this engine has begun and ended since. What other engines
-/// did since is missing, for as long as [`limits::COUNT_INTERVAL`].
+/// The store's last count, adjusted by the sagas that this engine has begun and ended since. Sagas
+/// of other engines are missing for at most [`limits::COUNT_INTERVAL`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InFlight(Arc<AtomicU64>);
 
@@ -21,8 +21,9 @@ impl InFlight {
         self.0.load(Relaxed)
     }
 
-    /// What was committed just now. A second's worth of orders is far more than the bound
-    /// leaves room for: without this, each count would be followed by a flood or a drought.
+    /// Counts sagas that were just committed. One second's worth of new sagas is far more than
+    /// the bound leaves room for: without this, each count would be followed by a flood or a
+    /// drought.
     pub(crate) fn committed(&self, writes: &[Write]) {
         let ended = writes.iter().filter(|write| write.saga.ended().is_some()).count() as u64;
         let begun = writes.iter().filter(|write| write.before == 0).count() as u64;
@@ -31,7 +32,7 @@ impl InFlight {
             .fetch_update(Relaxed, Relaxed, |count| Some((count + begun).saturating_sub(ended)));
     }
 
-    /// Has the store count them, again and again.
+    /// Reads the store's count on an interval, until shutdown.
     pub(crate) async fn keep<R: SagaReads>(self, reads: R, shutdown: CancellationToken) {
         loop {
             if let Ok(count) = reads.in_flight().await {

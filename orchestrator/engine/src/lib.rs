@@ -1,12 +1,12 @@
 //! The loop that drives sagas, and its ports.
 //!
-//! The engine takes whatever has come — requests, replies, sagas that are due —
-//! has [`saga_core`] decide on all of it in one transaction, and then publishes
-//! what was decided. It knows no saga by name, no database and no broker. Any
-//! number of engines run side by side on one store; none of them leads.
+//! The engine takes the inputs that have arrived (requests, replies, sagas that are due), lets
+//! [`saga_core`] decide on all of them in one transaction, and then publishes the commands. It
+//! knows no particular saga, database or broker. Any number of engines run side by side on one
+//! store; none of them leads.
 //!
 //! Read first: [`Engine::run`], then `fold.rs` (inputs to decisions) and
-//! [`SagaStore`] (one transaction a batch).
+//! [`SagaStore`] (one transaction for each batch).
 
 mod alert;
 mod carry_out;
@@ -38,10 +38,10 @@ pub use ports::{
     Admission, Census, Headcount, IdempotencyKey, NewQuarantined, SagaReads, SagaStore,
 };
 pub use quarantine::{
-    desk::{Handling, Hindrance, Outcome, Settlement},
-    row::{Act, Inspected, QuarantineFilter, QuarantineState, Quarantined, Settled},
+    desk::{HandleRequest, Handling, Hindrance, Outcome},
+    row::{Act, Handled, Inspected, QuarantineFilter, QuarantineState, Quarantined},
 };
 pub use requests::{NewSaga, Placed, Preview, Requests};
-pub use retention::{Pruned, Range, Retention, Standing};
+pub use retention::{Horizon, Pruned, Range, Retention};
 pub use watch::{Seen, Watched, Watches};
 pub use write::Write;

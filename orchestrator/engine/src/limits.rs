@@ -2,100 +2,100 @@
 
 use std::time::Duration;
 
-/// Most sagas of one turn: beyond this, latency grows and throughput does not.
+/// Most sagas of one turn: with more, latency grows and throughput does not.
 pub const MAX_BATCH: usize = 512;
 
 /// Most deliveries of replies taken at once.
 pub const MAX_DELIVERIES: usize = 64;
 
-/// Parcels of replies that may be out without an acknowledgement.
+/// Most parcels of replies that are delivered and not yet acknowledged.
 pub const PREFETCH: u16 = 64;
 
-/// Deliveries of the quarantine that may be out without an acknowledgement.
+/// Most messages of the quarantine that are delivered and not yet acknowledged.
 pub const QUARANTINE_PREFETCH: u16 = 32;
 
-/// Batches that may wait for their confirms while the next one is decided.
+/// Most batches that wait for their confirms while the next one is decided.
 pub const BATCHES_IN_CONFIRMATION: usize = 2;
 
-/// Requests that may wait for their turn; a further one is told to come again.
+/// Most requests that wait; a further one is refused and may be tried again.
 pub const MAX_WAITING_REQUESTS: usize = 8_192;
 
-/// How often due sagas are looked for. Only what went wrong is ever due.
+/// Interval between two looks for due sagas. A saga is due only after something went wrong.
 pub const CLAIM_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long a row that this binary cannot decide on is left alone before it is
-/// complained of again, in milliseconds.
+/// Time for which a row that this binary cannot decide on is left alone before it is logged again,
+/// in milliseconds.
 pub const UNDECIDABLE_PAUSE_MILLIS: u64 = 60_000;
 
-/// How often a turn that met a conflict is tried again before its members are
-/// taken one by one; and then each alone.
+/// Number of times that a turn is tried again after conflicts, before each member gets a turn of
+/// its own. Then the same bound holds for each of those.
 pub const CONFLICT_RETRIES: u32 = 5;
 
-/// First pause between retries; doubles up to [`LONGEST_PAUSE`].
+/// First pause between retries; it doubles up to [`LONGEST_PAUSE`].
 pub const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 /// Longest pause between retries while the database is away.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often waiters look at the store even if nobody tells them anything.
+/// Interval at which the store is read for waiters if no hint arrives.
 pub const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the number of sagas in flight is counted.
+/// Interval at which the sagas in flight are counted.
 pub const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the sagas' states are counted for metrics: about once a scrape.
+/// Interval at which the sagas' states are counted for metrics: about once a scrape.
 pub const CENSUS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Sagas that are pruned in one transaction: some thousands of rows with their
-/// histories, gone within tens of milliseconds.
+/// Most sagas that are pruned in one transaction. With their histories they are some thousands of
+/// rows, which takes tens of milliseconds.
 pub const PRUNE_BATCH: usize = 500;
 
-/// How often the watermark is raised, and what is below it pruned: a steady trickle
-/// rather than a daily flood.
+/// Interval at which the watermark is raised and sagas below it are pruned: a steady trickle rather
+/// than a daily flood.
 pub const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The same where the retention is but a few seconds, which only tests want.
+/// The same interval if the retention is only a few seconds, as in tests.
 pub const LEAST_PRUNE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long sagas, their histories and idempotency keys are kept at the least. A
-/// client may come again with its key, and the broker with an old message, for days;
-/// clocks of processes differ by hours at the very worst.
+/// Shortest time for which sagas, their histories and idempotency keys are kept. A client may
+/// repeat its key, and the broker an old message, for days; clocks of processes differ by hours in
+/// the very worst case.
 pub const LEAST_RETENTION: Duration = Duration::from_secs(7 * 86_400);
 
-/// A saga that has not ended for so long is complained of: nothing younger is pruned.
+/// A saga that has not ended after this time is logged, because it holds the watermark back.
 pub const HELD_LONG: Duration = Duration::from_secs(86_400);
 
-/// How often.
-pub const COMPLAINT_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Interval between two such log lines.
+pub const HELD_LOG_INTERVAL: Duration = Duration::from_secs(3_600);
 
-/// How long sagas of a version that this binary does not host may wait before it
-/// alerts: a rolling upgrade has both versions side by side for minutes.
+/// Time for which sagas of a version that this binary does not host may wait before it alerts: in a
+/// rolling upgrade both versions run side by side for minutes.
 pub const UNHOSTED_BOUND: Duration = Duration::from_secs(300);
 
-/// How often the log says so while it lasts.
+/// Interval between two log lines while that lasts.
 pub const UNHOSTED_REMINDER: Duration = Duration::from_secs(300);
 
-/// Alerts of stuck sagas that may wait to be published. Beyond this they are left to the
-/// next reminder: the broker is away then, and sagas and memory come first.
+/// Most alerts of stuck sagas that wait to be published. Further ones are left to the next
+/// reminder: the broker is away then, and sagas and memory come first.
 pub const MAX_WAITING_ALERTS: usize = 1_024;
 
-/// First pause between attempts to publish alerts; doubles up to [`LONGEST_ALERT_PAUSE`].
+/// First pause between attempts to publish alerts; it doubles up to [`LONGEST_ALERT_PAUSE`].
 pub const FIRST_ALERT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Longest pause between attempts to publish alerts. A broker that forbids the event ends
-/// the channel that it came on: this rarely, it is no matter to the commands there.
+/// Longest pause between attempts to publish alerts. A broker that forbids the event closes the
+/// channel; at this pause, that does not disturb the commands on the same channel.
 pub const LONGEST_ALERT_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long alerts are offered to the broker: by then the next reminder says the same.
+/// Time for which alerts are offered to the broker: after it, the next reminder says the same.
 pub const ALERT_PATIENCE: Duration =
     Duration::from_millis(saga_core::limits::STUCK_REMINDER_MILLIS);
 
-/// Alerts that are published at once.
+/// Most alerts that are published at once.
 pub const ALERTS_AT_ONCE: usize = 64;
 
-/// How long stopping waits for what has been begun.
+/// Time for which stopping waits for work that has begun.
 pub const DRAIN: Duration = Duration::from_secs(10);
 
-/// Commands of new sagas that may wait for the broker. Beyond this they are left
-/// to their sagas' `wake_at`, so that memory stays bounded while it is away.
+/// Most commands of new sagas that wait for the broker. Further ones are left to their sagas'
+/// `wake_at`, so that memory stays bounded while the broker is away.
 pub const MAX_WAITING_COMMANDS: usize = 4_096;

@@ -1,26 +1,26 @@
-//! Why a saga waits for a person.
+//! The reasons why a saga waits for a person.
 
 use std::fmt;
 
 use saga_core::{Hosted, Instance, Phase, StateError};
 
-/// Why a saga waits for a person.
+/// The reason why a saga waits for a person.
 #[derive(Debug)]
 pub enum Need {
-    /// A step of it holds it up.
+    /// One of its steps holds it up.
     Stuck,
     /// An operator has paused it.
     Paused,
-    /// Nobody here hosts its version of its definition: replies to it are left alone,
-    /// and it is never woken.
+    /// This server does not host its definition in that version: replies to it are left alone, and
+    /// it is never woken.
     Unhosted,
-    /// Its row cannot be decided on: whatever comes to it is left alone.
+    /// Its row cannot be decided on: every input to it is left alone.
     Undecidable(StateError),
 }
 
 impl Need {
-    /// What a saga needs a person for, as seen from who hosts these definitions. What keeps
-    /// it from being decided on at all comes first: nothing else can be done about it.
+    /// The need of a saga, as a server that hosts these definitions sees it. An obstacle to any
+    /// decision comes first, because nothing else can be done before it is removed.
     #[must_use]
     pub fn of(hosted: &Hosted, saga: &Instance) -> Option<Self> {
         if saga.ended().is_some() {
@@ -51,7 +51,7 @@ impl Need {
         }
     }
 
-    /// What keeps it from being decided on, as a sentence, if anything does.
+    /// The obstacle to any decision, as a sentence, if there is one.
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {
         match self {

@@ -1,22 +1,18 @@
-//! What leaves after a commit: commands in parcels, then the acknowledgements,
-//! strictly in the batches' order (protocol 3).
+//! The messages that leave after a commit: commands in parcels, then acknowledgements, strictly in
+//! the order of the batches (protocol 3).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::Range, time::Duration};
 
-use bytes::Bytes;
 use metrics::{counter, histogram};
 use saga_core::{OutgoingCommand, Timestamp, Watermark};
-use saga_messaging::{
-    Ack, Body, Changed, Envelope, Message, Route, Transport, parcel, publish, trace,
-};
-use saga_trace::{Context, Span};
+use saga_messaging::{Ack, Body, Changed, Envelope, Message, Publication, Route, Transport};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
-/// What every command and event says of its origin.
+/// The origin that every command and event names.
 pub(crate) const SOURCE: &str = "saga/orchestrator";
 
-/// What leaves after a commit.
+/// The messages and acknowledgements that leave after a commit.
 #[derive(Default)]
 pub(crate) struct Outgoing {
     pub(crate) commands: Vec<OutgoingCommand>,
@@ -34,71 +30,45 @@ impl Outgoing {
             && self.acks.is_empty()
     }
 
-    /// The messages: one parcel, or few, a participant; and the spans of those whose
-    /// members are traced.
-    fn messages<T: Transport>(
-        &mut self,
-        transport: &T,
-        watermark: Watermark,
-    ) -> (Vec<Message>, Vec<Span>) {
-        let now = self.now.unwrap_or(Timestamp(0));
+    /// Publishes everything, one parcel or a few for each participant, and acknowledges.
+    async fn leave<T: Transport>(self, transport: &T, watermark: Watermark) {
+        let Self { commands, others, changed, acks, now } = self;
+        if !changed.is_empty() {
+            transport.announce(changed);
+        }
+        let now = now.unwrap_or(Timestamp(0));
         let mut by_participant: BTreeMap<&'static str, (Vec<Envelope>, Vec<u64>)> = BTreeMap::new();
-        for command in std::mem::take(&mut self.commands) {
+        for command in commands {
             let (envelopes, expiries) =
                 by_participant.entry(command.payload.participant).or_default();
             expiries.push(command.expiry_millis);
             envelopes.push(Envelope::command(command, SOURCE, now));
         }
-        let mut messages = std::mem::take(&mut self.others);
-        let mut spans = Vec::new();
+        let mut publication = Publication::of(transport, others);
         for (participant, (mut envelopes, expiries)) in by_participant {
-            // Once a batch is enough for a participant to learn of it.
+            // One command of a batch is enough for a participant to learn of the watermark.
             if watermark != Watermark::NONE
                 && let Some(Envelope { body: Body::Command(first), .. }) = envelopes.first_mut()
             {
                 first.watermark = Some(watermark);
             }
-            for (range, body) in parcel::write(&envelopes) {
+            let route = Route::Command { participant: participant.to_owned() };
+            let shortest = |range: Range<usize>| expiries[range].iter().min().copied();
+            let expiry = |range| shortest(range).map(Duration::from_millis);
+            for members in publication.parcels(&route, &envelopes, expiry) {
                 histogram!("saga_parcel_members", "participant" => participant)
-                    .record(range.len() as f64);
-                let expiry = expiries[range.clone()].iter().min().copied();
-                let members = &envelopes[range.clone()];
-                let message = Message {
-                    route: Route::Command { participant: participant.to_owned() },
-                    id: envelopes[range.start].id.to_string(),
-                    content_type: parcel::BATCH,
-                    body: Bytes::from(body),
-                    expiry: expiry.map(Duration::from_millis),
-                    reply_to: None,
-                    redelivered: false,
-                };
-                let traced =
-                    members.iter().filter_map(|e| Context::recorded(e.traceparent.as_deref()));
-                spans.extend(trace::publishing(transport, &message, traced, members.len()));
-                messages.push(message);
+                    .record(members as f64);
             }
         }
-        (messages, spans)
-    }
-
-    async fn leave<T: Transport>(mut self, transport: &T, watermark: Watermark) {
-        if !self.changed.is_empty() {
-            transport.announce(std::mem::take(&mut self.changed));
-        }
-        let (messages, spans) = self.messages(transport, watermark);
-        let refused = publish(transport, messages).await;
-        spans.into_iter().for_each(Span::end);
-        for refused in refused {
+        for refused in publication.publish().await {
             counter!("saga_commands_unsent_total").increment(1);
             warn!(id = refused.id, route = ?refused.route, "the broker has no queue for it: it is sent again when its saga wakes");
         }
-        for ack in self.acks {
-            ack.ack();
-        }
+        acks.into_iter().for_each(Ack::ack);
     }
 }
 
-/// Publishes what each batch decided, in the batches' order.
+/// Publishes each batch's messages, in the order of the batches.
 pub(crate) async fn confirm<T: Transport>(
     transport: T,
     watermark: watch::Receiver<Watermark>,

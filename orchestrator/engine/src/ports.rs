@@ -1,45 +1,45 @@
-//! What the engine needs of a store.
+//! The ports to a store of sagas.
 
 use std::future::Future;
 
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, State, Timestamp};
 
-use crate::{Inspected, ListFilter, QuarantineFilter, Quarantined, Settled, Write};
+use crate::{Handled, Inspected, ListFilter, QuarantineFilter, Quarantined, Write};
 
-/// The sagas' rows. Each call is one transaction: whole or not at all.
+/// Writes the sagas' rows. Each call is one transaction: it happens as a whole or not at all.
 ///
-/// The deciding closure may be called again after a conflict. Its first argument
-/// is the store's clock, read by the transaction's own first statement.
+/// The closure `decide` may be called again after a conflict. Its first argument is the store's
+/// time, read by the transaction's own first statement.
 pub trait SagaStore: Clone + Send + Sync + 'static {
     /// The database system's name in traces.
     const SYSTEM: &'static str = "other_sql";
 
-    /// Binds idempotency keys to new sagas. `decide` says what to write for the keys of these
-    /// indexes; those that were bound before are answered. It may be asked for too many at
-    /// first: what counts, and is returned, is its last answer, for the new ones alone.
+    /// Binds idempotency keys to new sagas. `decide` gets the indexes of the new keys and returns
+    /// their sagas' writes. It may first be called with more indexes; its last call has the new
+    /// keys alone, and only that result is written and returned.
     fn admit<R: Send>(
         &self,
         keys: &[IdempotencyKey],
         decide: impl Fn(Timestamp, &[usize]) -> (Vec<Write>, R) + Send + Sync,
     ) -> impl Future<Output = Result<(Vec<Admission>, Option<R>), Failure>> + Send;
 
-    /// For each key: what [`SagaStore::admit`] would answer if it is bound, `None` if it is
-    /// not. Writes nothing.
+    /// Returns for each key the answer that [`SagaStore::admit`] would give, or `None` if the key
+    /// is not bound. Writes nothing.
     fn known(
         &self,
         keys: &[IdempotencyKey],
     ) -> impl Future<Output = Result<Vec<Option<Admission>>, Failure>> + Send;
 
-    /// Locks the rows of these sagas in the order of their ids, has them decided,
-    /// and writes. A saga that does not exist is left out.
+    /// Locks the rows of these sagas in the order of their ids, calls `decide`, and writes. Sagas
+    /// that do not exist are left out.
     fn turn<R: Send>(
         &self,
         ids: &[SagaId],
         decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
     ) -> impl Future<Output = Result<R, Failure>> + Send;
 
-    /// As [`SagaStore::turn`], for sagas of these definitions whose `wake_at` has
-    /// passed and that nobody else has locked; at most `limit` of them.
+    /// As [`SagaStore::turn`], for at most `limit` sagas of these definitions whose `wake_at` has
+    /// passed and whose rows nobody else has locked.
     fn claim<R: Send>(
         &self,
         definitions: &[(&'static str, u32)],
@@ -47,29 +47,29 @@ pub trait SagaStore: Clone + Send + Sync + 'static {
         decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
     ) -> impl Future<Output = Result<R, Failure>> + Send;
 
-    /// Keeps what cannot be handled, one row a command id. Another copy of what an
-    /// operator has dealt with opens it again.
+    /// Keeps messages that cannot be handled, one row for each id. Another copy of a message that
+    /// an operator has handled opens it again.
     fn quarantine(
         &self,
         messages: &[NewQuarantined],
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Locks a message of the quarantine and then, if it is asked for, a saga's row;
-    /// has them decided; and writes both, with the act in the message's history.
-    fn settle<R: Send>(
+    /// Locks a message of the quarantine and then, if it is asked for, a saga's row. Calls
+    /// `decide`, and writes both, with the act in the message's history.
+    fn handle<R: Send>(
         &self,
         message: &str,
         saga: Option<SagaId>,
-        decide: impl Fn(Inspected) -> (Option<Settled>, R) + Send + Sync,
+        decide: impl Fn(Inspected) -> (Option<Handled>, R) + Send + Sync,
     ) -> impl Future<Output = Result<R, Failure>> + Send;
 }
 
-/// What others read of the sagas. Committed state only.
+/// Reads the sagas' committed state.
 pub trait SagaReads: Clone + Send + Sync + 'static {
-    /// Those of these sagas that exist.
+    /// The sagas of these ids, as far as they exist.
     fn find(&self, ids: &[SagaId]) -> impl Future<Output = Result<Vec<Instance>, Failure>> + Send;
 
-    /// Version of those of these sagas that exist, and whether they have ended.
+    /// For each of these sagas that exists: its id, its version, and true if it has ended.
     fn versions(
         &self,
         ids: &[SagaId],
@@ -88,7 +88,7 @@ pub trait SagaReads: Clone + Send + Sync + 'static {
         filter: &ListFilter,
     ) -> impl Future<Output = Result<Vec<Instance>, Failure>> + Send;
 
-    /// How many sagas have not ended and are not stuck.
+    /// Number of sagas that have not ended and are not stuck.
     fn in_flight(&self) -> impl Future<Output = Result<u64, Failure>> + Send;
 
     /// Messages in the quarantine, the newest first.
@@ -97,18 +97,18 @@ pub trait SagaReads: Clone + Send + Sync + 'static {
         filter: &QuarantineFilter,
     ) -> impl Future<Output = Result<Vec<Quarantined>, Failure>> + Send;
 
-    /// What has not ended, by definition and state, and how much is in quarantine.
-    /// For metrics, so it need not be exact.
+    /// Counts sagas that have not ended, and messages of the quarantine. It is for metrics, so it
+    /// need not be exact.
     fn census(&self) -> impl Future<Output = Result<Census, Failure>> + Send;
 }
 
-/// What a glance at the store shows.
+/// Counts of the store's content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Census {
-    /// Sagas that have not ended: one entry a definition, version, state and pause
-    /// that there is.
+    /// Sagas that have not ended: one entry for each combination of definition, version, state and
+    /// pause that occurs.
     pub unfinished: Vec<Headcount>,
-    /// Messages in the quarantine that nobody has dealt with.
+    /// Messages in the quarantine that nobody has handled.
     pub quarantined: u64,
 }
 
@@ -119,22 +119,22 @@ pub struct Headcount {
     pub definition: String,
     /// Its version.
     pub definition_version: u32,
-    /// Whether they are paused.
+    /// True if they are paused.
     pub paused: bool,
-    /// Where they stand.
+    /// Their state.
     pub state: State,
-    /// How many there are.
+    /// Their number.
     pub count: u64,
-    /// How long ago the oldest of them began, by the store's clock.
+    /// Age of the oldest, by the store's clock.
     pub oldest_millis: u64,
 }
 
-/// A client's key, and what it asks for.
+/// A client's key, and the request that it stands for.
 #[derive(Clone, Debug)]
 pub struct IdempotencyKey {
-    /// Who asks.
+    /// The caller.
     pub caller: String,
-    /// Which method.
+    /// The method that is called.
     pub method: &'static str,
     /// The key.
     pub key: String,
@@ -144,7 +144,7 @@ pub struct IdempotencyKey {
     pub saga: SagaId,
 }
 
-/// What became of a key.
+/// The outcome for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// It is bound to its new saga.
@@ -158,14 +158,14 @@ pub enum Admission {
 /// A message that cannot be handled.
 #[derive(Clone, Debug)]
 pub struct NewQuarantined {
-    /// The command's id, or a hash of the body where there is none.
+    /// The command's id, or else the message's own id or a hash of its body.
     pub id: String,
-    /// Why it is here.
+    /// The reason why it is here.
     pub reason: String,
     /// The queue that it came from.
     pub from: String,
-    /// Where its sender wants the answer.
+    /// The address for its answer.
     pub reply_to: Option<String>,
-    /// The body, as it was.
+    /// The original body.
     pub body: Vec<u8>,
 }

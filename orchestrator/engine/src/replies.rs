@@ -1,4 +1,4 @@
-//! Participants' replies: folded saga by saga, in one turn for all that have come.
+//! Participants' replies: folded saga by saga, in one turn for all that have arrived.
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
@@ -66,12 +66,12 @@ pub(crate) async fn take<S: SagaStore, T: Transport>(
         }
     }
     drop(to_confirm);
-    // The consumer lives until what was decided is confirmed and acknowledged.
+    // The consumer lives until all decisions are confirmed and their replies acknowledged.
     let _ = tokio::time::timeout(limits::DRAIN, confirmed).await;
     drop(consumer);
 }
 
-/// The span of a batch. One reply alone is the span of its turn.
+/// The span of a batch. A reply alone has only the span of its turn.
 fn receiving(source: &Source, replies: &[Arrived]) -> Option<Span> {
     let joined = if replies.len() > 1 { replies } else { &[] };
     source.receiving(joined.iter().filter_map(Arrived::context), replies.len(), SystemTime::now())
@@ -86,7 +86,7 @@ struct Arrived {
 }
 
 impl Arrived {
-    /// Where it was sent from, if that is traced.
+    /// The context that it was sent from, if that is traced.
     fn context(&self) -> Option<Context> {
         Context::recorded(self.envelope.traceparent.as_deref())
     }
@@ -125,8 +125,8 @@ fn open<S: SagaStore>(
     ack
 }
 
-/// `None`: a reply for a definition that this binary does not host. It is left to
-/// those who do: they ask again.
+/// Reads a reply. `None` stands for a reply to a definition that this binary does not host: an
+/// engine that hosts it asks again.
 fn arrived<S: SagaStore>(
     envelope: Envelope,
     redelivered: bool,
@@ -163,10 +163,10 @@ fn arrived<S: SagaStore>(
     Ok(Some(Arrived { saga: envelope.id.saga, input, envelope: Arc::new(envelope) }))
 }
 
-/// The engine is being stopped. What is not acknowledged comes again elsewhere.
+/// The engine is being stopped. Replies without an acknowledgement come again elsewhere.
 struct Stop;
 
-/// One turn for many replies; if it fails because of one, one by one.
+/// Makes one turn for many replies. If it fails because of one of them, each gets its own turn.
 async fn take_in<S: SagaStore>(
     shared: &Shared<S>,
     replies: Vec<Arrived>,
@@ -275,13 +275,6 @@ fn quarantine(poison: &Poison, body: Bytes) -> Message {
         || Sha256::digest(&body)[..16].iter().map(|byte| format!("{byte:02x}")).collect(),
         |id| format!("{id}/reply"),
     );
-    Message {
-        route: Route::Quarantine { reason: poison.reason.clone(), from: Queue::Replies },
-        id,
-        content_type: parcel::BATCH,
-        body,
-        expiry: None,
-        reply_to: None,
-        redelivered: false,
-    }
+    let route = Route::Quarantine { reason: poison.reason.clone(), from: Queue::Replies };
+    Message::parcel(route, id, body)
 }

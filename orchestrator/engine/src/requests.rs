@@ -1,19 +1,19 @@
-//! What clients and operators hand in: new sagas, and inputs to old ones.
+//! Requests of clients and operators: new sagas, and inputs to existing ones.
 
 use saga_core::{Admitted, Input, Instance, Saga, SagaId, Verdict};
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Admission, IdempotencyKey, Outcome, RequestError, Settlement, limits};
+use crate::{Admission, HandleRequest, IdempotencyKey, Outcome, RequestError, limits};
 
-/// Where requests are handed in. Whoever has handed one in may go away: the
-/// request goes on.
+/// The engine's queue of requests. A caller may go away after it has handed one in: the request is
+/// carried out nevertheless.
 #[derive(Clone)]
 pub struct Requests {
     queue: mpsc::Sender<Request>,
 }
 
-/// A saga to be begun, under the newest version of its definition that the engine hosts.
+/// A new saga. It begins under the newest version of its definition that the engine hosts.
 #[derive(Clone, Debug)]
 pub struct NewSaga {
     /// The client's key, bound to the new saga's id.
@@ -37,7 +37,7 @@ impl NewSaga {
     }
 }
 
-/// What became of a new saga.
+/// The outcome of a request for a new saga.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placed {
     /// It is durably accepted.
@@ -63,21 +63,21 @@ pub(crate) enum Request {
     Known(IdempotencyKey, oneshot::Sender<Result<Option<Placed>, RequestError>>),
     Input(SagaId, Input, oneshot::Sender<Result<Answered, RequestError>>),
     Preview(SagaId, Input, oneshot::Sender<Result<Preview, RequestError>>),
-    Settle(Settlement, oneshot::Sender<Result<Outcome, RequestError>>),
+    Handle(HandleRequest, oneshot::Sender<Result<Outcome, RequestError>>),
 }
 
-/// What an input would do.
+/// The effect that an input would have.
 #[derive(Clone, Debug)]
 pub struct Preview {
-    /// What would become of it.
+    /// The verdict on it.
     pub verdict: Verdict,
     /// The saga as it would be.
     pub saga: Instance,
-    /// What would be sent: `reserve-stock/action`, with the attempt.
+    /// The commands that would be sent: `book-hotel/action`, with the attempt.
     pub send: Vec<(String, u32)>,
 }
 
-/// What became of an input: the verdict, and the saga afterwards.
+/// The outcome of an input: the verdict, and the saga afterwards.
 pub(crate) type Answered = (Verdict, Instance);
 
 impl Requests {
@@ -86,17 +86,17 @@ impl Requests {
         (Self { queue }, requests)
     }
 
-    /// Begins a saga, once a key.
+    /// Begins a saga, only once for each key.
     ///
     /// # Errors
-    /// [`RequestError`]; asking again under the same key is always safe.
+    /// [`RequestError`]. Trying again under the same key is always safe.
     pub async fn place(&self, saga: NewSaga) -> Result<Placed, RequestError> {
         let (answer, answered) = oneshot::channel();
         self.hand_in(Request::Place(saga, answer))?;
         answered.await.unwrap_or(Err(RequestError::Unavailable))
     }
 
-    /// What [`Requests::place`] would answer for a key that is bound; `None` if it is not.
+    /// The answer that [`Requests::place`] would give for a known key; `None` for an unknown one.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -106,7 +106,7 @@ impl Requests {
         answered.await.unwrap_or(Err(RequestError::Unavailable))
     }
 
-    /// Has an input decided on, and says what became of it and of the saga.
+    /// Decides on an input, and returns the verdict and the saga afterwards.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -116,8 +116,8 @@ impl Requests {
         answered.await.unwrap_or(Err(RequestError::Unavailable))
     }
 
-    /// Says what an input would do: the same decision on the same row, and nothing
-    /// is written or sent.
+    /// Makes the same decision on the same row as [`Requests::input`], but writes and sends
+    /// nothing.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -127,17 +127,17 @@ impl Requests {
         answered.await.unwrap_or(Err(RequestError::Unavailable))
     }
 
-    /// Has a message of the quarantine re-driven or discarded, or says what that would do.
+    /// Re-drives or discards a message of the quarantine, or says what that would do.
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn settle(&self, settlement: Settlement) -> Result<Outcome, RequestError> {
+    pub async fn handle(&self, request: HandleRequest) -> Result<Outcome, RequestError> {
         let (answer, answered) = oneshot::channel();
-        self.hand_in(Request::Settle(settlement, answer))?;
+        self.hand_in(Request::Handle(request, answer))?;
         answered.await.unwrap_or(Err(RequestError::Unavailable))
     }
 
-    /// How many have been handed in and were not looked at yet.
+    /// Number of requests that still wait in the queue.
     pub(crate) fn waiting(&self) -> u64 {
         (self.queue.max_capacity() - self.queue.capacity()) as u64
     }

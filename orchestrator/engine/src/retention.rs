@@ -1,8 +1,8 @@
-//! How far back sagas are kept: the watermark, and pruning what is below it.
+//! Retention of sagas: the watermark, and the pruning below it.
 //!
-//! Any engine does both, and none leads: the watermark only goes forward, and what
-//! another one is deleting is passed over. Participants learn of it by their
-//! commands ([`saga_messaging::CommandBody::watermark`]), and prune by themselves.
+//! Every engine does both, and none leads: the watermark only goes forward, and rows that another
+//! engine is deleting are skipped. Participants learn of the watermark by their commands
+//! ([`saga_messaging::CommandBody::watermark`]), and prune by themselves.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -14,51 +14,49 @@ use tracing::warn;
 
 use crate::{SagaReads, limits, shared::Shared};
 
-/// The store's long memory, and how it forgets.
+/// The port to a store that forgets old sagas.
 pub trait Retention: Clone + Send + Sync + 'static {
-    /// Raises the watermark as far as [`Watermark::reach`] allows, durably, and says
-    /// how things stand. It never goes back: neither when the clock does, nor when
-    /// the retention is made longer.
+    /// Raises the watermark as far as [`Watermark::reach`] allows, durably. It never goes back,
+    /// neither if the clock does nor if the retention is made longer.
     fn advance(
         &self,
         retention_millis: u64,
-    ) -> impl Future<Output = Result<Standing, Failure>> + Send;
+    ) -> impl Future<Output = Result<Horizon, Failure>> + Send;
 
-    /// The watermark as it stands. Whoever sends a quarantined message again asks it
-    /// first whether it [covers](Watermark::covers) the message's saga.
+    /// The current watermark.
     fn watermark(&self) -> impl Future<Output = Result<Watermark, Failure>> + Send;
 
-    /// Deletes the first ended sagas of a range, each with its history and its keys,
-    /// in one transaction. Passes over what others have locked, and whatever is not
-    /// below the watermark or has not ended.
+    /// Deletes the first ended sagas of a range, each with its history and its keys, in one
+    /// transaction. Skips rows that others have locked, and sagas that are not below the watermark
+    /// or have not ended.
     fn prune(&self, range: &Range) -> impl Future<Output = Result<Pruned, Failure>> + Send;
 }
 
-/// How far back the store remembers.
+/// The point from which on the store keeps sagas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// What is below it may be gone.
+pub struct Horizon {
+    /// Sagas below it may be gone.
     pub watermark: Watermark,
-    /// The store's clock.
+    /// The store's time.
     pub now: Timestamp,
     /// The oldest saga that has not ended: it holds the watermark back.
     pub oldest: Option<SagaId>,
 }
 
-/// What to prune at once.
+/// The sagas to prune at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     /// From this saga on.
     pub from: SagaId,
-    /// Those below this, if the store's own watermark has come so far.
+    /// Up to this watermark, if the store's own one is at least as high.
     pub below: Watermark,
-    /// At most so many sagas.
+    /// At most this many sagas.
     pub limit: usize,
-    /// Whether they are only counted.
+    /// True if they are only counted.
     pub dry: bool,
 }
 
-/// What was deleted, or would be.
+/// Numbers of rows that were deleted, or would be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
     /// Sagas.
@@ -67,15 +65,15 @@ pub struct Pruned {
     pub history: u64,
     /// Idempotency keys.
     pub keys: u64,
-    /// Messages of the quarantine that an operator dealt with before the watermark's
-    /// instant, once no saga of the range is left.
+    /// Messages of the quarantine that an operator handled before the watermark's instant. They are
+    /// deleted once no saga of the range is left.
     pub quarantined: u64,
-    /// Where to go on; `None` at the end of the range.
+    /// The saga to go on from; `None` at the end of the range.
     pub next: Option<SagaId>,
 }
 
 impl Range {
-    /// All that is below a watermark, from its beginning.
+    /// All sagas below a watermark.
     #[must_use]
     pub fn below(below: Watermark) -> Self {
         let from = Watermark::NONE.id();
@@ -84,7 +82,7 @@ impl Range {
 }
 
 impl Pruned {
-    /// For stores: where to go on after a batch of these sagas.
+    /// For stores: the saga to go on from after a batch of these.
     #[must_use]
     pub fn next(batch: &[SagaId], range: &Range) -> Option<SagaId> {
         let full = batch.len() >= range.limit;
@@ -103,15 +101,15 @@ pub(crate) async fn keep<S: Retention + SagaReads>(
     for what in ["sagas", "history", "keys", "quarantined"] {
         counter!("saga_pruned_total", "what" => what).increment(0);
     }
-    let mut complained = None;
+    let mut logged = None;
     loop {
         let until = Instant::now() + interval;
         match shared.store.advance(millis).await {
-            Ok(standing) => {
-                show(&standing);
-                complain(&shared.store, &standing, &mut complained).await;
-                known.send_replace(standing.watermark);
-                if let Err(failure) = prune(&shared, standing.watermark, until).await {
+            Ok(horizon) => {
+                show(&horizon);
+                log_held(&shared.store, &horizon, &mut logged).await;
+                known.send_replace(horizon.watermark);
+                if let Err(failure) = prune(&shared, horizon.watermark, until).await {
                     warn!(%failure, "pruning goes on later");
                 }
             }
@@ -125,8 +123,8 @@ pub(crate) async fn keep<S: Retention + SagaReads>(
     }
 }
 
-/// Prunes in small batches until nothing is left or the time is up. What is left
-/// then is first the next time.
+/// Prunes in small batches until no saga is left or the time is up. The next call goes on with the
+/// rest.
 async fn prune<S: Retention>(
     shared: &Shared<S>,
     below: Watermark,
@@ -139,7 +137,7 @@ async fn prune<S: Retention>(
         count(&pruned);
         let Some(next) = pruned.next else { return Ok(()) };
         range.from = next;
-        // The sagas that run come first: pruning takes a third of a connection.
+        // Running sagas come first: pruning takes only a third of a connection's time.
         let pause = began.elapsed() * 2;
         if Instant::now() + pause >= until {
             return Ok(());
@@ -161,33 +159,33 @@ fn count(pruned: &Pruned) {
     }
 }
 
-impl Standing {
+impl Horizon {
     fn seconds_since(&self, since: Timestamp) -> f64 {
         self.now.0.saturating_sub(since.0).max(0) as f64 / 1e6
     }
 
-    /// How old the oldest saga is that has not ended.
+    /// Age of the oldest saga that has not ended.
     fn held_seconds(&self) -> f64 {
         self.oldest.map_or(0.0, |saga| self.seconds_since(saga.made_at()))
     }
 }
 
-fn show(standing: &Standing) {
-    if standing.watermark != Watermark::NONE {
-        let age = standing.seconds_since(standing.watermark.instant());
+fn show(horizon: &Horizon) {
+    if horizon.watermark != Watermark::NONE {
+        let age = horizon.seconds_since(horizon.watermark.instant());
         gauge!("saga_watermark_age_seconds").set(age);
     }
-    gauge!("saga_watermark_held_seconds").set(standing.held_seconds());
+    gauge!("saga_watermark_held_seconds").set(horizon.held_seconds());
 }
 
-/// Now and then a complaint of a saga that holds everything back.
-async fn complain<R: SagaReads>(reads: &R, standing: &Standing, complained: &mut Option<Instant>) {
-    let held = standing.held_seconds();
-    if let Some(saga) = standing.oldest
+/// Logs a saga that holds the watermark back, at most once an interval.
+async fn log_held<R: SagaReads>(reads: &R, horizon: &Horizon, logged: &mut Option<Instant>) {
+    let held = horizon.held_seconds();
+    if let Some(saga) = horizon.oldest
         && held > limits::HELD_LONG.as_secs_f64()
-        && complained.is_none_or(|at: Instant| at.elapsed() > limits::COMPLAINT_INTERVAL)
+        && logged.is_none_or(|at: Instant| at.elapsed() > limits::HELD_LOG_INTERVAL)
     {
-        *complained = Some(Instant::now());
+        *logged = Some(Instant::now());
         let days = held / 86_400.0;
         let found = reads.find(&[saga]).await.unwrap_or_default();
         let trace_id = trace_id(found.first().and_then(|saga| saga.traceparent.as_deref()));

@@ -1,4 +1,4 @@
-//! What the engine's loops share, and what each does after a commit.
+//! The state that the engine's loops share, and the work that each does after a commit.
 
 use std::time::{Duration, SystemTime};
 
@@ -20,20 +20,20 @@ use crate::{
     trace::TurnSpan,
 };
 
-/// What the engine's loops share.
+/// The state that the engine's loops share.
 pub(crate) struct Shared<S> {
     pub(crate) store: S,
     pub(crate) hosted: Hosted,
     pub(crate) watches: Watches,
     pub(crate) in_flight: InFlight,
-    /// What is below it is late.
+    /// Sagas below it have ended long ago.
     pub(crate) watermark: watch::Receiver<Watermark>,
-    /// Where events of stuck sagas wait to be published.
+    /// Events of stuck sagas, on their way to be published.
     pub(crate) alerts: mpsc::Sender<(Message, Option<Context>)>,
     pub(crate) shutdown: CancellationToken,
 }
 
-/// The decisions of one transaction: what it writes, and what follows once it is committed.
+/// The decisions of one transaction: its writes, and the work that follows its commit.
 #[derive(Clone)]
 pub(crate) struct Turned {
     /// The store's clock, as the transaction read it.
@@ -63,8 +63,8 @@ impl Turned {
 }
 
 impl<S: SagaStore> Shared<S> {
-    /// Tries a transaction until it is through. Gives up on what fails for ever,
-    /// on conflicts beyond their bound, and, with a bound on outages, on those.
+    /// Tries a transaction until it succeeds. Gives up on permanent failures, on conflicts beyond
+    /// their bound, and on outages if there is a bound on those.
     pub(crate) async fn persist<R, F>(
         &self,
         transact: impl Fn() -> F,
@@ -101,9 +101,11 @@ impl<S: SagaStore> Shared<S> {
             pause = (pause * 2).min(limits::LONGEST_PAUSE);
         }
     }
-    /// Does what follows the commit of a transaction that began then: counts, makes the spans,
-    /// notifies those who wait, raises alerts, and leaves the commands in `outgoing`. `reply`
-    /// says which reply a saga's turn comes from, if it comes from one.
+
+    /// Does the work that follows the commit of a transaction: counts, makes the spans, notifies
+    /// those who wait, raises alerts, and leaves the commands in `outgoing`. `began` is the time
+    /// at which the transaction began. `reply` returns the reply that a saga's turn comes from,
+    /// if it comes from one.
     pub(crate) fn committed(
         &self,
         began: SystemTime,

@@ -1,5 +1,4 @@
-//! Spans of turns, each in its own saga's trace. Nothing is made for a saga that
-//! is not traced.
+//! Spans of turns, each in its own saga's trace. A saga that is not traced has none.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -17,14 +16,14 @@ pub(crate) struct TurnSpan {
 }
 
 impl TurnSpan {
-    /// It has just been committed to a store like `S`.
+    /// A turn that has just been committed to a store like `S`.
     pub(crate) fn over<S: SagaStore>(began: SystemTime) -> Self {
         Self { began, ended: SystemTime::now(), system: S::SYSTEM }
     }
 
-    /// Makes the spans, and has what was decided go on from there. `reply` says
-    /// where a saga's turn comes from, if from a reply; otherwise it comes from the
-    /// call that began the saga.
+    /// Makes the spans, and gives each command the context of its turn. `reply` returns the reply
+    /// that a saga's turn comes from. Without one, the turn comes from the call that began the
+    /// saga.
     pub(crate) fn spans(
         &self,
         writes: &[Write],

@@ -1,4 +1,4 @@
-//! Sagas that are due: whatever went wrong, this is where it goes on.
+//! Sagas that are due: they go on here, whatever went wrong.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -15,9 +15,9 @@ use crate::{
     shared::{Shared, Turned},
 };
 
-/// Claims due sagas until shutdown. Once its way out is full of batches that wait
-/// for confirms it claims nothing: an outage of the broker, however long, spends
-/// the attempts of those few batches only.
+/// Claims due sagas until shutdown. It claims nothing while its stage is full of batches that wait
+/// for confirms. So an outage of the broker, however long, uses up attempts of those few batches
+/// only.
 pub(crate) async fn claim<S: SagaStore>(
     shared: Arc<Shared<S>>,
     to_confirm: mpsc::Sender<Outgoing>,

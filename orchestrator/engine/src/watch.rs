@@ -1,4 +1,4 @@
-//! Telling those who wait. A hint may be lost; what is read from the store is not.
+//! Notifies those who wait for sagas. A hint may be lost; a read of the store is not.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use tracing::debug;
 
 use crate::{SagaReads, Write, limits};
 
-/// What is known of a saga that somebody waits for.
+/// The latest known state of a saga that somebody waits for.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// Its version; 0 until it is known.
@@ -28,7 +28,7 @@ pub struct Watches {
     sagas: Arc<Mutex<HashMap<SagaId, watch::Sender<Seen>>>>,
 }
 
-/// One who waits. Dropping it ends the waiting.
+/// A waiter for one saga. Dropping it ends the waiting.
 pub struct Watched {
     id: SagaId,
     seen: Option<watch::Receiver<Seen>>,
@@ -44,7 +44,7 @@ impl Watches {
         Watched { id, seen: Some(sender.subscribe()), watches: self.clone() }
     }
 
-    /// Tells those who wait what this process has just committed.
+    /// Notifies those who wait for sagas that this process has just committed.
     pub(crate) fn committed<'a>(&self, writes: impl IntoIterator<Item = &'a Write>) {
         let sagas = self.lock();
         if sagas.is_empty() {
@@ -58,8 +58,8 @@ impl Watches {
         }
     }
 
-    /// Reads what others have committed: on a hint at once, and every second
-    /// whether there was one or not. Ends with `shutdown`.
+    /// Reads the commits of other processes: at once after a hint, and every second without one.
+    /// Ends with `shutdown`.
     pub(crate) async fn follow<R: SagaReads, T: Transport>(
         self,
         reads: R,
@@ -73,7 +73,7 @@ impl Watches {
             let ids = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
-                // Before the hints, which may come without a gap.
+                // Comes before the hints, which may arrive without a gap.
                 _ = tick.tick() => self.all(),
                 hint = hints.recv() => match hint {
                     Ok(changed) => self.news(&changed),
@@ -93,7 +93,7 @@ impl Watches {
         }
     }
 
-    /// One read for all, and one more for those that have ended.
+    /// Reads the versions of all, and the rows of those that have ended.
     async fn read<R: SagaReads>(&self, reads: &R, ids: &[SagaId]) -> Result<(), Failure> {
         let versions = reads.versions(ids).await?;
         let (ended, open): (Vec<_>, Vec<_>) = versions.into_iter().partition(|(.., ended)| *ended);
@@ -113,7 +113,7 @@ impl Watches {
         Ok(())
     }
 
-    /// Those of the changed sagas that somebody waits for and that are news.
+    /// The changed sagas that somebody waits for and whose new version is not known yet.
     fn news(&self, changed: &[Changed]) -> Vec<SagaId> {
         let sagas = self.lock();
         let news =
@@ -141,7 +141,7 @@ fn newer(sender: &watch::Sender<Seen>, seen: Seen) {
 }
 
 impl Watched {
-    /// What is known now.
+    /// The latest known state.
     ///
     /// # Panics
     /// Never: the receiver is there until it is dropped.
@@ -150,7 +150,7 @@ impl Watched {
         self.seen.as_ref().expect("there until it is dropped").borrow().clone()
     }
 
-    /// Waits until something newer is known than when it was last called.
+    /// Waits for a newer state than the one that the last call returned.
     ///
     /// # Panics
     /// Never: the receiver is there until it is dropped.

@@ -2,10 +2,10 @@
 
 use saga_core::{HistoryEntry, Instance};
 
-/// What to write of one saga.
+/// The next row and the new history of one saga.
 #[derive(Clone, Debug)]
 pub struct Write {
-    /// Version of the row that the decision rests on; 0 for a new saga.
+    /// Version of the row that was decided on; 0 for a new saga.
     pub before: u64,
     /// The next state.
     pub saga: Instance,

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use saga_core::{Failure, HistoryEntry, Hosted, Instance, SagaId, Timestamp, Watermark};
 use saga_engine::{
-    Admission, Census, Engine, IdempotencyKey, Inspected, ListFilter, NewQuarantined, Pruned,
-    QuarantineFilter, Quarantined, Range, Retention, SagaReads, SagaStore, Settled, Standing,
+    Admission, Census, Engine, Handled, Horizon, IdempotencyKey, Inspected, ListFilter,
+    NewQuarantined, Pruned, QuarantineFilter, Quarantined, Range, Retention, SagaReads, SagaStore,
     Write,
 };
 use saga_messaging::{Changed, Consumer, Delivery, Message, PublishError, Queue, Transport};
@@ -53,11 +53,11 @@ impl SagaStore for Store {
         Ok(())
     }
 
-    async fn settle<R: Send>(
+    async fn handle<R: Send>(
         &self,
         _: &str,
         _: Option<SagaId>,
-        decide: impl Fn(Inspected) -> (Option<Settled>, R) + Send + Sync,
+        decide: impl Fn(Inspected) -> (Option<Handled>, R) + Send + Sync,
     ) -> Result<R, Failure> {
         let (now, watermark) = (Timestamp(0), Watermark::NONE);
         Ok(decide(Inspected { now, watermark, message: None, saga: None }).1)
@@ -95,8 +95,8 @@ impl SagaReads for Store {
 }
 
 impl Retention for Store {
-    async fn advance(&self, _: u64) -> Result<Standing, Failure> {
-        Ok(Standing { watermark: Watermark::NONE, now: Timestamp(0), oldest: None })
+    async fn advance(&self, _: u64) -> Result<Horizon, Failure> {
+        Ok(Horizon { watermark: Watermark::NONE, now: Timestamp(0), oldest: None })
     }
 
     async fn watermark(&self) -> Result<Watermark, Failure> {

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use saga_core::{Signed, Timestamp};
 use saga_engine::{
-    Act, Handling, Outcome, QuarantineFilter, QuarantineState, Quarantined, SagaReads, Settlement,
+    Act, HandleRequest, Handling, Outcome, QuarantineFilter, QuarantineState, Quarantined,
+    SagaReads,
 };
 use saga_proto::operations::v1::{
     self as wire, GetQuarantinedRequest, GetQuarantinedResponse, ListQuarantinedRequest,
@@ -146,14 +147,14 @@ impl<R: SagaReads> Front<R> {
             let why = "must be the message's version as it was seen, from 1";
             return Err(status::invalid_field("expected_version", why));
         }
-        let settlement = Settlement {
+        let request = HandleRequest {
             message: validate::message_id(&message_id)?.to_owned(),
             handling,
             expected_version: expected,
             signed: Signed { by, reason },
             dry_run,
         };
-        let outcome = self.handle.requests.settle(settlement).await;
+        let outcome = self.handle.requests.handle(request).await;
         let outcome =
             outcome.map_err(|error| status::of_request(&error, "message", &message_id, ""))?;
         let mut message = self.message(&message_id).await?;

@@ -1,5 +1,5 @@
-//! The sagas' rows in Postgres: set-wise statements, one transaction a call. If this process wrote
-//! the rows last and so knows them, a call is a single statement.
+//! The sagas' rows in Postgres: set-wise statements, one transaction for each call. If this process
+//! wrote the rows last and so knows them, a call is a single statement.
 
 mod admit;
 mod memory;

@@ -1,4 +1,4 @@
-//! The sagas' rows in SQLite: a prepared statement a row, one transaction a call.
+//! The sagas' rows in SQLite: one prepared statement for each row, one transaction for each call.
 //!
 //! A transaction is alone on its database, so there is nothing to lock and nothing to skip.
 //! Versions are checked all the same, because a decision may be based on an older read.

@@ -1,5 +1,4 @@
-//! Handlers with their command's type erased, so that one participant can have
-//! several.
+//! Handlers with the type of their command erased, so that one participant can have several.
 
 use std::{any::Any, marker::PhantomData, sync::Arc};
 
@@ -14,11 +13,10 @@ use crate::{
 
 /// A decoded command.
 pub(crate) type AnyCommand = Arc<dyn Any + Send + Sync>;
-/// What the outside world answered, with what was asked.
+/// A question to the outside world or the finding of a call, with the command that asks.
 pub(crate) type AnyFinding = Arc<dyn Any + Send + Sync>;
 
-/// A command that a handler is to run. Shared, so that a transaction can be
-/// tried again.
+/// A command to run. It is shared, so that a transaction can be tried again.
 #[derive(Clone)]
 pub(crate) struct Work {
     pub(crate) id: CommandId,
@@ -28,7 +26,7 @@ pub(crate) struct Work {
     pub(crate) never_sent: bool,
 }
 
-/// What both kinds of handler know of their command.
+/// The type of a handler's command, for both kinds of handlers.
 pub(crate) trait Typed: Send + Sync {
     fn decode(&self, data: &RawValue) -> Result<AnyCommand, Poison>;
     fn reply_type(&self) -> &'static str;
@@ -53,7 +51,7 @@ pub(crate) trait Outside<Tx>: Typed {
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Vec<Intended>, HandlerError>>;
 
-    /// Asks, and returns what [`Outside::settle`] takes.
+    /// Asks, and returns the finding for [`Outside::settle`].
     fn call<'a>(
         &'a self,
         id: &'a CommandId,

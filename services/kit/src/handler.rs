@@ -1,55 +1,55 @@
-//! What a service writes.
+//! The traits that a service implements.
 
 use std::{fmt, future::Future};
 
 use saga_core::{Answer, Command, CommandId, DomainEvent, Failure, SagaId};
 use serde_json::value::RawValue;
 
-/// A command, and the saga that asks. The saga's id names the effect.
+/// A command, and the saga that sends it. The saga's id names the effect.
 #[derive(Clone, Debug)]
 pub struct Asked<C> {
     /// The saga.
     pub saga: SagaId,
-    /// What it asks.
+    /// The command.
     pub command: C,
 }
 
-/// One a command, in the commands' order; or a failure, which undoes the transaction.
+/// One result for each command, in the order of the commands; or a failure, which undoes the
+/// transaction.
 pub type PerCommand<T> = Result<Vec<T>, HandlerError>;
 
 /// Handles a command whose effect is in the service's own database.
 ///
-/// What a handler does can be seen in traces: a span that it makes, for example by
-/// `#[tracing::instrument]`, hangs under the transaction that it runs in. Write `skip_all` there,
-/// and name the fields that may be exported: a command may hold what nobody else may read.
+/// Traces show the spans that a handler makes, for example by `#[tracing::instrument]`: they are
+/// children of the transaction's span. Write `skip_all` there and name the fields that may be
+/// exported, because a command may hold secrets.
 pub trait Handle<C: Command, Tx>: Send + Sync + 'static {
-    /// Runs the commands, each of which is new, in one transaction with the
-    /// recorded answers, and answers each in order.
+    /// Runs the commands, each of which is new, and answers each in order. The effects and the
+    /// recorded answers are one transaction.
     ///
     /// # Errors
-    /// A failure undoes the transaction. A refusal is no failure: it is an answer.
+    /// A failure undoes the transaction. A refusal is not a failure: it is an answer.
     fn handle(
         &self,
         tx: &mut Tx,
         commands: &[Asked<C>],
     ) -> impl Future<Output = PerCommand<Answer<C::Reply>>> + Send;
 
-    /// The event that an answer means for whoever listens: a pure function of
-    /// the command and its answer.
+    /// The event of an answer, if it has one: a pure function of the command and its answer.
     fn event(&self, _asked: &Asked<C>, _answer: &Answer<C::Reply>) -> Option<Event> {
         None
     }
 }
 
-/// Handles a command whose effect is in the outside world, in three parts. Only
-/// the middle one asks there, and it runs outside any transaction.
+/// Handles a command whose effect is in the outside world, in three parts. Only the middle one
+/// asks the outside world, and it runs outside any transaction.
 pub trait HandleOutside<C: Command, Tx>: Send + Sync + 'static {
-    /// What is asked of the outside world.
+    /// A question to the outside world.
     type Question: Send + Sync + 'static;
-    /// What it answered.
+    /// Its answer.
     type Finding: Send + Sync + 'static;
 
-    /// First transaction: decides what will be asked, or answers at once.
+    /// First transaction: decides on the question to ask, or answers at once.
     ///
     /// # Errors
     /// A failure undoes the transaction.
@@ -59,31 +59,29 @@ pub trait HandleOutside<C: Command, Tx>: Send + Sync + 'static {
         commands: &[Intending<C>],
     ) -> impl Future<Output = PerCommand<Intent<Self::Question, C::Reply>>> + Send;
 
-    /// Asks, under the command's id as the key. Bounded in time.
+    /// Asks, with the command's id as the key. Bounded in time.
     ///
     /// # Errors
-    /// When the outcome is unknown or the outside world cannot be asked now: the
-    /// command is dropped and comes again.
+    /// If the outcome is unknown, or the outside world cannot be asked now. The command is dropped
+    /// and comes again.
     fn call(
         &self,
         id: &CommandId,
         question: &Self::Question,
     ) -> impl Future<Output = Result<Self::Finding, CallError>> + Send;
 
-    /// Second transaction: writes what was found, and answers each in order.
+    /// Second transaction: writes the findings, and answers each command in order.
     ///
     /// # Errors
-    /// A failure undoes the transaction; the outside world is asked again, by
-    /// looking up.
+    /// A failure undoes the transaction. The command comes again, and the outcome is looked up.
     fn settle(
         &self,
         tx: &mut Tx,
         found: &[(&Asked<C>, &Self::Finding)],
     ) -> impl Future<Output = PerCommand<Answer<C::Reply>>> + Send;
 
-    /// The action's intent is on record, but its compensation came before its
-    /// answer: makes sure, by the action's key, that the outside world holds
-    /// nothing. May be repeated.
+    /// Makes sure, by the action's key, that the outside world holds nothing of an action whose
+    /// compensation came between its intent and its answer. May be repeated.
     ///
     /// # Errors
     /// As [`HandleOutside::call`].
@@ -102,20 +100,20 @@ pub trait HandleOutside<C: Command, Tx>: Send + Sync + 'static {
 pub struct Intending<C> {
     /// The command.
     pub asked: Asked<C>,
-    /// The outside world may have been asked before: look up first. Always set
-    /// for a compensation whose action left no recorded answer (protocol 14).
+    /// The outside world may have been asked before: look up first. Always true for a compensation
+    /// whose action has no recorded answer (protocol 14).
     pub resumed: bool,
-    /// A compensation whose action's intent is on record, but whose calls provably never
+    /// True for a compensation whose action has a recorded intent, but whose calls provably never
     /// left: undo what the action's `intend` wrote, and ask nobody.
     pub never_sent: bool,
 }
 
-/// What the first transaction decided.
+/// The decision of the first transaction.
 #[derive(Clone, Debug)]
 pub enum Intent<Q, R> {
     /// Ask this.
     Ask(Q),
-    /// Nothing need be asked: this is the answer.
+    /// This is the answer: there is nothing to ask.
     Answer(Answer<R>),
 }
 
@@ -147,23 +145,23 @@ impl fmt::Debug for Event {
     }
 }
 
-/// A handler that did not get through.
+/// The failure of a handler.
 #[derive(Debug, thiserror::Error)]
 pub enum HandlerError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] Failure),
-    /// The command can never be handled, for example because it lacks a field:
-    /// to the quarantine.
+    /// The command can never be handled, for example because it lacks a field. It goes to the
+    /// quarantine.
     #[error("cannot be handled: {0}")]
     Poison(String),
 }
 
-/// The outside world could not be asked, or its answer was lost. The command is
-/// dropped; the saga sends it again when its `wake_at` passes.
+/// The outside world could not be asked, or its answer was lost. The command is dropped, and the
+/// saga sends it again when its `wake_at` passes.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// Nothing that could have an effect was sent. Say so only where it is certain: a
+    /// Nothing that could have an effect was sent. Use it only where that is certain: a
     /// compensation then asks nobody (protocol 14).
     #[error("{0}")]
     NotSent(String),

@@ -6,8 +6,7 @@ use saga_core::{Command, Direction, TypeName};
 
 use crate::erased::{Local, Outside, Typed};
 
-/// The handlers by their command's type name. Their place in the list is the
-/// order in which a batch runs them.
+/// The handlers by their command's type name. A batch runs them in the order of the list.
 pub(crate) struct Handlers<Tx> {
     pub(crate) list: Vec<Handler<Tx>>,
     by_type: HashMap<&'static str, usize>,
@@ -19,7 +18,7 @@ pub(crate) struct Handler<Tx> {
     pub(crate) kind: Kind<Tx>,
 }
 
-/// Where a handler has its effect: in the service's own database, or outside.
+/// The place of a handler's effect: the service's own database, or the outside world.
 pub(crate) enum Kind<Tx> {
     Local(Arc<dyn Local<Tx>>),
     Outside(Arc<dyn Outside<Tx>>),

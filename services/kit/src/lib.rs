@@ -1,13 +1,12 @@
-//! The participant kit: a service is its business rule, the rest is here.
+//! The participant kit: a service writes its business rule, and the kit does the rest.
 //!
-//! The kit consumes a participant's commands, takes whatever has arrived in one
-//! transaction, remembers each answer under the command's id, and answers. A
-//! service hands it handlers: [`Handle`] for effects in its own database,
-//! [`HandleOutside`] for effects in the outside world. The kit knows no
-//! database, no broker, no service and no saga.
+//! The kit consumes a participant's commands, runs all that have arrived in one transaction,
+//! records each answer under the command's id, and replies. A service provides handlers:
+//! [`Handle`] for effects in its own database, [`HandleOutside`] for effects in the outside
+//! world. The kit knows no particular database, broker, service or saga.
 //!
 //! Read first: [`Handle`], [`Participant`] and [`Store`]; then `batch.rs` for
-//! one batch from deliveries to answers.
+//! one batch from members to answers, and `settling.rs` for calls to the outside.
 
 mod batch;
 mod erased;
@@ -15,13 +14,15 @@ mod handler;
 mod handlers;
 pub mod limits;
 mod member;
+mod outgoing;
 mod outside;
 mod participant;
 mod recorded;
-mod reply;
 mod retention;
+mod settling;
 mod store;
 mod trace;
+mod transact;
 
 pub use handler::{
     Asked, CallError, Event, Handle, HandleOutside, HandlerError, Intending, Intent, PerCommand,

@@ -2,39 +2,38 @@
 
 use std::time::Duration;
 
-/// Most members of one transaction: beyond this, latency grows and throughput
-/// does not.
+/// Most members of one transaction: with more, latency grows and throughput does not.
 pub const MAX_BATCH_MEMBERS: usize = 512;
 
-/// Parcels that may be out without an acknowledgement. Each holds up to 256
-/// commands, so this many keep a replica busy for far longer than a round trip.
+/// Most parcels that are delivered and not yet acknowledged. Each holds up to 256 commands, so this
+/// number keeps a replica busy for far longer than a round trip.
 pub const PREFETCH: u16 = 64;
 
-/// Outside calls under way at once in a replica.
+/// Most outside calls of a replica at once.
 pub const MAX_CALLS: usize = 256;
 
-/// Batches that may wait for their confirms while the next one is being run.
+/// Most batches that wait for their confirms while the next one runs.
 pub const BATCHES_IN_CONFIRMATION: usize = 2;
 
-/// How often a transaction that met a conflict is tried again at once, before
-/// its members are taken one by one; and then each alone.
+/// Number of times that a transaction is tried again after conflicts, before each member gets a
+/// transaction of its own. Then the same bound holds for each of those.
 pub const CONFLICT_RETRIES: u32 = 5;
 
-/// First pause between retries; doubles up to [`LONGEST_PAUSE`].
+/// First pause between retries; it doubles up to [`LONGEST_PAUSE`].
 pub const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 /// Longest pause between retries while the database is away.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Most deliveries taken at once: a batch's members come from so many parcels.
+/// Most parcels from which one batch takes its members.
 pub const MAX_DELIVERIES: usize = 64;
 
-/// Rows of the inbox that are pruned in one transaction: gone within milliseconds.
+/// Most rows of the inbox that are pruned in one transaction: it takes milliseconds.
 pub const PRUNE_BATCH: usize = 2_000;
 
-/// How often the inbox is pruned at the most; the watermark moves once a minute.
+/// Shortest pause between two prunings of the inbox; the watermark moves once a minute.
 pub const PRUNE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long stopping waits for what has been begun. What is not finished by then
-/// is not acknowledged, and so comes again elsewhere.
+/// Time for which stopping waits for commands that have begun. Commands that have not finished by
+/// then are not acknowledged, and so come again elsewhere.
 pub const DRAIN: Duration = Duration::from_secs(10);

@@ -27,9 +27,9 @@ pub(crate) struct Member {
     pub(crate) command: CommandBody,
     pub(crate) reply_to: String,
     pub(crate) receipt: Receipt,
-    /// Of type and payload: the same id with another one is no repetition.
+    /// Hash of type and payload: the same id with another hash is not a repetition.
     pub(crate) hash: [u8; 16],
-    /// Its handling, where its saga is traced.
+    /// The span of its handling, if its saga is traced.
     pub(crate) span: Option<Arc<Span>>,
 }
 
@@ -46,12 +46,12 @@ impl Member {
         Key { saga: self.envelope.id.saga, step: self.envelope.id.step.clone() }
     }
 
-    /// Where its handling stands in its saga's trace, if that is traced.
+    /// The context of its handling, if its saga is traced.
     pub(crate) fn context(&self) -> Option<Context> {
         self.span.as_ref().map(|span| span.context)
     }
 
-    /// What the answer and the event continue from.
+    /// The trace context for the answer and the event.
     pub(crate) fn traceparent(&self) -> Option<String> {
         match self.context() {
             Some(context) => Some(context.to_string()),
@@ -65,8 +65,8 @@ impl Member {
     }
 }
 
-/// Acknowledges a delivery once every member of it is dealt with. Dropped
-/// without that, the delivery comes again.
+/// Acknowledges a delivery once every member of it is dealt with. If it is dropped before that,
+/// the delivery comes again.
 #[derive(Clone)]
 pub(crate) struct Receipt(Arc<Parcel>);
 
@@ -91,12 +91,12 @@ impl Receipt {
     }
 }
 
-/// What a delivery turned out to be.
+/// The content of a delivery.
 pub(crate) enum Opened {
     /// Commands to run, and poison among them.
     Members(Vec<Member>, Vec<(Message, Receipt)>),
-    /// A parcel that was delivered before: its members go back to the queue one
-    /// by one, so that one that kills us takes no neighbour with it (protocol 13).
+    /// A parcel that was delivered before. Its members go back to the queue one by one, so that a
+    /// member that kills this process takes no neighbour with it (protocol 13).
     Apart(Vec<Message>, Receipt),
 }
 
@@ -162,7 +162,7 @@ fn member(
     })
 }
 
-/// A command's way through the kit, from now until it is answered.
+/// The span of a command's handling, from now until it is answered.
 fn handling(source: &Source, context: Context, envelope: &Envelope, command: &CommandBody) -> Span {
     let CommandId { saga, step, direction } = &envelope.id;
     source
@@ -187,29 +187,18 @@ fn hash(envelope: &Envelope) -> [u8; 16] {
 
 /// A message that sends one member back to the queue that it came from.
 fn single(member: &Member, participant: &str) -> Message {
-    Message {
-        route: Route::Command { participant: participant.to_owned() },
-        id: member.id().to_string(),
-        content_type: parcel::BATCH,
-        body: Bytes::from(format!("[{}]", member.envelope.to_json())),
-        expiry: None,
-        reply_to: Some(member.reply_to.clone()),
-        redelivered: true,
-    }
+    let route = Route::Command { participant: participant.to_owned() };
+    let body = format!("[{}]", member.envelope.to_json());
+    let reply_to = Some(member.reply_to.clone());
+    Message { reply_to, redelivered: true, ..Message::parcel(route, member.id().to_string(), body) }
 }
 
 /// A message that puts a body into the quarantine.
 fn quarantine(poison: &Poison, body: Bytes, reply_to: Option<String>, from: Queue) -> Message {
-    Message {
-        route: Route::Quarantine { reason: poison.reason.clone(), from },
-        // Keyed by the command's id, so that a resend adds no copy (protocol 15).
-        id: poison.id.as_ref().map_or_else(|| body_id(&body), ToString::to_string),
-        content_type: parcel::BATCH,
-        body,
-        expiry: None,
-        reply_to,
-        redelivered: false,
-    }
+    let route = Route::Quarantine { reason: poison.reason.clone(), from };
+    // Keyed by the command's id, so that a resend adds no copy (protocol 15).
+    let id = poison.id.as_ref().map_or_else(|| body_id(&body), ToString::to_string);
+    Message { reply_to, ..Message::parcel(route, id, body) }
 }
 
 /// A message that puts a sound member, which nobody here can handle, into the quarantine.
@@ -220,13 +209,12 @@ pub(crate) fn quarantine_member(member: &Member, reason: &str, participant: &str
     quarantine(&poison, body, Some(member.reply_to.clone()), queue)
 }
 
-/// A stand-in for the id of a body that has none.
+/// An id for a body that has none: its hash.
 fn body_id(body: &[u8]) -> String {
     let hash = Sha256::digest(body);
     hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Decodes nothing, borrows the data.
 pub(crate) fn data(member: &Member) -> &RawValue {
     &member.envelope.data
 }

@@ -1,5 +1,5 @@
-//! Calls to the outside world: outside any transaction, side by side, each
-//! settling by itself, so that one slow card holds up nobody else's.
+//! Calls to the outside world: outside any transaction, side by side. Each settles by itself, so
+//! that a slow one delays no other.
 
 use std::sync::Arc;
 
@@ -23,14 +23,14 @@ use crate::{
 pub(crate) enum Found {
     /// The outside world answered.
     Finding {
-        /// Place of the handler.
+        /// Index of the handler.
         handler: usize,
         /// The command.
         member: Member,
         /// For its handler's `settle`.
         finding: AnyFinding,
     },
-    /// The outside world holds nothing of an action that came too late.
+    /// The outside world now holds nothing of an action that came too late.
     Retracted(Member),
     /// No answer: the saga will ask again.
     Nothing(Member),
@@ -43,7 +43,7 @@ pub(crate) struct Calls {
     found: mpsc::UnboundedSender<Found>,
     places: Arc<Semaphore>,
     running: TaskTracker,
-    /// Dropped with the participant in the middle of everything, it ends them too.
+    /// Cancels the calls when it is dropped, for example with the participant's future.
     stop: DropGuard,
 }
 
@@ -57,8 +57,8 @@ impl Calls {
         }
     }
 
-    /// Asks. The number of calls is bounded by the prefetch, those that run at
-    /// once by [`limits::MAX_CALLS`].
+    /// Asks. The prefetch bounds the number of calls, and [`limits::MAX_CALLS`] the number of those
+    /// that run at once.
     pub(crate) fn ask<Tx: 'static>(
         &self,
         handler: &Arc<dyn Outside<Tx>>,
@@ -103,8 +103,8 @@ impl Calls {
                 let _place = places.acquire().await.expect("never closed");
                 call.await
             };
-            // Stopped in mid-call, the command is not acknowledged: it comes
-            // again, and the intent on record has it looked up.
+            // A command whose call is cancelled is not acknowledged. It comes again, and its
+            // recorded intent leads to a look-up.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
@@ -113,7 +113,7 @@ impl Calls {
         });
     }
 
-    /// Ends the calls under way.
+    /// Cancels the calls that are under way.
     pub(crate) fn stop(&self) {
         self.stop.token().cancel();
         self.running.close();

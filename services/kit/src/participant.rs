@@ -15,32 +15,33 @@ use tracing::{error, info};
 
 use crate::{
     Handle, HandleOutside, Store,
-    batch::{Batches, Stop},
     erased::Bound,
     handlers::{Handlers, Kind},
     limits,
     member::{Opened, open},
-    outside::{self, Found},
-    reply::Outgoing,
+    outgoing::Outgoing,
+    outside,
     retention::follow,
+    settling::settle,
     trace::receiving,
+    transact::{Batches, Stop},
 };
 
-/// What can become of a command, as the metric names it.
+/// The outcomes of commands, as the metric names them.
 const OUTCOMES: [&str; 7] =
     ["run", "repeated", "nothing to undo", "too late", "late", "dropped", "quarantined"];
 
-/// A service as the kit sees it: a name, a store, and a handler a command.
+/// A service as the kit sees it: a name, a store, and one handler for each command.
 pub struct Participant<S: Store> {
     name: &'static str,
     store: S,
     handlers: Handlers<S::Tx>,
 }
 
-/// What a deployment may want otherwise.
+/// Settings of a deployment.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Parcels that may be out without an acknowledgement.
+    /// Most parcels that are delivered and not yet acknowledged.
     pub prefetch: u16,
     /// Most members of one transaction.
     pub max_batch: usize,
@@ -53,7 +54,7 @@ impl Default for Settings {
 }
 
 impl<S: Store> Participant<S> {
-    /// A participant without handlers. Its name is its queue's routing key.
+    /// A participant without handlers. Its name is the routing key of its queue.
     #[must_use]
     pub fn new(name: &'static str, store: S) -> Self {
         Self { name, store, handlers: Handlers::none() }
@@ -96,11 +97,10 @@ impl<S: Store> Participant<S> {
         self
     }
 
-    /// Takes commands until `shutdown`, then finishes what it has begun.
+    /// Takes commands until `shutdown`, then finishes the commands that it has begun.
     ///
-    /// One batch runs while the one before it is being confirmed. Nothing is
-    /// acknowledged before its answer is confirmed, so ending at any moment, by
-    /// whatever means, loses nothing.
+    /// One batch runs while the one before it is being confirmed. No command is acknowledged
+    /// before its answer is confirmed, so nothing is lost if this ends at any other moment.
     pub async fn run<T: Transport>(
         self,
         transport: T,
@@ -126,14 +126,13 @@ impl<S: Store> Participant<S> {
             watermark,
             shutdown: shutdown.clone(),
         });
-        // Both end with this future: dropped in the middle of everything, it is a
-        // crash, and no part of it goes on.
+        // Both end with this future: dropping it is like a crash, and no part goes on.
         let confirming =
             AbortOnDropHandle::new(tokio::spawn(confirm(transport, name, confirmations)));
-        let settle = settle(Arc::clone(&batches), findings, to_confirm.clone());
+        let settle = settle(Arc::downgrade(&batches), findings, to_confirm.clone());
         let mut settling = AbortOnDropHandle::new(tokio::spawn(settle));
         let mut settled = false;
-        // What has not happened yet is a zero, not a gap.
+        // A counter of something that has not happened yet shows zero, not a gap.
         for outcome in OUTCOMES {
             counter!("saga_participant_commands_total", "participant" => name, "outcome" => outcome)
                 .increment(0);
@@ -149,7 +148,7 @@ impl<S: Store> Participant<S> {
             let deliveries = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                // Calls that nobody settles would be a silent death: stop as a whole.
+                // If nobody settles calls, commands would die silently: stop as a whole.
                 ended = &mut settling => {
                     settled = true;
                     error!(participant = name, ?ended, "nothing settles any more: stops");
@@ -195,7 +194,7 @@ impl<S: Store> Participant<S> {
         drop(to_confirm);
         batches.calls.stop();
         drop(batches);
-        // The consumer lives until what was answered has been acknowledged.
+        // The consumer lives until every answered command has been acknowledged.
         let _ = tokio::time::timeout(limits::DRAIN, async {
             if !settled {
                 let _ = settling.await;
@@ -208,7 +207,7 @@ impl<S: Store> Participant<S> {
     }
 }
 
-/// Publishes what each batch has to say, in the batches' order.
+/// Publishes each batch's messages, in the order of the batches.
 async fn confirm<T: Transport>(
     transport: T,
     name: &'static str,
@@ -216,31 +215,5 @@ async fn confirm<T: Transport>(
 ) {
     while let Some(outgoing) = batches.recv().await {
         outgoing.leave(&transport, name).await;
-    }
-}
-
-/// Writes what the outside world answered, as many answers at once as there are.
-async fn settle<S: Store>(
-    batches: Arc<Batches<S>>,
-    mut findings: mpsc::UnboundedReceiver<Found>,
-    to_confirm: mpsc::Sender<Outgoing>,
-) {
-    // Weak, so that the findings end once the calls have.
-    let batches = {
-        let weak = Arc::downgrade(&batches);
-        drop(batches);
-        weak
-    };
-    let (mut found, mut pace) = (Vec::new(), Pace::default());
-    while findings.recv_many(&mut found, limits::MAX_BATCH_MEMBERS).await > 0 {
-        let Some(batches) = batches.upgrade() else { break };
-        let (members, began) = (found.len(), Instant::now());
-        let Ok(outgoing) = batches.settle(std::mem::take(&mut found)).await else { break };
-        drop(batches);
-        if to_confirm.send(outgoing).await.is_err() {
-            break;
-        }
-        pace.worked(members, began);
-        pace.rest().await;
     }
 }

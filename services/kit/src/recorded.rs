@@ -1,4 +1,4 @@
-//! A recorded answer: what a command is told again, however often it comes.
+//! A recorded answer: a command gets the same one each time that it comes.
 
 use saga_core::{Refusal, Timestamp};
 use saga_messaging::{Envelope, Outcome};
@@ -17,9 +17,9 @@ pub struct Recorded {
     pub type_name: String,
     /// The reply message, or the refusal.
     pub data: Box<RawValue>,
-    /// When its transaction took place.
+    /// Time of its transaction.
     pub at: Timestamp,
-    /// What is told to whoever listens.
+    /// The event for whoever listens, if there is one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub event: Option<RecordedEvent>,
 }
@@ -33,7 +33,7 @@ pub struct RecordedEvent {
     pub type_name: String,
     /// Routing key.
     pub key: String,
-    /// Its place in the order's stream.
+    /// Position in the saga's stream of events.
     pub sequence: u32,
     /// The event, as JSON.
     pub data: Box<RawValue>,
@@ -65,7 +65,7 @@ impl Recorded {
         self
     }
 
-    /// Whether it is a refusal.
+    /// True for a refusal.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         self.outcome == Outcome::Refused

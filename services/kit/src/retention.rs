@@ -1,9 +1,9 @@
-//! How far back a participant remembers: it follows the orchestrators' watermark.
+//! Retention: a participant follows the orchestrators' watermark.
 //!
-//! A watermark arrives on commands, is made durable, and only when every transaction
-//! that may have begun before that has ended ([`Store::SETTLING`]) is anything below
-//! it deleted. A transaction reads the watermark when it locks its rows. So an old
-//! action meets its tombstone, or the watermark above it: one of them always.
+//! A watermark arrives on commands and is made durable. Records below it are deleted only when
+//! every transaction that may have begun before that has ended ([`Store::SETTLING`]). A
+//! transaction reads the watermark when it locks its rows. So an old action always finds either
+//! its tombstone or the watermark above it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tracing::warn;
 
 use crate::{Store, limits};
 
-/// Follows what arrives, until shutdown. Any replica does, and none leads.
+/// Follows the watermarks that arrive, until shutdown. Every replica does so; none leads.
 pub(crate) async fn follow<S: Store>(
     name: &'static str,
     store: S,
@@ -23,38 +23,38 @@ pub(crate) async fn follow<S: Store>(
     shutdown: CancellationToken,
 ) {
     counter!("saga_participant_pruned_total", "participant" => name).increment(0);
-    let mut heard = furthest.subscribe();
+    let mut received = furthest.subscribe();
     // A batch may have been handled before this began.
-    if *heard.borrow() > Watermark::NONE {
-        heard.mark_changed();
+    if *received.borrow() > Watermark::NONE {
+        received.mark_changed();
     }
-    // No transaction runs in a future that can be cancelled: it is told between two.
+    // No transaction runs in a future that can be cancelled: shutdown is seen between two.
     loop {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
-            changed = heard.changed() => if changed.is_err() { return },
+            changed = received.changed() => if changed.is_err() { return },
         }
-        let watermark = *heard.borrow_and_update();
+        let watermark = *received.borrow_and_update();
         match store.raise(watermark).await {
-            Ok(standing) if standing < watermark => {
+            Ok(durable) if durable < watermark => {
                 warn!(participant = name, %watermark, "a watermark ahead of the database's clock is not believed");
-                // So that a sound one is heard again.
+                // Lowers the bound, so that a sound watermark is taken again.
                 furthest.send_if_modified(|known| {
-                    *known = if *known == watermark { standing } else { *known };
+                    *known = if *known == watermark { durable } else { *known };
                     false
                 });
             }
-            Ok(standing) => {
+            Ok(durable) => {
                 gauge!("saga_participant_watermark_timestamp_seconds", "participant" => name)
-                    .set(standing.instant().0 as f64 / 1e6);
-                if let Err(failure) = forget(name, &store, standing, &shutdown).await {
+                    .set(durable.instant().0 as f64 / 1e6);
+                if let Err(failure) = forget(name, &store, durable, &shutdown).await {
                     warn!(participant = name, %failure, "pruning goes on later");
                 }
             }
             Err(failure) => {
-                // The same once more: nothing further may ever come.
-                heard.mark_changed();
+                // Tries the same once more, because no further watermark may ever arrive.
+                received.mark_changed();
                 warn!(participant = name, %failure, "pruning goes on later");
             }
         }
@@ -64,7 +64,7 @@ pub(crate) async fn follow<S: Store>(
     }
 }
 
-/// Whether to go on after a pause.
+/// Pauses. Returns false if the participant is being stopped.
 async fn pause(pause: Duration, shutdown: &CancellationToken) -> bool {
     tokio::select! {
         biased;
@@ -79,7 +79,7 @@ async fn forget<S: Store>(
     below: Watermark,
     shutdown: &CancellationToken,
 ) -> Result<(), Failure> {
-    // Not below what another replica has raised since: that has not settled.
+    // A higher watermark that another replica stores meanwhile is not old enough yet.
     if !pause(S::SETTLING, shutdown).await {
         return Ok(());
     }
@@ -92,15 +92,15 @@ async fn forget<S: Store>(
             Some(next) => from = next,
             None => return Ok(()),
         }
-        // Commands come first: pruning takes a third of a connection.
+        // Commands come first: pruning takes only a third of a connection's time.
         if !pause(began.elapsed() * 2, shutdown).await {
             return Ok(());
         }
     }
 }
 
-/// Remembers the furthest watermark that was heard of.
-pub(crate) fn hear(to: &watch::Sender<Watermark>, watermark: Watermark) {
+/// Remembers the highest watermark.
+pub(crate) fn receive(to: &watch::Sender<Watermark>, watermark: Watermark) {
     to.send_if_modified(|known| {
         let further = watermark > *known;
         if further {

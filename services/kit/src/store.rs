@@ -18,33 +18,30 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Begins a transaction.
     fn begin(&self) -> impl Future<Output = Result<Self::Tx, Failure>> + Send;
 
-    /// Locks the rows of these keys, which are sorted and distinct, and creates
-    /// those that are missing. Until the transaction ends no other one gets past
-    /// this with any of the keys.
+    /// Locks the rows of these keys, which are sorted and distinct, and creates those that are
+    /// missing. Until the transaction ends, another one that locks any of these keys waits.
     fn lock(
         &self,
         tx: &mut Self::Tx,
         keys: &[Key],
     ) -> impl Future<Output = Result<Locked, Failure>> + Send;
 
-    /// Writes what is now known of commands whose rows are locked.
+    /// Writes the entries of commands whose rows are locked.
     fn record(
         &self,
         tx: &mut Self::Tx,
         entries: &[Entry],
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Raises the watermark, durably, and says where it stands. It never goes back,
-    /// and it never gets ahead of the database's own clock: one that does is not
-    /// believed.
+    /// Raises the watermark, durably, and returns the watermark that is now stored. It never goes
+    /// back. One that is ahead of the database's own clock is not believed.
     fn raise(
         &self,
         watermark: Watermark,
     ) -> impl Future<Output = Result<Watermark, Failure>> + Send;
 
-    /// Deletes what is remembered of sagas from this one on and below a watermark, if
-    /// the durable one has come so far; at most `limit` rows; passes over what others have locked. Says where to go on,
-    /// and how many rows are gone.
+    /// Deletes the records of sagas from this one on and below a watermark, if the durable one is
+    /// at least as high: at most `limit` rows. It skips rows that others have locked.
     fn prune(
         &self,
         from: SagaId,
@@ -52,9 +49,9 @@ pub trait Store: Clone + Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Pruned, Failure>> + Send;
 
-    /// How long a watermark has to be durable before anything below it is deleted:
-    /// as long as a [`Store::lock`] may take that had begun before. Then no action
-    /// can see both the old watermark and its tombstone gone.
+    /// Time for which a watermark has to be durable before any record below it is deleted: the
+    /// longest time that a [`Store::lock`] may take. Then no action can read the old watermark and
+    /// yet miss its tombstone.
     const SETTLING: Duration;
 
     /// Commits. [`Failure::UnknownCommit`] when the answer is lost.
@@ -75,13 +72,13 @@ pub struct Key {
 pub struct Locked {
     /// The database's clock.
     pub now: Timestamp,
-    /// What is below it must not be run: what was remembered of it may be gone.
+    /// Commands of sagas below it must not be run: their records may be gone.
     pub watermark: Watermark,
-    /// A record a key, in the keys' order.
+    /// One record for each key, in the order of the keys.
     pub records: Vec<Record<Recorded>>,
 }
 
-/// What is now known of a command.
+/// The new content of one direction of a row.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Its row.
@@ -90,7 +87,7 @@ pub struct Entry {
     pub direction: Direction,
     /// Hash of its type and payload.
     pub hash: Vec<u8>,
-    /// The answer. `None`: the intent to ask the outside world.
+    /// The answer. `None` stands for the intent to ask the outside world.
     pub answer: Option<Recorded>,
     /// [`Part::calls`](saga_core::Part::calls) of an action.
     pub calls: u32,
@@ -99,8 +96,8 @@ pub struct Entry {
 /// Rows that were deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pruned {
-    /// How many.
+    /// Their number.
     pub rows: u64,
-    /// Where to go on; `None` at the end.
+    /// The saga to go on from; `None` at the end.
     pub next: Option<SagaId>,
 }

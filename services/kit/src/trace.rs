@@ -1,5 +1,4 @@
-//! Spans of commands, each in its own saga's trace. Nothing is made for a saga that
-//! is not traced.
+//! Spans of commands, each in its own saga's trace. A saga that is not traced has none.
 
 use std::time::SystemTime;
 
@@ -9,17 +8,17 @@ use saga_trace::{Kind, Span};
 
 use crate::{HandlerError, Store, member::Member};
 
-/// The span of a batch. One command alone is the span of its handling.
+/// The span of a batch. A command alone has only the span of its handling.
 pub(crate) fn receiving(source: &Source, members: &[Member]) -> Option<Span> {
     let joined = if members.len() > 1 { members } else { &[] };
     let contexts = joined.iter().filter_map(Member::context);
     source.receiving(contexts, members.len(), SystemTime::now())
 }
 
-/// One transaction that serves several members: a span in each one's trace.
+/// The spans of one transaction: one in the trace of each member.
 pub(crate) struct Transaction {
     spans: Vec<Span>,
-    /// What joins them, if there are several.
+    /// The span that joins them, if there are several.
     joint: Option<Span>,
 }
 
@@ -41,16 +40,16 @@ impl Transaction {
         Self { joint: joint.flatten(), spans }
     }
 
-    /// Runs a handler. The spans that it makes hang under the transaction's span, or, if that
-    /// serves several sagas that are traced, under a span that is linked to each.
+    /// Runs a handler. The spans that it makes are children of the transaction's span or, if the
+    /// transaction serves several traced sagas, of a span that is linked to each.
     pub(crate) async fn within<F: Future>(&self, handler: F) -> F::Output {
         let span = self.joint.as_ref().or(self.spans.first());
         saga_trace::within(span.map(|span| span.context), handler).await
     }
 
-    /// Ends it, committed or not.
+    /// Ends the spans.
     pub(crate) fn end<T>(self, done: &Result<T, HandlerError>) {
-        // Only the kind: the text may quote what a command holds, such as a secret.
+        // Only the kind of failure: the text may quote a command, and so a secret.
         let failure = done.as_ref().err().map(|failed| match failed {
             HandlerError::Poison(_) => "a command cannot be handled",
             HandlerError::Store(Failure::Conflict(_)) => "conflict",

@@ -7,9 +7,8 @@ use std::{
 
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp, Watermark};
 use saga_engine::{
-    Admission, Census, IdempotencyKey, Inspected, ListFilter, NewQuarantined, Pruned,
-    QuarantineFilter, Quarantined, Range, Retention, SagaReads, SagaStore, Settled, Standing,
-    Write,
+    Admission, Census, Handled, Horizon, IdempotencyKey, Inspected, ListFilter, NewQuarantined,
+    Pruned, QuarantineFilter, Quarantined, Range, Retention, SagaReads, SagaStore, Write,
 };
 
 use crate::{
@@ -259,19 +258,19 @@ impl<S: SagaStore> SagaStore for SimStore<S> {
         Ok(())
     }
 
-    async fn settle<R: Send>(
+    async fn handle<R: Send>(
         &self,
         message: &str,
         saga: Option<SagaId>,
-        decide: impl Fn(Inspected) -> (Option<Settled>, R) + Send + Sync,
+        decide: impl Fn(Inspected) -> (Option<Handled>, R) + Send + Sync,
     ) -> Result<R, Failure> {
         self.life.thaw().await;
-        self.inner.settle(message, saga, decide).await
+        self.inner.handle(message, saga, decide).await
     }
 }
 
 impl<S: Retention> Retention for SimStore<S> {
-    async fn advance(&self, retention_millis: u64) -> Result<Standing, Failure> {
+    async fn advance(&self, retention_millis: u64) -> Result<Horizon, Failure> {
         self.life.thaw().await;
         self.inner.advance(retention_millis).await
     }

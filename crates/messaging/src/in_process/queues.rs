@@ -47,7 +47,7 @@ struct Backlog {
     next_place: u64,
     /// Number of messages that are out without an acknowledgement.
     out: usize,
-    /// Whenever a message waits, this holds a permit or has woken a consumer.
+    /// As long as a message waits, this holds a permit or has woken a consumer.
     filled: Arc<Notify>,
 }
 

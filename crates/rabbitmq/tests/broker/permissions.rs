@@ -189,7 +189,7 @@ async fn exchanges_are_not_its_own(connection: &Connection) {
         c.exchange_delete(EVENTS.into(), ExchangeDeleteOptions::default()).await
     })
     .await;
-    // An exchange of its own is harmless, as long as nothing leads from it to the shop.
+    // An exchange of its own is harmless, as long as nothing leads from it to ours.
     let options = ExchangeDeclareOptions::default();
     let channel = connection.create_channel().await.expect("a channel");
     channel

@@ -1,4 +1,4 @@
-//! Transactions: what is committed, and who sees it when.
+//! Transactions: their commits, and the times at which others see them.
 
 use std::{
     sync::{

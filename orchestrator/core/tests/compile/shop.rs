@@ -1,4 +1,4 @@
-//! A saga to write down wrongly.
+//! A saga to define wrongly.
 
 use saga_core::{Command, Definition, Saga, Steps, TypeName, step};
 use serde::{Deserialize, Serialize};

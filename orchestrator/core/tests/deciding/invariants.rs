@@ -1,4 +1,4 @@
-//! What holds after every turn of every saga.
+//! Invariants that hold after every turn of every saga.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use saga_core::{
 
 use crate::shapes::{Memory, Shape, index};
 
-/// One turn, from outside.
+/// One turn, seen from outside.
 pub(crate) struct Seen<'a> {
     pub(crate) before: &'a Instance,
     pub(crate) input: &'a Input,
@@ -17,7 +17,7 @@ pub(crate) struct Seen<'a> {
     pub(crate) now: Timestamp,
 }
 
-/// What holds for a row at rest.
+/// Invariants of a row.
 pub(crate) fn row(shape: &Shape, definition: &Definition<Memory>, saga: &Instance) {
     it_wakes_in_time(shape, saga);
     an_end_has_settled_steps(saga);
@@ -46,7 +46,7 @@ pub(crate) fn row(shape: &Shape, definition: &Definition<Memory>, saga: &Instanc
     }
 }
 
-/// What holds for a transition.
+/// Invariants of a transition.
 pub(crate) fn turn(
     shape: &Shape,
     definition: &Definition<Memory>,
@@ -82,7 +82,7 @@ pub(crate) fn turn(
     }
 }
 
-/// `wake_at ≤ need`, with the need worked out from the row alone (protocol 5).
+/// `wake_at ≤ need`, with the need computed from the row alone (protocol 5).
 fn it_wakes_in_time(shape: &Shape, saga: &Instance) {
     if saga.phase.ended().is_some() || saga.paused.is_some() {
         return;
@@ -177,8 +177,8 @@ fn the_version_counts_the_history(before: &Instance, decision: &Decision, now: T
     assert!(!applied || decision.history.is_some());
 }
 
-/// The row is the outbox: what a transition opened or asked for again is what it
-/// sends, and each of it is what the row derives.
+/// The row is the outbox: a transition sends exactly the commands that it opened or repeated, and
+/// the row derives each of them.
 fn what_is_sent_is_what_the_row_says(
     definition: &Definition<Memory>,
     before: &Instance,
@@ -196,15 +196,15 @@ fn what_is_sent_is_what_the_row_says(
     let was = definition.open_commands(before).expect("sound");
     let key = |c: &saga_core::OutgoingCommand| (c.id.clone(), c.attempt);
     let was: BTreeSet<_> = was.iter().map(key).collect();
-    // A retry begins to count anew, so what it asks for may have been asked before.
+    // A retry counts from the beginning, so its attempts may have been sent before.
     let news = |key: &_| retried || !was.contains(key);
     let new: BTreeSet<_> = open.iter().map(key).filter(news).collect();
     let sent: BTreeSet<_> = decision.send.iter().map(key).collect();
     assert_eq!(sent, new, "sent is not what was opened");
 }
 
-/// Reverse order of the stages, everything settled first, and only where there
-/// may be an effect (semantics 9, 15).
+/// Compensations come in reverse order of the stages, after all open steps are settled, and only
+/// for steps that may have an effect (semantics 9, 15).
 fn a_compensation_may_go_out(shape: &Shape, before: &Instance, after: &Instance, step: usize) {
     assert!(matches!(
         before.steps[step],

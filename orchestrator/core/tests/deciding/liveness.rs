@@ -1,4 +1,4 @@
-//! Whatever was said before: once participants answer truthfully, a saga ends.
+//! Once participants answer truthfully, a saga ends, whatever they answered before.
 
 use proptest::prelude::*;
 use saga_core::{Input, Phase, Remedy, StepState};

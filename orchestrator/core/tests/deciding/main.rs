@@ -1,5 +1,5 @@
-//! What the core decides: transcripts that can be read, and properties that
-//! hold for every saga and every sequence of inputs.
+//! Tests of the core's decisions: transcripts to read, and properties that hold for every saga and
+//! every sequence of inputs.
 
 mod invariants;
 mod liveness;

@@ -1,4 +1,4 @@
-//! What operators can do, whatever was said before.
+//! Operators' remedies, after any inputs.
 
 use proptest::prelude::*;
 use saga_core::{
@@ -14,7 +14,7 @@ use crate::{
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..Default::default() })]
 
-    /// With participants that never answer again.
+    /// Goes on with participants that never answer again.
     #[test]
     fn every_saga_has_an_operators_way_out_that_ends_it(
         shape in shape(),
@@ -27,7 +27,7 @@ proptest! {
         }
         let _ = run.operate(Remedy::Resume);
         let mut choices = choices.into_iter().cycle();
-        // Until it is stuck, each step and direction uses up its attempts.
+        // Each step and direction uses up its attempts before the saga is stuck.
         let most = run.shape.steps() * 2 * 24 + 8;
         for _ in 0..most {
             if run.saga.phase.ended().is_some() {
@@ -104,8 +104,7 @@ proptest! {
     }
 }
 
-/// What takes a stuck saga on without a participant: everything but asking again
-/// and holding it.
+/// The remedies that move a stuck saga on without a participant: all but retry and pause.
 fn ways_out(run: &Run) -> Vec<Remedy> {
     let Phase::Stuck(stuck) = &run.saga.phase else { return Vec::new() };
     let reply = Some(r#"{"number":1}"#.to_owned());
@@ -148,7 +147,7 @@ fn tried(run: &Run, saga: &Instance, remedy: &Remedy, now: Timestamp) -> Interve
     verdict
 }
 
-/// The same but for the reply of a resolve as done.
+/// The same, without the reply of a resolve as done.
 fn alike(a: &Remedy, b: &Remedy) -> bool {
     match (a, b) {
         (

@@ -15,7 +15,7 @@ use crate::{
     shapes::{Acted, Memory, Shape, name},
 };
 
-/// What may come to a saga, true or not.
+/// An input that may come to a saga, true or not.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     /// An answer to one of the open commands.
@@ -26,13 +26,13 @@ pub(crate) enum Op {
     Wake,
     /// A wake at some time.
     Later { millis: u64 },
-    /// A person's wish.
+    /// A client's cancel.
     Cancel,
     /// An operator, who may have seen an older version.
     Operate { remedy: Remedy, behind: u64 },
 }
 
-/// What a participant may say.
+/// A possible answer of a participant.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Said {
     Done(u64),
@@ -105,7 +105,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Begins, and says what is to be sent.
+    /// Begins, and returns the commands to send.
     pub(crate) fn start(shape: Shape) -> (Self, Vec<OutgoingCommand>) {
         let definition = shape.definition();
         let admitted = Admitted {
@@ -148,7 +148,7 @@ impl Run {
         self.definition.open_commands(&self.saga).expect("a sound row")
     }
 
-    /// What an operator does who has seen the saga as it is.
+    /// The intervention of an operator who has seen the current version.
     pub(crate) fn operate(&mut self, remedy: Remedy) -> Decision {
         let intervention =
             Intervention { remedy, expected_version: self.saga.version, signed: operator() };

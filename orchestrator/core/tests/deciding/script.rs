@@ -1,11 +1,11 @@
-//! A small language: what comes to a saga, a line each, and what it decides.
+//! A small language: one input to a saga on each line, and the decision on it.
 //!
 //! `start [trip]`, `until STEP` (everything is answered *done* until that step is
 //! open; only the last turn is shown), `[redelivered] [repeat] reply STEP action|compensation
 //! done [JSON] | refused CODE | toolate`, `wake` (when it is due), `wake +3s`,
 //! `wakes N` (each when it is due; only the last is shown), `cancel`, `op [at V]
 //! retry | skip | compensate | pause | resume | done STEP DIRECTION [JSON] | refused STEP
-//! DIRECTION` (an operator, who has seen the saga as it is unless a version is given).
+//! DIRECTION` (an operator, who has seen the current version unless one is given).
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 use crate::shop::{Order, Trip, reply_type, why};
 
-/// Plays a script and compares what is printed.
+/// Plays a script and compares the output.
 pub(crate) fn check(script: &str, expected: Expect) {
     let mut stage = Stage { out: String::new(), saga: None, now: Timestamp(0) };
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -65,7 +65,7 @@ impl Stage {
         }
     }
 
-    /// Plays turns while `next` says so, and shows the last one only.
+    /// Plays turns as long as `next` returns true, and shows only the last one.
     fn only_the_last(&mut self, mut next: impl FnMut(&mut Self) -> bool) {
         let mark = self.out.len();
         loop {
@@ -76,7 +76,7 @@ impl Stage {
         }
     }
 
-    /// Answers the first open command; says whether `last` is still not open.
+    /// Answers the first open command. Returns true if `last` is still not open.
     fn answer_what_is_open(&mut self, last: &str) -> bool {
         let saga = self.saga.as_ref().expect("started");
         let open = self.definition().open_commands(saga).expect("sound");
@@ -174,7 +174,7 @@ fn begin<S: Saga>(data: S) -> Decision {
     start(&S::steps(), SagaId(uuid::Uuid::from_u128(7)), &data, admitted, Timestamp(0))
 }
 
-/// What an operator does, from its words.
+/// An operator's remedy, from its words.
 fn parse_remedy(words: &[&str]) -> Remedy {
     let resolve = |step: &str, direction: &str, outcome| Remedy::Resolve {
         step: step.to_owned(),

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use saga_core::{Command, Definition, Kind, RetryPolicy, Saga, Steps, TypeName, step, together};
 use serde::{Deserialize, Serialize};
 
-/// A step that carries what was heard of earlier stages. A macro because the
-/// type of a fresh step has no public name.
+/// A step that carries the replies of earlier stages. It is a macro because the type of a fresh
+/// step has no public name.
 macro_rules! action {
     ($stage_start:expr, $this:expr) => {{
         let (stage_start, this): (usize, usize) = ($stage_start, $this);
@@ -18,7 +18,7 @@ macro_rules! action {
     }};
 }
 
-/// How many steps each stage has, on either side of a pivot.
+/// The number of steps of each stage, before and after a pivot.
 #[derive(Clone, Debug)]
 pub(crate) struct Shape {
     before: Vec<usize>,
@@ -41,7 +41,7 @@ pub(crate) fn shape() -> impl Strategy<Value = Shape> {
     )
 }
 
-/// A saga that is nothing but its pivot, which is sent so often.
+/// A saga that consists of its pivot, which has this number of attempts.
 pub(crate) fn pivot_only(attempts: u32) -> Shape {
     Shape { before: vec![], pivot: true, after: vec![], attempts, deadline_millis: 60_000 }
 }
@@ -56,7 +56,7 @@ impl Shape {
         self.before.iter().copied().chain(pivot).chain(self.after.iter().copied()).collect()
     }
 
-    /// Which stage a step is in.
+    /// The stage of a step.
     pub(crate) fn stage_of(&self, step: usize) -> usize {
         let mut first = 0;
         for (stage, size) in self.stages().into_iter().enumerate() {
@@ -80,8 +80,8 @@ impl Shape {
         self.pivot.then(|| self.before.iter().sum())
     }
 
-    /// The definition of this shape. An action carries all that was heard of
-    /// earlier stages; a compensation says why.
+    /// The definition of this shape. An action carries the replies of earlier stages, a
+    /// compensation the cause.
     pub(crate) fn definition(&self) -> Definition<Memory> {
         let policy =
             RetryPolicy { first_millis: 1_000, longest_millis: 8_000, attempts: self.attempts };
@@ -118,7 +118,7 @@ impl Shape {
     }
 }
 
-/// What a saga of any shape remembers: a number from every reply.
+/// The data of a saga of any shape: a number from every reply.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Memory {
     heard: BTreeMap<usize, u64>,

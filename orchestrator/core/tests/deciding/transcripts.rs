@@ -1,5 +1,5 @@
-//! What a saga decides, to be read. `UPDATE_EXPECT=1 cargo test` writes the
-//! right-hand sides (in one process: not with nextest).
+//! The decisions of sagas, as texts to read. `UPDATE_EXPECT=1 cargo test` writes them anew
+//! (in one process: not with nextest).
 
 mod cancel_and_deadline;
 mod forward_and_back;

@@ -1,6 +1,5 @@
-//! Core and participants together, over a network that loses, repeats and
-//! reorders, with crashes between commit and publish. What is admitted is decided
-//! by `admit` itself.
+//! Core and participants together, over a network that loses, repeats and reorders, with crashes
+//! between commit and publish. The participants admit commands by `admit` itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,10 +24,10 @@ enum Event {
         pick: usize,
         fate: Fate,
     },
-    /// The next turn commits, and nothing of it is published.
+    /// The next turn commits, but its commands are not published.
     Crash,
     Own(Op),
-    /// An operator looks up what became of an open command, and states it.
+    /// An operator looks up the outcome of an open command, and states it.
     Stated {
         pick: usize,
     },
@@ -53,7 +52,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Op::Cancel),
         1 => Just(operates(Remedy::Pause)),
         2 => Just(operates(Remedy::Resume)),
-        // What an operator may do without looking at the participants' books.
+        // Remedies that an operator may use without a look at the participants' records.
         1 => Just(operates(Remedy::Retry)),
         1 => Just(operates(Remedy::Compensate)),
     ];
@@ -70,7 +69,7 @@ fn operates(remedy: Remedy) -> Op {
     Op::Operate { remedy, behind: 0 }
 }
 
-/// What a participant has on record.
+/// The records of a participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answered {
     Done,
@@ -127,8 +126,8 @@ impl World {
         }
     }
 
-    /// Only what is on record is stated of the pivot and what follows; of a step that can
-    /// be undone an operator may be wrong.
+    /// An operator states the recorded outcome of the pivot and of later steps. About a step that
+    /// can be undone the operator may be wrong.
     fn operator_states(&mut self, pick: usize) {
         let open = self.run.open();
         let Some(id) = open.get(pick % open.len().max(1)).map(|command| command.id.clone()) else {
@@ -142,7 +141,7 @@ impl World {
         let undone = self.run.shape.kind(index(&id.step)) == Kind::Compensatable;
         let answer = match part.and_then(|part| part.answer) {
             Some(answer) => answer,
-            // A guess, and perhaps a wrong one: the step is undone all the same.
+            // A guess, which may be wrong: the step is undone all the same.
             None if id.direction == Direction::Action && undone => Answered::Refused,
             None => return,
         };
@@ -205,7 +204,7 @@ impl World {
         self.replies.push(Reply { repeat, ..reply(&command.id.step, direction, said) });
     }
 
-    /// Everything arrives from now on, until nothing is left to arrive.
+    /// Delivers every message, until no message is left.
     fn heal(&mut self) {
         self.crash = false;
         self.sent = 0;
@@ -258,7 +257,7 @@ fn say(answer: Answered) -> Said {
     }
 }
 
-/// Takes one message out, with what becomes of it; a copy may stay behind.
+/// Takes one message out. A copy of it may stay behind.
 fn take<T: Clone>(messages: &mut Vec<T>, pick: usize, fate: Fate) -> Option<(T, bool)> {
     if messages.is_empty() {
         return None;

@@ -1,10 +1,9 @@
-//! What an operator does to a message in the quarantine (semantics 8, 26).
+//! Operators' handling of messages in the quarantine (semantics 8, 26).
 //!
-//! Nothing that lies in the quarantine is ever published. A re-drive is a retry of
-//! the saga that the message belongs to, if that very command is still what the
-//! saga waits for: the mark and the saga's turn are one transaction, and what is
-//! sent is derived from the saga's row. So a stale or forged copy can overtake
-//! nothing, and a crash before the publishing leaves the saga to wake and send it.
+//! No message of the quarantine is ever published. A re-drive is a retry of the message's saga, if
+//! the saga still waits for that very command. The message's mark and the saga's turn are one
+//! transaction, and the command that is sent is derived from the saga's row. So a stale or forged
+//! copy overtakes nothing. After a crash before the publishing, the saga wakes and sends it.
 
 use std::{fmt, time::SystemTime};
 
@@ -14,7 +13,7 @@ use saga_core::{
 };
 use tracing::warn;
 
-use super::row::{Inspected, QuarantineState, Quarantined, Settled, command_of};
+use super::row::{Handled, Inspected, QuarantineState, Quarantined, command_of};
 use crate::{
     RequestError, SagaStore,
     fold::{Fate, fold},
@@ -23,25 +22,25 @@ use crate::{
     shared::{Shared, Turned},
 };
 
-/// What an operator does to a message.
+/// An operator's request to handle a message.
 #[derive(Clone, Debug)]
-pub struct Settlement {
+pub struct HandleRequest {
     /// The message.
     pub message: String,
-    /// What is done to it.
+    /// The way to handle it.
     pub handling: Handling,
     /// The version of the message that the operator has seen.
     pub expected_version: u64,
-    /// Who, and why.
+    /// The operator, and the reason.
     pub signed: Signed,
-    /// Nothing is done; the outcome says what would be.
+    /// Nothing is done; the outcome shows the effect that it would have.
     pub dry_run: bool,
 }
 
-/// The two things that can be done to a message.
+/// The two ways to handle a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handling {
-    /// Its saga sends again what it waits for.
+    /// Its saga sends the command again.
     Redrive,
     /// It is kept for the record only.
     Discard,
@@ -56,19 +55,19 @@ impl Handling {
     }
 }
 
-/// What became of it.
+/// The outcome of a request.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// It is done, or would be.
     Applied {
         /// The message's version afterwards.
         version: u64,
-        /// What is sent because of it.
+        /// The commands that are sent because of it.
         sent: Vec<String>,
         /// The saga afterwards, if it made a turn.
         saga: Option<Box<Instance>>,
     },
-    /// It was done before: nothing was done now.
+    /// It had been done before: nothing was done now.
     Repeated,
     /// The message has another version than the operator has seen.
     Moved {
@@ -79,8 +78,8 @@ pub enum Outcome {
     Impossible(Hindrance),
 }
 
-/// Why a message cannot be re-driven or discarded. As text: a sentence that says
-/// so, and what is possible instead.
+/// The reason why a message cannot be re-driven or discarded. Its text is a sentence that also says
+/// what is possible instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hindrance {
     /// It was re-driven.
@@ -91,7 +90,7 @@ pub enum Hindrance {
     NoCommand,
     /// Its saga is below the watermark.
     TooOld,
-    /// Its saga is not there.
+    /// Its saga does not exist.
     NoSaga,
     /// Its saga is of a definition that this server does not host.
     Unhosted,
@@ -116,10 +115,10 @@ impl fmt::Display for Hindrance {
     }
 }
 
-/// Carries out one settlement; people ask for few of them, one at a time.
-pub(crate) async fn settle<S: SagaStore>(
+/// Carries out one request. Only people make them, so each has its own transaction.
+pub(crate) async fn handle<S: SagaStore>(
     shared: &Shared<S>,
-    asked: &Settlement,
+    asked: &HandleRequest,
     outgoing: &mut Outgoing,
 ) -> Result<Outcome, RequestError> {
     let command = command_of(&asked.message);
@@ -129,15 +128,15 @@ pub(crate) async fn settle<S: SagaStore>(
     };
     let decide = |inspected: Inspected| match decide(shared, asked, command.as_ref(), inspected) {
         Ok(decided) if asked.dry_run => (None, Ok(Decided { turned: None, ..decided })),
-        Ok(mut decided) => (decided.settled.take(), Ok(decided)),
+        Ok(mut decided) => (decided.handled.take(), Ok(decided)),
         Err(error) => (None, Err(error)),
     };
     let began = SystemTime::now();
-    let transact = || shared.store.settle(&asked.message, saga, decide);
+    let transact = || shared.store.handle(&asked.message, saga, decide);
     let decided = match shared.persist(transact, Some(limits::CONFLICT_RETRIES)).await {
         Ok(decided) => decided?,
         Err(failure) => {
-            warn!(%failure, message = asked.message, "a message could not be settled");
+            warn!(%failure, message = asked.message, "a message could not be handled");
             return Err(match failure {
                 Failure::Permanent(_) => RequestError::Undecidable,
                 Failure::Conflict(_) | Failure::Unavailable(_) | Failure::UnknownCommit(_) => {
@@ -154,32 +153,32 @@ pub(crate) async fn settle<S: SagaStore>(
 
 struct Decided {
     outcome: Outcome,
-    settled: Option<Settled>,
+    handled: Option<Handled>,
     /// The saga's turn, if it makes one.
     turned: Option<Turned>,
 }
 
 impl Decided {
-    fn told(outcome: Outcome) -> Self {
-        Self { outcome, settled: None, turned: None }
+    fn unchanged(outcome: Outcome) -> Self {
+        Self { outcome, handled: None, turned: None }
     }
 }
 
 fn decide<S>(
     shared: &Shared<S>,
-    asked: &Settlement,
+    asked: &HandleRequest,
     command: Option<&CommandId>,
     inspected: Inspected,
 ) -> Result<Decided, RequestError> {
     let Some(message) = &inspected.message else { return Err(RequestError::NotFound) };
-    if let Some(outcome) = before_anything(message, asked) {
-        return Ok(Decided::told(outcome));
+    if let Some(outcome) = decided_already(message, asked) {
+        return Ok(Decided::unchanged(outcome));
     }
     let turned = match asked.handling {
         Handling::Discard => None,
         Handling::Redrive => match redrive(shared, asked, command, inspected)? {
             Ok(turned) => Some(turned),
-            Err(hindrance) => return Ok(Decided::told(Outcome::Impossible(hindrance))),
+            Err(hindrance) => return Ok(Decided::unchanged(Outcome::Impossible(hindrance))),
         },
     };
     let write = turned.as_ref().and_then(|turned| turned.writes.first().cloned());
@@ -192,13 +191,14 @@ fn decide<S>(
     let (state, signed) = (asked.handling.state(), asked.signed.clone());
     Ok(Decided {
         outcome: Outcome::Applied { version: asked.expected_version + 1, sent: sent.clone(), saga },
-        settled: Some(Settled { state, signed, sent, write }),
+        handled: Some(Handled { state, signed, sent, write }),
         turned,
     })
 }
 
-/// What needs no look at the saga: what was done before, and what was seen too long ago.
-fn before_anything(message: &Quarantined, asked: &Settlement) -> Option<Outcome> {
+/// The outcome that the message alone decides, because it was handled before, or has changed since
+/// the operator saw it.
+fn decided_already(message: &Quarantined, asked: &HandleRequest) -> Option<Outcome> {
     let hindrance = match (message.state, asked.handling) {
         (QuarantineState::Redriven, Handling::Redrive)
         | (QuarantineState::Discarded, Handling::Discard) => return Some(Outcome::Repeated),
@@ -212,10 +212,10 @@ fn before_anything(message: &Quarantined, asked: &Settlement) -> Option<Outcome>
     hindrance.map(Outcome::Impossible)
 }
 
-/// The retry of the saga, if that very command is what it waits for.
+/// The retry of the saga, if it waits for that very command.
 fn redrive<S>(
     shared: &Shared<S>,
-    asked: &Settlement,
+    asked: &HandleRequest,
     command: Option<&CommandId>,
     inspected: Inspected,
 ) -> Result<Result<Turned, Hindrance>, RequestError> {

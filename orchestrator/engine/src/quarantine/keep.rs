@@ -1,4 +1,4 @@
-//! Keeps what cannot be handled where an operator can see it.
+//! Keeps messages that cannot be handled in a table that operators can see.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub(crate) async fn keep<S: SagaStore, T: Transport>(shared: Arc<Shared<S>>, tra
         if !messages.is_empty()
             && let Err(failure) = store(&shared, &messages).await
         {
-            // Not acknowledged, they come again with the next connection.
+            // They are not acknowledged, so they come again with the next connection.
             error!(%failure, messages = messages.len(), "cannot be kept in the quarantine");
             continue;
         }
@@ -40,7 +40,7 @@ pub(crate) async fn keep<S: SagaStore, T: Transport>(shared: Arc<Shared<S>>, tra
     }
 }
 
-/// One line, with the saga, the command and the trace where they can be read.
+/// Logs a message with its saga, command and trace, if they can be read.
 fn log(message: &NewQuarantined) {
     let NewQuarantined { id, reason, from, .. } = message;
     let Ok(command) = id.parse::<CommandId>() else {
@@ -53,8 +53,9 @@ fn log(message: &NewQuarantined) {
     error!(saga = %command.saga, %command, trace_id, reason, from, "quarantined");
 }
 
-/// Conflicts pass, however many there are. Giving up would leave the deliveries out until
-/// the connection ends; so many of them, and this consumer would get nothing any more.
+/// Stores messages. It tries again after any number of conflicts: giving up would leave the
+/// deliveries unacknowledged until the connection ends, and with enough of them the consumer would
+/// get no others.
 async fn store<S: SagaStore>(
     shared: &Shared<S>,
     messages: &[NewQuarantined],
@@ -67,10 +68,10 @@ async fn store<S: SagaStore>(
     }
 }
 
-/// What a delivery of the quarantine's queue holds. A command that outlived its
-/// expiry holds nothing: it is counted, its saga sends it again (protocol 16).
+/// Reads the messages of a delivery of the quarantine's queue. A command that outlived its expiry
+/// is not kept but counted: its saga sends it again (protocol 16).
 fn read(delivery: &Delivery) -> Vec<NewQuarantined> {
-    // A stranger's text may hold what no database stores.
+    // A stranger's text may hold characters that no database stores.
     let storable = |text: &str| text.replace('\0', "\u{fffd}");
     let header = |name: &str| delivery.headers.get(name).map(|text| storable(text));
     let (reason, from) = match (&delivery.death, header("saga-reason")) {
@@ -93,8 +94,8 @@ fn read(delivery: &Delivery) -> Vec<NewQuarantined> {
         let id = delivery.message_id.as_deref().map_or_else(|| "unnamed".to_owned(), storable);
         vec![quarantined(id, delivery.body.to_vec())]
     };
-    // A parcel that the broker gave up is kept member by member: the quarantine
-    // is keyed by command id, so that a resend adds no copy (protocol 15).
+    // A parcel that the broker gave up is kept member by member: the quarantine is keyed by command
+    // id, so that a resend adds no copy (protocol 15).
     match parcel::read(&delivery.body) {
         Ok(members) if members.len() > 1 && members.iter().all(Result::is_ok) => members
             .into_iter()

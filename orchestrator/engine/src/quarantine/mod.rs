@@ -1,5 +1,4 @@
-//! Messages that cannot be handled: how they are kept, how they are read, and what operators
-//! do to them.
+//! Messages that cannot be handled: keeping them, reading them, and operators' acts.
 
 pub(crate) mod desk;
 pub(crate) mod keep;

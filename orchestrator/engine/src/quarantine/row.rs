@@ -1,4 +1,4 @@
-//! What an operator sees in the quarantine, and what a store is told to make of it.
+//! Messages of the quarantine as operators see them, and the changes that a store makes to them.
 
 use saga_core::{CommandId, Instance, Signed, Timestamp, Watermark};
 
@@ -7,28 +7,28 @@ use crate::Write;
 /// A message in the quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantined {
-    /// The command's id, the same with `/reply` for a reply to it, or whatever a
-    /// message without either is told by.
+    /// The command's id; for a reply, the same id with `/reply`; for a message without a command,
+    /// the message's own id or a hash of its body.
     pub id: String,
-    /// Counts what happened to it: each copy, and each operator's act.
+    /// Counts the copies that came and the operators' acts.
     pub version: u64,
-    /// Where it stands.
+    /// Its state.
     pub state: QuarantineState,
-    /// Why it is here.
+    /// The reason why it is here.
     pub reason: String,
     /// The queue that it came from.
     pub from: String,
-    /// Where its sender wants the answer.
+    /// The address for its answer.
     pub reply_to: Option<String>,
-    /// The body, as it was: it may hold a payment token. Empty in a list.
+    /// The original body. It may hold a secret. Empty in a list.
     pub body: Vec<u8>,
-    /// When the first copy came.
+    /// Arrival of the first copy.
     pub first_seen: Timestamp,
-    /// When the last one did.
+    /// Arrival of the last copy.
     pub last_seen: Timestamp,
-    /// How many came.
+    /// Number of copies that came.
     pub copies: u64,
-    /// What operators did to it, in order. Empty in a list.
+    /// The operators' acts, in order. Empty in a list.
     pub acts: Vec<Act>,
 }
 
@@ -45,19 +45,19 @@ pub(crate) fn command_of(id: &str) -> Option<CommandId> {
     id.strip_suffix("/reply").unwrap_or(id).parse().ok()
 }
 
-/// Where a message in the quarantine stands.
+/// The state of a message in the quarantine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuarantineState {
     /// Nobody has dealt with it.
     Open,
-    /// What it stands for was sent again.
+    /// Its command was sent again.
     Redriven,
     /// It is kept for the record only.
     Discarded,
 }
 
 impl QuarantineState {
-    /// As it stands in the store.
+    /// Its code in the store.
     #[must_use]
     pub const fn code(self) -> i16 {
         match self {
@@ -79,25 +79,25 @@ impl QuarantineState {
     }
 }
 
-/// What an operator did to a message.
+/// An operator's act on a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Act {
     /// The message's version that it led to.
     pub version: u64,
-    /// When, on the store's clock.
+    /// Time of the act, on the store's clock.
     pub at: Timestamp,
     /// The state that it led to.
     pub state: QuarantineState,
-    /// Who, and why.
+    /// The operator, and the reason.
     pub signed: Signed,
-    /// What was sent because of it: `reserve-stock/action #1`.
+    /// The commands that were sent because of it: `book-hotel/action #1`.
     pub sent: Vec<String>,
 }
 
-/// Which messages to show.
+/// A filter of messages to show.
 #[derive(Clone, Debug, Default)]
 pub struct QuarantineFilter {
-    /// Only this one, with its body and what was done to it.
+    /// Only this one, with its body and the acts.
     pub id: Option<String>,
     /// Only those of this saga.
     pub saga: Option<saga_core::SagaId>,
@@ -105,38 +105,39 @@ pub struct QuarantineFilter {
     pub from: Option<String>,
     /// Only those whose reason contains this.
     pub reason: Option<String>,
-    /// Only those that stand here.
+    /// Only those in this state.
     pub state: Option<QuarantineState>,
-    /// Only those whose first copy came so long ago, by the store's clock, in milliseconds.
+    /// Only those whose first copy came at least this long ago, by the store's clock, in
+    /// milliseconds.
     pub older_than_millis: Option<u64>,
-    /// Only those that stand after this one, when the newest stand first: when its
-    /// first copy came, and its id.
+    /// Only those that follow this one in a list with the newest first. It is given by the arrival
+    /// of its first copy and its id.
     pub after: Option<(Timestamp, String)>,
-    /// At most so many.
+    /// At most this many.
     pub limit: usize,
 }
 
-/// A message under its lock, and its saga's row under its own.
+/// A locked message, and its saga's locked row.
 #[derive(Clone, Debug)]
 pub struct Inspected {
     /// The store's clock.
     pub now: Timestamp,
-    /// How far back sagas matter.
+    /// Sagas below it have ended long ago.
     pub watermark: Watermark,
-    /// The message, if it is there; without what was done to it.
+    /// The message, if it exists; without the acts.
     pub message: Option<Quarantined>,
-    /// The saga that was asked for, if it is there.
+    /// The saga that was asked for, if it exists.
     pub saga: Option<Instance>,
 }
 
-/// What becomes of a message, and of its saga in the same transaction.
+/// The change of a message, and of its saga in the same transaction.
 #[derive(Clone, Debug)]
-pub struct Settled {
-    /// Where the message stands from now on.
+pub struct Handled {
+    /// The new state of the message.
     pub state: QuarantineState,
-    /// Who, and why.
+    /// The operator, and the reason.
     pub signed: Signed,
-    /// What is sent because of it.
+    /// The commands that are sent because of it.
     pub sent: Vec<String>,
     /// The saga's turn, if it makes one.
     pub write: Option<Write>,

@@ -17,7 +17,7 @@ use saga_core::{Instance, SagaId, Timestamp};
 use saga_engine::Write;
 
 /// Most sagas in the memory, at a few KiB each. Beyond that everything is forgotten, which costs
-/// one read a saga.
+/// one read of each saga.
 const MOST_SAGAS: usize = 16_384;
 /// Time for which the database's clock is extrapolated before it is read again.
 const CLOCK_GOOD_FOR: Duration = Duration::from_secs(1);

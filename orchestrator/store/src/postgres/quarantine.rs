@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use saga_core::{Failure, SagaId, Signed, Watermark};
-use saga_engine::{Act, Inspected, QuarantineFilter, Quarantined, Settled};
+use saga_engine::{Act, Handled, Inspected, QuarantineFilter, Quarantined};
 use saga_postgres::{commit, failure};
 use sqlx::{PgExecutor, Postgres, Transaction};
 
@@ -48,11 +48,11 @@ impl MessageRow {
 impl SagaTable {
     /// Locks the message first and the saga second. Nothing locks them in the other order, so this
     /// cannot deadlock.
-    pub(super) async fn settle_message<R: Send>(
+    pub(super) async fn handle_message<R: Send>(
         &self,
         message: &str,
         saga: Option<SagaId>,
-        decide: impl Fn(Inspected) -> (Option<Settled>, R) + Send + Sync,
+        decide: impl Fn(Inspected) -> (Option<Handled>, R) + Send + Sync,
     ) -> Result<R, Failure> {
         let mut tx = self.pool.begin().await.map_err(failure)?;
         let found = sqlx::query_as!(
@@ -66,7 +66,7 @@ impl SagaTable {
         .await
         .map_err(failure)?;
         let found = found.map(MessageRow::into_message).transpose()?;
-        let standing = sqlx::query!(r#"SELECT now() AS "now!", below FROM saga_watermark"#)
+        let mark = sqlx::query!(r#"SELECT now() AS "now!", below FROM saga_watermark"#)
             .fetch_one(&mut *tx)
             .await
             .map_err(failure)?;
@@ -75,16 +75,16 @@ impl SagaTable {
             None => None,
         };
         let version = found.as_ref().map_or(0, |message| message.version);
-        let (settled, result) = decide(Inspected {
-            now: timestamp(standing.now),
-            watermark: Watermark::from_id(SagaId(standing.below)),
+        let (handled, result) = decide(Inspected {
+            now: timestamp(mark.now),
+            watermark: Watermark::from_id(SagaId(mark.below)),
             message: found,
             saga: locked,
         });
-        if let Some(settled) = &settled {
-            write(&mut tx, message, version + 1, settled).await?;
+        if let Some(handled) = &handled {
+            write(&mut tx, message, version + 1, handled).await?;
         }
-        let writes: Vec<_> = settled.into_iter().filter_map(|settled| settled.write).collect();
+        let writes: Vec<_> = handled.into_iter().filter_map(|handled| handled.write).collect();
         let ids: Vec<SagaId> = saga.into_iter().collect();
         self.memory.forget(&ids);
         if !writes.is_empty() {
@@ -161,9 +161,9 @@ async fn write(
     tx: &mut Transaction<'static, Postgres>,
     message: &str,
     version: u64,
-    settled: &Settled,
+    handled: &Handled,
 ) -> Result<(), Failure> {
-    let Settled { state, signed: Signed { by, reason }, sent, write: _ } = settled;
+    let Handled { state, signed: Signed { by, reason }, sent, write: _ } = handled;
     sqlx::query!(
         "UPDATE quarantine SET version = $2, state = $3, settled_at = now() WHERE id = $1",
         message,

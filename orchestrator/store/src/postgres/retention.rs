@@ -5,7 +5,7 @@
 //! each statement of the hot path, and one more index to search for each partition.
 
 use saga_core::{Failure, SagaId, Watermark};
-use saga_engine::{Pruned, Range, Retention, Standing};
+use saga_engine::{Horizon, Pruned, Range, Retention};
 use saga_postgres::{commit, failure};
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ use super::{
 use crate::row::natural;
 
 impl Retention for SagaTable {
-    async fn advance(&self, retention_millis: u64) -> Result<Standing, Failure> {
+    async fn advance(&self, retention_millis: u64) -> Result<Horizon, Failure> {
         let mut tx = self.pool.begin().await.map_err(failure)?;
         // As text: otherwise Postgres would take the minimum from the primary key, by walking
         // through all ended sagas. Both indexes are partial.
@@ -39,7 +39,7 @@ impl Retention for SagaTable {
         .await
         .map_err(failure)?;
         commit(tx).await?;
-        Ok(Standing { watermark: Watermark::from_id(SagaId(below)), now, oldest })
+        Ok(Horizon { watermark: Watermark::from_id(SagaId(below)), now, oldest })
     }
 
     async fn watermark(&self) -> Result<Watermark, Failure> {

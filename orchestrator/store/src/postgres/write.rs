@@ -2,7 +2,7 @@
 
 use saga_core::{Failure, Instance, SagaId, Timestamp};
 use saga_engine::{
-    Admission, IdempotencyKey, Inspected, NewQuarantined, SagaStore, Settled, Write,
+    Admission, Handled, IdempotencyKey, Inspected, NewQuarantined, SagaStore, Write,
 };
 use saga_postgres::{commit, failure};
 use saga_trace::trace_id;
@@ -140,13 +140,13 @@ impl SagaStore for SagaTable {
         commit(tx).await
     }
 
-    async fn settle<R: Send>(
+    async fn handle<R: Send>(
         &self,
         message: &str,
         saga: Option<SagaId>,
-        decide: impl Fn(Inspected) -> (Option<Settled>, R) + Send + Sync,
+        decide: impl Fn(Inspected) -> (Option<Handled>, R) + Send + Sync,
     ) -> Result<R, Failure> {
-        self.settle_message(message, saga, decide).await
+        self.handle_message(message, saga, decide).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 use saga_core::{Failure, SagaId, Signed, Timestamp, Watermark};
-use saga_engine::{Act, Inspected, QuarantineFilter, Quarantined, Settled};
+use saga_engine::{Act, Handled, Inspected, QuarantineFilter, Quarantined};
 use saga_sqlite::{Transaction, failure};
 use uuid::Uuid;
 
@@ -36,11 +36,11 @@ fn decoded((state, message): (i16, Quarantined)) -> Result<Quarantined, Failure>
 }
 
 impl SagaTable {
-    pub(super) async fn settle_message<R: Send>(
+    pub(super) async fn handle_message<R: Send>(
         &self,
         id: &str,
         saga: Option<SagaId>,
-        decide: impl Fn(Inspected) -> (Option<Settled>, R) + Send + Sync,
+        decide: impl Fn(Inspected) -> (Option<Handled>, R) + Send + Sync,
     ) -> Result<R, Failure> {
         let tx = self.database.begin().await?;
         let found = tx
@@ -64,15 +64,15 @@ impl SagaTable {
             None => None,
         };
         let version = found.as_ref().map_or(0, |message| message.version);
-        let (settled, result) = decide(Inspected {
+        let (handled, result) = decide(Inspected {
             now: tx.now(),
             watermark: Watermark::from_id(SagaId(below)),
             message: found,
             saga: locked.map(row::SagaRow::into_instance).transpose()?,
         });
-        if let Some(settled) = settled {
-            write(&tx, id, version + 1, &settled)?;
-            update(&tx, settled.write.as_slice())?;
+        if let Some(handled) = handled {
+            write(&tx, id, version + 1, &handled)?;
+            update(&tx, handled.write.as_slice())?;
         }
         tx.commit()?;
         Ok(result)
@@ -136,8 +136,8 @@ impl SagaTable {
     }
 }
 
-fn write(tx: &Transaction, id: &str, version: u64, settled: &Settled) -> Result<(), Failure> {
-    let Settled { state, signed: Signed { by, reason }, sent, write: _ } = settled;
+fn write(tx: &Transaction, id: &str, version: u64, handled: &Handled) -> Result<(), Failure> {
+    let Handled { state, signed: Signed { by, reason }, sent, write: _ } = handled;
     tx.statement("UPDATE quarantine SET version = ?2, state = ?3, settled_at = ?4 WHERE id = ?1")?
         .execute(params![id, bigint(version), state.code(), micros(tx.now())])
         .map_err(failure)?;

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 use saga_core::{Failure, SagaId, Watermark};
-use saga_engine::{Pruned, Range, Retention, Standing};
+use saga_engine::{Horizon, Pruned, Range, Retention};
 use saga_sqlite::failure;
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ const BATCH: &str = "
     LIMIT ?3";
 
 impl Retention for SagaTable {
-    async fn advance(&self, retention_millis: u64) -> Result<Standing, Failure> {
+    async fn advance(&self, retention_millis: u64) -> Result<Horizon, Failure> {
         let tx = self.database.begin().await?;
         // `+id`: otherwise SQLite would take the minimum from the primary key, by walking through
         // all ended sagas. Both indexes are partial.
@@ -38,7 +38,7 @@ impl Retention for SagaTable {
             .query_row([reach.id().0], |row| row.get(0))
             .map_err(failure)?;
         tx.commit()?;
-        Ok(Standing { watermark: Watermark::from_id(SagaId(below)), now, oldest })
+        Ok(Horizon { watermark: Watermark::from_id(SagaId(below)), now, oldest })
     }
 
     async fn watermark(&self) -> Result<Watermark, Failure> {
@@ -67,7 +67,7 @@ impl Retention for SagaTable {
             }
         }
         if pruned.next.is_none() {
-            let old = settled(&tx, range).map_err(failure)?;
+            let old = handled(&tx, range).map_err(failure)?;
             for id in &old {
                 for sql in [
                     "DELETE FROM quarantine_history WHERE message_id = ?1",
@@ -93,13 +93,13 @@ fn batch(connection: &Connection, range: &Range) -> rusqlite::Result<Vec<SagaId>
 }
 
 /// Messages that an operator has handled, from a time whose sagas are gone. They are deleted now.
-fn settled(connection: &Connection, range: &Range) -> rusqlite::Result<Vec<String>> {
-    let mut settled = connection.prepare_cached(
+fn handled(connection: &Connection, range: &Range) -> rusqlite::Result<Vec<String>> {
+    let mut handled = connection.prepare_cached(
         "SELECT id FROM quarantine
          WHERE settled_at < ?1 AND ?2 <= (SELECT below FROM saga_watermark)",
     )?;
     let below = params![micros(range.below.instant()), range.below.id().0];
-    let ids = settled.query_map(below, |row| row.get(0))?;
+    let ids = handled.query_map(below, |row| row.get(0))?;
     ids.collect()
 }
 
@@ -117,7 +117,7 @@ fn count(connection: &Connection, range: &Range) -> rusqlite::Result<Pruned> {
         }
     }
     if pruned.next.is_none() {
-        pruned.quarantined = settled(connection, range)?.len() as u64;
+        pruned.quarantined = handled(connection, range)?.len() as u64;
     }
     Ok(pruned)
 }

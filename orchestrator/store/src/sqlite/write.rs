@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension as _, Row, params};
 use saga_core::{Failure, Instance, SagaId, Timestamp};
 use saga_engine::{
-    Admission, IdempotencyKey, Inspected, NewQuarantined, SagaStore, Settled, Write,
+    Admission, Handled, IdempotencyKey, Inspected, NewQuarantined, SagaStore, Write,
 };
 use saga_sqlite::{Transaction, failure};
 use saga_trace::trace_id;
@@ -88,13 +88,13 @@ impl SagaStore for SagaTable {
         tx.commit()
     }
 
-    async fn settle<R: Send>(
+    async fn handle<R: Send>(
         &self,
         message: &str,
         saga: Option<SagaId>,
-        decide: impl Fn(Inspected) -> (Option<Settled>, R) + Send + Sync,
+        decide: impl Fn(Inspected) -> (Option<Handled>, R) + Send + Sync,
     ) -> Result<R, Failure> {
-        self.settle_message(message, saga, decide).await
+        self.handle_message(message, saga, decide).await
     }
 }
 

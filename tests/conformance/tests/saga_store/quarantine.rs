@@ -2,7 +2,7 @@
 
 use saga_core::{Signed, Watermark};
 use saga_engine::{
-    Act, Inspected, NewQuarantined, QuarantineFilter, QuarantineState, Quarantined, Range, Settled,
+    Act, Handled, Inspected, NewQuarantined, QuarantineFilter, QuarantineState, Quarantined, Range,
     Write,
 };
 use tokio::task::JoinSet;
@@ -103,7 +103,7 @@ async fn a_message_is_settled_with_its_sagas_turn_or_not_at_all(
         let write = Write { before: 99, ..moved(row) };
         (Some(settled(QuarantineState::Redriven, Some(write))), ())
     };
-    let failed = sagas.store.settle(&command, Some(saga), wrong).await;
+    let failed = sagas.store.handle(&command, Some(saga), wrong).await;
     assert!(failed.is_err(), "it rests on no row");
     let untouched = sagas.message(&command).await;
     assert_eq!((untouched.version, untouched.state), (1, QuarantineState::Open), "half is there");
@@ -113,12 +113,12 @@ async fn a_message_is_settled_with_its_sagas_turn_or_not_at_all(
         let write = moved(found.saga.expect("there"));
         (Some(settled(QuarantineState::Redriven, Some(write))), found.now)
     };
-    let at = sagas.store.settle(&command, Some(saga), right).await.expect("settled");
+    let at = sagas.store.handle(&command, Some(saga), right).await.expect("settled");
     assert_eq!(sagas.version(saga).await, before + 1);
     assert_eq!(sagas.history(saga).await.len() as u64, before + 1);
     let marked = sagas.message(&command).await;
     assert_eq!((marked.version, marked.state), (2, QuarantineState::Redriven));
-    let Settled { state, signed, sent, .. } = settled(QuarantineState::Redriven, None);
+    let Handled { state, signed, sent, .. } = settled(QuarantineState::Redriven, None);
     assert_eq!(marked.acts, [Act { version: 2, at, state, signed, sent }]);
 
     // Without a saga, and of what is not there.
@@ -126,8 +126,8 @@ async fn a_message_is_settled_with_its_sagas_turn_or_not_at_all(
         assert!(found.saga.is_none());
         (found.message.map(|_| settled(QuarantineState::Discarded, None)), ())
     };
-    sagas.store.settle("unnamed 😀", None, discard).await.expect("settled");
-    sagas.store.settle("nowhere", None, discard).await.expect("nothing is there");
+    sagas.store.handle("unnamed 😀", None, discard).await.expect("settled");
+    sagas.store.handle("nowhere", None, discard).await.expect("nothing is there");
     let open = || QuarantineFilter { state: Some(QuarantineState::Open), ..filter() };
     assert_eq!(sagas.listed(open()).await, [reply.as_str()]);
     assert_eq!(sagas.store.census().await.expect("counted").quarantined, 1);
@@ -166,9 +166,9 @@ fn new(id: &str, from: &str, reason: &str) -> NewQuarantined {
     }
 }
 
-fn settled(state: QuarantineState, write: Option<Write>) -> Settled {
+fn settled(state: QuarantineState, write: Option<Write>) -> Handled {
     let signed = Signed { by: "ada".to_owned(), reason: "it is out".to_owned() };
-    Settled { state, signed, sent: vec!["reserve-stock/action #1".to_owned()], write }
+    Handled { state, signed, sent: vec!["reserve-stock/action #1".to_owned()], write }
 }
 
 impl<S: Store, B: Beneath> Sagas<S, B> {
@@ -212,7 +212,7 @@ pub(super) async fn of_two_operators_at_once_one_settles_a_message(
                 let write = moved(found.saga.expect("it is there"));
                 (Some(settled(QuarantineState::Redriven, Some(write))), 1)
             };
-            store.settle(&id, Some(saga), decide).await.expect("nobody is in the way")
+            store.handle(&id, Some(saga), decide).await.expect("nobody is in the way")
         });
     }
     let done: usize = operators.join_all().await.into_iter().sum();

@@ -8,9 +8,8 @@ use std::{
 
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp, Watermark};
 use saga_engine::{
-    Admission, Census, IdempotencyKey, Inspected, ListFilter, NewQuarantined, Pruned,
-    QuarantineFilter, Quarantined, Range, Retention, SagaReads, SagaStore, Settled, Standing,
-    Write,
+    Admission, Census, Handled, Horizon, IdempotencyKey, Inspected, ListFilter, NewQuarantined,
+    Pruned, QuarantineFilter, Quarantined, Range, Retention, SagaReads, SagaStore, Write,
 };
 
 use super::Planted;
@@ -126,18 +125,18 @@ impl<S: SagaStore> SagaStore for PlantedStore<S> {
         self.inner.quarantine(messages).await
     }
 
-    async fn settle<R: Send>(
+    async fn handle<R: Send>(
         &self,
         message: &str,
         saga: Option<SagaId>,
-        decide: impl Fn(Inspected) -> (Option<Settled>, R) + Send + Sync,
+        decide: impl Fn(Inspected) -> (Option<Handled>, R) + Send + Sync,
     ) -> Result<R, Failure> {
-        self.inner.settle(message, saga, decide).await
+        self.inner.handle(message, saga, decide).await
     }
 }
 
 impl<S: Retention> Retention for PlantedStore<S> {
-    async fn advance(&self, retention_millis: u64) -> Result<Standing, Failure> {
+    async fn advance(&self, retention_millis: u64) -> Result<Horizon, Failure> {
         self.inner.advance(retention_millis).await
     }
 

@@ -1,4 +1,4 @@
-//! What operators do.
+//! Operators' interventions.
 
 use expect_test::expect;
 

@@ -11,9 +11,9 @@ use std::{
 
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp, Watermark};
 use saga_engine::{
-    Act, Admission, Census, IdempotencyKey, Inspected, ListFilter, NewQuarantined, Pruned,
-    QuarantineFilter, QuarantineState, Quarantined, Range, Retention, SagaReads, SagaStore,
-    Settled, Standing, Write,
+    Act, Admission, Census, Handled, Horizon, IdempotencyKey, Inspected, ListFilter,
+    NewQuarantined, Pruned, QuarantineFilter, QuarantineState, Quarantined, Range, Retention,
+    SagaReads, SagaStore, Write,
 };
 
 #[derive(Clone, Default)]
@@ -171,11 +171,11 @@ impl SagaStore for Memory {
         Ok(())
     }
 
-    async fn settle<R: Send>(
+    async fn handle<R: Send>(
         &self,
         message: &str,
         saga: Option<SagaId>,
-        decide: impl Fn(Inspected) -> (Option<Settled>, R) + Send + Sync,
+        decide: impl Fn(Inspected) -> (Option<Handled>, R) + Send + Sync,
     ) -> Result<R, Failure> {
         let mut rows = self.open()?;
         let found = rows.quarantine.get(message).cloned();
@@ -186,7 +186,7 @@ impl SagaStore for Memory {
             message: found.clone(),
             saga,
         });
-        if let Some(Settled { state, signed, sent, write }) = settled {
+        if let Some(Handled { state, signed, sent, write }) = settled {
             rows.write(write.into_iter().collect());
             let mut found = found.expect("only what is there is settled");
             found.version += 1;
@@ -262,8 +262,8 @@ impl SagaReads for Memory {
 
 /// Nothing here lives long enough to be deleted.
 impl Retention for Memory {
-    async fn advance(&self, _: u64) -> Result<Standing, Failure> {
-        Ok(Standing { watermark: Watermark::NONE, now: now(), oldest: None })
+    async fn advance(&self, _: u64) -> Result<Horizon, Failure> {
+        Ok(Horizon { watermark: Watermark::NONE, now: now(), oldest: None })
     }
 
     async fn watermark(&self) -> Result<Watermark, Failure> {

@@ -1,4 +1,4 @@
-//! What leaves after a commit, in its order: events, then replies, then the
+//! The messages that leave after a commit, in this order: events, then replies, then
 //! acknowledgements (protocol 10).
 
 use std::{
@@ -6,12 +6,10 @@ use std::{
     time::SystemTime,
 };
 
-use bytes::Bytes;
 use metrics::{counter, histogram};
-use saga_core::{CommandId, Direction};
+use saga_core::{CommandId, Direction, Part, Record};
 use saga_messaging::{
-    Body, Envelope, EventBody, Message, Outcome, ReplyBody, Route, Transport, parcel, publish,
-    trace,
+    Body, Envelope, EventBody, Message, Outcome, Publication, ReplyBody, Route, Transport,
 };
 use saga_trace::{Context, Span};
 use serde_json::value::RawValue;
@@ -22,36 +20,49 @@ use crate::{
     member::{Member, Receipt, quarantine_member},
 };
 
-/// What leaves after a commit.
+/// The messages and acknowledgements that leave after a commit.
 #[derive(Default)]
 pub(crate) struct Outgoing {
-    /// With the handling that each comes from, where that is traced.
+    /// Each with the context of the handling that it comes from, if that is traced.
     pub(crate) events: Vec<(Message, Option<Context>)>,
     pub(crate) replies: Vec<(String, Envelope)>,
     pub(crate) others: Vec<Message>,
     pub(crate) receipts: Vec<Receipt>,
-    /// Handlings that have come to an answer; recorded once that is committed.
+    /// Spans of handlings that have an answer; they end once it is committed.
     pub(crate) handled: Vec<Span>,
 }
 
+/// Tells a new answer from a repeated one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Telling {
+    First,
+    Again,
+}
+
 impl Outgoing {
-    /// A recorded answer, for the first time or again.
-    pub(crate) fn answer(&mut self, member: &Member, recorded: &Recorded, repeat: bool, us: &str) {
+    /// A recorded answer, after its event. A compensation publishes its action's event once more
+    /// before its own (protocol 10): the replica that answered the action may have been stopped
+    /// before it published that.
+    pub(crate) fn answer(
+        &mut self,
+        member: &Member,
+        record: &Record<Recorded>,
+        recorded: &Recorded,
+        telling: Telling,
+        us: &str,
+    ) {
+        if member.direction() == Direction::Compensation
+            && let Some(Part { answer: Some(action), .. }) = &record.action
+        {
+            self.event(member, Direction::Action, action, us);
+        }
         self.event(member, member.direction(), recorded, us);
-        let data = recorded.data.clone();
+        let (repeat, data) = (telling == Telling::Again, recorded.data.clone());
         self.reply(member, recorded.outcome, &recorded.type_name, data, repeat, us);
     }
 
-    /// The event of a recorded answer. A compensation publishes its action's
-    /// once more before its own: the replica that answered the action may have
-    /// been stopped before it had published it.
-    pub(crate) fn event(
-        &mut self,
-        member: &Member,
-        direction: Direction,
-        recorded: &Recorded,
-        us: &str,
-    ) {
+    /// The event of a recorded answer, if it has one.
+    fn event(&mut self, member: &Member, direction: Direction, recorded: &Recorded, us: &str) {
         let Some(event) = &recorded.event else { return };
         let id = CommandId { direction, ..member.id().clone() };
         let envelope = Envelope {
@@ -63,19 +74,12 @@ impl Outgoing {
             body: Body::Event(EventBody { sequence: event.sequence }),
             id,
         };
-        let message = Message {
-            route: Route::Event { key: event.key.clone() },
-            id: envelope.id.to_string(),
-            content_type: parcel::SINGLE,
-            body: Bytes::from(envelope.to_json()),
-            expiry: None,
-            reply_to: None,
-            redelivered: false,
-        };
+        let message =
+            Message::event(event.key.clone(), envelope.id.to_string(), envelope.to_json());
         self.events.push((message, member.context()));
     }
 
-    /// The answer to an action that came after its compensation.
+    /// Answers an action that came after its compensation.
     pub(crate) fn too_late(&mut self, member: &Member, us: &str) {
         let (type_name, data) = Envelope::too_late();
         self.reply(member, Outcome::TooLate, &type_name, data, false, us);
@@ -115,7 +119,7 @@ impl Outgoing {
         self.handled(member, said, None);
     }
 
-    /// A member has come to an end; the end's time is that of its transaction.
+    /// Adds the span of a member that is dealt with. It ends with the transaction.
     fn handled(&mut self, member: &Member, outcome: &'static str, failure: Option<&str>) {
         let Some(span) = &member.span else { return };
         let span = Span::clone(span).with("saga.outcome", outcome);
@@ -125,7 +129,7 @@ impl Outgoing {
         });
     }
 
-    /// What has been answered so far is committed as of now.
+    /// Records that all answers so far have been committed now.
     pub(crate) fn committed(&mut self) {
         if !self.handled.is_empty() {
             let now = SystemTime::now();
@@ -135,20 +139,20 @@ impl Outgoing {
         }
     }
 
-    /// To the quarantine; the member is dealt with then.
+    /// Sends a message to the quarantine, and so deals with its member.
     pub(crate) fn quarantine(&mut self, message: Message, receipt: Receipt) {
         self.others.push(message);
         self.receipts.push(receipt);
     }
 
-    /// As [`Outgoing::quarantine`], for a sound member that nobody can handle.
+    /// As [`Outgoing::quarantine`], for a sound member that cannot be handled.
     pub(crate) fn quarantine_member(&mut self, member: &Member, reason: &str, participant: &str) {
         self.handled(member, "quarantined", Some(reason));
         let message = quarantine_member(member, reason, participant);
         self.quarantine(message, member.receipt.clone());
     }
 
-    /// Dealt with without an answer: the saga will ask again.
+    /// Drops a member without an answer: the saga will ask again.
     pub(crate) fn drop_member(&mut self, member: Member, why: &str) {
         self.handled(&member, "dropped", Some(why));
         self.receipts.push(member.receipt);
@@ -162,66 +166,43 @@ impl Outgoing {
         self.handled.append(&mut other.handled);
     }
 
-    /// Publishes everything in its order and acknowledges what it answered.
+    /// Publishes everything in its order, then acknowledges the deliveries.
     pub(crate) async fn leave<T: Transport>(mut self, transport: &T, participant: &'static str) {
         self.committed();
         self.handled.into_iter().for_each(Span::end);
-        // Whose event the broker does not take gets no reply either: the saga asks
-        // again, and the recorded answer brings the event along once more.
-        let mut unheard = BTreeSet::new();
-        let telling = self
-            .events
-            .iter()
-            .filter_map(|(message, context)| trace::publishing(transport, message, *context, 1));
-        let telling: Vec<Span> = telling.collect();
-        let events = self.events.into_iter().map(|(message, _)| message).collect();
-        let refused = publish(transport, events).await;
-        telling.into_iter().for_each(Span::end);
-        for refused in refused {
+        let mut events = Publication::of(transport, Vec::new());
+        for (message, traced) in self.events {
+            events.add(message, traced);
+        }
+        // A saga whose event the broker does not take gets no reply either: it asks again, and
+        // the recorded answer brings the event along once more.
+        let mut without_event = BTreeSet::new();
+        for refused in events.publish().await {
             given_up(participant, &refused);
-            unheard.extend(refused.id.parse::<CommandId>().map(|id| id.saga));
+            without_event.extend(refused.id.parse::<CommandId>().map(|id| id.saga));
         }
         let mut by_address: BTreeMap<String, Vec<Envelope>> = BTreeMap::new();
         for (reply_to, envelope) in self.replies {
-            if !unheard.contains(&envelope.id.saga) {
+            if !without_event.contains(&envelope.id.saga) {
                 by_address.entry(reply_to).or_default().push(envelope);
             }
         }
-        let mut messages = self.others;
-        let mut spans = Vec::new();
+        let mut replies = Publication::of(transport, self.others);
         for (to, envelopes) in by_address {
-            for (range, body) in parcel::write(&envelopes) {
+            for members in replies.parcels(&Route::Reply { to }, &envelopes, |_| None) {
                 histogram!("saga_reply_parcel_members", "participant" => participant)
-                    .record(range.len() as f64);
-                let members = &envelopes[range.clone()];
-                let message = Message {
-                    route: Route::Reply { to: to.clone() },
-                    id: envelopes[range.start].id.to_string(),
-                    content_type: parcel::BATCH,
-                    body: Bytes::from(body),
-                    expiry: None,
-                    reply_to: None,
-                    redelivered: false,
-                };
-                let traced =
-                    members.iter().filter_map(|e| Context::recorded(e.traceparent.as_deref()));
-                spans.extend(trace::publishing(transport, &message, traced, members.len()));
-                messages.push(message);
+                    .record(members as f64);
             }
         }
-        let refused = publish(transport, messages).await;
-        spans.into_iter().for_each(Span::end);
-        for refused in refused {
+        for refused in replies.publish().await {
             given_up(participant, &refused);
         }
-        for receipt in self.receipts {
-            receipt.done();
-        }
+        self.receipts.into_iter().for_each(Receipt::done);
     }
 }
 
-/// The saga asks again when its `wake_at` passes; a hostile `reply_to` never gets
-/// an answer.
+/// Counts a message that the broker does not take. The saga asks again when its `wake_at` passes;
+/// a hostile `reply_to` never gets an answer.
 fn given_up(participant: &str, message: &Message) {
     counter!("saga_participant_unsent_total", "participant" => participant.to_owned()).increment(1);
     warn!(participant, id = message.id, route = ?message.route, "given up: the broker does not take it");

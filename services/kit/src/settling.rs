@@ -1,0 +1,187 @@
+//! Outside calls that came back, from their findings to their answers.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Weak},
+};
+
+use saga_core::{Admission, Direction, Part, admit};
+use saga_messaging::Pace;
+use tokio::{sync::mpsc, time::Instant};
+use tracing::warn;
+
+use crate::{
+    Entry, HandlerError, Recorded, Store,
+    erased::AnyFinding,
+    handlers::Kind,
+    limits,
+    member::Member,
+    outgoing::{Outgoing, Telling},
+    outside::Found,
+    trace::Transaction,
+    transact::{Batches, Open, Sifted, Stop, Transact, entry, unanswered},
+};
+
+/// Writes what outside calls found, as many findings at once as have arrived. The batches are
+/// weak, so that the findings end once the calls have.
+pub(crate) async fn settle<S: Store>(
+    batches: Weak<Batches<S>>,
+    mut findings: mpsc::UnboundedReceiver<Found>,
+    to_confirm: mpsc::Sender<Outgoing>,
+) {
+    let (mut found, mut pace) = (Vec::new(), Pace::default());
+    while findings.recv_many(&mut found, limits::MAX_BATCH_MEMBERS).await > 0 {
+        let Some(batches) = batches.upgrade() else { break };
+        let (members, began) = (found.len(), Instant::now());
+        let Ok(outgoing) = batches.settle(std::mem::take(&mut found)).await else { break };
+        drop(batches);
+        if to_confirm.send(outgoing).await.is_err() {
+            break;
+        }
+        pace.worked(members, began);
+        pace.rest().await;
+    }
+}
+
+/// A command whose outside call was answered.
+struct Answered {
+    member: Member,
+    finding: AnyFinding,
+}
+
+impl<S: Store> Batches<S> {
+    /// Runs the second transactions of commands with an outside effect.
+    async fn settle(&self, found: Vec<Found>) -> Result<Outgoing, Stop> {
+        let mut outgoing = Outgoing::default();
+        let mut groups: Vec<Vec<Answered>> = Vec::new();
+        groups.resize_with(self.handlers.list.len(), Vec::new);
+        let (mut later, mut not_sent) = (Vec::new(), Vec::new());
+        let mut seen = HashSet::new();
+        for found in found {
+            match found {
+                Found::Finding { handler, member, finding } => {
+                    if seen.insert(member.key()) {
+                        groups[handler].push(Answered { member, finding });
+                    } else {
+                        later.push(Found::Finding { handler, member, finding });
+                    }
+                }
+                Found::Retracted(member) => outgoing.too_late(&member, &self.source),
+                Found::Nothing(member) => {
+                    self.count("dropped");
+                    outgoing.drop_member(member, "no answer from outside");
+                }
+                Found::NotSent(member) => {
+                    self.count("dropped");
+                    not_sent.push(member);
+                }
+            }
+        }
+        if !not_sent.is_empty() {
+            outgoing.append(self.not_sent(not_sent).await);
+        }
+        for (place, group) in groups.into_iter().enumerate() {
+            if !group.is_empty() {
+                outgoing.append(self.group(place, &group).await?);
+            }
+        }
+        if !later.is_empty() {
+            outgoing.append(Box::pin(self.settle(later)).await?);
+        }
+        Ok(outgoing)
+    }
+
+    /// Records that the calls of these actions were never sent, so that undoing them asks nobody
+    /// outside; then drops the commands. Tried only once: counting one call too many only costs a
+    /// look-up, while counting one too few could leave a hold, and a commit whose answer was lost
+    /// may have counted.
+    async fn not_sent(&self, members: Vec<Member>) -> Outgoing {
+        let mut outgoing = Outgoing::default();
+        let mut seen = HashSet::new();
+        let actions: Vec<&Member> = members
+            .iter()
+            .filter(|m| m.direction() == Direction::Action && seen.insert(m.key()))
+            .collect();
+        if !actions.is_empty()
+            && let Err(error) = self.count_calls_back(actions).await
+        {
+            warn!(participant = self.name, %error, "calls that were not sent count as sent");
+        }
+        for member in members {
+            outgoing.drop_member(member, "nothing was sent outside");
+        }
+        outgoing
+    }
+
+    async fn count_calls_back(&self, actions: Vec<&Member>) -> Result<(), HandlerError> {
+        let Sifted { open, .. } = self.sift(actions, |member| member).await?;
+        let Some(Open { tx, members, locked }) = open else { return Ok(()) };
+        let mut entries = Vec::new();
+        for (member, record) in members.into_iter().zip(&locked.records) {
+            // A record that has an answer by now, or another payload, stays as it is.
+            if let Some(Part { hash, answer: None, calls: calls @ 1.. }) = &record.action
+                && hash[..] == member.hash[..]
+            {
+                entries.push(Entry { calls: calls - 1, ..unanswered(member) });
+            }
+        }
+        self.write(tx, entries).await
+    }
+}
+
+impl<S: Store> Transact<S> for Answered {
+    fn member(&self) -> &Member {
+        &self.member
+    }
+
+    async fn transact(
+        batches: &Batches<S>,
+        span: &Transaction,
+        place: usize,
+        group: &[Self],
+    ) -> Result<Outgoing, HandlerError> {
+        let Kind::Outside(outside) = &batches.handlers.at(place).kind else {
+            return Err(HandlerError::Poison("a local handler asks nobody outside".to_owned()));
+        };
+        let Sifted { late, open } = batches.sift(group.iter().collect(), |a| &a.member).await?;
+        let Some(Open { mut tx, members: group, locked }) = open else { return Ok(late) };
+        let mut outgoing = late;
+        let (mut settling, mut retract) = (Vec::new(), Vec::new());
+        for (Self { member, finding }, record) in group.into_iter().zip(&locked.records) {
+            match admit(record, member.direction(), &member.hash, Recorded::is_refusal) {
+                // Another replica has settled it meanwhile.
+                Admission::Repeat(recorded) => {
+                    let us = &batches.source;
+                    outgoing.answer(member, record, &recorded, Telling::Again, us);
+                }
+                // Its compensation came during the call.
+                Admission::TooLate { .. } => retract.push(member.clone()),
+                Admission::Run { .. } | Admission::NothingToUndo { .. } | Admission::NeverSent => {
+                    settling.push((member, finding, record));
+                }
+                Admission::Conflict => {
+                    batches.quarantine(member, "the same id with another payload", &mut outgoing);
+                }
+            }
+        }
+        let found: Vec<_> = settling
+            .iter()
+            .map(|(member, finding, _)| (member.command.sequence, Arc::clone(finding)))
+            .collect();
+        let mut entries = Vec::new();
+        if !found.is_empty() {
+            let answers = span.within(outside.settle(&mut tx, found, locked.now)).await?;
+            for ((member, _, record), recorded) in settling.into_iter().zip(answers) {
+                batches.count("run");
+                outgoing.answer(member, record, &recorded, Telling::First, &batches.source);
+                entries.push(entry(member, record, Some(recorded)));
+            }
+        }
+        batches.write(tx, entries).await?;
+        outgoing.committed();
+        for member in retract {
+            batches.calls.retract(outside, member);
+        }
+        Ok(outgoing)
+    }
+}
