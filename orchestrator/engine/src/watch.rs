@@ -98,13 +98,14 @@ impl Watches {
         let versions = reads.versions(ids).await?;
         let (ended, open): (Vec<_>, Vec<_>) = versions.into_iter().partition(|(.., ended)| *ended);
         let ended: Vec<SagaId> = ended.into_iter().map(|(id, ..)| id).collect();
-        let ends = if ended.is_empty() { Vec::new() } else { reads.find(&ended).await? };
-        let sagas = self.lock();
+        // Those that go on are announced first: an end that cannot be read holds up nobody else.
         for (id, version, _) in open {
-            if let Some(sender) = sagas.get(&id) {
+            if let Some(sender) = self.lock().get(&id) {
                 newer(sender, Seen { version, end: None });
             }
         }
+        let ends = if ended.is_empty() { Vec::new() } else { reads.find(&ended).await? };
+        let sagas = self.lock();
         for saga in ends {
             if let Some(sender) = sagas.get(&saga.id) {
                 newer(sender, Seen { version: saga.version, end: Some(Arc::new(saga)) });
