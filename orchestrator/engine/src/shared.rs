@@ -6,7 +6,10 @@ use metrics::{counter, histogram};
 use saga_core::{Failure, Hosted, OutgoingCommand, SagaId, Timestamp, Watermark};
 use saga_messaging::{Changed, Message, trace::Source};
 use saga_trace::Context;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -75,6 +78,7 @@ impl<S: SagaStore> Shared<S> {
     {
         let (mut pause, mut conflicts, mut away): (Duration, u32, u32) =
             (limits::FIRST_PAUSE, 0, 0);
+        let began = Instant::now();
         loop {
             let failure = match transact().await {
                 Ok(done) => return Ok(done),
@@ -84,7 +88,7 @@ impl<S: SagaStore> Shared<S> {
                 Failure::Conflict(_) => {
                     counter!("saga_turns_retried_total", "why" => "conflict").increment(1);
                     conflicts += 1;
-                    conflicts > limits::CONFLICT_RETRIES
+                    conflicts > limits::CONFLICT_RETRIES || began.elapsed() > limits::CONFLICT_TIME
                 }
                 Failure::Unavailable(_) | Failure::UnknownCommit(_) => {
                     away += 1;
