@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use metrics::counter;
 use saga_core::{Failure, Record, Watermark};
+use saga_messaging::Silent;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -75,11 +76,15 @@ impl<S: Store> Batches<S> {
         group: &[C],
     ) -> Result<Result<Outgoing, HandlerError>, Stop> {
         let (mut pause, mut conflicts) = (limits::FIRST_PAUSE, 0);
-        let began = Instant::now();
+        let (began, mut silent) = (Instant::now(), Silent::default());
         loop {
             let span = Transaction::begin::<S>(group.iter().map(C::member));
-            let done = C::transact(self, &span, place, group).await;
+            let (done, silent) = silent.call(C::transact(self, &span, place, group)).await;
             span.end(&done);
+            if silent {
+                error!(participant = self.name, "the database is silent: the role stops, to be started anew");
+                self.shutdown.cancel();
+            }
             match done {
                 Ok(done) => return Ok(Ok(done)),
                 Err(HandlerError::Store(Failure::Conflict(why))) => {
