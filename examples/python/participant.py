@@ -123,8 +123,11 @@ class Record:
 def admit(record: Record, command: Command) -> Verdict:
     """Decides from the record alone (rule 12)."""
     own = record.action if command.direction == "action" else record.compensation
-    if own is not None:
-        return Verdict.REPEAT if own.hash == command.hash else Verdict.CONFLICT
+    if own is not None and own.hash != command.hash:
+        return Verdict.CONFLICT
+    undone = command.direction == "action" and record.compensation is not None
+    if own is not None and not (undone and own.answer["outcome"] == "done"):
+        return Verdict.REPEAT
     if command.direction == "action":
         return Verdict.RUN if record.compensation is None else Verdict.TOO_LATE
     if record.action is None or record.action.answer["outcome"] == "refused":

@@ -71,10 +71,10 @@ class Rules(unittest.TestCase):
             self.assertEqual([key for key, _ in said.events], ["shipment.booked", "shipment.cancelled"])
             self.assertEqual(self.room(), (10, 0, 0))
 
-    def test_a_repeated_action_gets_its_answer_also_after_its_undo(self) -> None:
+    def test_a_repeated_action_whose_effect_was_undone_is_too_late(self) -> None:
         self.shipping.handle(book())
         self.shipping.handle(cancel())
-        self.assertEqual(self.shipping.handle(book()).reply["outcome"], "done")
+        self.assertEqual(self.shipping.handle(book()).reply["outcome"], "toolate")
         self.assertEqual(self.room(), (10, 0, 0))
 
     def test_an_action_after_its_compensation_is_too_late(self) -> None:

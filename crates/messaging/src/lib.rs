@@ -15,6 +15,7 @@ mod notice;
 mod pace;
 pub mod parcel;
 mod publish;
+mod silence;
 pub mod trace;
 mod transport;
 
@@ -23,6 +24,7 @@ pub use in_process::{InProcess, InProcessSettings};
 pub use notice::Notice;
 pub use pace::Pace;
 pub use publish::{Publication, publish};
+pub use silence::{SILENCE, SILENT_CALLS, Silent, answered};
 pub use transport::{
     Ack, Changed, Consumer, Death, Delivery, FROM_HEADER, Message, PublishError, Queue,
     REASON_HEADER, Refused, Route, Transport,

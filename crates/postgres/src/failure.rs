@@ -10,10 +10,11 @@ pub fn failure(error: Error) -> Failure {
     match &error {
         Error::Database(database) => match database.code().as_deref() {
             // Serialization failure, deadlock, lock time-out, and a unique violation when two
-            // transactions insert the same key at once.
-            Some("40001" | "40P01" | "55P03" | "23505") => Failure::Conflict(text),
-            // Connection exceptions, out of resources, shutting down, idle in
-            // transaction for too long, statement time-out, read-only after a failover.
+            // transactions insert the same key at once. A statement time-out is one of them: the
+            // database is there, and half of the work may be done in time.
+            Some("40001" | "40P01" | "55P03" | "23505" | "57014") => Failure::Conflict(text),
+            // Connection exceptions, out of resources, shutting down, idle in transaction for too
+            // long, read-only after a failover.
             Some(code)
                 if code.starts_with("08")
                     || code.starts_with("53")

@@ -60,7 +60,7 @@ pub enum Admission<A> {
     /// A compensation of an action whose intent is on record, but whose calls were never sent: undo
     /// the effect of the intent, and ask nobody.
     NeverSent,
-    /// An action whose compensation came first: refuse it (semantics 13).
+    /// An action whose compensation is on record: refuse it (semantics 13).
     TooLate {
         /// True if the action's intent is on record, so that an outside effect may have to be
         /// undone.
@@ -85,8 +85,15 @@ pub fn admit<A: Clone>(
         if part.hash != hash {
             return Admission::Conflict;
         }
-        if let Some(answer) = &part.answer {
-            return Admission::Repeat(answer.clone());
+        // An effect that was undone is not told as done: the saga that asks for it again does not
+        // know of the undo, as after its database was restored (protocol 8, 12).
+        let undone = direction == Direction::Action && record.compensation.is_some();
+        match &part.answer {
+            Some(answer) if undone && !refused(answer) => {
+                return Admission::TooLate { intended: false };
+            }
+            Some(answer) => return Admission::Repeat(answer.clone()),
+            None => {}
         }
     }
     match direction {
@@ -141,10 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_action_gets_its_recorded_answer_also_after_its_undo() {
+    fn a_repeated_action_whose_effect_was_undone_is_too_late() {
         let record = R { action: part(Some("done")), compensation: part(Some("undone")) };
-        assert_eq!(ask(&record, Direction::Action), Admission::Repeat("done"));
+        assert_eq!(ask(&record, Direction::Action), Admission::TooLate { intended: false });
         assert_eq!(ask(&record, Direction::Compensation), Admission::Repeat("undone"));
+        let undoing = R { compensation: part(None), ..record };
+        assert_eq!(ask(&undoing, Direction::Action), Admission::TooLate { intended: false });
+        let refused = R { action: part(Some("refused")), compensation: part(Some("undone")) };
+        assert_eq!(ask(&refused, Direction::Action), Admission::Repeat("refused"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use metrics::{counter, histogram};
 use saga_core::{Failure, Input, Instance, SagaId, Start, Timestamp};
-use saga_messaging::Pace;
+use saga_messaging::{Pace, answered};
 use saga_trace::trace_id;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -129,7 +129,7 @@ async fn place<S: SagaStore>(shared: &Shared<S>, places: Vec<Placing>, outgoing:
     };
     let (began, mut conflicts) = (SystemTime::now(), 0);
     let admitted = loop {
-        match shared.store.admit(&keys, decide).await {
+        match answered(shared.store.admit(&keys, decide)).await {
             Err(Failure::Conflict(_)) if conflicts < limits::CONFLICT_RETRIES => conflicts += 1,
             done => break done,
         }
@@ -173,7 +173,7 @@ type Lookups = Vec<(IdempotencyKey, oneshot::Sender<Result<Option<Placed>, Reque
 
 async fn look_up<S: SagaStore>(shared: &Shared<S>, lookups: Lookups) {
     let (keys, answers): (Vec<_>, Vec<_>) = lookups.into_iter().unzip();
-    match shared.store.known(&keys).await {
+    match answered(shared.store.known(&keys)).await {
         Ok(admissions) => {
             for ((key, admission), answer) in keys.iter().zip(admissions).zip(answers) {
                 let _ = answer.send(Ok(admission.map(|admission| Placed::of(admission, key))));

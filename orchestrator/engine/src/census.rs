@@ -8,6 +8,7 @@ use std::{
 
 use metrics::{counter, gauge};
 use saga_core::{Hosted, State};
+use saga_messaging::answered;
 use tracing::error;
 
 use crate::{Census, Headcount, SagaReads, limits, shared::Shared};
@@ -46,7 +47,7 @@ pub(crate) async fn take<S: SagaReads>(shared: Arc<Shared<S>>) {
     }
     let mut unhosted = Unhosted::default();
     loop {
-        if let Ok(census) = shared.store.census().await {
+        if let Ok(census) = answered(shared.store.census()).await {
             // Definitions of other binaries are shown too, from their first saga on.
             names.extend(census.unfinished.iter().map(|some| some.definition.clone()));
             show(&names, &census);

@@ -7,6 +7,7 @@ use std::sync::{
 };
 
 use metrics::gauge;
+use saga_messaging::answered;
 use tokio_util::sync::CancellationToken;
 
 use crate::{SagaReads, Write, limits};
@@ -35,7 +36,7 @@ impl InFlight {
     /// Reads the store's count on an interval, until shutdown.
     pub(crate) async fn keep<R: SagaReads>(self, reads: R, shutdown: CancellationToken) {
         loop {
-            if let Ok(count) = reads.in_flight().await {
+            if let Ok(count) = answered(reads.in_flight()).await {
                 self.0.store(count, Relaxed);
                 gauge!("saga_in_flight").set(count as f64);
             }

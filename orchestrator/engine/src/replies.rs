@@ -56,7 +56,7 @@ pub(crate) async fn take<S: SagaStore, T: Transport>(
         let mut stopped = false;
         while !replies.is_empty() && !stopped {
             let rest = replies.split_off(replies.len().min(limits::MAX_BATCH));
-            stopped = take_in(&shared, replies, &source, &mut outgoing).await.is_err();
+            stopped = take_in(&shared, &replies, &source, &mut outgoing).await.is_err();
             replies = rest;
         }
         receiving.into_iter().for_each(Span::end);
@@ -166,29 +166,29 @@ fn arrived<S: SagaStore>(
 /// The engine is being stopped. Replies without an acknowledgement come again elsewhere.
 struct Stop;
 
-/// Makes one turn for many replies. If it fails because of one of them, each gets its own turn.
+/// Makes one turn for many replies. If it fails because of one of them, each half gets a turn of its
+/// own, and so on.
 async fn take_in<S: SagaStore>(
     shared: &Shared<S>,
-    replies: Vec<Arrived>,
+    replies: &[Arrived],
     source: &Source,
     outgoing: &mut Outgoing,
 ) -> Result<(), Stop> {
-    match decide(shared, &replies, source, outgoing).await {
-        Ok(()) => return Ok(()),
-        Err(Failure::Unavailable(_) | Failure::UnknownCommit(_)) => return Err(Stop),
-        Err(failure @ (Failure::Conflict(_) | Failure::Permanent(_))) => {
-            warn!(%failure, replies = replies.len(), "the replies are taken one by one");
-        }
-    }
-    for reply in replies {
-        match decide(shared, std::slice::from_ref(&reply), source, outgoing).await {
-            Ok(()) => {}
-            Err(Failure::Unavailable(_) | Failure::UnknownCommit(_)) => return Err(Stop),
-            Err(failure @ (Failure::Conflict(_) | Failure::Permanent(_))) => {
+    let mut left = vec![replies];
+    while let Some(part) = left.pop() {
+        match (decide(shared, part, source, outgoing).await, part) {
+            (Ok(()), _) => {}
+            (Err(Failure::Unavailable(_) | Failure::UnknownCommit(_)), _) => return Err(Stop),
+            (Err(failure), [reply]) => {
                 // Its saga asks again when it wakes.
                 counter!("saga_replies_total", "verdict" => "dropped").increment(1);
                 let trace_id = trace_id(reply.envelope.traceparent.as_deref());
                 error!(saga = %reply.saga, trace_id, %failure, "the reply is dropped");
+            }
+            (Err(failure), several) => {
+                warn!(%failure, replies = several.len(), "the replies are taken by halves");
+                let (first, second) = several.split_at(several.len() / 2);
+                left.extend([second, first]);
             }
         }
     }

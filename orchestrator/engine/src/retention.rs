@@ -8,6 +8,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use metrics::{counter, gauge};
 use saga_core::{Failure, SagaId, Timestamp, Watermark};
+use saga_messaging::answered;
 use saga_trace::trace_id;
 use tokio::{sync::watch, time::Instant};
 use tracing::warn;
@@ -104,7 +105,7 @@ pub(crate) async fn keep<S: Retention + SagaReads>(
     let mut logged = None;
     loop {
         let until = Instant::now() + interval;
-        match shared.store.advance(millis).await {
+        match answered(shared.store.advance(millis)).await {
             Ok(horizon) => {
                 show(&horizon);
                 log_held(&shared.store, &horizon, &mut logged).await;
@@ -133,7 +134,7 @@ async fn prune<S: Retention>(
     let mut range = Range::below(below);
     loop {
         let began = Instant::now();
-        let pruned = shared.store.prune(&range).await?;
+        let pruned = answered(shared.store.prune(&range)).await?;
         count(&pruned);
         let Some(next) = pruned.next else { return Ok(()) };
         range.from = next;
@@ -187,7 +188,7 @@ async fn log_held<R: SagaReads>(reads: &R, horizon: &Horizon, logged: &mut Optio
     {
         *logged = Some(Instant::now());
         let days = held / 86_400.0;
-        let found = reads.find(&[saga]).await.unwrap_or_default();
+        let found = answered(reads.find(&[saga])).await.unwrap_or_default();
         let trace_id = trace_id(found.first().and_then(|saga| saga.traceparent.as_deref()));
         warn!(%saga, trace_id, days, "the saga has not ended and holds the watermark back: nothing younger is pruned");
     }

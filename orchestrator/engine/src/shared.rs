@@ -4,11 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use metrics::{counter, histogram};
 use saga_core::{Failure, Hosted, OutgoingCommand, SagaId, Timestamp, Watermark};
-use saga_messaging::{Changed, Message, trace::Source};
+use saga_messaging::{Changed, Message, Silent, trace::Source};
 use saga_trace::Context;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::{
     SagaStore, Watches, Write,
@@ -75,16 +78,22 @@ impl<S: SagaStore> Shared<S> {
     {
         let (mut pause, mut conflicts, mut away): (Duration, u32, u32) =
             (limits::FIRST_PAUSE, 0, 0);
+        let (began, mut silent) = (Instant::now(), Silent::default());
         loop {
-            let failure = match transact().await {
+            let (result, silent) = silent.call(transact()).await;
+            let failure = match result {
                 Ok(done) => return Ok(done),
                 Err(failure) => failure,
             };
+            if silent {
+                error!("the database is silent: the engine stops, to be started anew");
+                self.shutdown.cancel();
+            }
             let stop = match &failure {
                 Failure::Conflict(_) => {
                     counter!("saga_turns_retried_total", "why" => "conflict").increment(1);
                     conflicts += 1;
-                    conflicts > limits::CONFLICT_RETRIES
+                    conflicts > limits::CONFLICT_RETRIES || began.elapsed() > limits::CONFLICT_TIME
                 }
                 Failure::Unavailable(_) | Failure::UnknownCommit(_) => {
                     away += 1;

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use metrics::counter;
 use saga_core::{Input, Instance, OutgoingCommand, Timestamp};
+use saga_messaging::answered;
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -61,7 +62,7 @@ async fn claim_once<S: SagaStore>(
         (turned.writes.clone(), (turned, claimed))
     };
     let began = SystemTime::now();
-    match shared.store.claim(definitions, limits::MAX_BATCH, decide).await {
+    match answered(shared.store.claim(definitions, limits::MAX_BATCH, decide)).await {
         Ok((turned, claimed)) => {
             counter!("saga_woken_total").increment(claimed as u64);
             turned.send.iter().for_each(count_resent);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use saga_core::{Failure, Instance, SagaId};
-use saga_messaging::{Changed, Transport};
+use saga_messaging::{Changed, Transport, answered};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -95,16 +95,17 @@ impl Watches {
 
     /// Reads the versions of all, and the rows of those that have ended.
     async fn read<R: SagaReads>(&self, reads: &R, ids: &[SagaId]) -> Result<(), Failure> {
-        let versions = reads.versions(ids).await?;
+        let versions = answered(reads.versions(ids)).await?;
         let (ended, open): (Vec<_>, Vec<_>) = versions.into_iter().partition(|(.., ended)| *ended);
         let ended: Vec<SagaId> = ended.into_iter().map(|(id, ..)| id).collect();
-        let ends = if ended.is_empty() { Vec::new() } else { reads.find(&ended).await? };
-        let sagas = self.lock();
+        // Those that go on are announced first: an end that cannot be read holds up nobody else.
         for (id, version, _) in open {
-            if let Some(sender) = sagas.get(&id) {
+            if let Some(sender) = self.lock().get(&id) {
                 newer(sender, Seen { version, end: None });
             }
         }
+        let ends = if ended.is_empty() { Vec::new() } else { answered(reads.find(&ended)).await? };
+        let sagas = self.lock();
         for saga in ends {
             if let Some(sender) = sagas.get(&saga.id) {
                 newer(sender, Seen { version: saga.version, end: Some(Arc::new(saga)) });

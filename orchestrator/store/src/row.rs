@@ -9,6 +9,7 @@ use saga_core::{
 use saga_engine::QuarantineState;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tracing::error;
 use uuid::Uuid;
 
 /// The format of `progress` that this binary writes. It reads all formats up to this one.
@@ -37,6 +38,28 @@ pub(crate) struct SagaRow {
     pub(crate) started_at: Timestamp,
     pub(crate) deadline: Timestamp,
     pub(crate) wake_at: Option<Timestamp>,
+}
+
+/// The sagas of rows that decode. A row that does not is logged and left out, so that it hides no
+/// other, unless there are no others.
+pub(crate) fn sound(
+    rows: impl Iterator<Item = (SagaId, Option<String>, Result<Instance, Failure>)>,
+) -> Result<Vec<Instance>, Failure> {
+    let (mut sagas, mut broken) = (Vec::new(), None);
+    for (id, traceparent, row) in rows {
+        match row {
+            Ok(saga) => sagas.push(saga),
+            Err(why) => {
+                let trace_id = saga_trace::trace_id(traceparent.as_deref());
+                error!(saga = %id, trace_id, %why, "the saga cannot be read");
+                broken = Some(why);
+            }
+        }
+    }
+    match broken {
+        Some(why) if sagas.is_empty() => Err(why),
+        Some(_) | None => Ok(sagas),
+    }
 }
 
 /// The column `progress`.

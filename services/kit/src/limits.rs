@@ -15,9 +15,13 @@ pub const MAX_CALLS: usize = 256;
 /// Most batches that wait for their confirms while the next one runs.
 pub const BATCHES_IN_CONFIRMATION: usize = 2;
 
-/// Number of times that a transaction is tried again after conflicts, before each member gets a
-/// transaction of its own. Then the same bound holds for each of those.
+/// Number of times that a transaction is tried again after conflicts, before each half of
+/// its members gets a transaction of its own. Then the same bound holds for each of those.
 pub const CONFLICT_RETRIES: u32 = 5;
+
+/// Time after which it is not tried again as a whole, however few the conflicts were. A statement that
+/// takes longer than the database allows is one of those: it needs less to do, not another try.
+pub const CONFLICT_TIME: Duration = Duration::from_secs(5);
 
 /// First pause between retries; it doubles up to [`LONGEST_PAUSE`].
 pub const FIRST_PAUSE: Duration = Duration::from_millis(10);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use metrics::{counter, gauge};
 use saga_core::{Failure, Watermark};
+use saga_messaging::answered;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -36,7 +37,7 @@ pub(crate) async fn follow<S: Store>(
             changed = received.changed() => if changed.is_err() { return },
         }
         let watermark = *received.borrow_and_update();
-        match store.raise(watermark).await {
+        match answered(store.raise(watermark)).await {
             Ok(durable) if durable < watermark => {
                 warn!(participant = name, %watermark, "a watermark ahead of the database's clock is not believed");
                 // Lowers the bound, so that a sound watermark is taken again.
@@ -86,7 +87,7 @@ async fn forget<S: Store>(
     let mut from = Watermark::NONE.id();
     loop {
         let began = Instant::now();
-        let pruned = store.prune(from, below, limits::PRUNE_BATCH).await?;
+        let pruned = answered(store.prune(from, below, limits::PRUNE_BATCH)).await?;
         counter!("saga_participant_pruned_total", "participant" => name).increment(pruned.rows);
         match pruned.next {
             Some(next) => from = next,

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     breaker::{Availability, Breaker, BreakerSettings},
+    rule::not_authorised,
     rule::answer::{
         self, Authorisation, Cancellation, Capture, Refunding, RemoteStatus, Said, Unclear,
     },
@@ -136,6 +137,14 @@ struct AmountOnly {
 #[derive(Serialize)]
 struct Nothing {}
 
+/// The result of using a key up.
+enum Used {
+    /// It is used up now.
+    Up,
+    /// Another request has it.
+    Taken,
+}
+
 #[derive(Deserialize)]
 struct PaymentsFound {
     payments: Vec<answer::Remote>,
@@ -230,7 +239,23 @@ impl Provider {
     ) -> Result<Capture, AskError> {
         let path = format!("/v1/payments/{provider_id}/capture");
         let body = AmountOnly { amount: amount.minor_units };
-        Ok(answer::capture(self.once(&path, key, &body, look_up_first).await?)?)
+        let said = self.once(&path, key, &body, look_up_first).await?;
+        Ok(answer::capture(said, Some((provider_id, amount)))?)
+    }
+
+    /// Finds out what became of a capture under this key, and makes sure that nothing is taken under
+    /// it later.
+    pub(crate) async fn look_up_capture(&self, key: &str) -> Result<Capture, AskError> {
+        if let Some(said) = self.operation(key).await? {
+            return Ok(answer::capture(said, None)?);
+        }
+        match self.use_up(key).await? {
+            Used::Up => Ok(Capture::Refused(not_authorised())),
+            Used::Taken => {
+                let taken = || AskError::Unclear("the capture's key is taken".to_owned());
+                Ok(answer::capture(self.operation(key).await?.ok_or_else(taken)?, None)?)
+            }
+        }
     }
 
     /// Gives money back.
@@ -269,18 +294,23 @@ impl Provider {
         if let Some(found) = self.release_found(action_key, key).await? {
             return Ok(found);
         }
-        let path = format!("/v1/payments/{NO_PAYMENT}/cancel");
-        match self.post(&path, action_key, &Nothing {}).await? {
-            Said::No { status: 404, .. } if self.operation(action_key).await?.is_some() => {
-                Ok(Cancellation::NothingHeld)
-            }
-            // The action's request came between the look-up and this one.
-            Said::No { status: 422, .. } => self
+        match self.use_up(action_key).await? {
+            Used::Up => Ok(Cancellation::NothingHeld),
+            Used::Taken => self
                 .release_found(action_key, key)
                 .await?
                 .ok_or_else(|| AskError::Unclear("the action's key is taken".to_owned())),
+        }
+    }
+
+    /// Uses a key up, so that a request that comes under it later is refused as another request.
+    async fn use_up(&self, key: &str) -> Result<Used, AskError> {
+        let path = format!("/v1/payments/{NO_PAYMENT}/cancel");
+        match self.post(&path, key, &Nothing {}).await? {
+            Said::No { status: 404, .. } if self.operation(key).await?.is_some() => Ok(Used::Up),
+            Said::No { status: 422, .. } => Ok(Used::Taken),
             Said::Payment(_) | Said::Refund | Said::No { .. } => {
-                Err(AskError::Unclear("the action's key could not be used up".to_owned()))
+                Err(AskError::Unclear("a key could not be used up".to_owned()))
             }
         }
     }

@@ -222,6 +222,9 @@ fn already_captured() -> Refusal {
 pub(crate) enum Take {
     /// Capture this hold.
     Hold { provider_id: String, amount: Money },
+    /// No hold is on record: ask what became of the capture's key (semantics 21). This database may
+    /// have been restored from before the capture, so that a refusal could be untrue.
+    LookUp,
     /// There is nothing to ask.
     Answer(Answer<PaymentCapturedReply>),
 }
@@ -236,11 +239,10 @@ pub(crate) fn take(payment: Option<&Payment>) -> Take {
         Some(Payment { amount, state: State::Captured { .. }, .. }) => {
             Take::Answer(captured(amount))
         }
-        Some(Payment {
-            state: State::Authorising | State::Declined { .. } | State::Voided { .. },
-            ..
-        })
-        | None => Take::Answer(Answer::Refused(not_authorised())),
+        Some(Payment { state: State::Declined { .. } | State::Voided { .. }, .. }) => {
+            Take::Answer(Answer::Refused(not_authorised()))
+        }
+        Some(Payment { state: State::Authorising, .. }) | None => Take::LookUp,
     }
 }
 
@@ -248,23 +250,22 @@ pub(crate) fn take(payment: Option<&Payment>) -> Take {
 /// was, and the compensation that follows lets it go.
 pub(crate) fn settle_capture(
     order: SagaId,
-    provider_id: &str,
-    amount: &Money,
     found: &Capture,
+    looked_up: bool,
 ) -> Settled<PaymentCapturedReply> {
     match found {
-        Capture::Captured => Settled {
+        Capture::Captured { provider_id, amount } => Settled {
             payment: Some(Payment {
                 order,
                 amount: amount.clone(),
-                state: State::Captured { provider_id: provider_id.to_owned(), refunded: 0 },
+                state: State::Captured { provider_id: provider_id.clone(), refunded: 0 },
             }),
-            entries: vec![Entry {
-                saga: order,
-                order,
-                kind: Kind::Captured,
-                amount: amount.clone(),
-            }],
+            // The hold's own line is missing if its answer is not on record. If it is there, it is not
+            // written again.
+            entries: [Kind::Authorised, Kind::Captured][usize::from(!looked_up)..]
+                .iter()
+                .map(|kind| Entry { saga: order, order, kind: *kind, amount: amount.clone() })
+                .collect(),
             answer: captured(amount),
         },
         Capture::Refused(refusal) => {

@@ -6,6 +6,7 @@ use metrics::counter;
 use saga_core::{CommandId, Failure};
 use saga_messaging::{Delivery, Envelope, Queue, Transport, parcel};
 use saga_trace::trace_id;
+use sha2::{Digest as _, Sha256};
 use tracing::error;
 
 use crate::{NewQuarantined, SagaStore, limits, shared::Shared};
@@ -27,16 +28,47 @@ pub(crate) async fn keep<S: SagaStore, T: Transport>(shared: Arc<Shared<S>>, tra
             counter!("saga_quarantined_total").increment(1);
             log(message);
         }
-        if !messages.is_empty()
-            && let Err(failure) = store(&shared, &messages).await
-        {
+        match store_each(&shared, &messages).await {
+            Ok(()) => deliveries.into_iter().for_each(|delivery| delivery.ack.ack()),
             // They are not acknowledged, so they come again with the next connection.
-            error!(%failure, messages = messages.len(), "cannot be kept in the quarantine");
-            continue;
+            Err(failure) => {
+                error!(%failure, messages = messages.len(), "cannot be kept in the quarantine");
+            }
         }
-        for delivery in deliveries {
-            delivery.ack.ack();
+    }
+}
+
+/// Stores messages, together if that is possible. One that the database does not take as it is is kept
+/// as its hash, so that it holds up neither its neighbours nor this consumer.
+async fn store_each<S: SagaStore>(
+    shared: &Shared<S>,
+    messages: &[NewQuarantined],
+) -> Result<(), Failure> {
+    match store(shared, messages).await {
+        Err(Failure::Permanent(_)) => {}
+        kept => return kept,
+    }
+    for message in messages {
+        match store(shared, std::slice::from_ref(message)).await {
+            Err(Failure::Permanent(why)) => {
+                error!(%why, "a message is kept in the quarantine as its hash");
+                store(shared, &[hash_of(message, &why)]).await?;
+            }
+            kept => kept?,
         }
+    }
+    Ok(())
+}
+
+/// A message that can always be stored, in the place of one that cannot.
+fn hash_of(message: &NewQuarantined, why: &str) -> NewQuarantined {
+    let hash = |bytes: &[u8]| format!("{:x}", Sha256::digest(bytes));
+    NewQuarantined {
+        id: format!("sha256:{}", hash(message.id.as_bytes())),
+        reason: format!("it cannot be stored: {}", why.replace('\0', "\u{fffd}")),
+        from: String::new(),
+        reply_to: None,
+        body: format!("sha256:{}", hash(&message.body)).into_bytes(),
     }
 }
 
@@ -60,6 +92,9 @@ async fn store<S: SagaStore>(
     shared: &Shared<S>,
     messages: &[NewQuarantined],
 ) -> Result<(), Failure> {
+    if messages.is_empty() {
+        return Ok(());
+    }
     loop {
         match shared.persist(|| shared.store.quarantine(messages), None).await {
             Err(Failure::Conflict(_)) if !shared.shutdown.is_cancelled() => {}
@@ -80,7 +115,7 @@ fn read(delivery: &Delivery) -> Vec<NewQuarantined> {
             counter!("saga_commands_expired_total").increment(1);
             return Vec::new();
         }
-        (Some(death), None) => (death.reason.clone(), death.queue.clone()),
+        (Some(death), None) => (storable(&death.reason), storable(&death.queue)),
         (None, None) => ("published to the quarantine by a stranger".to_owned(), String::new()),
     };
     let quarantined = |id: String, body: Vec<u8>| NewQuarantined {
@@ -91,7 +126,9 @@ fn read(delivery: &Delivery) -> Vec<NewQuarantined> {
         body,
     };
     let whole = || {
-        let id = delivery.message_id.as_deref().map_or_else(|| "unnamed".to_owned(), storable);
+        // Without an id, the body names it: each such message has a row of its own.
+        let unnamed = || format!("sha256:{:x}", Sha256::digest(&delivery.body));
+        let id = delivery.message_id.as_deref().map_or_else(unnamed, storable);
         vec![quarantined(id, delivery.body.to_vec())]
     };
     // A parcel that the broker gave up is kept member by member: the quarantine is keyed by command
@@ -130,6 +167,10 @@ mod tests {
     #[test]
     fn a_strangers_text_can_always_be_stored() {
         let [kept] = &read(&delivery("nonsense"))[..] else { panic!("one message") };
+        let death = Death { queue: "g\0h".to_owned(), reason: "i\0j".to_owned() };
+        let forged = Delivery { death: Some(death), headers: [].into(), ..delivery("x") };
+        let [forged] = &read(&forged)[..] else { panic!("one message") };
+        assert_eq!((&*forged.reason, &*forged.from), ("i\u{fffd}j", "g\u{fffd}h"));
         let texts = [&kept.id, &kept.reason, &kept.from, kept.reply_to.as_ref().expect("set")];
         assert!(texts.iter().all(|text| !text.contains('\0')), "{kept:?}");
         assert_eq!(kept.body, b"nonsense");

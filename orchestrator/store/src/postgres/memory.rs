@@ -13,8 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use saga_core::{Instance, SagaId, Timestamp};
+use saga_core::{Failure, Instance, SagaId, Timestamp};
 use saga_engine::Write;
+use sha2::{Digest as _, Sha256};
+
+use crate::row;
 
 /// Most sagas in the memory, at a few KiB each. Beyond that everything is forgotten, which costs
 /// one read of each saga.
@@ -29,11 +32,31 @@ const DISTRUST: u32 = 64;
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     remembers: bool,
-    sagas: Mutex<HashMap<SagaId, Instance>>,
+    sagas: Mutex<HashMap<SagaId, Remembered>>,
     /// The database's clock, and the local time when the answer arrived. An instant that is
     /// extrapolated from them is therefore never ahead of the database's clock.
     clock: Mutex<Option<(Timestamp, Instant)>>,
     distrust: AtomicU32,
+}
+
+/// A saga as this process wrote it last.
+#[derive(Clone, Debug)]
+pub(super) struct Remembered {
+    pub(super) saga: Instance,
+    /// Hash of the row's content. A version alone does not tell rows apart after a failover: a
+    /// database that has lost its last second hands the same version out again.
+    pub(super) content: Content,
+}
+
+/// Hash of a row's progress and data.
+pub(super) type Content = Vec<u8>;
+
+/// The hash that the statement of `update.rs` computes of a row.
+fn content(saga: &Instance) -> Result<Content, Failure> {
+    let mut hash = Sha256::new();
+    hash.update(row::progress(saga)?);
+    hash.update(saga.data.get());
+    Ok(hash.finalize().to_vec())
 }
 
 impl Memory {
@@ -44,16 +67,17 @@ impl Memory {
 
     /// All of these sagas as this process wrote them last, in the order of their ids, which is the
     /// order of all locks. `None`: they must be read.
-    pub(super) fn all(&self, ids: &[SagaId]) -> Option<(Timestamp, Vec<Instance>)> {
+    pub(super) fn all(&self, ids: &[SagaId]) -> Option<(Timestamp, Vec<Remembered>)> {
         let now = self.now()?;
-        if self.distrust.load(Ordering::Relaxed) > 0 {
-            self.distrust.fetch_sub(1, Ordering::Relaxed);
+        // Several loops count down at once, and none may count below zero.
+        let left = |left: u32| left.checked_sub(1);
+        if self.distrust.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok() {
             return None;
         }
         let sagas = lock(&self.sagas);
-        let known: Option<Vec<Instance>> = ids.iter().map(|id| sagas.get(id).cloned()).collect();
+        let known: Option<Vec<Remembered>> = ids.iter().map(|id| sagas.get(id).cloned()).collect();
         let mut known = known?;
-        known.sort_unstable_by_key(|saga| saga.id);
+        known.sort_unstable_by_key(|known| known.saga.id);
         Some((now, known))
     }
 
@@ -82,10 +106,13 @@ impl Memory {
             sagas.clear();
         }
         for Write { saga, .. } in writes {
-            if saga.ended().is_some() {
-                sagas.remove(&saga.id);
-            } else {
-                sagas.insert(saga.id, saga.clone());
+            match content(saga) {
+                Ok(content) if saga.ended().is_none() => {
+                    sagas.insert(saga.id, Remembered { saga: saga.clone(), content });
+                }
+                Ok(_) | Err(_) => {
+                    sagas.remove(&saga.id);
+                }
             }
         }
     }
@@ -98,6 +125,13 @@ impl Memory {
         }
     }
 
+    /// Forgets everything, because the database could not be reached: whoever answers next may have
+    /// lost what was committed last.
+    pub(super) fn lost_touch(&self) {
+        lock(&self.sagas).clear();
+        *lock(&self.clock) = None;
+    }
+
     /// Records that somebody else has moved a saga on.
     pub(super) fn distrust(&self) {
         self.distrust.store(DISTRUST, Ordering::Relaxed);
@@ -106,4 +140,23 @@ impl Memory {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nothing panics while holding it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two loops meet the last distrusted turn at once.
+    #[test]
+    fn distrust_ends_however_many_loops_count_it_down() {
+        let memory = Memory::new();
+        memory.heard(Timestamp(1));
+        memory.distrust();
+        std::thread::scope(|threads| {
+            for _ in 0..8 {
+                threads.spawn(|| (0..DISTRUST).for_each(|_| drop(memory.all(&[]))));
+            }
+        });
+        assert!(memory.all(&[]).is_some(), "{}", memory.distrust.load(Ordering::Relaxed));
+    }
 }

@@ -88,7 +88,7 @@ impl SagaTable {
         let ids: Vec<SagaId> = saga.into_iter().collect();
         self.memory.forget(&ids);
         if !writes.is_empty() {
-            update(&mut *tx, &writes).await?;
+            update(&mut *tx, &writes, None).await?;
         }
         commit(tx).await?;
         self.memory.committed(&writes);

@@ -29,7 +29,10 @@ impl SagaReads for SagaTable {
         .fetch_all(&self.pool)
         .await
         .map_err(failure)?;
-        rows.into_iter().map(SagaRow::into_instance).collect()
+        row::sound(rows.into_iter().map(|row| {
+            let (id, traceparent) = (SagaId(row.id), row.traceparent.clone());
+            (id, traceparent, row.into_instance())
+        }))
     }
 
     async fn versions(&self, ids: &[SagaId]) -> Result<Vec<(SagaId, u64, bool)>, Failure> {

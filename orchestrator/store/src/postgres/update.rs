@@ -6,7 +6,10 @@ use saga_postgres::failure;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use super::row::{datetime, timestamp};
+use super::{
+    memory::Content,
+    row::{datetime, timestamp},
+};
 use crate::row::{self, bigint};
 
 /// Postgres' error code when [`update`] has written fewer rows than it was given.
@@ -17,6 +20,7 @@ const DIVISION_BY_ZERO: &str = "22012";
 pub(super) struct Columns {
     pub(super) ids: Vec<Uuid>,
     pub(super) before: Vec<i64>,
+    pub(super) content: Vec<Option<Content>>,
     pub(super) states: Vec<i16>,
     pub(super) versions: Vec<i64>,
     pub(super) progress: Vec<String>,
@@ -63,12 +67,18 @@ impl Columns {
 
 /// Writes rows and their transitions in one statement that checks every version. Either all are
 /// written, or none: with fewer rows than writes a division by zero fails the whole statement.
-/// Returns the database's clock.
+/// `content` is the content that each row must have, if it was not read under its lock. Returns the
+/// database's clock.
 pub(super) async fn update(
     executor: impl PgExecutor<'_>,
     writes: &[Write],
+    content: Option<Vec<Content>>,
 ) -> Result<Timestamp, Failure> {
-    let c = Columns::of(writes)?;
+    let mut c = Columns::of(writes)?;
+    c.content = match content {
+        Some(content) => content.into_iter().map(Some).collect(),
+        None => vec![None; writes.len()],
+    };
     let written = sqlx::query!(
         r#"WITH changed AS (
                UPDATE sagas SET
@@ -79,9 +89,11 @@ pub(super) async fn update(
                    wake_at = u.wake_at,
                    ended_at = CASE WHEN u.ended THEN now() END
                FROM UNNEST($1::uuid[], $2::bigint[], $3::smallint[], $4::bigint[], $5::text[],
-                   $6::text[], $7::timestamptz[], $8::bool[])
-                   AS u (id, before, state, version, progress, data, wake_at, ended)
+                   $6::text[], $7::timestamptz[], $8::bool[], $16::bytea[])
+                   AS u (id, before, state, version, progress, data, wake_at, ended, content)
                WHERE sagas.id = u.id AND sagas.version = u.before
+                 AND (u.content IS NULL
+                     OR u.content = sha256(convert_to(sagas.progress || sagas.data, 'UTF8')))
                RETURNING sagas.id
            ), told AS (
                INSERT INTO saga_history (saga_id, version, caller, at, state, entry)
@@ -104,6 +116,7 @@ pub(super) async fn update(
         &c.history.states,
         &c.history.entries,
         bigint(writes.len() as u64),
+        &c.content as &[Option<Content>],
     )
     .fetch_one(executor)
     .await

@@ -1,5 +1,7 @@
 //! Transactions that write: admission, turns, claims, quarantine.
 
+use std::collections::HashMap;
+
 use saga_core::{Failure, Instance, SagaId, Timestamp};
 use saga_engine::{
     Admission, Handled, IdempotencyKey, Inspected, NewQuarantined, SagaStore, Write,
@@ -13,6 +15,7 @@ use uuid::Uuid;
 use super::{
     SagaTable,
     admit::{admit, known_keys},
+    memory::Content,
     row::{SagaRow, timestamp},
     update::update,
 };
@@ -36,7 +39,7 @@ impl SagaStore for SagaTable {
         };
         let everyone: Vec<usize> = (0..keys.len()).collect();
         let (writes, result) = decide(now, &everyone);
-        let (told, new) = admit(&self.pool, keys, &writes).await?;
+        let (told, new) = self.in_touch(admit(&self.pool, keys, &writes)).await?;
         if let Some(told) = told {
             self.memory.heard(told);
         }
@@ -66,22 +69,10 @@ impl SagaStore for SagaTable {
         ids: &[SagaId],
         decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
     ) -> Result<R, Failure> {
-        if let Some(result) = self.turn_from_memory(ids, &decide).await? {
+        if let Some(result) = self.in_touch(self.turn_from_memory(ids, &decide)).await? {
             return Ok(result);
         }
-        let mut tx = self.pool.begin().await.map_err(failure)?;
-        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-        let rows = sqlx::query_as!(
-            SagaRow,
-            r#"SELECT id, format, definition, definition_version, caller, version, progress,
-                      data, traceparent, started_at, deadline, wake_at, now() AS "now!"
-               FROM sagas WHERE id = ANY($1) ORDER BY id FOR UPDATE"#,
-            &ids,
-        )
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(failure)?;
-        self.decide_and_write(tx, rows, decide).await
+        self.in_touch(self.turn_from_rows(ids, decide)).await
     }
 
     async fn claim<R: Send>(
@@ -90,28 +81,7 @@ impl SagaStore for SagaTable {
         limit: usize,
         decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
     ) -> Result<R, Failure> {
-        let mut tx = self.pool.begin().await.map_err(failure)?;
-        let names: Vec<String> = definitions.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let versions: Vec<i32> = definitions.iter().map(|(_, v)| integer(*v)).collect();
-        let rows = sqlx::query_as!(
-            SagaRow,
-            r#"SELECT id, format, definition, definition_version, caller, version, progress,
-                      data, traceparent, started_at, deadline, wake_at, now() AS "now!"
-               FROM sagas
-               WHERE wake_at <= now()
-                 AND (definition, definition_version)
-                     IN (SELECT * FROM UNNEST($1::text[], $2::integer[]))
-               ORDER BY wake_at
-               LIMIT $3
-               FOR UPDATE SKIP LOCKED"#,
-            &names,
-            &versions,
-            i64::try_from(limit).unwrap_or(i64::MAX),
-        )
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(failure)?;
-        self.decide_and_write(tx, rows, decide).await
+        self.in_touch(self.claim_rows(definitions, limit, decide)).await
     }
 
     async fn quarantine(&self, messages: &[NewQuarantined]) -> Result<(), Failure> {
@@ -151,6 +121,71 @@ impl SagaStore for SagaTable {
 }
 
 impl SagaTable {
+    /// Forgets all remembered rows if the database could not be reached, or may not have kept what
+    /// it was told (protocol 2).
+    async fn in_touch<R>(
+        &self,
+        work: impl Future<Output = Result<R, Failure>>,
+    ) -> Result<R, Failure> {
+        let result = work.await;
+        if let Err(Failure::Unavailable(_) | Failure::UnknownCommit(_)) = &result {
+            self.memory.lost_touch();
+        }
+        result
+    }
+
+    /// A turn over rows that are read under their locks.
+    async fn turn_from_rows<R>(
+        &self,
+        ids: &[SagaId],
+        decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R),
+    ) -> Result<R, Failure> {
+        let mut tx = self.pool.begin().await.map_err(failure)?;
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let rows = sqlx::query_as!(
+            SagaRow,
+            r#"SELECT id, format, definition, definition_version, caller, version, progress,
+                      data, traceparent, started_at, deadline, wake_at, now() AS "now!"
+               FROM sagas WHERE id = ANY($1) ORDER BY id FOR UPDATE"#,
+            &ids,
+        )
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(failure)?;
+        self.decide_and_write(tx, rows, decide).await
+    }
+
+    /// Claims due rows, and decides on them.
+    async fn claim_rows<R>(
+        &self,
+        definitions: &[(&'static str, u32)],
+        limit: usize,
+        decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R),
+    ) -> Result<R, Failure> {
+        let mut tx = self.pool.begin().await.map_err(failure)?;
+        let names: Vec<String> = definitions.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let versions: Vec<i32> = definitions.iter().map(|(_, v)| integer(*v)).collect();
+        let rows = sqlx::query_as!(
+            SagaRow,
+            r#"SELECT id, format, definition, definition_version, caller, version, progress,
+                      data, traceparent, started_at, deadline, wake_at, now() AS "now!"
+               FROM sagas
+               WHERE wake_at <= now()
+                 AND (definition, definition_version)
+                     IN (SELECT * FROM UNNEST($1::text[], $2::integer[]))
+               ORDER BY wake_at
+               LIMIT $3
+               FOR UPDATE SKIP LOCKED"#,
+            &names,
+            &versions,
+            i64::try_from(limit).unwrap_or(i64::MAX),
+        )
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(failure)?;
+        self.decide_and_write(tx, rows, decide).await
+    }
+
     /// A turn over sagas in the memory: one statement, which checks every version. `None`: the rows
     /// must be read. The reason is that one is not known, or was moved on by somebody else, or that
     /// a decision would not write it and so would not check its version.
@@ -159,13 +194,16 @@ impl SagaTable {
         ids: &[SagaId],
         decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R),
     ) -> Result<Option<R>, Failure> {
-        let Some((now, sagas)) = self.memory.all(ids) else { return Ok(None) };
-        let (writes, result) = decide(now, sagas);
+        let Some((now, known)) = self.memory.all(ids) else { return Ok(None) };
+        let content: HashMap<SagaId, Content> =
+            known.iter().map(|known| (known.saga.id, known.content.clone())).collect();
+        let (writes, result) = decide(now, known.into_iter().map(|known| known.saga).collect());
         let checked = writes.len() == ids.len() && writes.iter().all(|w| w.saga.version > w.before);
         if !checked {
             return Ok(None);
         }
-        match update(&self.pool, &writes).await {
+        let content = writes.iter().filter_map(|write| content.get(&write.saga.id).cloned());
+        match update(&self.pool, &writes, Some(content.collect())).await {
             Ok(told) => {
                 self.memory.heard(told);
                 self.memory.committed(&writes);
@@ -217,7 +255,7 @@ impl SagaTable {
         self.memory.forget(&ids);
         let (writes, result) = decide(now, sagas);
         if !writes.is_empty() {
-            update(&mut *tx, &writes).await?;
+            update(&mut *tx, &writes, None).await?;
         }
         commit(tx).await?;
         self.memory.committed(&writes);

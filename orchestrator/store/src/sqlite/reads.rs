@@ -23,7 +23,10 @@ impl SagaReads for SagaTable {
             }
             Ok(rows)
         });
-        rows.await?.into_iter().map(row::SagaRow::into_instance).collect()
+        row::sound(rows.await?.into_iter().map(|row| {
+            let (id, traceparent) = (SagaId(row.id), row.traceparent.clone());
+            (id, traceparent, row.into_instance())
+        }))
     }
 
     async fn versions(&self, ids: &[SagaId]) -> Result<Vec<(SagaId, u64, bool)>, Failure> {

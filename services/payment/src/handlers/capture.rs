@@ -15,16 +15,24 @@ use crate::{
 
 /// Held money to take.
 #[derive(Clone)]
-pub struct Taking {
-    provider_id: String,
-    amount: Money,
-    look_up_first: bool,
+pub enum Taking {
+    /// Take this hold.
+    Hold {
+        /// The payment at the provider.
+        provider_id: String,
+        /// The amount that is held.
+        amount: Money,
+        /// True if it may have been asked for before.
+        look_up_first: bool,
+    },
+    /// No hold is known: find out what became of the capture's key.
+    LookUp,
 }
 
 /// The result of taking it.
 pub struct Taken {
-    asked: Taking,
     found: Capture,
+    looked_up: bool,
 }
 
 impl<Tx: Payments> HandleOutside<CapturePayment, Tx> for Cashier {
@@ -39,18 +47,23 @@ impl<Tx: Payments> HandleOutside<CapturePayment, Tx> for Cashier {
         let payments = super::lock(tx, commands.iter().map(|c| c.asked.saga)).await?;
         let intent = |c: &Intending<CapturePayment>| match rule::take(payments.get(&c.asked.saga)) {
             Take::Hold { provider_id, amount } => {
-                Intent::Ask(Taking { provider_id, amount, look_up_first: c.resumed })
+                Intent::Ask(Taking::Hold { provider_id, amount, look_up_first: c.resumed })
             }
+            Take::LookUp => Intent::Ask(Taking::LookUp),
             Take::Answer(answer) => Intent::Answer(answer),
         };
         Ok(commands.iter().map(intent).collect())
     }
 
     async fn call(&self, id: &CommandId, asked: &Taking) -> Result<Taken, CallError> {
-        let Taking { provider_id, amount, look_up_first } = asked;
         let key = id.to_string();
-        let found = self.provider.capture(&key, provider_id, amount, *look_up_first).await?;
-        Ok(Taken { asked: asked.clone(), found })
+        let (found, looked_up) = match asked {
+            Taking::Hold { provider_id, amount, look_up_first } => {
+                (self.provider.capture(&key, provider_id, amount, *look_up_first).await?, false)
+            }
+            Taking::LookUp => (self.provider.look_up_capture(&key).await?, true),
+        };
+        Ok(Taken { found, looked_up })
     }
 
     async fn settle(
@@ -59,8 +72,8 @@ impl<Tx: Payments> HandleOutside<CapturePayment, Tx> for Cashier {
         found: &[(&Asked<CapturePayment>, &Taken)],
     ) -> Result<Vec<Answer<PaymentCapturedReply>>, HandlerError> {
         let (mut payments, mut entries, mut answers) = (Vec::new(), Vec::new(), Vec::new());
-        for (asked, Taken { asked: Taking { provider_id, amount, .. }, found }) in found {
-            let settled = rule::settle_capture(asked.saga, provider_id, amount, found);
+        for (asked, Taken { found, looked_up }) in found {
+            let settled = rule::settle_capture(asked.saga, found, *looked_up);
             payments.extend(settled.payment);
             entries.extend(settled.entries);
             answers.push(settled.answer);

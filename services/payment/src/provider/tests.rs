@@ -229,7 +229,24 @@ async fn a_capture_whose_answer_was_lost_is_found_by_looking_it_up(http2: bool) 
     let lost = client.capture(CAPTURE_KEY, &payment, &amount, false).await;
     assert!(matches!(lost, Err(AskError::NoAnswer(_))));
     let found = client.capture(CAPTURE_KEY, &payment, &amount, true).await;
-    assert_eq!(found.expect("clear"), Capture::Captured);
+    let captured = Capture::Captured { provider_id: payment.clone(), amount: amount.clone() };
+    assert_eq!(found.expect("clear"), captured);
+    let looked_up = client.look_up_capture(CAPTURE_KEY).await;
+    assert_eq!(looked_up.expect("clear"), captured, "without knowing the hold");
+    remote.stop().await;
+}
+
+async fn a_capture_that_was_looked_up_and_not_found_can_never_come_about(http2: bool) {
+    let remote = Remote::start(http2).await;
+    let client = remote.client(|_| {});
+    let payment = held(authorise(&client, "tok_approved", false).await);
+    for _ in 0..2 {
+        let found = client.look_up_capture(CAPTURE_KEY).await.expect("clear");
+        assert!(matches!(found, Capture::Refused(_)), "{found:?}");
+    }
+    let late = client.capture(CAPTURE_KEY, &payment, &Money::new(1_000, "EUR"), false).await;
+    assert!(matches!(late, Err(AskError::Unclear(_))), "the key is used up: {late:?}");
+    assert_eq!(remote.status(KEY).await.as_deref(), Some("authorised"));
     remote.stop().await;
 }
 
@@ -323,5 +340,6 @@ over_both! {
     release_cancels_what_stands_under_the_actions_key_and_can_be_repeated,
     a_hold_that_is_still_on_its_way_when_its_undo_is_answered_never_comes_about,
     a_capture_whose_answer_was_lost_is_found_by_looking_it_up,
+    a_capture_that_was_looked_up_and_not_found_can_never_come_about,
     a_connection_that_has_gone_silent_is_left_behind,
 }

@@ -66,7 +66,7 @@ pub(crate) enum Cancellation {
 /// The result of taking held money.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Capture {
-    Captured,
+    Captured { provider_id: String, amount: Money },
     Refused(Refusal),
 }
 
@@ -180,19 +180,24 @@ pub(crate) fn cancellation(
     }
 }
 
-/// The answer to taking held money.
-pub(crate) fn capture(said: Said) -> Result<Capture, Unclear> {
+/// The answer to taking held money. `hold` is the hold that was named, if one was.
+pub(crate) fn capture(said: Said, hold: Option<(&str, &Money)>) -> Result<Capture, Unclear> {
     match said {
-        Said::Payment(Remote { status: RemoteStatus::Captured, .. }) => Ok(Capture::Captured),
-        Said::No { status: 409, code } => match code.as_str() {
+        Said::Payment(Remote { id, status: RemoteStatus::Captured, amount, currency, .. }) => {
+            Ok(Capture::Captured { provider_id: id, amount: Money::new(amount, currency) })
+        }
+        Said::No { status: 409, code } => match (code.as_str(), hold) {
             // It was taken under another key, but it was taken.
-            "payment_captured" => Ok(Capture::Captured),
-            "capture_declined" => {
+            ("payment_captured", Some((provider_id, amount))) => Ok(Capture::Captured {
+                provider_id: provider_id.to_owned(),
+                amount: amount.clone(),
+            }),
+            ("capture_declined", _) => {
                 let text = "the card's bank declined the capture";
                 Ok(Capture::Refused(Refusal::new("CAPTURE_DECLINED", text)))
             }
-            "payment_cancelled" | "payment_declined" => Ok(Capture::Refused(not_authorised())),
-            "amount_mismatch" => {
+            ("payment_cancelled" | "payment_declined", _) => Ok(Capture::Refused(not_authorised())),
+            ("amount_mismatch", _) => {
                 let text = "the provider holds another amount";
                 Ok(Capture::Refused(Refusal::new("AMOUNT_MISMATCH", text)))
             }

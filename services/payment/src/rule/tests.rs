@@ -150,20 +150,30 @@ fn only_held_money_is_taken_and_taking_it_again_says_that_it_is_taken() {
     assert!(matches!(take(Some(&payment(held()))), Take::Hold { .. }));
     assert_eq!(take(Some(&payment(taken(7)))), Take::Answer(captured(&euros(1_000))));
     for state in [
-        State::Authorising,
         State::Declined { provider_id: None, code: "X".to_owned() },
         State::Voided { provider_id: Some("pay_1".to_owned()) },
     ] {
         let Take::Answer(answer) = take(Some(&payment(state))) else { panic!("nothing to ask") };
         assert_eq!(code(answer), "NOT_AUTHORISED");
     }
-    assert!(matches!(take(None), Take::Answer(Answer::Refused(_))));
+}
+
+#[test]
+fn a_capture_without_a_hold_on_record_is_looked_up_before_it_is_refused() {
+    assert_eq!(take(Some(&payment(State::Authorising))), Take::LookUp);
+    assert_eq!(take(None), Take::LookUp);
+    let found = capture(said("captured"), None).expect("clear");
+    let settled = settle_capture(id(1), &found, true);
+    assert_eq!(settled.payment, Some(payment(taken(0))));
+    let kinds: Vec<Kind> = settled.entries.iter().map(|entry| entry.kind).collect();
+    assert_eq!(kinds, [Kind::Authorised, Kind::Captured]);
+    assert!(capture(no(409, "payment_captured"), None).is_err(), "nobody knows how much");
 }
 
 #[test]
 fn a_capture_that_is_declined_leaves_the_hold_as_it_was() {
-    let found = capture(no(409, "capture_declined")).expect("clear");
-    let settled = settle_capture(id(1), "pay_1", &euros(1_000), &found);
+    let found = capture(no(409, "capture_declined"), None).expect("clear");
+    let settled = settle_capture(id(1), &found, false);
     assert_eq!((settled.payment, settled.entries), (None, Vec::new()));
     assert_eq!(code(settled.answer), "CAPTURE_DECLINED");
 }
@@ -171,13 +181,15 @@ fn a_capture_that_is_declined_leaves_the_hold_as_it_was() {
 #[test]
 fn a_capture_is_clear_only_where_the_money_is_taken_or_never_will_be() {
     for said in [said("captured"), no(409, "payment_captured")] {
-        assert_eq!(capture(said), Ok(Capture::Captured));
+        let amount = euros(1_000);
+        let captured = Capture::Captured { provider_id: "pay_1".to_owned(), amount: amount.clone() };
+        assert_eq!(capture(said, Some(("pay_1", &amount))), Ok(captured));
     }
     for said in [no(409, "payment_cancelled"), no(404, "payment_not_found")] {
-        assert_eq!(capture(said), Ok(Capture::Refused(not_authorised())));
+        assert_eq!(capture(said, None), Ok(Capture::Refused(not_authorised())));
     }
     for said in [said("authorised"), no(422, "idempotency_key_reused"), no(404, "not_found")] {
-        assert!(capture(said).is_err());
+        assert!(capture(said, None).is_err());
     }
 }
 

@@ -106,6 +106,20 @@ async fn a_capture_whose_answer_was_lost_is_one_capture_however_often_it_is_sent
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_capture_that_a_restored_database_has_forgotten_is_found_and_not_refused() {
+    let shop = Shop::open("restored").await;
+    let order = order();
+    assert_eq!(shop.authorise(order, "tok_approved").await, done());
+    let taken = shop.capture(order).await;
+    assert!(matches!(taken, Became::Done(_)));
+    shop.forget(order).await;
+    assert_eq!(shop.capture(order).await, taken);
+    assert_eq!(shop.status(order).await.as_deref(), Some("captured"));
+    assert_eq!(shop.ledger(order).await, ["authorised", "captured"]);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn money_that_is_not_held_is_not_taken() {
     let shop = Shop::open("not_held").await;
     let refused = Became::Refused("NOT_AUTHORISED".to_owned());

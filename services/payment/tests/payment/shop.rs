@@ -128,6 +128,17 @@ impl Shop {
             .expect("a row")
     }
 
+    /// Sets the service's database back to before it had heard of the order.
+    pub(crate) async fn forget(&self, order: SagaId) {
+        for statement in [
+            "DELETE FROM payment_ledger WHERE order_id = $1",
+            "DELETE FROM payments WHERE order_id = $1",
+            "DELETE FROM inbox WHERE saga_id = $1",
+        ] {
+            sqlx::query(statement).bind(order.0).execute(&self.pool).await.expect("deleted");
+        }
+    }
+
     /// The lines of an order in our ledger.
     pub(crate) async fn ledger(&self, order: SagaId) -> Vec<String> {
         sqlx::query_scalar("SELECT kind FROM payment_ledger WHERE order_id = $1 ORDER BY at, kind")

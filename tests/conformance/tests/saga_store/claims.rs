@@ -185,6 +185,9 @@ async fn a_row_that_does_not_decode_holds_up_nobody(sagas: Sagas<impl Store, imp
         let read = sagas.store.find(&[id]).await;
         assert!(read.is_err(), "made of a damaged row: {read:?}");
     }
+    // Among others it hides nobody.
+    let read = sagas.store.find(&ids).await.expect("the sound one");
+    assert_eq!(read.iter().map(|saga| saga.id).collect::<Vec<_>>(), [sound]);
     // That has put them off: the limit is not used up by what never decodes.
     let fresh = due_at(PAST);
     sagas.admit(std::slice::from_ref(&fresh)).await;

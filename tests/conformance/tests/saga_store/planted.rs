@@ -16,7 +16,10 @@ use super::{
         of_two_operators_at_once_one_settles_a_message as settlements,
         the_quarantine_has_one_row_a_command_id as quarantine,
     },
-    remembering::three_orchestrators_lose_no_transition_and_double_none as remembered,
+    remembering::{
+        a_row_that_a_failover_has_replaced_is_read_again_although_its_version_is_the_same as replaced,
+        three_orchestrators_lose_no_transition_and_double_none as remembered,
+    },
     turns::concurrent_turns_on_one_saga_come_one_after_the_other as turns,
 };
 use crate::planted::{Plant, is_backed_up, is_caught};
@@ -26,6 +29,7 @@ const PARTS: &[&Migrations] = &[&MIGRATIONS];
 const NO_LOCK_IN_A_TURN: Plant = Plant { real: "ORDER BY id FOR UPDATE", planted: "ORDER BY id" };
 const NO_LOCK_IN_A_CLAIM: Plant = Plant { real: "FOR UPDATE SKIP LOCKED", planted: "" };
 const NO_VERSION_CHECK: Plant = Plant { real: "AND sagas.version = u.before", planted: "" };
+const NO_CONTENT_CHECK: Plant = Plant { real: "u.content IS NULL OR", planted: "true OR" };
 /// The history's primary key is the third safeguard: a version has one row.
 const NO_HISTORY_KEY: Plant = Plant {
     real: "$13::smallint[], $14::text[]) ) SELECT",
@@ -45,8 +49,14 @@ async fn a_turn_with_neither_lock_nor_version_check_loses_updates() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_is_remembered_and_written_without_a_version_check_loses_updates() {
-    let plants = [NO_VERSION_CHECK, NO_HISTORY_KEY];
+    let plants = [NO_VERSION_CHECK, NO_CONTENT_CHECK, NO_HISTORY_KEY];
     is_caught(PARTS, &plants, "left == right", |pool| remembered(Sagas::over(pool))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_remembered_and_written_by_its_version_alone_overwrites_another_history() {
+    let says = "left == right";
+    is_caught(PARTS, &[NO_CONTENT_CHECK], says, |pool| replaced(Sagas::over(pool))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -15,6 +15,7 @@ holds_on! { Sagas::{postgres}:
     a_batch_of_which_another_has_moved_one_is_decided_on_again_as_a_whole,
     a_row_that_this_orchestrator_wrote_last_is_not_read_again,
     three_orchestrators_lose_no_transition_and_double_none,
+    a_row_that_a_failover_has_replaced_is_read_again_although_its_version_is_the_same,
 }
 
 /// Orchestrators that share a database and nothing else.
@@ -89,6 +90,30 @@ async fn a_row_that_this_orchestrator_wrote_last_is_not_read_again(sagas: Sagas<
     locked.rollback().await.expect("unlocked");
     assert_eq!(turning.await.expect("no panic").len(), 2);
     assert_eq!(told.recv().await, None, "and only once");
+}
+
+/// A database that has lost its last second hands out the same version again, for something else.
+pub(super) async fn a_row_that_a_failover_has_replaced_is_read_again_although_its_version_is_the_same(
+    sagas: Sagas<SagaTable, Pool>,
+) {
+    let shared = Shared::on(sagas);
+    let one = shared.orchestrator();
+    let [id] = one.some(1).await[..] else { panic!("one saga") };
+    turn(&one.store, &[id]).await;
+    let written = one.store.find(&[id]).await.expect("a read").remove(0);
+    let other = r#"{"it was":"somebody else's"}"#;
+    sqlx::query("UPDATE sagas SET data = $2 WHERE id = $1")
+        .bind(id.0)
+        .bind(other)
+        .execute(&shared.pool)
+        .await
+        .expect("replaced");
+    let look = |_: Timestamp, sagas: Vec<Instance>| {
+        let seen = sagas[0].data.get().to_owned();
+        (sagas.into_iter().map(moved).collect(), seen)
+    };
+    assert_eq!(one.store.turn(&[id], look).await.expect("a turn"), other);
+    assert_eq!(one.version(id).await, written.version + 1);
 }
 
 /// Three orchestrators turn the same sagas.
