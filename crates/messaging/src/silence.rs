@@ -57,7 +57,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn silence_has_an_end_and_answers_reset_the_count() {
         let mut silent = Silent::default();
-        let mut hang = async |silent: &mut Silent| {
+        let hang = async |silent: &mut Silent| {
             let (result, over) = silent.call(std::future::pending::<Result<(), Failure>>()).await;
             assert!(matches!(result, Err(Failure::UnknownCommit(_))), "{result:?}");
             over

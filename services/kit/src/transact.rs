@@ -82,7 +82,10 @@ impl<S: Store> Batches<S> {
             let (done, silent) = silent.call(C::transact(self, &span, place, group)).await;
             span.end(&done);
             if silent {
-                error!(participant = self.name, "the database is silent: the role stops, to be started anew");
+                error!(
+                    participant = self.name,
+                    "the database is silent: the role stops, to be started anew"
+                );
                 self.shutdown.cancel();
             }
             match done {
@@ -90,7 +93,9 @@ impl<S: Store> Batches<S> {
                 Err(HandlerError::Store(Failure::Conflict(why))) => {
                     self.retried("conflict");
                     conflicts += 1;
-                    if conflicts > limits::CONFLICT_RETRIES || began.elapsed() > limits::CONFLICT_TIME {
+                    if conflicts > limits::CONFLICT_RETRIES
+                        || began.elapsed() > limits::CONFLICT_TIME
+                    {
                         return Ok(Err(Failure::Conflict(why).into()));
                     }
                 }

@@ -20,10 +20,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     breaker::{Availability, Breaker, BreakerSettings},
-    rule::not_authorised,
     rule::answer::{
         self, Authorisation, Cancellation, Capture, Refunding, RemoteStatus, Said, Unclear,
     },
+    rule::not_authorised,
     wire::{Call, Http, Lost, Wire},
 };
 

@@ -40,9 +40,7 @@ use options::Arrival;
 use options::Bench;
 use probe::{EventConsumer, Tap};
 use report::{Load, Measured, Report};
-use saga::{
-    roles::broker_settings,
-};
+use saga::roles::broker_settings;
 use stock::Stock;
 use system::{Backing, System};
 

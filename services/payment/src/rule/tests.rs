@@ -182,7 +182,8 @@ fn a_capture_that_is_declined_leaves_the_hold_as_it_was() {
 fn a_capture_is_clear_only_where_the_money_is_taken_or_never_will_be() {
     for said in [said("captured"), no(409, "payment_captured")] {
         let amount = euros(1_000);
-        let captured = Capture::Captured { provider_id: "pay_1".to_owned(), amount: amount.clone() };
+        let captured =
+            Capture::Captured { provider_id: "pay_1".to_owned(), amount: amount.clone() };
         assert_eq!(capture(said, Some(("pay_1", &amount))), Ok(captured));
     }
     for said in [no(409, "payment_cancelled"), no(404, "payment_not_found")] {
