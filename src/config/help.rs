@@ -33,7 +33,8 @@ orchestrator
   SAGA_RETENTION_DAYS               how long ended sagas, their histories and idempotency keys are kept
                                     after the oldest that has not ended, 7 to 36500 [7]
   SAGA_RETENTION_SECONDS_FOR_TESTS  the same, shorter than is safe: an old message may then be run
-                                    again, and an old key mean a new order [none]
+                                    again, and an old key mean a new order; participants need it too, or
+                                    they believe no watermark that is younger than 7 days [none]
 order, inventory, payment
   SAGA_ORDER_DATABASE_URL, SAGA_INVENTORY_DATABASE_URL, SAGA_PAYMENT_DATABASE_URL (required)
   SAGA_ORDER_LISTEN                 [127.0.0.1:7401]

@@ -65,6 +65,8 @@ pub(crate) struct Service {
     pub(crate) connections: u32,
     pub(crate) listen: SocketAddr,
     pub(crate) broker: Broker,
+    /// Least age of a watermark that is believed.
+    pub(crate) least_retention: Duration,
 }
 
 /// Settings of `saga payment`.

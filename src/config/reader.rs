@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
+use saga_core::LEAST_RETENTION;
 use saga_payment::BreakerSettings;
 use saga_telemetry::Format;
 
@@ -100,15 +101,19 @@ impl Environment<'_> {
     }
 
     fn retention(&mut self) -> Duration {
-        let least = saga_engine::limits::LEAST_RETENTION;
+        let least = LEAST_RETENTION;
         let days = self.number("SAGA_RETENTION_DAYS", least.as_secs() / 86_400, 36_500);
         let kept = days.map_or(least, |days| Duration::from_secs(days * 86_400));
-        // Its name says what it is for: below the least retention, promises are not kept.
-        let short = self.number("SAGA_RETENTION_SECONDS_FOR_TESTS", 1, 86_400);
+        let short = self.short_retention();
         if short.is_some() && days.is_some() {
             self.wrong("SAGA_RETENTION_DAYS", "and SAGA_RETENTION_SECONDS_FOR_TESTS are both set");
         }
-        short.map_or(kept, Duration::from_secs)
+        short.unwrap_or(kept)
+    }
+
+    /// Its name says what it is for: below the least retention, promises are not kept.
+    fn short_retention(&mut self) -> Option<Duration> {
+        self.number("SAGA_RETENTION_SECONDS_FOR_TESTS", 1, 86_400).map(Duration::from_secs)
     }
 
     /// Settings of `saga prune`. An embedded system's database is a file, so it has no URL.
@@ -241,6 +246,7 @@ impl Environment<'_> {
             connections: self.connections(),
             listen: self.listen(listen, port),
             broker: self.broker(),
+            least_retention: self.short_retention().unwrap_or(LEAST_RETENTION),
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use saga_core::LEAST_RETENTION;
 use saga_kit::Participant;
 use saga_messaging::{InProcess, InProcessSettings};
 use saga_sqlite::{Clock, DataDir, Database, Inbox};
@@ -136,7 +137,9 @@ impl Embedded {
     /// middle of its work: then it takes over what that run left.
     pub(crate) async fn run(&self, role: Role, shutdown: CancellationToken) -> anyhow::Result<()> {
         let listener = self.listen(role).await?;
-        let wires = Wires { transport: self.transport.attach(), listener, shutdown };
+        let transport = self.transport.attach();
+        let least_retention = self.settings.front.retention.min(LEAST_RETENTION);
+        let wires = Wires { transport, listener, least_retention, shutdown };
         match role {
             Role::Provider => {
                 let Wires { listener, shutdown, .. } = wires;
@@ -186,7 +189,7 @@ impl Embedded {
         )?;
         let (store, front) =
             (SagaTable::new(self.orchestrator.clone()), self.settings.front.clone());
-        let Wires { transport, listener, shutdown } = wires;
+        let Wires { transport, listener, shutdown, .. } = wires;
         let ran =
             orchestrate::run(store, transport.clone(), neighbours, front, listener, shutdown).await;
         transport.close().await;
@@ -214,6 +217,7 @@ struct Wires {
     /// A process of its own at the shared broker.
     transport: InProcess,
     listener: TcpListener,
+    least_retention: Duration,
     shutdown: CancellationToken,
 }
 
@@ -223,9 +227,10 @@ impl Wires {
         G: GrpcService,
         G::Future: Send + 'static,
     {
-        let Self { transport, listener, shutdown } = self;
+        let Self { transport, listener, least_retention, shutdown } = self;
+        let wire = transport.clone();
         let ran =
-            participants::run(participant, service, transport.clone(), listener, shutdown).await;
+            participants::run(participant, service, wire, listener, least_retention, shutdown).await;
         transport.close().await;
         ran
     }

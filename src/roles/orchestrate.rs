@@ -1,6 +1,8 @@
 //! The orchestrator over any adapters: the engine, and the one front door.
 
-use anyhow::Context as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
 use saga_engine::{Engine, Retention, SagaReads, SagaStore};
 use saga_front::{Neighbours, Server};
 use saga_messaging::Transport;
@@ -48,13 +50,18 @@ where
         let (stop, engine_stop) = (stop.clone(), engine_stop.clone());
         async move {
             engine.run(engine_stop).await;
+            let by_itself = !stop.is_cancelled();
             stop.cancel();
+            by_itself
         }
     });
     let served = server.serve(listener, stop).await;
     engine_stop.cancel();
-    driving.await.context("the engine")?;
-    Ok(served?)
+    let ended_by_itself = driving.await.context("the engine")?;
+    served?;
+    // Whoever started the role starts it anew.
+    ensure!(!ended_by_itself, "the engine has ended by itself");
+    Ok(())
 }
 
 /// The services behind the orchestrator, by their URLs. None of them needs to run yet.
@@ -73,5 +80,11 @@ pub(super) fn neighbours(
 fn neighbour(url: &str) -> anyhow::Result<Channel> {
     let endpoint =
         Endpoint::from_shared(url.to_owned()).with_context(|| format!("the URL {url}"))?;
-    Ok(endpoint.tcp_nodelay(true).connect_timeout(std::time::Duration::from_secs(2)).connect_lazy())
+    Ok(endpoint.tcp_nodelay(true)
+        .connect_timeout(Duration::from_secs(2))
+        // A host that goes silent would otherwise be waited for at each call.
+        .http2_keep_alive_interval(Duration::from_secs(5))
+        .keep_alive_timeout(Duration::from_secs(5))
+        .keep_alive_while_idle(true)
+        .connect_lazy())
 }

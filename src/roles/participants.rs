@@ -1,8 +1,8 @@
 //! A service over any adapters: a participant, and a few reads over gRPC.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use saga_desk::Metered;
 use saga_kit::{Participant, Settings, Store};
 use saga_messaging::Transport;
@@ -45,6 +45,7 @@ pub(super) async fn run<S: Store, T: Transport, G>(
     service: G,
     transport: T,
     listener: TcpListener,
+    least_retention: Duration,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()>
 where
@@ -67,9 +68,13 @@ where
             served
         }
     });
-    participant.run(transport, Settings::default(), stop.clone()).await;
+    let kit = Settings { least_retention, ..Settings::default() };
+    participant.run(transport, kit, stop.clone()).await;
     stop.cancel();
-    serving.await?.with_context(|| format!("the gRPC server {}", G::NAME))
+    serving.await?.with_context(|| format!("the gRPC server {}", G::NAME))?;
+    // Whoever started the role starts it anew.
+    ensure!(shutdown.is_cancelled(), "the participant has ended by itself");
+    Ok(())
 }
 
 /// The connection to the payment provider. While the provider is away it is tried again by itself.

@@ -24,5 +24,6 @@ mod quarantine;
 mod retention;
 mod returning;
 mod returns;
+mod silent;
 mod system;
 mod traces;

@@ -22,6 +22,16 @@ pub(crate) async fn with_system(
     settings: &[(&str, &str)],
     test: impl AsyncFnOnce(&System) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    with_system_of(replicas, settings, async |_| Ok(()), test).await
+}
+
+/// The same with a system whose roles are prepared before they start.
+pub(crate) async fn with_system_of(
+    replicas: Replicas,
+    settings: &[(&str, &str)],
+    prepare: impl AsyncFnOnce(&mut System) -> anyhow::Result<()>,
+    test: impl AsyncFnOnce(&System) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let settings = SETTINGS.iter().chain(settings);
     let options = Options {
@@ -33,7 +43,8 @@ pub(crate) async fn with_system(
         database_environment: [].into(),
         settings: settings.map(|(name, value)| ((*name).into(), (*value).into())).collect(),
     };
-    let system = System::new(options).await?;
+    let mut system = System::new(options).await?;
+    prepare(&mut system).await?;
     let result = async {
         system.start().await?;
         Box::pin(test(&system)).await

@@ -131,14 +131,14 @@ impl Store for Inbox {
         Ok(())
     }
 
-    async fn raise(&self, watermark: Watermark) -> Result<Watermark, Failure> {
+    async fn raise(&self, watermark: Watermark, age: Duration) -> Result<Watermark, Failure> {
         let mut tx = self.pool.begin().await.map_err(failure)?;
         let row = sqlx::query!(r#"SELECT below, now() AS "now!" FROM inbox_watermark FOR UPDATE"#)
             .fetch_one(&mut *tx)
             .await
             .map_err(failure)?;
         let known = mark(row.below);
-        if watermark <= known || watermark.instant() > timestamp(row.now) {
+        if watermark <= known || watermark.instant() > timestamp(row.now).minus(age) {
             return Ok(known);
         }
         sqlx::query!("UPDATE inbox_watermark SET below = $1", watermark.id().0)

@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    PgPool,
+    Connection as _, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -15,6 +15,12 @@ const LOCK_TIMEOUT: &str = "5s";
 const IDLE_IN_TRANSACTION_TIMEOUT: &str = "10s";
 /// Time limit for getting a connection. After that the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection that was idle for longer is asked whether it is there before it is used. While there is
+/// much to do, none is idle for that long.
+const IDLE: Duration = Duration::from_secs(10);
+/// Time limit for the answer to that. The host of the database may be gone without a word.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Interval at which a pool's use is measured.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -64,6 +70,8 @@ pub async fn connect(url: &str, settings: &PoolSettings) -> Result<PgPool, Conne
             ("lock_timeout", LOCK_TIMEOUT),
             ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
             ("timezone", "UTC"),
+            // What was committed is not lost with the server, whatever its own default.
+            ("synchronous_commit", "on"),
             // Every statement of a role finds its rows by a key. Without this setting, a plan that
             // was made while a table was small would read the whole table for ever.
             ("enable_seqscan", "off"),
@@ -81,6 +89,15 @@ pub async fn connect(url: &str, settings: &PoolSettings) -> Result<PgPool, Conne
         // A ping before each statement would double the round trips of a turn under low load. A
         // dead connection fails its transaction, which is tried again.
         .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for < IDLE {
+                    return Ok(true);
+                }
+                let ping = tokio::time::timeout(PING_TIMEOUT, connection.ping()).await;
+                ping.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
+            })
+        })
         .connect_with(options)
         .await
         .map_err(|source| ConnectError::Connect { database, host, port, source })

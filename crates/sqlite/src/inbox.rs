@@ -100,10 +100,10 @@ impl Store for Inbox {
         Ok(())
     }
 
-    async fn raise(&self, to: Watermark) -> Result<Watermark, Failure> {
+    async fn raise(&self, to: Watermark, age: Duration) -> Result<Watermark, Failure> {
         let tx = self.database.begin().await?;
         let known = watermark(&tx)?;
-        if to <= known || to.instant() > tx.now() {
+        if to <= known || to.instant() > tx.now().minus(age) {
             return Ok(known);
         }
         tx.statement("UPDATE inbox_watermark SET below = ?1")?

@@ -4,7 +4,7 @@
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 /// Counters: name and meaning.
-const COUNTERS: [(&str, &str); 29] = [
+const COUNTERS: [(&str, &str); 30] = [
     ("saga_started_total", "Sagas that were admitted"),
     ("saga_ended_total", "Sagas that ended, by how"),
     ("saga_stuck_alerts_total", "Alerts that a saga is stuck, reminders included"),
@@ -32,6 +32,10 @@ const COUNTERS: [(&str, &str); 29] = [
     ("saga_connections_refused_total", "Connections refused because there were too many"),
     ("saga_participant_commands_total", "Commands at a participant, by what became of them"),
     ("saga_participant_calls_failed_total", "Calls to the outside world without an answer"),
+    (
+        "saga_participant_watermarks_refused_total",
+        "Watermarks that were not believed, because they were younger than the least retention",
+    ),
     ("saga_participant_unsent_total", "Replies and events that the broker did not take"),
     ("saga_payment_provider_requests_total", "Requests to the payment provider, by outcome"),
     ("saga_messages_published_total", "Messages that the broker confirmed"),

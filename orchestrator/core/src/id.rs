@@ -1,6 +1,6 @@
 //! Names of things: sagas, commands, instants.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -135,6 +135,12 @@ impl Timestamp {
         let millis =
             if millis > i64::MAX as u64 / 1_000 { i64::MAX / 1_000 } else { millis as i64 };
         Self(self.0.saturating_add(millis * 1_000))
+    }
+
+    /// The instant that lies `span` before this one.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
     }
 }
 

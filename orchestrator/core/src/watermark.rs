@@ -1,11 +1,15 @@
 //! The watermark: the id below which sagas no longer matter.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{InvalidId, SagaId, Timestamp};
+
+/// Least time for which sagas, their keys and the participants' records of them are kept. Every bound
+/// of the protocol is far shorter.
+pub const LEAST_RETENTION: Duration = Duration::from_secs(7 * 86_400);
 
 /// An id. Every saga with a smaller id has ended long ago: its rows, its keys and the participants'
 /// records of it may be gone. A watermark never goes back.

@@ -32,7 +32,9 @@ pub(crate) async fn take<S: SagaReads>(shared: Arc<Shared<S>>) {
     for why in ["away", "conflict"] {
         counter!("saga_turns_retried_total", "why" => why).increment(0);
     }
-    for verdict in ["applied", "duplicate", "late", "foreign", "poison"] {
+    for verdict in 
+        ["applied", "duplicate", "late", "foreign", "poison", "dropped", "undecidable", "unhosted", "unknown saga"]
+     {
         counter!("saga_replies_total", "verdict" => verdict).increment(0);
     }
     for counter in [
@@ -40,6 +42,7 @@ pub(crate) async fn take<S: SagaReads>(shared: Arc<Shared<S>>) {
         counter!("saga_commands_unsent_total"),
         counter!("saga_quarantined_total"),
         counter!("saga_stuck_events_unsent_total"),
+        counter!("saga_store_silent_total"),
         counter!("saga_undecidable_total"),
         counter!("saga_woken_total"),
     ] {

@@ -61,10 +61,7 @@ pub const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 /// The same interval if the retention is only a few seconds, as in tests.
 pub const LEAST_PRUNE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Shortest time for which sagas, their histories and idempotency keys are kept. A client may
-/// repeat its key, and the broker an old message, for days; clocks of processes differ by hours in
-/// the very worst case.
-pub const LEAST_RETENTION: Duration = Duration::from_secs(7 * 86_400);
+pub use saga_core::LEAST_RETENTION;
 
 /// A saga that has not ended after this time is logged, because it holds the watermark back.
 pub const HELD_LONG: Duration = Duration::from_secs(86_400);

@@ -35,6 +35,10 @@ pub const MAX_DELIVERIES: usize = 64;
 /// Most rows of the inbox that are pruned in one transaction: it takes milliseconds.
 pub const PRUNE_BATCH: usize = 2_000;
 
+/// Most that the clocks of two databases may differ. A watermark that is younger than the least
+/// retention by more than this is not believed.
+pub const CLOCKS_DIFFER: Duration = Duration::from_secs(3_600);
+
 /// Shortest pause between two prunings of the inbox; the watermark moves once a minute.
 pub const PRUNE_INTERVAL: Duration = Duration::from_secs(10);
 

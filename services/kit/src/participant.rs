@@ -1,9 +1,9 @@
 //! A participant: its handlers, and the loop that feeds them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use metrics::counter;
-use saga_core::{Command, Direction, Watermark};
+use saga_core::{Command, Direction, LEAST_RETENTION, Watermark};
 use saga_messaging::{Pace, Queue, Transport, trace::Source};
 use saga_trace::Span;
 use tokio::{
@@ -45,11 +45,18 @@ pub struct Settings {
     pub prefetch: u16,
     /// Most members of one transaction.
     pub max_batch: usize,
+    /// Least age of a watermark that is believed, whoever sends it. Only tests use less than
+    /// [`saga_core::LEAST_RETENTION`].
+    pub least_retention: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { prefetch: limits::PREFETCH, max_batch: limits::MAX_BATCH_MEMBERS }
+        Self {
+            prefetch: limits::PREFETCH,
+            max_batch: limits::MAX_BATCH_MEMBERS,
+            least_retention: LEAST_RETENTION,
+        }
     }
 }
 
@@ -115,7 +122,8 @@ impl<S: Store> Participant<S> {
         let (found, findings) = mpsc::unbounded_channel();
         let (watermark, _) = watch::channel(Watermark::NONE);
         let following = shutdown.child_token();
-        tokio::spawn(follow(name, self.store.clone(), watermark.clone(), following.clone()));
+        let age = settings.least_retention;
+        tokio::spawn(follow(name, self.store.clone(), watermark.clone(), age, following.clone()));
         let _stops_following = following.drop_guard();
         let batches = Arc::new(Batches {
             name,
@@ -133,6 +141,7 @@ impl<S: Store> Participant<S> {
         let mut settling = AbortOnDropHandle::new(tokio::spawn(settle));
         let mut settled = false;
         // A counter of something that has not happened yet shows zero, not a gap.
+        counter!("saga_store_silent_total").increment(0);
         for outcome in OUTCOMES {
             counter!("saga_participant_commands_total", "participant" => name, "outcome" => outcome)
                 .increment(0);

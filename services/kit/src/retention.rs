@@ -21,9 +21,12 @@ pub(crate) async fn follow<S: Store>(
     name: &'static str,
     store: S,
     furthest: watch::Sender<Watermark>,
+    least_retention: Duration,
     shutdown: CancellationToken,
 ) {
+    let age = least_retention.saturating_sub(limits::CLOCKS_DIFFER);
     counter!("saga_participant_pruned_total", "participant" => name).increment(0);
+    counter!("saga_participant_watermarks_refused_total", "participant" => name).increment(0);
     let mut received = furthest.subscribe();
     // A batch may have been handled before this began.
     if *received.borrow() > Watermark::NONE {
@@ -37,9 +40,10 @@ pub(crate) async fn follow<S: Store>(
             changed = received.changed() => if changed.is_err() { return },
         }
         let watermark = *received.borrow_and_update();
-        match answered(store.raise(watermark)).await {
+        match answered(store.raise(watermark, age)).await {
             Ok(durable) if durable < watermark => {
-                warn!(participant = name, %watermark, "a watermark ahead of the database's clock is not believed");
+                counter!("saga_participant_watermarks_refused_total", "participant" => name).increment(1);
+                warn!(participant = name, %watermark, "a watermark that is too young is not believed");
                 // Lowers the bound, so that a sound watermark is taken again.
                 furthest.send_if_modified(|known| {
                     *known = if *known == watermark { durable } else { *known };

@@ -34,10 +34,11 @@ pub trait Store: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Raises the watermark, durably, and returns the watermark that is now stored. It never goes
-    /// back. One that is ahead of the database's own clock is not believed.
+    /// back. One that is not at least `age` behind the database's own clock is not believed.
     fn raise(
         &self,
         watermark: Watermark,
+        age: Duration,
     ) -> impl Future<Output = Result<Watermark, Failure>> + Send;
 
     /// Deletes the records of sagas from this one on and below a watermark, if the durable one is

@@ -10,14 +10,13 @@ use std::{
 };
 
 use anyhow::Context as _;
-use saga_test_support::amqp;
+use saga_test_support::{amqp, proxy::Mode};
 use sqlx::{ConnectOptions as _, Connection as _, postgres::PgConnectOptions};
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 use crate::{
     client::Client,
     hostile,
-    proxy::Mode,
     schedule::{CrashPoint, Disk, Fault, Planned, Schedule, Server},
     system::{PREFIX, System},
 };

@@ -13,7 +13,6 @@ mod hostile;
 mod judge;
 mod machine;
 mod outage;
-mod proxy;
 mod report;
 mod schedule;
 mod seed;

@@ -10,11 +10,13 @@ use std::{
 };
 
 use anyhow::Context as _;
-use saga_test_support::system::{self, Options, Replicas, servers_at};
+use saga_test_support::{
+    proxy::Proxy,
+    system::{self, Options, Replicas, servers_at},
+};
 
 use crate::{
     machine::Machine,
-    proxy::Proxy,
     schedule::{Disk, Server},
 };
 

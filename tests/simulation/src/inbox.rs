@@ -67,9 +67,9 @@ impl Store for SimInbox {
         Ok(())
     }
 
-    async fn raise(&self, watermark: Watermark) -> Result<Watermark, Failure> {
+    async fn raise(&self, watermark: Watermark, age: Duration) -> Result<Watermark, Failure> {
         self.life.thaw().await;
-        self.inner.raise(watermark).await
+        self.inner.raise(watermark, age).await
     }
 
     async fn prune(&self, from: SagaId, below: Watermark, limit: usize) -> Result<Pruned, Failure> {

@@ -19,6 +19,7 @@ mod installed;
 mod ports;
 mod postgres;
 pub mod process;
+pub mod proxy;
 mod rabbitmq;
 mod reaper;
 mod servers;

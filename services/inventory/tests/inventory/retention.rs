@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use saga_core::{Direction, SagaId, Timestamp, Watermark};
+use saga_core::{Direction, LEAST_RETENTION, SagaId, Timestamp, Watermark};
 use saga_kit::Store as _;
 use saga_messaging::{Body, Envelope, Outcome};
 use saga_proto::inventory::v1::ReleaseStock;
@@ -73,22 +73,30 @@ async fn what_is_below_the_watermark_is_late_before_anything_is_forgotten() {
     let old = days_ago(30).id();
     let first = service.ask(&[reserve(old)]).await;
     assert!(matches!(first[..], [(_, Outcome::Done, false)]), "{first:?}");
-    shop.store.raise(days_ago(8)).await.expect("raised");
+    shop.store.raise(days_ago(8), LEAST_RETENTION).await.expect("raised");
     // Its recorded answer is still there, but nobody waits for it.
     assert_eq!(service.ask(&[reserve(old)]).await, []);
     assert_eq!(shop.count("SELECT count(*) FROM inbox").await, 1);
     service.stop().await;
 }
 
+/// A command with a watermark of yesterday would make every saga in flight late, for good.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watermark_ahead_of_the_databases_clock_is_not_believed() {
+async fn a_watermark_younger_than_the_least_retention_is_not_believed_whoever_sends_it() {
     let shop = Shop::open("ahead").await;
     shop.product("cup", 300, 10).await;
     let mut service = Running::start(&shop);
     let ahead: Watermark = "ffffffff-ffff-7fff-bfff-ffffffffffff".parse().expect("an id");
-    service.ask(&[with(ahead, reserve(saga()))]).await;
-    let after = service.ask(&[reserve(saga())]).await;
-    assert!(matches!(after[..], [(_, Outcome::Done, false)]), "{after:?}");
+    let of_yesterday = days_ago(2).id();
+    for too_young in [ahead, days_ago(1)] {
+        service.ask(&[with(too_young, reserve(saga()))]).await;
+        // Long enough for it to be looked at.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let after = service.ask(&[reserve(saga())]).await;
+        assert!(matches!(after[..], [(_, Outcome::Done, false)]), "{after:?}");
+    }
+    let old = service.ask(&[reserve(of_yesterday)]).await;
+    assert!(matches!(old[..], [(_, Outcome::Done, false)]), "{old:?}");
     // Sound watermarks that come later still count, once that one was looked at.
     eventually("a sound one is durable", FORGOTTEN_WITHIN, async || {
         service.ask(&[with(days_ago(8), reserve(saga()))]).await;

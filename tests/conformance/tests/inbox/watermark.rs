@@ -1,6 +1,8 @@
 //! The watermark and the pruning of records below it.
 
-use saga_core::{Direction, Failure, SagaId, Timestamp, Watermark};
+use std::time::Duration;
+
+use saga_core::{Direction, Failure, LEAST_RETENTION, SagaId, Timestamp, Watermark};
 use saga_kit::{Key, Locked, Pruned, Store};
 use uuid::Uuid;
 
@@ -37,9 +39,11 @@ where
     assert_eq!(book.store.prune(start, at(0), 100).await, Ok(Pruned { rows: 0, next: None }));
 
     // Below the second: the one that is its very id is not.
-    assert_eq!(book.store.raise(at(20)).await, Ok(at(20)));
-    assert_eq!(book.store.raise(at(25)).await, Ok(at(20)), "it never goes back");
-    assert_eq!(book.store.raise(at(-2)).await, Ok(at(20)), "nor ahead of the clock");
+    let week = LEAST_RETENTION;
+    assert_eq!(book.store.raise(at(20), week).await, Ok(at(20)));
+    assert_eq!(book.store.raise(at(25), week).await, Ok(at(20)), "it never goes back");
+    assert_eq!(book.store.raise(at(-2), Duration::ZERO).await, Ok(at(20)), "nor ahead of the clock");
+    assert_eq!(book.store.raise(at(6), week).await, Ok(at(20)), "nor to what is too young");
     let book = book.reopen().await;
     assert_eq!(look(&book.store, std::slice::from_ref(&new)).await.watermark, at(20));
     // In mid-saga, the next batch goes on with the same one.
@@ -53,7 +57,7 @@ where
     assert_eq!(book.probe.number("SELECT count(*) FROM inbox").await, 5);
 
     // The next one, first no further than what has settled.
-    assert_eq!(book.store.raise(at(1)).await, Ok(at(1)));
+    assert_eq!(book.store.raise(at(1), Duration::ZERO).await, Ok(at(1)));
     assert_eq!(book.store.prune(start, at(15), 100).await, Ok(Pruned { rows: 2, next: None }));
     assert_eq!(book.store.prune(start, at(0), 100).await, Ok(Pruned { rows: 2, next: None }));
 }
@@ -70,7 +74,7 @@ async fn an_old_action_meets_its_tombstone_or_the_watermark<S: Store, R>(book: B
         let tombstone = entry(&old, Direction::Compensation, b"hash", Some(answer("1")));
         put(&book.store, &[tombstone]).await.expect("recorded");
         let below = Watermark::at(made.plus_millis(1));
-        book.store.raise(below).await.expect("raised");
+        book.store.raise(below, Duration::ZERO).await.expect("raised");
         let (pruner, store) = (book.store.clone(), book.store.clone());
         let forgetting =
             tokio::spawn(async move { pruner.prune(SagaId(Uuid::nil()), below, 100).await });

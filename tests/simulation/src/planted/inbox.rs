@@ -71,8 +71,8 @@ impl<S: Store> Store for PlantedInbox<S> {
         self.inner.record(tx, &entries).await
     }
 
-    async fn raise(&self, watermark: Watermark) -> Result<Watermark, Failure> {
-        self.inner.raise(watermark).await
+    async fn raise(&self, watermark: Watermark, age: Duration) -> Result<Watermark, Failure> {
+        self.inner.raise(watermark, age).await
     }
 
     async fn prune(&self, from: SagaId, below: Watermark, limit: usize) -> Result<Pruned, Failure> {

@@ -140,8 +140,8 @@ impl<S: Store> Store for CrashingInbox<S> {
         Ok(())
     }
 
-    async fn raise(&self, watermark: Watermark) -> Result<Watermark, Failure> {
-        self.store.raise(watermark).await
+    async fn raise(&self, watermark: Watermark, age: Duration) -> Result<Watermark, Failure> {
+        self.store.raise(watermark, age).await
     }
 
     async fn prune(&self, from: SagaId, below: Watermark, limit: usize) -> Result<Pruned, Failure> {

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use saga_test_support::free_port;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -19,9 +18,12 @@ use tokio::{
     sync::{Notify, watch},
 };
 
+use crate::free_port;
+
 /// What passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub enum Mode {
+    /// Everything, at once.
     Open,
     /// Connections stay, and nothing passes.
     Blackhole,
@@ -44,11 +46,14 @@ const DROP_COMMIT: u8 = 1;
 const DROP_ITS_ANSWER: u8 = 2;
 
 /// One way to one server.
-pub(crate) struct Proxy {
-    pub(crate) port: u16,
+pub struct Proxy {
+    /// The port at which it listens.
+    pub port: u16,
     mode: watch::Sender<Mode>,
     /// Counts: each connection that sees it change is reset.
     resets: watch::Sender<u64>,
+    /// Counts: nothing more passes on a connection that sees it change, for ever.
+    silences: watch::Sender<u64>,
     commit: Arc<AtomicU8>,
 }
 
@@ -57,43 +62,62 @@ pub(crate) struct Proxy {
 struct Orders {
     mode: watch::Receiver<Mode>,
     resets: watch::Receiver<u64>,
+    silences: watch::Receiver<u64>,
     commit: Arc<AtomicU8>,
 }
 
 impl Proxy {
-    pub(crate) async fn start(server: u16) -> anyhow::Result<Self> {
+    /// A proxy in front of a server on this machine.
+    ///
+    /// # Errors
+    /// No port can be bound.
+    pub async fn start(server: u16) -> anyhow::Result<Self> {
         let port = free_port();
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let (mode, modes) = watch::channel(Mode::Open);
         let (resets, reset) = watch::channel(0);
+        let (silences, silence) = watch::channel(0);
         let commit = Arc::new(AtomicU8::new(NOTHING));
-        let orders = Orders { mode: modes, resets: reset, commit: Arc::clone(&commit) };
+        let orders = Orders {
+            mode: modes,
+            resets: reset,
+            silences: silence,
+            commit: Arc::clone(&commit),
+        };
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let orders = orders.clone();
                 tokio::spawn(async move { connection(client, server, orders).await });
             }
         });
-        Ok(Self { port, mode, resets, commit })
+        Ok(Self { port, mode, resets, silences, commit })
     }
 
-    pub(crate) fn set(&self, mode: Mode) {
+    /// Changes the way in which bytes pass.
+    pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
 
-    pub(crate) fn reset(&self) {
+    /// Resets every open connection.
+    pub fn reset(&self) {
         self.resets.send_modify(|resets| *resets += 1);
+    }
+
+    /// The host at the other end of every open connection is gone: nothing more passes, and nobody
+    /// says so. New connections reach its successor.
+    pub fn go_silent(&self) {
+        self.silences.send_modify(|silences| *silences += 1);
     }
 
     /// The connection that commits next is reset, before its COMMIT arrives or
     /// before the answer to it does.
-    pub(crate) fn reset_during_commit(&self, arrives: bool) {
+    pub fn reset_during_commit(&self, arrives: bool) {
         let what = if arrives { DROP_ITS_ANSWER } else { DROP_COMMIT };
         self.commit.store(what, Ordering::SeqCst);
     }
 
     /// Whether that has happened; otherwise it will not happen any more.
-    pub(crate) fn commit_was_met(&self) -> bool {
+    pub fn commit_was_met(&self) -> bool {
         self.commit.swap(NOTHING, Ordering::SeqCst) == NOTHING
     }
 }
@@ -153,7 +177,11 @@ async fn pump(
 ) {
     let mut piece = vec![0; 16 * 1024];
     let mut number: u64 = 0;
+    let loud = *orders.silences.borrow();
     while let Ok(length @ 1..) = from.read(&mut piece).await {
+        if *orders.silences.borrow() != loud {
+            return std::future::pending().await;
+        }
         let mode = match orders.mode.wait_for(|mode| *mode != Mode::Blackhole).await {
             Ok(mode) => *mode,
             Err(_) => return,
@@ -247,6 +275,19 @@ mod tests {
         let mut heard = [0; 3];
         stream.read_exact(&mut heard).await.expect("what was held back");
         assert_eq!(&heard, b"two");
+    }
+
+    #[tokio::test]
+    async fn silence_is_for_ever_and_for_what_was_open() {
+        let proxy = Proxy::start(echo().await).await.expect("started");
+        let mut stream = TcpStream::connect(("127.0.0.1", proxy.port)).await.expect("open");
+        assert_eq!(say(&mut stream, "one").await.expect("open"), "one");
+        proxy.go_silent();
+        let waited =
+            tokio::time::timeout(Duration::from_millis(200), say(&mut stream, "two")).await;
+        assert!(waited.is_err(), "{waited:?}");
+        let mut stream = TcpStream::connect(("127.0.0.1", proxy.port)).await.expect("open");
+        assert_eq!(say(&mut stream, "three").await.expect("a new one"), "three");
     }
 
     #[tokio::test]

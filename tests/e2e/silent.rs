@@ -1,0 +1,59 @@
+//! The host of the database goes without a word: no connection is reset, and nothing more comes on any
+//! of them. New connections reach its successor, as after a failover.
+
+use std::{sync::Arc, time::Duration};
+
+use saga_test_support::{proxy::Proxy, system::servers_at};
+use tokio::sync::Mutex;
+
+use crate::{
+    audit::Audit,
+    load::Load,
+    system::{ONE_OF_EACH, System, with_system_of},
+};
+
+/// Orders, and those of them that have been accepted when the host goes.
+const ORDERS: usize = 400;
+const BEFORE: usize = 100;
+/// The bound on one call of a database is 30 s; what was open then is asked for again.
+const HEALED: Duration = Duration::from_secs(100);
+
+/// No role ends, and none has to: each leaves the connections that do not answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_host_that_goes_silent_under_load_holds_up_no_order_for_good() -> anyhow::Result<()>
+{
+    let proxy = std::cell::OnceCell::new();
+    let prepare = async |system: &mut System| {
+        let started = Proxy::start(system.postgres.port()).await?;
+        let servers = servers_at(started.port, system.rabbitmq.port());
+        for role in system.roles_mut() {
+            role.launch.env.extend(servers.clone());
+        }
+        anyhow::ensure!(proxy.set(started).is_ok(), "prepared twice");
+        Ok(())
+    };
+    with_system_of(ONE_OF_EACH, &[], prepare, async |system| {
+        system.stock("teapot", 10_000).await?;
+        let load = Load {
+            orders: ORDERS,
+            clients: 16,
+            name: "silent".to_owned(),
+            token: |_| "tok_approved",
+            sku: |_| "teapot",
+            pace: Duration::from_millis(50),
+        };
+        let accepted = Arc::new(Mutex::new(Vec::new()));
+        let placing = {
+            let (accepted, channels) = (Arc::clone(&accepted), vec![system.channel("orchestrator-1")?]);
+            tokio::spawn(async move { load.run_into(channels, accepted).await })
+        };
+        while accepted.lock().await.len() < BEFORE {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        proxy.get().expect("prepared").go_silent();
+        placing.await??;
+        Audit::open(system).await?.wait_until_quiet(HEALED).await?;
+        Ok(())
+    })
+    .await
+}
