@@ -3,12 +3,13 @@
 use std::{any::Any, marker::PhantomData, sync::Arc};
 
 use futures::future::BoxFuture;
-use saga_core::{Answer, Command, CommandId, SagaId, Timestamp, TypeName};
+use saga_core::{Command, CommandId, SagaId, Timestamp, TypeName};
 use saga_messaging::Poison;
 use serde_json::value::RawValue;
 
 use crate::{
-    Asked, CallError, Event, Handle, HandleOutside, HandlerError, Intending, Intent, Recorded,
+    Asked, CallError, Handle, HandleOutside, HandlerError, Intending, Intent, Recorded,
+    recorded::encode,
 };
 
 /// A decoded command.
@@ -124,7 +125,7 @@ where
                 .zip(sequences)
                 .map(|((asked, answer), sequence)| {
                     let event = self.handler.event(asked, &answer);
-                    recorded::<C>(&answer, event, sequence, now)
+                    Recorded::of::<C>(&answer, event, sequence, now)
                 })
                 .collect())
         })
@@ -163,7 +164,7 @@ where
                     Intent::Ask(question) => Intended::Ask(Arc::new((intending.asked, question))),
                     Intent::Answer(answer) => {
                         let event = self.handler.event(&intending.asked, &answer);
-                        Intended::Answer(recorded::<C>(&answer, event, sequence, now))
+                        Intended::Answer(Recorded::of::<C>(&answer, event, sequence, now))
                     }
                 })
                 .collect())
@@ -209,7 +210,7 @@ where
                 .map(|(((asked, _), answer), (sequence, _))| {
                     let sequence = *sequence;
                     let event = self.handler.event(asked, &answer);
-                    recorded::<C>(&answer, event, sequence, now)
+                    Recorded::of::<C>(&answer, event, sequence, now)
                 })
                 .collect())
         })
@@ -224,21 +225,4 @@ fn asked<C: Command>(saga: SagaId, command: &AnyCommand) -> Asked<C> {
     let command: &C =
         command.downcast_ref().expect("a handler is given the command that it decoded");
     Asked { saga, command: command.clone() }
-}
-
-fn recorded<C: Command>(
-    answer: &Answer<C::Reply>,
-    event: Option<Event>,
-    sequence: u32,
-    now: Timestamp,
-) -> Recorded {
-    let recorded = match answer {
-        Answer::Done(reply) => Recorded::done(<C::Reply as TypeName>::TYPE, encode(reply), now),
-        Answer::Refused(refusal) => Recorded::refused(refusal, now),
-    };
-    recorded.with_event(event, sequence)
-}
-
-fn encode<M: serde::Serialize>(message: &M) -> Box<RawValue> {
-    serde_json::value::to_raw_value(message).expect("a protobuf message is JSON")
 }

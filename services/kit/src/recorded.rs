@@ -1,6 +1,6 @@
 //! A recorded answer: a command gets the same one each time that it comes.
 
-use saga_core::{Refusal, Timestamp};
+use saga_core::{Answer, Command, Refusal, Timestamp, TypeName};
 use saga_messaging::{Envelope, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -40,6 +40,22 @@ pub struct RecordedEvent {
 }
 
 impl Recorded {
+    /// A handler's answer to a command, with the event that belongs to it and its place in the
+    /// order's stream.
+    #[must_use]
+    pub fn of<C: Command>(
+        answer: &Answer<C::Reply>,
+        event: Option<Event>,
+        sequence: u32,
+        at: Timestamp,
+    ) -> Self {
+        let recorded = match answer {
+            Answer::Done(reply) => Self::done(<C::Reply as TypeName>::TYPE, encode(reply), at),
+            Answer::Refused(refusal) => Self::refused(refusal, at),
+        };
+        recorded.with_event(event, sequence)
+    }
+
     /// The effect happened.
     #[must_use]
     pub fn done(type_name: &str, data: Box<RawValue>, at: Timestamp) -> Self {
@@ -70,4 +86,8 @@ impl Recorded {
     pub fn is_refusal(&self) -> bool {
         self.outcome == Outcome::Refused
     }
+}
+
+pub(crate) fn encode<M: Serialize>(message: &M) -> Box<RawValue> {
+    serde_json::value::to_raw_value(message).expect("a protobuf message is JSON")
 }

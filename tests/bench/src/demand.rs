@@ -9,6 +9,8 @@ use super::stock::sku;
 
 /// A number without a common divisor with 100: stepping by it visits each of a hundred once.
 const STRIDE: u64 = 7919;
+/// The card that is declined.
+pub(super) const DECLINED: &str = "tok_declined";
 /// One product in so many is hot …
 const PRODUCTS_A_HOT_ONE: u64 = 100;
 /// … and every so many-th order is for one of those.
@@ -17,7 +19,7 @@ const ORDERS_A_HOT_ONE: u64 = 2;
 /// The orders of a run, one after the other.
 pub(super) struct Demand {
     run: Uuid,
-    skus: u64,
+    pub(super) skus: u64,
     decline_percent: u64,
     placed: AtomicU64,
 }
@@ -42,7 +44,7 @@ impl Demand {
             idempotency_key: format!("bench/{}/{number}", self.run),
             customer: format!("bench-{}", number % 100),
             lines: vec![Line { sku: sku(product(number, self.skus)), quantity: 1 }],
-            payment_token: if is_declined { "tok_declined" } else { "tok_approved" }.to_owned(),
+            payment_token: if is_declined { DECLINED } else { "tok_approved" }.to_owned(),
             expected_total: None,
             wait: true,
         };

@@ -1,11 +1,12 @@
 //! What a system stands on, measured by itself: the databases' floor, the broker's limit, and the sum of what one order
 //! cannot help waiting for.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
 use super::{
+    demand::Demand,
     figures::median,
     floor::{self, Floor, Rounds},
     path::{self, Costs, Path, Timing},
@@ -60,15 +61,18 @@ pub(super) struct Known {
     /// How long its payment provider takes, on average, at one in flight.
     pub(super) provider: Duration,
     pub(super) rounds: Rounds,
+    /// Orders like those that were measured.
+    pub(super) demand: Arc<Demand>,
 }
 
 /// Measures all of it. The system must have been stopped: it would take part.
 pub(super) async fn measure(backing: &Backing, known: &Known) -> anyhow::Result<Option<Limits>> {
+    let demand = Arc::clone(&known.demand);
     let (floor, servers) = match backing {
         Backing::Unknown => return Ok(None),
-        Backing::Directory(dir) => (floor::sqlite::measure(dir, known.rounds).await?, None),
+        Backing::Directory(dir) => (floor::sqlite::measure(dir, known.rounds, demand).await?, None),
         Backing::Servers(setup) => {
-            (floor::postgres::measure(setup, known.rounds).await?, Some(setup))
+            (floor::postgres::measure(setup, known.rounds, demand).await?, Some(setup))
         }
     };
     let mut costs = Costs {

@@ -2,8 +2,8 @@
 //! what its database and its broker can do.
 //!
 //! It is a client like any other: orders go through gRPC, each call waiting for its order's end. Beside that it looks at
-//! processes (/proc, on Linux), at the system's own metrics, and at Postgres' count of commits. Once the system has been stopped it
-//! looks into its tables, to write the same rows again (`floor`).
+//! processes (/proc, on Linux), at the system's own metrics, and at Postgres' count of commits. Once the system has been
+//! stopped, like orders are carried out by its databases alone (`floor`).
 //!
 //! Read first: [`Bench::ask`], which is a run from top to bottom, then `drive` for the loops, `floor` for the floor and
 //! `path` for what an order cannot help waiting for.
@@ -235,6 +235,7 @@ impl Bench {
             mix,
             events_are_consumed: self.event_consumer,
             provider: report.provider().unwrap_or_default(),
+            demand: Arc::new(Demand::new(Uuid::now_v7(), self.skus, self.decline_percent)),
             rounds: floor::Rounds { count: self.rounds(), time: self.bounds().time },
         }
     }

@@ -35,8 +35,8 @@ SAGAS/S are completed sagas. LOCAL TX/S are the participants' local transactions
 with its recorded answer: six for a confirmed order (create, reserve, authorise, capture, commit,
 confirm), five for a declined one (create, reserve, the refusal, release, reject).
 
-What was started is also compared with what it stands on: the floor (the very rows that these
-sagas wrote, written set-wise and nothing else), the broker's own limit, and, at one in flight, the
+What was started is also compared with what it stands on: the floor (like orders,
+carried out by the stores and the services' tables, set-wise and nothing else), the broker's own limit, and, at one in flight, the
 commits and hops that no saga can do without. docs/performance.md says how to read that.
 
 The environment's settings reach what is started (SAGA_MAX_IN_FLIGHT=1000 has overload refused

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use saga::client::{
     again::{Patience, limited, until_answered},
-    goods::{self, Goods},
+    goods::{Goods, receive},
 };
 
 /// So much of each product comes in before each run: more than any run can sell, and few enough for 10⁹ runs.
@@ -43,17 +43,21 @@ pub(super) fn sku(number: u64) -> String {
     format!("bench-{number:05}")
 }
 
+/// Plenty of each product.
+pub(super) fn goods(skus: u64) -> impl Iterator<Item = Goods> {
+    (0..skus).map(|number| Goods {
+        sku: sku(number),
+        name: format!("Bench product {number}"),
+        cents: PRICE,
+        quantity: PLENTY,
+    })
+}
+
 impl Stock {
     /// Receives enough of each product for the whole run, and returns the books as they were.
     pub(super) async fn receive(&self) -> Result<Books, Status> {
-        let plenty = (0..self.skus).map(|number| Goods {
-            sku: sku(number),
-            name: format!("Bench product {number}"),
-            cents: PRICE,
-            quantity: PLENTY,
-        });
-        let received =
-            goods::receive(&self.catalogue, plenty, &format!("bench/{}", self.run)).await?;
+        let key = format!("bench/{}", self.run);
+        let received = receive(&self.catalogue, goods(self.skus), &key).await?;
         Ok(received.iter().collect())
     }
 

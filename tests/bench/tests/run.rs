@@ -68,7 +68,7 @@ fn plausible(Ran { table, json, svg }: &Ran) -> anyhow::Result<()> {
     let limits = &json["limits"];
     let local = number(&limits["floor"]["localTransactionsPerSaga"]);
     ensure!((5.5..=6.0).contains(&local), "as its rows say: {limits}");
-    ensure!(limits["floor"]["commitsPerBatch"] == 10, "{limits}");
+    ensure!(limits["floor"]["commitsPerBatch"] == 13, "{limits}");
     // A saga's row is written six or seven times, and its history has as many rows.
     let rows = number(&limits["floor"]["rowsPerSaga"]);
     ensure!((25.0..=45.0).contains(&rows), "{limits}");
