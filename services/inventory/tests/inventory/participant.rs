@@ -232,3 +232,33 @@ async fn a_sale_without_a_reservation_is_refused_and_holds_nobody_up() {
     assert_eq!(shop.levels("cup").await.sold, 1);
     service.stop().await;
 }
+
+/// A product whose books do not balance fails every transaction that touches it.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_culprit_among_many_costs_its_neighbours_few_transactions() {
+    let shop = Shop::open("culprit").await;
+    for sku in ["cup", "pot"] {
+        shop.product(sku, 300, 1_000).await;
+    }
+    let mut service = Running::start(&shop);
+    let sagas: Vec<_> = (0..64).map(|_| saga()).collect();
+    let sku = |n: usize| if n == 23 { "pot" } else { "cup" };
+    let reserve = |(n, saga): (usize, &SagaId)| {
+        envelope(*saga, "reserve-stock", Direction::Action, &wish(&[(sku(n), 2)]))
+    };
+    let release = |saga: &SagaId| {
+        envelope(*saga, "reserve-stock", Direction::Compensation, &ReleaseStock {})
+    };
+    service.ask(&sagas.iter().enumerate().map(reserve).collect::<Vec<_>>()).await;
+    sqlx::query("UPDATE products SET available = 999, reserved = 1 WHERE sku = 'pot'")
+        .execute(&shop.pool)
+        .await
+        .expect("somebody meddles");
+    let answers = service.ask(&sagas.iter().map(release).collect::<Vec<_>>()).await;
+    assert_eq!(answers.len(), 63, "everybody but the culprit is answered");
+    let undone = "SELECT count(DISTINCT xmin::text) FROM inbox WHERE compensation_answer IS NOT NULL";
+    let transactions = shop.count(undone).await;
+    assert!(transactions <= 6, "{transactions}: halves of halves, not one by one");
+    assert_eq!(shop.levels("cup").await.reserved, 0);
+    service.stop().await;
+}
