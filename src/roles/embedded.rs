@@ -230,7 +230,8 @@ impl Wires {
         let Self { transport, listener, least_retention, shutdown } = self;
         let wire = transport.clone();
         let ran =
-            participants::run(participant, service, wire, listener, least_retention, shutdown).await;
+            participants::run(participant, service, wire, listener, least_retention, shutdown)
+                .await;
         transport.close().await;
         ran
     }

@@ -80,7 +80,8 @@ pub(super) fn neighbours(
 fn neighbour(url: &str) -> anyhow::Result<Channel> {
     let endpoint =
         Endpoint::from_shared(url.to_owned()).with_context(|| format!("the URL {url}"))?;
-    Ok(endpoint.tcp_nodelay(true)
+    Ok(endpoint
+        .tcp_nodelay(true)
         .connect_timeout(Duration::from_secs(2))
         // A host that goes silent would otherwise be waited for at each call.
         .http2_keep_alive_interval(Duration::from_secs(5))

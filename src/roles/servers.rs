@@ -115,7 +115,15 @@ pub(crate) async fn order(
     let (inbox, wrapped) = around.participant("order", Inbox::new(pool.clone()), transport.clone());
     let participant = saga_order::participant(inbox);
     let reads = saga_order::grpc::service(saga_order::table::postgres::PostgresReads::new(pool));
-    let ran = participants::run(participant, reads, wrapped, listener, settings.least_retention, shutdown).await;
+    let ran = participants::run(
+        participant,
+        reads,
+        wrapped,
+        listener,
+        settings.least_retention,
+        shutdown,
+    )
+    .await;
     transport.close().await;
     ran
 }
@@ -135,7 +143,15 @@ pub(crate) async fn inventory(
     let participant = saga_inventory::participant(inbox);
     let catalogue = saga_inventory::table::postgres::PostgresCatalogue::new(pool);
     let catalogue = saga_inventory::grpc::service(store, catalogue);
-    let ran = participants::run(participant, catalogue, wrapped, listener, settings.least_retention, shutdown).await;
+    let ran = participants::run(
+        participant,
+        catalogue,
+        wrapped,
+        listener,
+        settings.least_retention,
+        shutdown,
+    )
+    .await;
     transport.close().await;
     ran
 }
@@ -155,7 +171,15 @@ pub(crate) async fn payment(
     let (inbox, wrapped) = around.participant("payment", Inbox::new(pool), transport.clone());
     let participant = saga_payment::participant(inbox, provider.clone());
     let availability = saga_payment::grpc::service(provider);
-    let ran = participants::run(participant, availability, wrapped, listener, settings.least_retention, shutdown).await;
+    let ran = participants::run(
+        participant,
+        availability,
+        wrapped,
+        listener,
+        settings.least_retention,
+        shutdown,
+    )
+    .await;
     transport.close().await;
     ran
 }

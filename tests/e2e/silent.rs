@@ -20,8 +20,8 @@ const HEALED: Duration = Duration::from_secs(100);
 
 /// No role ends, and none has to: each leaves the connections that do not answer.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_host_that_goes_silent_under_load_holds_up_no_order_for_good() -> anyhow::Result<()>
-{
+async fn a_database_host_that_goes_silent_under_load_holds_up_no_order_for_good()
+-> anyhow::Result<()> {
     let proxy = std::cell::OnceCell::new();
     let prepare = async |system: &mut System| {
         let started = Proxy::start(system.postgres.port()).await?;
@@ -44,7 +44,8 @@ async fn a_database_host_that_goes_silent_under_load_holds_up_no_order_for_good(
         };
         let accepted = Arc::new(Mutex::new(Vec::new()));
         let placing = {
-            let (accepted, channels) = (Arc::clone(&accepted), vec![system.channel("orchestrator-1")?]);
+            let (accepted, channels) =
+                (Arc::clone(&accepted), vec![system.channel("orchestrator-1")?]);
             tokio::spawn(async move { load.run_into(channels, accepted).await })
         };
         while accepted.lock().await.len() < BEFORE {

@@ -32,9 +32,17 @@ pub(crate) async fn take<S: SagaReads>(shared: Arc<Shared<S>>) {
     for why in ["away", "conflict"] {
         counter!("saga_turns_retried_total", "why" => why).increment(0);
     }
-    for verdict in 
-        ["applied", "duplicate", "late", "foreign", "poison", "dropped", "undecidable", "unhosted", "unknown saga"]
-     {
+    for verdict in [
+        "applied",
+        "duplicate",
+        "late",
+        "foreign",
+        "poison",
+        "dropped",
+        "undecidable",
+        "unhosted",
+        "unknown saga",
+    ] {
         counter!("saga_replies_total", "verdict" => verdict).increment(0);
     }
     for counter in [

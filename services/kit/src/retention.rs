@@ -42,7 +42,8 @@ pub(crate) async fn follow<S: Store>(
         let watermark = *received.borrow_and_update();
         match answered(store.raise(watermark, age)).await {
             Ok(durable) if durable < watermark => {
-                counter!("saga_participant_watermarks_refused_total", "participant" => name).increment(1);
+                counter!("saga_participant_watermarks_refused_total", "participant" => name)
+                    .increment(1);
                 warn!(participant = name, %watermark, "a watermark that is too young is not believed");
                 // Lowers the bound, so that a sound watermark is taken again.
                 furthest.send_if_modified(|known| {

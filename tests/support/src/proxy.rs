@@ -78,12 +78,8 @@ impl Proxy {
         let (resets, reset) = watch::channel(0);
         let (silences, silence) = watch::channel(0);
         let commit = Arc::new(AtomicU8::new(NOTHING));
-        let orders = Orders {
-            mode: modes,
-            resets: reset,
-            silences: silence,
-            commit: Arc::clone(&commit),
-        };
+        let orders =
+            Orders { mode: modes, resets: reset, silences: silence, commit: Arc::clone(&commit) };
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let orders = orders.clone();

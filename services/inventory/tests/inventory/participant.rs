@@ -246,9 +246,8 @@ async fn one_culprit_among_many_costs_its_neighbours_few_transactions() {
     let reserve = |(n, saga): (usize, &SagaId)| {
         envelope(*saga, "reserve-stock", Direction::Action, &wish(&[(sku(n), 2)]))
     };
-    let release = |saga: &SagaId| {
-        envelope(*saga, "reserve-stock", Direction::Compensation, &ReleaseStock {})
-    };
+    let release =
+        |saga: &SagaId| envelope(*saga, "reserve-stock", Direction::Compensation, &ReleaseStock {});
     service.ask(&sagas.iter().enumerate().map(reserve).collect::<Vec<_>>()).await;
     sqlx::query("UPDATE products SET available = 999, reserved = 1 WHERE sku = 'pot'")
         .execute(&shop.pool)
@@ -256,7 +255,8 @@ async fn one_culprit_among_many_costs_its_neighbours_few_transactions() {
         .expect("somebody meddles");
     let answers = service.ask(&sagas.iter().map(release).collect::<Vec<_>>()).await;
     assert_eq!(answers.len(), 63, "everybody but the culprit is answered");
-    let undone = "SELECT count(DISTINCT xmin::text) FROM inbox WHERE compensation_answer IS NOT NULL";
+    let undone =
+        "SELECT count(DISTINCT xmin::text) FROM inbox WHERE compensation_answer IS NOT NULL";
     let transactions = shop.count(undone).await;
     assert!(transactions <= 6, "{transactions}: halves of halves, not one by one");
     assert_eq!(shop.levels("cup").await.reserved, 0);

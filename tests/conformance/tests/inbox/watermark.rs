@@ -42,7 +42,11 @@ where
     let week = LEAST_RETENTION;
     assert_eq!(book.store.raise(at(20), week).await, Ok(at(20)));
     assert_eq!(book.store.raise(at(25), week).await, Ok(at(20)), "it never goes back");
-    assert_eq!(book.store.raise(at(-2), Duration::ZERO).await, Ok(at(20)), "nor ahead of the clock");
+    assert_eq!(
+        book.store.raise(at(-2), Duration::ZERO).await,
+        Ok(at(20)),
+        "nor ahead of the clock"
+    );
     assert_eq!(book.store.raise(at(6), week).await, Ok(at(20)), "nor to what is too young");
     let book = book.reopen().await;
     assert_eq!(look(&book.store, std::slice::from_ref(&new)).await.watermark, at(20));
