@@ -142,6 +142,7 @@ impl<S: Store> Participant<S> {
         let mut settled = false;
         // A counter of something that has not happened yet shows zero, not a gap.
         counter!("saga_store_silent_total").increment(0);
+        counter!("saga_participant_unsent_total", "participant" => name).increment(0);
         for outcome in OUTCOMES {
             counter!("saga_participant_commands_total", "participant" => name, "outcome" => outcome)
                 .increment(0);
