@@ -10,6 +10,7 @@ pub mod child;
 pub mod client;
 pub mod config;
 mod demo;
+mod meaning;
 mod prune;
 pub mod roles;
 pub mod secrets;
@@ -187,6 +188,7 @@ async fn role<T>(
         Ok(telemetry) => telemetry,
         Err(error) => return failed(&error.into()),
     };
+    meaning::describe();
     let shutdown = CancellationToken::new();
     if let Err(error) = drain_on_signal(shutdown.clone()) {
         return failed(&error.into());

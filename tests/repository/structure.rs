@@ -57,6 +57,45 @@ fn no_crate_of_the_framework_depends_on_the_shop() {
     }
 }
 
+/// Words of the shop, none of which the framework needs to be understood.
+const SHOPS_WORDS: [&str; 9] = [
+    "payment",
+    "inventory",
+    "customer",
+    "teapot",
+    "shop",
+    "catalogue",
+    "card",
+    "restock",
+    "order service",
+];
+
+#[test]
+fn the_framework_does_not_speak_of_the_shop() {
+    let mut found = Vec::new();
+    for member in FRAMEWORK {
+        let mut texts = Vec::new();
+        collect(&root().join(member).join("src"), "", &mut texts);
+        for (file, text) in texts.iter().filter(|(file, _)| !file.contains("tests")) {
+            // Data of a test may be anybody's.
+            let text = text.split("#[cfg(test)]\nmod tests").next().expect("the first part");
+            let words = text.to_lowercase();
+            let words: BTreeSet<&str> =
+                words.split(|c: char| !c.is_alphabetic() && c != ' ').collect();
+            for shops in SHOPS_WORDS {
+                let says = |part: &&&str| {
+                    part.split(' ').any(|word| word.trim_end_matches('s') == shops)
+                        || (shops.contains(' ') && part.contains(shops))
+                };
+                if let Some(part) = words.iter().find(says) {
+                    found.push(format!("{member}/src/{file}.rs says {shops:?}: {part}"));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
 #[test]
 fn no_crate_of_the_product_depends_on_its_harness() {
     let read = |member: String| (Manifest::read(&member), member);

@@ -21,7 +21,7 @@ use tracing_subscriber::{
 pub use traces::Traces;
 
 /// Log targets that are always off. The AMQP client logs returned messages with their bodies, which
-/// may hold payment tokens; our adapter logs the relevant part. The HTTP/2 library and its users
+/// may hold secrets; our adapter logs the relevant part. The HTTP/2 library and its users
 /// can log frames and headers.
 const QUIET: [&str; 5] = ["lapin", "sqlx::query", "h2", "hyper", "tonic"];
 

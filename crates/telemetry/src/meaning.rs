@@ -4,7 +4,7 @@
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 /// Counters: name and meaning.
-const COUNTERS: [(&str, &str); 30] = [
+const COUNTERS: [(&str, &str); 27] = [
     ("saga_started_total", "Sagas that were admitted"),
     ("saga_ended_total", "Sagas that ended, by how"),
     ("saga_stuck_alerts_total", "Alerts that a saga is stuck, reminders included"),
@@ -25,10 +25,6 @@ const COUNTERS: [(&str, &str); 30] = [
     ("saga_publishing_left_to_wake_total", "Commands not published because the broker was away"),
     ("saga_quarantined_total", "Messages put into the quarantine"),
     ("saga_calls_total", "Calls of clients and operators, by their status"),
-    (
-        "saga_catalogue_reads_total",
-        "Reads of product pages: found in the cache, read, or joined to a read under way",
-    ),
     ("saga_connections_refused_total", "Connections refused because there were too many"),
     ("saga_participant_commands_total", "Commands at a participant, by what became of them"),
     ("saga_participant_calls_failed_total", "Calls to the outside world without an answer"),
@@ -37,12 +33,10 @@ const COUNTERS: [(&str, &str); 30] = [
         "Watermarks that were not believed, because they were younger than the least retention",
     ),
     ("saga_participant_unsent_total", "Replies and events that the broker did not take"),
-    ("saga_payment_provider_requests_total", "Requests to the payment provider, by outcome"),
     ("saga_messages_published_total", "Messages that the broker confirmed"),
     ("saga_messages_refused_total", "Messages that the broker did not take"),
     ("saga_broker_reconnects_total", "Connections to the broker that were made again"),
     ("saga_trace_spans_total", "Spans that were exported or dropped"),
-    ("saga_provider_calls_total", "Calls to the test payment provider"),
     ("saga_turns_retried_total", "Transactions of turns that were tried again"),
     ("saga_pruned_total", "Rows that were deleted because they are below the watermark"),
     ("saga_participant_pruned_total", "Rows of inboxes that were deleted for the same reason"),
@@ -50,12 +44,11 @@ const COUNTERS: [(&str, &str); 30] = [
 ];
 
 /// Histograms and gauges: name, unit and meaning.
-const MEASURES: [(&str, Unit, &str); 8] = [
+const MEASURES: [(&str, Unit, &str); 7] = [
     ("saga_step_seconds", Unit::Seconds, "From a step's first command to the answer that moved it"),
     ("saga_seconds", Unit::Seconds, "From a saga's admission to its end"),
     ("saga_call_seconds", Unit::Seconds, "How long calls of clients and operators take"),
     ("saga_publish_confirm_seconds", Unit::Seconds, "From publishing to the broker's confirms"),
-    ("saga_payment_provider_seconds", Unit::Seconds, "How long the payment provider takes"),
     ("saga_admission_batch_members", Unit::Count, "New sagas in one transaction"),
     ("saga_reply_batch_members", Unit::Count, "Replies in one transaction"),
     ("saga_participant_batch_members", Unit::Count, "Commands taken at once by a participant"),
@@ -80,6 +73,7 @@ const GAUGES: [(&str, Unit, &str); 13] = [
         Unit::Seconds,
         "What a participant has heard of the watermark, in seconds since 1970",
     ),
+    ("saga_store_age_seconds", Unit::Seconds, "Time since the database answered an engine last"),
     ("saga_in_flight", Unit::Count, "Sagas that have not ended"),
     ("saga_sagas", Unit::Count, "Sagas that have not ended, by definition and state"),
     (
@@ -93,11 +87,6 @@ const GAUGES: [(&str, Unit, &str); 13] = [
         "saga_quarantine_messages",
         Unit::Count,
         "Messages in the quarantine that nobody has dealt with",
-    ),
-    (
-        "saga_payment_breaker_state",
-        Unit::Count,
-        "Circuit breaker of the provider: 0 closed, 1 half open, 2 open",
     ),
     ("saga_consumer_up", Unit::Count, "Whether a queue is being consumed by this process"),
     ("saga_database_connections", Unit::Count, "Connections of a pool, by state"),

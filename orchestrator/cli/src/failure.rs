@@ -14,7 +14,7 @@ use crate::{clean::clean, times};
 pub enum Verdict {
     /// It did what was asked.
     Done,
-    /// The answer is a "no", and has been printed: for example, the order was rejected or the books
+    /// The answer is a "no", and has been printed: for example, it was rejected or the books
     /// do not add up.
     Refused,
 }
@@ -54,7 +54,7 @@ impl Failure {
         match self {
             Self::Call(status) if may_retry(status) => 2,
             Self::Call(_) => 1,
-            // The reader has seen enough (`saga orders | head`): this is not a failure of ours.
+            // The reader has seen enough (`saga sagas | head`): this is not a failure of ours.
             Self::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output(_) | Self::Here(_) => 1,
         }

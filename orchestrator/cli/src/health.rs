@@ -26,7 +26,7 @@ Exit code 0 says that it serves, 1 that it does not, 2 that nobody is there.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Health {
-    /// Where the role listens; the payment provider, which speaks no gRPC, answers under /health
+    /// Where the role listens; one that speaks no gRPC answers under a path, such as /health
     #[arg(default_value = "http://127.0.0.1:7400", value_name = "URL", value_parser = server)]
     url: Box<Endpoint>,
     /// Print JSON for programs

@@ -100,7 +100,7 @@ pub struct Resolve {
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
-  saga pause 01936e6a-7c1d-7000-8000-000000000000 --reason 'the customer is on the phone'")]
+  saga pause 01936e6a-7c1d-7000-8000-000000000000 --reason 'somebody is on the phone'")]
 pub struct Pause {
     #[command(flatten)]
     one: One,

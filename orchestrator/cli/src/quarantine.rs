@@ -19,7 +19,7 @@ use crate::{
 
 /// Lists messages that could not be handled, newest first; with an ID, looks into one; re-drives or discards one.
 ///
-/// Payment tokens are left out of what is shown. A message that is re-driven is not sent as it lies there: its saga is
+/// Secrets (the values of names with `token` in them) are left out of what is shown. A message that is re-driven is not sent as it lies there: its saga is
 /// retried, if it still waits for that very command, and so sends it anew.
 #[derive(clap::Args)]
 #[command(
@@ -28,10 +28,10 @@ use crate::{
     after_help = "\
 Examples:
   saga quarantine --needs-me                 what nobody has dealt with
-  saga quarantine --from inventory --because 'unknown type' --older-than 600
+  saga quarantine --from PARTICIPANT --because 'unknown type' --older-than 600
   saga quarantine 01936e6a-7c1d-7000-8000-000000000000/STEP/action
   saga quarantine re-drive 01936e6a-7c1d-7000-8000-000000000000/STEP/action --reason 'the new version is out'
-  saga quarantine discard unnamed --reason 'a stranger, ticket 4711'"
+  saga quarantine discard ID --reason 'a stranger, ticket 4711'"
 )]
 pub struct Quarantine {
     #[command(subcommand)]

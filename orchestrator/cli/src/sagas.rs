@@ -72,9 +72,7 @@ impl From<Filter> for SagaFilter {
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
-  saga saga 01936e6a-7c1d-7000-8000-000000000000
-
-A saga's id is also the id of what it is about, such as an order.")]
+  saga saga 01936e6a-7c1d-7000-8000-000000000000")]
 pub struct Saga {
     /// Its id
     #[arg(value_name = "ID")]

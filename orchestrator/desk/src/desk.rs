@@ -51,7 +51,7 @@ impl<R: SagaReads> Desk<R> {
 
     /// Hands a new saga to the engine, unless `open` refuses new ones. A known key is answered
     /// either way (semantics 24), so that a caller whose saga was accepted, but who missed the
-    /// answer, is not told to come again. `what` names the saga in an error: `order`.
+    /// answer, is not told to come again. `what` names the saga in an error: `trip`.
     ///
     /// # Errors
     /// The refusal, or the engine's error as a status.
@@ -72,7 +72,7 @@ impl<R: SagaReads> Desk<R> {
         }
     }
 
-    /// Refuses while as many sagas are in flight as can be served in time. `what` names them: `orders`.
+    /// Refuses while as many sagas are in flight as can be served in time. `what` names them: `trips`.
     ///
     /// # Errors
     /// RESOURCE_EXHAUSTED.

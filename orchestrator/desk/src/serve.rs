@@ -1,6 +1,6 @@
 //! From a listener to the services, until shutdown.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use saga_engine::SagaReads;
 use saga_operations::v1::{quarantine_server::QuarantineServer, sagas_server::SagasServer};
@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use crate::{
     Desk, Metered, Settings, caller, connections,
     metered::{Methods, methods},
+    settings::HEALTH_INTERVAL,
 };
 
 /// The gRPC server of an orchestrator: health, reflection, the operators' services, and the services
@@ -28,6 +29,8 @@ use crate::{
 pub struct Server {
     settings: Settings,
     shutdown: CancellationToken,
+    /// Time since the store answered last.
+    store_age: Box<dyn Fn() -> Duration + Send + Sync>,
     methods: Methods,
     descriptors: Vec<&'static [u8]>,
     routes: RoutesBuilder,
@@ -64,6 +67,10 @@ impl Server {
         let server = Self {
             settings: desk.settings.clone(),
             shutdown: desk.shutdown.clone(),
+            store_age: Box::new({
+                let handle = desk.handle.clone();
+                move || handle.store_age()
+            }),
             methods: Arc::new(known?.into_iter().flatten().collect()),
             descriptors,
             routes: RoutesBuilder::default(),
@@ -99,7 +106,8 @@ impl Server {
     /// # Errors
     /// [`ServeError`].
     pub async fn serve(self, listener: TcpListener) -> Result<(), ServeError> {
-        let Self { settings, shutdown, methods: _, descriptors, mut routes, names } = self;
+        let Self { settings, shutdown, store_age, methods: _, descriptors, mut routes, names } =
+            self;
         let (health, health_service) = tonic_health::server::health_reporter();
         report(&health, &names, ServingStatus::Serving).await;
         let reflection = descriptors
@@ -122,7 +130,10 @@ impl Server {
         let incoming = connections::accept(listener, settings.max_connections);
         let stop = shutdown.clone();
         let serving = router.serve_with_incoming_shutdown(incoming, async move {
-            stop.cancelled().await;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = follow(&health, &names, || store_age() < settings.most_store_age) => {}
+            }
             report(&health, &names, ServingStatus::NotServing).await;
         });
         if let Ok(address) = address {
@@ -138,6 +149,22 @@ impl Server {
         }
         info!("has stopped answering gRPC");
         Ok(())
+    }
+}
+
+/// Reports whether the store answers, for as long as the server runs: one that cannot read or write
+/// sagas serves nobody, and whoever balances calls should send them elsewhere.
+async fn follow(health: &HealthReporter, names: &[&'static str], answers: impl Fn() -> bool) {
+    let mut was_serving = true;
+    loop {
+        tokio::time::sleep(HEALTH_INTERVAL).await;
+        let serving = answers();
+        if serving != was_serving {
+            warn!(serving, "health follows the database, which answers or has not for a while");
+            let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+            report(health, names, status).await;
+            was_serving = serving;
+        }
     }
 }
 

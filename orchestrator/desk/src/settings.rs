@@ -31,6 +31,9 @@ pub struct Settings {
     pub keepalive_timeout: Duration,
     /// Time that stopping waits for calls that have begun.
     pub drain: Duration,
+    /// Time without an answer of the store after which the health service reports NOT_SERVING. The
+    /// store is asked every second.
+    pub most_store_age: Duration,
 }
 
 impl Default for Settings {
@@ -47,6 +50,7 @@ impl Default for Settings {
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(20),
             drain: Duration::from_secs(10),
+            most_store_age: Duration::from_secs(15),
         }
     }
 }
@@ -63,3 +67,6 @@ pub const UPDATES_AHEAD: usize = 16;
 
 /// Pause after a connection could not be accepted, for example for want of file descriptors.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Interval at which the health service looks whether the store answers.
+pub(crate) const HEALTH_INTERVAL: Duration = Duration::from_secs(1);

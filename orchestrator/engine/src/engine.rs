@@ -52,13 +52,19 @@ impl Handle {
     pub fn in_flight(&self) -> u64 {
         self.in_flight.count() + self.requests.waiting()
     }
+
+    /// Time since the store answered the engine last. While it answers, this is about a second.
+    #[must_use]
+    pub fn store_age(&self) -> Duration {
+        self.in_flight.age()
+    }
 }
 
 impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
     /// An engine, and its handle.
     pub fn new(store: S, transport: T, hosted: Hosted) -> (Self, Handle) {
         let (requests, receiver) = Requests::new();
-        let (watches, in_flight) = (Watches::default(), InFlight::default());
+        let (watches, in_flight) = (Watches::default(), InFlight::new());
         let handle = Handle { requests, watches: watches.clone(), in_flight: in_flight.clone() };
         let retention = limits::LEAST_RETENTION;
         let engine =

@@ -1,25 +1,42 @@
 //! The number of sagas in flight, for admission and for metrics. A stuck saga waits for a person
 //! and does not count: however many there are, others can be served.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use metrics::gauge;
 use saga_messaging::answered;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{SagaReads, Write, limits};
 
 /// The store's last count, adjusted by the sagas that this engine has begun and ended since. Sagas
 /// of other engines are missing for at most [`limits::COUNT_INTERVAL`].
-#[derive(Clone, Debug, Default)]
-pub(crate) struct InFlight(Arc<AtomicU64>);
+#[derive(Clone, Debug)]
+pub(crate) struct InFlight {
+    count: Arc<AtomicU64>,
+    /// The time of the store's last count.
+    counted: watch::Sender<Instant>,
+}
 
 impl InFlight {
+    pub(crate) fn new() -> Self {
+        Self { count: Arc::default(), counted: watch::Sender::new(Instant::now()) }
+    }
+
     pub(crate) fn count(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.count.load(Relaxed)
+    }
+
+    /// Time since the store answered last. It is asked every [`limits::COUNT_INTERVAL`].
+    pub(crate) fn age(&self) -> Duration {
+        self.counted.borrow().elapsed()
     }
 
     /// Counts sagas that were just committed. One second's worth of new sagas is far more than
@@ -29,7 +46,7 @@ impl InFlight {
         let ended = writes.iter().filter(|write| write.saga.ended().is_some()).count() as u64;
         let begun = writes.iter().filter(|write| write.before == 0).count() as u64;
         let _ = self
-            .0
+            .count
             .fetch_update(Relaxed, Relaxed, |count| Some((count + begun).saturating_sub(ended)));
     }
 
@@ -37,9 +54,11 @@ impl InFlight {
     pub(crate) async fn keep<R: SagaReads>(self, reads: R, shutdown: CancellationToken) {
         loop {
             if let Ok(count) = answered(reads.in_flight()).await {
-                self.0.store(count, Relaxed);
+                self.count.store(count, Relaxed);
+                self.counted.send_replace(Instant::now());
                 gauge!("saga_in_flight").set(count as f64);
             }
+            gauge!("saga_store_age_seconds").set(self.age().as_secs_f64());
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,

@@ -51,6 +51,30 @@ async fn health_is_told_for_the_server_and_for_each_service() {
 }
 
 #[tokio::test]
+async fn health_follows_the_store() {
+    let world = World::with(|s| s.desk.most_store_age = Duration::from_secs(2)).await;
+    let until = async |wanted: &str| {
+        let mut health = HealthClient::new(world.channel.clone());
+        let answered = async {
+            loop {
+                let request = HealthCheckRequest { service: String::new() };
+                let answer = health.check(request).await.expect("known").into_inner();
+                if answer.status().as_str_name() == wanted {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, answered).await.unwrap_or_else(|_| panic!("never {wanted}"));
+    };
+    until("SERVING").await;
+    world.store.be_away(true);
+    until("NOT_SERVING").await;
+    world.store.be_away(false);
+    until("SERVING").await;
+}
+
+#[tokio::test]
 async fn the_contract_can_be_reflected() {
     let world = World::new().await;
     let mut reflection = ServerReflectionClient::new(world.channel.clone());
