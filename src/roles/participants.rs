@@ -1,4 +1,4 @@
-//! A service over any adapters: a participant, and a few reads over gRPC.
+//! Runs a service over any adapters: a participant, and a few reads over gRPC.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use tonic::{
 
 use crate::config::Account;
 
-/// A service that tonic can serve.
+/// The bounds on a service that tonic can serve.
 pub(super) trait GrpcService:
     TowerService<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
     + NamedService
@@ -38,8 +38,8 @@ impl<G> GrpcService for G where
 {
 }
 
-/// Takes commands and serves reads until shutdown. If one of the two ends, so does the other: half
-/// a service serves nobody.
+/// Handles commands and serves reads until shutdown. If one of the two ends, the other one is ended
+/// too, because half a service serves nobody.
 pub(super) async fn run<S: Store, T: Transport, G>(
     participant: Participant<S>,
     service: G,
@@ -72,12 +72,12 @@ where
     participant.run(transport, kit, stop.clone()).await;
     stop.cancel();
     serving.await?.with_context(|| format!("the gRPC server {}", G::NAME))?;
-    // Whoever started the role starts it anew.
+    // An error makes the supervisor, or the person, who started the role start it again.
     ensure!(shutdown.is_cancelled(), "the participant has ended by itself");
     Ok(())
 }
 
-/// The connection to the payment provider. While the provider is away it is tried again by itself.
+/// Connects to the payment provider. While the provider is unreachable, connecting is retried.
 pub(super) fn provider(
     account: Account,
     shutdown: &CancellationToken,
