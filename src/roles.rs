@@ -49,7 +49,7 @@ impl Together {
     }
 
     /// Waits until all roles have ended. A role that ends before `stop` also stops the others,
-    /// because a part of a system serves nobody.
+    /// because a part of a system is of no use.
     async fn wait(mut self) -> anyhow::Result<()> {
         let mut first = Ok(());
         while let Some(ended) = self.roles.join_next().await {

@@ -39,7 +39,7 @@ impl StopSignals {
         Ok(Self { interrupt: interrupt()?, terminate: terminate()? })
     }
 
-    /// Waits for the next signal. Cancelling the wait loses none.
+    /// Waits for the next signal. If the wait is cancelled, no signal is lost.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -26,13 +26,13 @@ pub(crate) const SHOP: [(&str, &str, i64); 6] = [
 /// A quantity of one product, priced in cents.
 #[derive(Clone, Debug)]
 pub struct Goods {
-    /// Its SKU.
+    /// The product's SKU.
     pub sku: String,
-    /// Its name.
+    /// The product's name.
     pub name: String,
-    /// Price of one, in cents.
+    /// Price of one piece, in cents.
     pub cents: i64,
-    /// How many.
+    /// Number of pieces.
     pub quantity: i64,
 }
 

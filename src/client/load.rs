@@ -45,7 +45,7 @@ const RECEIPT: i64 = 1_000;
 const ORDERS_A_RECEIPT: u64 = 1_000;
 /// A quantity that is never in stock.
 const TOO_MUCH: i64 = 1_000_000;
-/// The range of the latencies in microseconds, and their precision in digits.
+/// The greatest latency that is recorded, and below it the precision in digits.
 const SLOWEST_MICROS: u64 = 120_000_000;
 const DIGITS: u8 = 2;
 
@@ -118,9 +118,9 @@ struct Tally {
     placed: u64,
     /// Orders that were not placed, because too many were in progress.
     held_back: u64,
-    /// Numbers of orders by their end.
+    /// Number of orders for each kind of end.
     ends: BTreeMap<String, u64>,
-    /// Numbers of orders with an unknown end, by the gRPC code.
+    /// Number of orders with an unknown end, for each gRPC code.
     unknown: BTreeMap<&'static str, u64>,
     /// Calls that were repeated, with the same key.
     repeats: u64,

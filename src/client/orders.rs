@@ -158,7 +158,7 @@ pub fn status_name(status: i32) -> String {
     }
 }
 
-/// True if nothing more happens to the order.
+/// Returns true if the order will not change any more.
 pub(super) fn has_ended(status: i32) -> bool {
     match OrderStatus::try_from(status) {
         Ok(OrderStatus::Confirmed | OrderStatus::Rejected | OrderStatus::Cancelled) => true,

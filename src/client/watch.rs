@@ -16,7 +16,7 @@ use super::orders;
 const MOST_RESUMPTIONS: u32 = 30;
 /// The pause before a stream is reopened, if the server does not ask for one.
 const RESUME_AFTER: Duration = Duration::from_secs(1);
-/// The longest pause that a server's request can cause.
+/// The longest pause, even if the server asks for more.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 const EXAMPLES: &str = "\

@@ -1,6 +1,6 @@
 //! The text of `saga settings`.
 
-/// Shown by `saga settings`.
+/// The whole text. A test checks that it contains every variable.
 pub(crate) const HELP: &str = "\
 Settings come from the environment. Times carry their unit in the name. What holds a secret (the
 URLs of databases and broker, and passwords) may come from a file instead: SAGA_AMQP_URL_FILE names
@@ -81,7 +81,7 @@ mod tests {
             asked.borrow_mut().insert(name.trim_end_matches("_FILE").to_owned());
             None
         };
-        // Every variable is missing here. Each is reported as a mistake, and reading goes on.
+        // Every variable is missing here. Reading continues after a missing one.
         let _ = read(&get, |env| {
             env.telemetry();
             env.all();

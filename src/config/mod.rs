@@ -65,7 +65,7 @@ pub(crate) struct Service {
     pub(crate) connections: u32,
     pub(crate) listen: SocketAddr,
     pub(crate) broker: Broker,
-    /// A watermark that is less old than this is not accepted.
+    /// Minimum age of a watermark. Younger ones are not accepted.
     pub(crate) least_retention: Duration,
 }
 
@@ -107,7 +107,7 @@ pub struct Setup {
     pub inventory: Secret,
     /// The payment service's database.
     pub payment: Secret,
-    /// The password of the role that may only read.
+    /// Password of the database role for audits.
     pub auditor: Option<Secret>,
     /// The broker.
     pub broker: Broker,

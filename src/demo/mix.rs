@@ -25,7 +25,7 @@ pub(super) enum Kind {
     Cancelled,
 }
 
-/// Orders of each kind in a hundred. All others are plain.
+/// Number of orders of each kind in a hundred. All others are plain.
 const SHARES: [(Kind, u64); 8] = [
     (Kind::Slow, 3),
     (Kind::AnswerLost, 2),
@@ -44,7 +44,7 @@ pub(super) const RARE: &str = "crown";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Confirmed,
-    /// With this reason.
+    /// The order is rejected, for this reason.
     Rejected(&'static str),
     Cancelled,
 }

@@ -5,7 +5,7 @@
 //! only from gRPC and from the audit of the databases.
 //!
 //! Read first: [`Demo::run`], which is the demo from top to bottom, then `mix.rs` for the orders
-//! and `system.rs` for killing a role.
+//! and `system/mod.rs` for killing a role.
 
 mod mix;
 mod orders;

@@ -250,7 +250,7 @@ fn one_of(request: &PlaceOrderRequest) -> Vec<Line> {
 }
 
 impl Placed {
-    /// True if the order ended as its kind must, and its return succeeded.
+    /// Returns true if the order ended as its kind must, and its return, if any, succeeded.
     pub(super) fn as_asked(&self) -> bool {
         let returned = self.returned.is_none_or(|status| status == ReturnStatus::Done);
         returned && self.ended_as_asked()

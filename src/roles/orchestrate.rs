@@ -59,7 +59,7 @@ where
     engine_stop.cancel();
     let ended_by_itself = driving.await.context("the engine")?;
     served?;
-    // An error makes the supervisor, or the person, who started the role start it again.
+    // The role fails, so that the supervisor that started it starts it again.
     ensure!(!ended_by_itself, "the engine has ended by itself");
     Ok(())
 }

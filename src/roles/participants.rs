@@ -17,7 +17,7 @@ use tonic::{
 
 use crate::config::Account;
 
-/// The bounds on a service that tonic can serve.
+/// A gRPC service that tonic can serve. The trait is short for these bounds.
 pub(super) trait GrpcService:
     TowerService<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
     + NamedService
@@ -39,7 +39,7 @@ impl<G> GrpcService for G where
 }
 
 /// Handles commands and serves reads until shutdown. If one of the two ends, the other one is ended
-/// too, because half a service serves nobody.
+/// too, because half a service is of no use.
 pub(super) async fn run<S: Store, T: Transport, G>(
     participant: Participant<S>,
     service: G,
@@ -72,7 +72,7 @@ where
     participant.run(transport, kit, stop.clone()).await;
     stop.cancel();
     serving.await?.with_context(|| format!("the gRPC server {}", G::NAME))?;
-    // An error makes the supervisor, or the person, who started the role start it again.
+    // The role fails, so that the supervisor that started it starts it again.
     ensure!(shutdown.is_cancelled(), "the participant has ended by itself");
     Ok(())
 }

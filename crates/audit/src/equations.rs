@@ -10,8 +10,8 @@
 //! SELECT format('…', …) …;   -- a row for each offender
 //! ```
 //!
-//! An equation holds either `always`, or only `at rest`: when no saga is in progress. `may be
-//! empty` means that the equation passes even if there are no rows to check.
+//! An equation holds either `always`, or only `at rest`: when no saga is in progress. If it is
+//! marked `may be empty`, it passes even if there are no rows to check.
 
 use std::sync::LazyLock;
 

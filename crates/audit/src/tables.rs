@@ -48,8 +48,8 @@ use Kind::{Bytes, Id, Integer, Outcome, Text};
 
 /// All tables that are copied.
 pub const TABLES: &[Table] = &[
-    // States: 1 running, 2 compensating, 3 completed, 4 compensated, 5 stuck. `wakes` means that
-    // the saga will be looked at again, and `ended` that its row says that it has ended.
+    // States: 1 running, 2 compensating, 3 completed, 4 compensated, 5 stuck. `wakes` is 1
+    // if the saga is to be looked at again, and `ended` is 1 if its row has an end time.
     Table {
         database: Database::Orchestrator,
         name: "sagas",

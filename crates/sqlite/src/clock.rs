@@ -8,8 +8,8 @@ use std::{
 
 use saga_core::Timestamp;
 
-/// A database's clock. A database server has one. An SQLite file has none, so it gets one here: the
-/// machine's, or a simulator's.
+/// A database's clock. A database server has its own clock, but an SQLite file has none. So it is
+/// given one: the machine's, or a simulator's.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 

@@ -64,7 +64,7 @@ impl<'a> Console<'a> {
         self.say(&line)
     }
 
-    /// Prints the failure because of which there is no answer.
+    /// Prints the failure, which is the reason why there is no answer.
     pub(crate) fn failure(&mut self, failure: &Failure) -> io::Result<()> {
         if let Failure::Output(e) = failure
             && e.kind() == io::ErrorKind::BrokenPipe

@@ -26,7 +26,7 @@ impl Caller {
     /// Returns the caller of a call to a service of this server.
     ///
     /// # Errors
-    /// INTERNAL, for a service that was added past [`Server::with`](crate::Server::with).
+    /// INTERNAL, for a service that was not added by [`Server::with`](crate::Server::with).
     pub fn of<T>(request: &Request<T>) -> Result<Self, Status> {
         // A service that was added without the interceptor must not answer.
         request.extensions().get().cloned().ok_or_else(|| status::internal("nobody was identified"))

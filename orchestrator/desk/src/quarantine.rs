@@ -72,14 +72,14 @@ impl<R: SagaReads> Desk<R> {
             limit: limit + 1,
         };
         let mut messages = self.messages(&filter).await?;
-        // One entry more than asked for shows whether there is a next page.
+        // One entry more than requested was read. It shows whether there is a next page.
         let more = messages.len() > limit;
         messages.truncate(limit);
         let last = messages.last().filter(|_| more);
         let next_page_token = last
             .map(|last| page::write(&bound, &format!("{} {}", last.first_seen.0, last.id)))
             .unwrap_or_default();
-        // Without the body it is unknown which of its values are tokens, so any quoted value goes.
+        // The bodies are not read here, so any value that a reason quotes may be a token.
         let messages = messages.iter().map(|message| shown(message, quoted)).collect();
         Ok(ListQuarantinedResponse { messages, next_page_token })
     }

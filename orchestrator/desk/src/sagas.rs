@@ -81,7 +81,7 @@ impl<R: SagaReads> Desk<R> {
         .quarantined;
         let mut sagas =
             self.reads.list(&wanted).await.map_err(|failure| status::of_failure(&failure))?;
-        // One entry more than asked for shows whether there is a next page.
+        // One entry more than requested was read. It shows whether there is a next page.
         let more = sagas.len() > limit;
         sagas.truncate(limit);
         let last = sagas.last().filter(|_| more);

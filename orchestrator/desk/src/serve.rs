@@ -23,8 +23,8 @@ use crate::{
     metered::{Methods, methods},
 };
 
-/// The gRPC server of an orchestrator: health, reflection, the operators' services, and the services
-/// that a front door adds.
+/// The gRPC server of an orchestrator. It serves health, reflection, the operators' services, and
+/// the services that a front door adds.
 pub struct Server {
     settings: Settings,
     shutdown: CancellationToken,

@@ -56,7 +56,8 @@ impl Default for Settings {
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Maximum number of calls that look up their keys at the same time while new sagas are refused:
-/// one batch of the engine's. Further calls are refused without that look-up, which is cheap.
+/// one batch of the engine's. Further calls are refused without that look-up, so that refusing
+/// stays cheap.
 pub(crate) const MAX_LOOK_UPS: usize = 512;
 
 /// How many updates may wait for a slow watcher before reading more of them is paused.

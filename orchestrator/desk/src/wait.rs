@@ -1,5 +1,5 @@
-//! Waits for sagas, within limits. What counts is a saga's row. The watch says when to read it, and
-//! already contains the row once the saga has ended.
+//! Waits for sagas, within limits. A watch notifies the waiting call when to read the saga's row.
+//! Once the saga has ended, the watch contains the row.
 
 use std::sync::Arc;
 

@@ -30,7 +30,8 @@ fn look(body: &str) {
 
 #[test]
 fn a_look_takes_no_more_than_eight_times_the_body_and_a_bound() {
-    // The most expensive bodies: as trees, by indentation, by doubling, by overlaps, by number.
+    // Each of these bodies is expensive for another reason: many values, many empty names, deep
+    // indentation, short tokens, overlapping tokens, many tokens, escapes, one long token.
     let most = 1_000_000;
     let a = |n: usize| "a".repeat(n);
     let steps: Vec<_> = (1..250).map(|n| format!(r#""{}""#, a(n))).collect();

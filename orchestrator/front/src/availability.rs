@@ -20,7 +20,7 @@ pub(crate) struct Availability {
     away: Arc<Mutex<Option<Away>>>,
 }
 
-/// Since when the provider has been unavailable.
+/// An outage of the provider. It began at `since`.
 #[derive(Clone, Copy)]
 struct Away {
     since: Instant,

@@ -1,7 +1,8 @@
 //! Caches the product pages that were read last, for at most [`Settings::catalogue_cache`].
 //!
-//! Promise: the products on a page were true at some instant, at most that long before the call
-//! began. A caller who restocks through this server sees the restock in every later page.
+//! Promise: a caller gets a page as it was at some instant, and that instant is no longer ago than
+//! this limit when the call begins. A caller who restocks through this server sees the restock in
+//! every later page.
 //!
 //! Reads and restocks get numbers from one counter in the table. Both get a number when they begin,
 //! and a restock gets another one when it is answered. So a read that began before a restock was

@@ -110,7 +110,7 @@ pub enum Closing {
 pub enum Claim {
     /// The key was free, and now belongs to this receipt.
     New,
-    /// This same receipt was received before.
+    /// The key belongs to this receipt, which was already received before.
     Repeated,
     /// The key belongs to another receipt.
     Taken,

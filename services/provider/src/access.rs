@@ -49,12 +49,12 @@ pub(crate) struct Keeper {
 /// The reasons why a submission has no outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotWritten {
-    /// SQLite failed. It is unknown whether the submission was committed. Repeating it under the
-    /// same key finds out.
+    /// SQLite failed. It is unknown whether the submission was committed. To find out, the caller
+    /// repeats it under the same key.
     #[error("the ledger could not be written")]
     Storage,
-    /// The ledger was closed, usually before the submission reached it. Repeating it under the same
-    /// key finds out.
+    /// The ledger was closed, usually before the submission was committed. To find out, the caller
+    /// repeats it under the same key.
     #[error("the ledger is closed")]
     Closed,
 }

@@ -1,5 +1,5 @@
-//! Faults that callers can switch on: an outage for a while, and a delay of every call. They are kept
-//! only in memory, so a restart ends them.
+//! Faults that callers can switch on: an outage for a while, and a delay of every call. They are
+//! kept only in memory, so a restart ends them.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -46,7 +46,7 @@ pub(crate) enum Outcome {
     AnswerLost,
     /// The key was used for another request.
     KeyReused,
-    /// The token makes the provider look down. Only the attempt was counted.
+    /// The token asks for an outage. Nothing was decided: only the attempt was counted.
     Down,
 }
 

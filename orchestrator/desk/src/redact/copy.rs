@@ -35,7 +35,7 @@ pub(super) fn copy<F: Formatter>(
     }
 }
 
-/// Returns true if a field of this name may hold a token, or if a text with this name in it may.
+/// Returns true if a field with this name, or a text that contains the name, may hold a token.
 fn is_secret(name: &str) -> bool {
     let plain: String =
         name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();

@@ -60,7 +60,7 @@ impl Tokens {
     }
 }
 
-/// Which parts of a text to hide.
+/// Selects the parts of a text to hide.
 pub(super) enum Mask {
     Nothing,
     Tokens(Box<Finder>),

@@ -178,8 +178,8 @@ async fn beyond_the_bound_in_flight_orders_are_refused_until_some_have_ended() {
     assert_eq!(status.code(), Code::AlreadyExists);
     world.broker.release("capture-payment/action", Answer::Done);
     world.until_ended(&first).await;
-    // The test may see the end in the store before the engine has counted it. But the engine counts
-    // it without waiting until it next counts the sagas in the store.
+    // The test may see the end in the store a moment before the engine has counted it, so it tries
+    // more than once. The engine must not wait until it counts the sagas in the store again.
     let later = async {
         while world.place(order("later")).await.is_err() {
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -13,7 +13,7 @@ use crate::{
     support::{Shop, saga, wish},
 };
 
-/// Longer than deleting the records below a new watermark takes.
+/// Longer than it takes to delete the records below a new watermark.
 const FORGOTTEN_WITHIN: Duration = Duration::from_secs(60);
 
 fn days_ago(days: u64) -> Watermark {
@@ -55,7 +55,7 @@ async fn an_old_action_is_not_run_after_its_tombstone_was_forgotten() {
     let beside = service.ask(&[reserve(old), reserve(saga()), release]).await;
     assert!(matches!(beside[..], [(_, Outcome::Done, false)]), "{beside:?}");
     service.stop().await;
-    // A replica that no command has brought the watermark does the same.
+    // A replica to which no command has brought the watermark does the same.
     let mut service = Running::start(&shop);
     assert_eq!(service.ask(&[reserve(old)]).await, []);
     service.stop().await;

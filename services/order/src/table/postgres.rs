@@ -201,7 +201,8 @@ impl Reads for PostgresReads {
             None => ALL.map(number).to_vec(),
         };
         let limit = i64::from(page.limit);
-        // Two separate statements, so that each always scans one index backwards from `before`.
+        // With and without a customer, the statements differ, so that each scans one index
+        // backwards.
         let rows = match &page.customer {
             Some(customer) => {
                 sqlx::query_as!(

@@ -143,8 +143,8 @@ impl Reads for SqliteReads {
         let status = page.status.map(number);
         let limit = page.limit;
         let read = |connection: &rusqlite::Connection| {
-            // Two separate statements, so that each always scans one index backwards from
-            // `before`.
+            // With and without a customer, the statements differ, so that each scans one index
+            // backwards.
             match &page.customer {
                 Some(customer) => connection
                     .prepare_cached(
