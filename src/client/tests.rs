@@ -29,7 +29,8 @@ use tonic::{
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-/// A shop that accepts every order, unless it is paid with the declined card.
+/// A shop that rejects orders paid with the declined card. The customer's name can select another
+/// answer, such as an error.
 #[derive(Default)]
 struct Shop {
     placed: Mutex<Vec<PlaceOrderRequest>>,

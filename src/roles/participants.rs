@@ -77,7 +77,7 @@ where
     Ok(())
 }
 
-/// Connects to the payment provider. While the provider is unreachable, connecting is retried.
+/// Creates a client of the payment provider. A task probes the provider while it is unreachable.
 pub(super) fn provider(
     account: Account,
     shutdown: &CancellationToken,

@@ -1,5 +1,5 @@
-//! Return order: reserve the goods for this return, and refund the money, which is the pivot. Then
-//! take the goods back and mark the order, side by side.
+//! Return order: hold the order's pieces for this return, and refund the money, which is the pivot.
+//! Then take the goods back and mark the order, side by side.
 
 use saga_core::{Cause, Definition, Saga, Steps, step, together};
 use saga_proto::{

@@ -26,8 +26,8 @@ async fn keep(world: &World, id: &str, body: &str) {
     world.store.quarantine(&[message]).await.expect("kept");
 }
 
-/// Places an order whose saga waits for a reply to `reserve-stock` that never comes. Returns the
-/// ids of the saga and of the command.
+/// Places an order whose saga waits for a reply to `reserve-stock` that never comes, and puts that
+/// command into the quarantine. Returns the ids of the saga and of the command.
 async fn waiting(world: &World, key: &str) -> (String, String) {
     world.broker.answer("reserve-stock/action", Answer::Hold);
     let saga = world.placed(key).await;
