@@ -1,4 +1,4 @@
-//! Child processes that run this same program: the bench measures them, the demo kills them.
+//! Child processes that run this same program: the benchmark measures them, the demo kills them.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -7,13 +7,13 @@ use std::{
 
 use tokio::process::Child;
 
-/// Ports below the range from which a client's own ports are taken.
+/// Ports for servers. They are below the range from which the system takes ports for clients.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
-/// Time limit for a process to end by itself. After that it is killed, which loses nothing either.
+/// Time limit for a process to end by itself. After that it is killed, and no data is lost.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// An address on loopback that nobody listens on. If another process takes it first, the role
-/// reports that and ends.
+/// Returns a loopback address on which nobody listens. If another process takes it before the role
+/// does, the role reports that and ends.
 pub fn free_address() -> anyhow::Result<SocketAddr> {
     let span = u64::from(PORTS.end - PORTS.start);
     for _ in 0..1_000 {
@@ -27,7 +27,7 @@ pub fn free_address() -> anyhow::Result<SocketAddr> {
     anyhow::bail!("no free port from {} to {}", PORTS.start, PORTS.end)
 }
 
-/// Tells a process to end, waits until it has, and kills it if it takes too long.
+/// Asks a process to end, waits for its end, and kills it if that takes too long.
 pub async fn stop(child: &mut Child) -> std::io::Result<()> {
     ask_to_end(child)?;
     if tokio::time::timeout(STOP_LIMIT, child.wait()).await.is_err() {
@@ -46,8 +46,8 @@ fn ask_to_end(child: &mut Child) -> std::io::Result<()> {
     }
 }
 
-/// Other systems have no way for one process to ask another to end: it is killed, which loses
-/// nothing.
+/// Kills the process: outside Unix, one process has no way to ask another one to end. No data is
+/// lost.
 #[cfg(not(unix))]
 fn ask_to_end(child: &mut Child) -> std::io::Result<()> {
     if child.id().is_some() { child.start_kill() } else { Ok(()) }

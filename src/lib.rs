@@ -1,7 +1,7 @@
 //! The program `saga` as a library: its command line, and the roles that it runs.
 //!
-//! `src/main.rs` is [`main`] and nothing else. The programs of `tests/` use this library too: one
-//! runs the roles on servers with their ports wrapped ([`main_around`]), one measures a system.
+//! `src/main.rs` only calls [`main`]. The programs of `tests/` use this library too: one wraps the
+//! ports of the roles on servers ([`main_around`]), another one measures a system.
 //!
 //! Read first: [`main`], then `roles/servers.rs` and `roles/embedded.rs`.
 
@@ -33,10 +33,10 @@ use tracing::{error, info};
 
 /// The allocator of every program that uses this library.
 ///
-/// Turns, parcels and rows are many short-lived pieces of memory: measured, a sixth of the
-/// program's time went into the C library's allocator. This is mimalloc's second version, because
-/// it gives memory back within milliseconds: with the third, 4,000 orders in flight took a sixth
-/// more.
+/// Turns, parcels and rows make many short-lived allocations. In measurements, the C library's
+/// allocator took a sixth of the program's time. This is mimalloc's second version, because it
+/// returns memory to the system within milliseconds. With the third version, 4,000 orders in flight
+/// used a sixth more memory.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -97,13 +97,13 @@ struct All {
     data_dir: Option<PathBuf>,
 }
 
-/// The program `saga`, from its arguments to its exit code.
+/// Runs the program `saga`: parses its arguments, runs the command, and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     main_around(Product)
 }
 
-/// The same program, but its roles on servers use their ports through a wrapping of the caller's.
+/// Runs the same program, but wraps the ports of the roles on servers with `around`.
 pub fn main_around(around: impl Around) -> ExitCode {
     let arguments = Arguments::try_parse().unwrap_or_else(|error| {
         let _ = error.print();
@@ -158,7 +158,7 @@ pub fn main_around(around: impl Around) -> ExitCode {
     status
 }
 
-/// Runs the demo. Its roles are quiet unless SAGA_LOG says otherwise, because kills are noisy.
+/// Runs the demo. Unless SAGA_LOG is set, its roles log nothing, because kills cause many messages.
 async fn show(demo: demo::Demo) -> ExitCode {
     let filter = config::process("SAGA_LOG").unwrap_or_else(|| "off".to_owned());
     let read = config::read(&config::process, |env| env.telemetry());
@@ -172,7 +172,7 @@ async fn show(demo: demo::Demo) -> ExitCode {
     demo::run(demo).await
 }
 
-/// Runs one role, from its settings to its end.
+/// Reads one role's settings and runs the role until it ends.
 async fn role<T>(
     name: &str,
     settings: impl FnOnce(&mut Environment<'_>) -> T,
@@ -201,8 +201,8 @@ async fn role<T>(
     }
 }
 
-/// Drains on SIGTERM and SIGINT (on Windows Ctrl-Break and Ctrl-C). A second signal ends the
-/// process at once, which loses nothing either.
+/// Starts an orderly shutdown on SIGTERM and SIGINT (on Windows Ctrl-Break and Ctrl-C). A second
+/// signal ends the process at once. Even then no committed work is lost.
 fn drain_on_signal(shutdown: CancellationToken) -> io::Result<()> {
     let mut signals = StopSignals::listen()?;
     tokio::spawn(async move {

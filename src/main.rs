@@ -1,4 +1,4 @@
-//! `saga`: one binary. It runs one role or all of them, or it calls them.
+//! `saga`: one binary, which runs one role or all of them, or is a client of a running system.
 
 use std::process::ExitCode;
 

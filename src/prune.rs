@@ -1,4 +1,4 @@
-//! `saga prune`: does at once and visibly the deletion that the orchestrators do in the background.
+//! `saga prune`: deletes at once, and with progress, what orchestrators delete in the background.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -55,7 +55,7 @@ pub(crate) struct Command {
     batch: u64,
 }
 
-/// Runs the command on the process's own output.
+/// Runs the command and prints to the process's own output.
 pub(crate) async fn run(command: Command) -> ExitCode {
     let embedded = command.data_dir.is_some();
     let settings = match config::read(&config::process, |env| env.prune(embedded)) {
@@ -84,7 +84,7 @@ async fn in_directory(
     retention: Duration,
 ) -> anyhow::Result<()> {
     anyhow::ensure!(path.is_dir(), "there is no directory {}", path.display());
-    // A running system holds the directory: two writers of one file would wait for each other.
+    // Fails while a running system holds the directory: two writers would wait for each other.
     let dir = DataDir::take(path)?;
     let database = Database::open(&dir.database("orchestrator"), &sqlite::SCHEMA, Clock::system())?;
     prune(&sqlite::SagaTable::new(database), command, retention).await

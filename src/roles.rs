@@ -1,8 +1,7 @@
-//! The roles, wired: each reads its settings, chooses its adapters, and runs until it is told to
-//! stop.
+//! Starts the roles. Each reads its settings, chooses its adapters, and runs until shutdown.
 //!
-//! `servers.rs` and `embedded.rs` are the only places that choose adapters. The code that they pass
-//! them to knows only ports.
+//! Only `servers.rs` and `embedded.rs` choose adapters. All other code uses the adapters through
+//! ports.
 
 mod embedded;
 mod orchestrate;
@@ -29,14 +28,14 @@ async fn listen(address: SocketAddr, role: &str) -> anyhow::Result<TcpListener> 
     Ok(listener)
 }
 
-/// Roles of one process.
+/// Roles that run together in one process.
 struct Together {
     roles: JoinSet<(&'static str, anyhow::Result<()>)>,
     stop: CancellationToken,
 }
 
 impl Together {
-    /// An empty set of roles. `stop` ends them.
+    /// Creates an empty set of roles. Cancelling `stop` ends them all.
     fn new(stop: CancellationToken) -> Self {
         Self { roles: JoinSet::new(), stop }
     }
@@ -49,8 +48,8 @@ impl Together {
         self.roles.spawn(async move { (name, role.await) });
     }
 
-    /// Waits for all of them. A role that ends before `stop` stops the others: half a system serves
-    /// nobody.
+    /// Waits until all roles have ended. A role that ends before `stop` also stops the others,
+    /// because a part of a system is of no use.
     async fn wait(mut self) -> anyhow::Result<()> {
         let mut first = Ok(());
         while let Some(ended) = self.roles.join_next().await {

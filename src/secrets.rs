@@ -1,12 +1,12 @@
-//! Secrets from the environment, or from files that the environment names, as container engines
-//! provide them.
+//! Reads secrets from the environment, or from files that the environment names. Container engines
+//! provide secrets as such files.
 
 use std::{fmt, fs, path::Path};
 
-/// Suffix of the name of a variable that names a file.
+/// Suffix of a variable whose value is the path of a file with the secret.
 const FILE: &str = "_FILE";
 
-/// A text that is never printed.
+/// A text that must never be printed. Its `Debug` output does not contain it.
 #[derive(Clone)]
 pub struct Secret(pub String);
 
@@ -16,11 +16,11 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The secret of that name: the variable itself, or what is in the file that
-/// `NAME_FILE` names, without the end of line that editors leave there.
+/// Reads the secret `name`, from the variable of that name or from the file that `NAME_FILE` names.
+/// A line end at the end of the file, as editors leave it, is removed.
 ///
 /// # Errors
-/// The mistake, as the rest of a sentence that begins with the name. It never quotes a value.
+/// The mistake, worded to follow the variable's name in a sentence. It never contains a value.
 pub(crate) fn read(
     get: &dyn Fn(&str) -> Option<String>,
     name: &str,
@@ -55,7 +55,7 @@ mod tests {
         file
     }
 
-    /// The secret PASSWORD, in an environment of these two variables.
+    /// Reads the secret PASSWORD in an environment of these two variables.
     fn password(value: Option<&str>, path: Option<&str>) -> Result<Option<String>, String> {
         let get = |name: &str| match name {
             "PASSWORD" => value.map(str::to_owned),

@@ -1,4 +1,4 @@
-//! `saga setup`: databases, roles, migrations, exchanges and queues. Idempotent.
+//! `saga setup`: creates or updates databases, roles, schemas, exchanges and queues. Idempotent.
 
 use saga_postgres::{INBOX, Migrations, PoolSettings, Reader};
 use saga_rabbitmq::RabbitMq;
@@ -6,10 +6,10 @@ use tracing::info;
 
 use crate::{config::Setup, roles::broker_settings};
 
-/// The database role that may read everything and change nothing.
+/// The database role for audits, which may read everything and change nothing.
 const AUDITOR: &str = "saga_audit";
 
-/// Brings everything that the roles need up to date.
+/// Creates everything that the roles need, or brings it up to date.
 pub async fn setup(settings: &Setup) -> anyhow::Result<()> {
     let databases: [(&str, &str, &[&Migrations]); 4] = [
         ("orchestrator", &settings.orchestrator.0, &[&saga_store::postgres::MIGRATIONS]),

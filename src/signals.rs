@@ -1,4 +1,4 @@
-//! The signals by which a person or a supervisor tells this process to stop.
+//! The signals with which a person or a supervisor stops this process.
 
 use std::io;
 
@@ -27,8 +27,8 @@ mod system {
     };
 }
 
-/// SIGINT and SIGTERM; on Windows Ctrl-C and Ctrl-Break. Once this exists, they no longer end the
-/// process.
+/// Receives SIGINT and SIGTERM; on Windows Ctrl-C and Ctrl-Break. Once this value exists, these
+/// signals no longer end the process by themselves.
 pub(crate) struct StopSignals {
     interrupt: Interrupt,
     terminate: Terminate,
@@ -39,7 +39,7 @@ impl StopSignals {
         Ok(Self { interrupt: interrupt()?, terminate: terminate()? })
     }
 
-    /// Waits for the next signal. Cancelling the wait loses none.
+    /// Waits for the next signal. If the wait is cancelled, no signal is lost.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -1,4 +1,4 @@
-//! Builds again when a migration is added: `sqlx::migrate!` sees only changed ones.
+//! Makes cargo build again when a migration is added: `sqlx::migrate!` notices only changed ones.
 
 fn main() {
     use std::io::Write as _;

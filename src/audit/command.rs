@@ -10,11 +10,11 @@ use std::{
 use super::{Options, Sources};
 use crate::config;
 
-/// An equation does not hold, or could not be judged.
+/// Exit code if an equation does not hold, or could not be judged.
 const FAILED: u8 = 1;
-/// The books cannot be read.
+/// Exit code if a database cannot be read.
 const UNREADABLE: u8 = 2;
-/// The settings are wrong (`EX_USAGE`).
+/// Exit code if the settings are wrong (`EX_USAGE`).
 const USAGE: u8 = 64;
 
 const EXPLANATION: &str = "\
@@ -72,7 +72,7 @@ pub(crate) struct Command {
     json: bool,
 }
 
-/// Runs it on the process's own output.
+/// Runs the command and prints its result to the process's own stdout and stderr.
 pub(crate) async fn run(command: Command) -> ExitCode {
     let Command { data_dir, wait, safety, require_rows, expect_orders, quarantined, verbose, json } =
         command;
@@ -98,7 +98,7 @@ pub(crate) async fn run(command: Command) -> ExitCode {
                 (false, true) => report.full(),
                 (false, false) => report.summary(),
             };
-            // The reader may have closed the pipe: it has seen enough.
+            // A failed write means that the reader has closed the pipe and wants no more.
             let _ = io::stdout().lock().write_all(text.as_bytes());
             if report.passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
         }

@@ -1,7 +1,7 @@
-//! `saga audit`: what must be true of a system's books, computed from outside.
+//! `saga audit`: checks from outside that a system's databases agree with each other.
 //!
-//! A few columns of each database are copied, in one snapshot, into a scratch database, which
-//! `saga_audit` judges.
+//! It copies a few columns of each database, in one snapshot, into a scratch database.
+//! `saga_audit` evaluates its equations there.
 //!
 //! Read first: [`run`], and one of the equations of `saga_audit`.
 
@@ -19,19 +19,19 @@ pub(crate) use saga_audit::{Options, Report, Verdict};
 use crate::secrets::Secret;
 use collect::Pulse;
 
-/// How often a system that is not at rest is looked at again.
+/// Interval at which a system that is not at rest is checked again.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// The places of the books.
+/// Location of the databases that the audit reads.
 #[derive(Clone, Debug)]
 pub(crate) enum Sources {
-    /// An embedded system's directory: a file a role, and the provider's below it.
+    /// An embedded system's directory: one file a role, and the provider's in a subdirectory.
     DataDir(PathBuf),
     /// A system on servers.
     Servers(Servers),
 }
 
-/// The four databases, as a role that may read them, and the directory of the provider's ledger.
+/// URLs of the four databases, for a role that may read them, and the provider's directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Servers {
     pub(crate) orchestrator: Secret,
@@ -41,14 +41,14 @@ pub(crate) struct Servers {
     pub(crate) provider_data_dir: PathBuf,
 }
 
-/// Reads the books and judges them. Waits at most `wait` for the system to come to rest.
+/// Reads the databases and judges them. Waits at most `wait` for the system to come to rest.
 ///
-/// The databases are not all read at one instant. An equation that compares them is therefore
-/// judged only at rest: when no saga was in progress before the first database was read, and none
-/// had moved after the last one.
+/// The databases are not all read at the same instant. An equation that compares two of them is
+/// therefore judged only at rest: no saga was in progress before the first database was read, and
+/// no saga had moved after the last one was read.
 ///
 /// # Errors
-/// [`Unreadable`]: there is no verdict.
+/// [`Unreadable`]: a database could not be read, so there is no verdict.
 pub(crate) async fn run(
     sources: &Sources,
     wait: Duration,

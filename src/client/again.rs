@@ -1,5 +1,5 @@
-//! Calls that are repeated under the same key for as long as that may help. Only this makes sure of
-//! a write.
+//! Repeats calls under the same idempotency key, for as long as that may help. Only by repeating
+//! can a client be sure that its write was done.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use saga_cli::{may_retry, retry_delay, told_apart};
 
 use super::orders;
 
-/// Time limit for one call. After that it is repeated.
+/// Time limit for one call. After that the call is made again.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// The limits on repeating a call.
@@ -19,7 +19,7 @@ const CALL_LIMIT: Duration = Duration::from_secs(30);
 pub struct Patience {
     /// No call is repeated after this time.
     pub limit: Duration,
-    /// The pause before the first repetition, if the server names none; it doubles.
+    /// The pause before the first repetition, unless the server names one. It doubles each time.
     pub first_pause: Duration,
     /// The longest pause, even if the server asks for more.
     pub longest_pause: Duration,
@@ -35,7 +35,8 @@ impl Default for Patience {
     }
 }
 
-/// Makes a call until it is answered, or refused for good. Repetitions are added to `repeats`.
+/// Makes a call until it is answered, or refused for good. Adds the number of repetitions to
+/// `repeats`.
 pub async fn until_answered<R, F>(
     patience: Patience,
     repeats: &mut u64,
@@ -60,7 +61,7 @@ where
     }
 }
 
-/// Places an order. If the caller wants to wait, the answer is the order's end.
+/// Places an order. If the request asks to wait, the answer is the order's end.
 pub async fn place(
     client: &OrdersClient<Channel>,
     order: &PlaceOrderRequest,
@@ -70,8 +71,8 @@ pub async fn place(
     until_answered(patience, repeats, || place_once(client.clone(), order.clone())).await
 }
 
-/// The same with a single call. If the server stops waiting before the order has ended, the result
-/// is DEADLINE_EXCEEDED. Calling again then continues to wait.
+/// Places an order with a single call. If the server stops waiting before the order has ended, the
+/// result is DEADLINE_EXCEEDED. Calling again then continues to wait.
 pub async fn place_once(
     mut client: OrdersClient<Channel>,
     order: PlaceOrderRequest,
@@ -84,7 +85,7 @@ pub async fn place_once(
     Ok(answer)
 }
 
-/// A request that waits for its answer for at most [`CALL_LIMIT`].
+/// Wraps a message in a request with the time limit [`CALL_LIMIT`].
 pub fn limited<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(CALL_LIMIT);

@@ -1,4 +1,4 @@
-//! The products that `saga load`, `saga demo` and `saga-bench` buy, and their receipts.
+//! The products that `saga load`, `saga demo` and `saga-bench` buy, and how they get into stock.
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use saga_proto::{
@@ -10,7 +10,7 @@ use tonic::{Status, transport::Channel};
 
 use super::again::{Patience, limited, until_answered};
 
-/// Receipts that are under way at once.
+/// Number of receipts that are sent at the same time.
 const RECEIPTS_AT_ONCE: usize = 16;
 
 /// A shop's products: SKU, name, and price in cents.
@@ -26,18 +26,18 @@ pub(crate) const SHOP: [(&str, &str, i64); 6] = [
 /// A quantity of one product, priced in cents.
 #[derive(Clone, Debug)]
 pub struct Goods {
-    /// Its SKU.
+    /// The product's SKU.
     pub sku: String,
-    /// Its name.
+    /// The product's name.
     pub name: String,
-    /// Price of one, in cents.
+    /// Price of one piece, in cents.
     pub cents: i64,
-    /// How many.
+    /// Number of pieces.
     pub quantity: i64,
 }
 
 impl Goods {
-    /// `quantity` of each product of the [`SHOP`].
+    /// Returns `quantity` of each product of the [`SHOP`].
     pub(crate) fn shop(quantity: i64) -> impl Iterator<Item = Self> {
         SHOP.into_iter().map(move |(sku, name, cents)| Self {
             sku: sku.to_owned(),
@@ -48,7 +48,7 @@ impl Goods {
     }
 }
 
-/// Receives goods, each exactly once under the key, and returns the products after that.
+/// Receives goods into stock, each exactly once for a key. Returns the products after that.
 pub async fn receive(
     catalogue: &CatalogueClient<Channel>,
     goods: impl IntoIterator<Item = Goods>,

@@ -4,7 +4,7 @@ use saga_proto::types::v1::{Line, PricedLine};
 
 use super::money;
 
-/// Reads "SKU=QTY". Only the form is checked here: the system knows which SKUs exist.
+/// Parses "SKU=QTY". Checks only the form: the system knows which SKUs exist.
 pub(super) fn parse(text: &str) -> Result<Line, String> {
     let (sku, quantity) = text.rsplit_once('=').ok_or("an item is SKU=QUANTITY, like teapot=2")?;
     if sku.is_empty() {
@@ -13,7 +13,7 @@ pub(super) fn parse(text: &str) -> Result<Line, String> {
     Ok(Line { sku: sku.to_owned(), quantity: self::quantity(quantity)? })
 }
 
-/// Reads a quantity: a whole number, at least 1.
+/// Parses a quantity: a whole number, at least 1.
 pub(super) fn quantity(text: &str) -> Result<i64, String> {
     match text.parse() {
         Ok(quantity) if quantity >= 1 => Ok(quantity),
@@ -21,14 +21,14 @@ pub(super) fn quantity(text: &str) -> Result<i64, String> {
     }
 }
 
-/// Writes "2 × teapot, 1 × cup".
+/// Formats lines as "2 × teapot, 1 × cup".
 pub(super) fn show(lines: &[PricedLine]) -> String {
     let each: Vec<_> =
         lines.iter().map(|line| format!("{} × {}", line.quantity, line.sku)).collect();
     each.join(", ")
 }
 
-/// Writes "2 × teapot at 12.34 EUR", without the price if there is none yet.
+/// Formats a line as "2 × teapot at 12.34 EUR", without the price if it has none yet.
 pub(super) fn show_line(line: &PricedLine) -> String {
     match &line.unit_price {
         Some(price) => format!("{} × {} at {}", line.quantity, line.sku, money::show(price)),

@@ -38,14 +38,14 @@ It keeps its own products in stock, and asks again with the same key when nobody
 ends after --seconds, on SIGINT or on SIGTERM, once the orders under way have ended; a second
 signal ends it at once. Exit code 1 says that it does not know how some order ended.";
 
-/// Quantity of each product in a receipt.
+/// Quantity of each product in one receipt.
 const RECEIPT: i64 = 1_000;
-/// Number of orders after each receipt. Each takes one or two of one product: together less than
-/// came in.
+/// Number of orders for each receipt. An order takes one or two of one product, so together they
+/// take less than was received.
 const ORDERS_A_RECEIPT: u64 = 1_000;
 /// A quantity that is never in stock.
 const TOO_MUCH: i64 = 1_000_000;
-/// The range of the latencies in microseconds, and their precision in digits.
+/// The greatest latency that is recorded, and below it the precision in digits.
 const SLOWEST_MICROS: u64 = 120_000_000;
 const DIGITS: u8 = 2;
 
@@ -76,16 +76,16 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// One kind of order in the mix.
+/// The kinds of order in the mix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
-    /// Paid with this card.
+    /// An order that is paid with this card.
     Card(&'static str),
-    /// More of a product than is in stock.
+    /// An order for more of a product than is in stock.
     TooMuch,
 }
 
-/// The mix: twenty orders that are repeated in this order.
+/// The mix: twenty orders, placed in this sequence again and again.
 const MIX: [Wish; 20] = {
     use Wish::{Card, TooMuch};
     const FINE: Wish = Card("tok_approved");
@@ -113,21 +113,21 @@ const MIX: [Wish; 20] = {
     ]
 };
 
-/// The outcomes of the orders.
+/// Counts the orders by their outcomes.
 struct Tally {
     placed: u64,
-    /// Orders that were not placed, because too many were under way.
+    /// Orders that were not placed, because too many were in progress.
     held_back: u64,
-    /// Numbers of orders by their end.
+    /// Number of orders for each kind of end.
     ends: BTreeMap<String, u64>,
-    /// Numbers of orders with an unknown end, by the gRPC code.
+    /// Number of orders with an unknown end, for each gRPC code.
     unknown: BTreeMap<&'static str, u64>,
     /// Calls that were repeated, with the same key.
     repeats: u64,
     latency_micros: Histogram<u64>,
 }
 
-/// One order's end, the time that it took, and its repeated calls.
+/// One order's end, how long it took, and how many calls were repeated.
 struct Ended {
     end: Result<PlaceOrderResponse, Status>,
     took: Duration,
@@ -179,8 +179,8 @@ impl Load {
     }
 }
 
-/// Places an order and waits for its end. The first of every [`ORDERS_A_RECEIPT`] orders receives
-/// the stock for all of them.
+/// Places an order and waits for its end. The first of every [`ORDERS_A_RECEIPT`] orders first
+/// receives the stock for all of them.
 async fn place(channel: Channel, run: Uuid, number: u64) -> Ended {
     let start = Instant::now();
     let mut repeats = 0;
@@ -198,7 +198,7 @@ async fn place(channel: Channel, run: Uuid, number: u64) -> Ended {
 }
 
 fn order(run: Uuid, number: u64) -> PlaceOrderRequest {
-    // The round shifts the products, so that each product is ordered in every way.
+    // The shift by `round` pairs each product with each kind of order over time.
     let (round, place) = (number / MIX.len() as u64, number % MIX.len() as u64);
     let (sku, _, _) = SHOP[((place + round) % SHOP.len() as u64) as usize];
     let (quantity, token) = match MIX[place as usize] {

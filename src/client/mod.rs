@@ -1,8 +1,9 @@
-//! The commands of the shop's clients, beside those of operators (`saga_cli`): a shell, a script or a
-//! person uses them to call a running system.
+//! The commands for the shop's clients. A shell, a script or a person uses them to call a running
+//! system. The commands for operators are in `saga_cli`.
 //!
-//! They use only the published gRPC contract (`proto/shop/saga/shop`): no database, no broker, no type of any role. They keep nothing between two calls. They never repeat
-//! a write by themselves, but print the key under which it can be repeated.
+//! They use only the published gRPC contract (`proto/shop/saga/shop`): no database, no broker, and
+//! no type of any role. They keep no state between two calls. They never repeat a write by
+//! themselves, but print the key under which it can be repeated.
 //!
 //! Read first: [`Command`], [`run`], and [`Console`], through which all output goes.
 
@@ -50,7 +51,7 @@ pub(crate) enum Command {
     Operate(saga_cli::Command),
 }
 
-/// Runs one command on the process's own output. Its exit code is the result: see [`saga_cli::run`].
+/// Runs one command on the process's own output, and returns its exit code: see [`saga_cli::run`].
 pub(crate) async fn run(command: Command) -> ExitCode {
     saga_cli::run(command.json(), async |console| command.ask(console).await).await
 }

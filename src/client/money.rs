@@ -1,10 +1,10 @@
-//! Amounts as people write them, "12.34EUR". They are integers throughout, never floating-point
-//! numbers.
+//! Parses and formats amounts as people write them, "12.34EUR". Amounts are integers throughout,
+//! never floating-point numbers.
 
 use saga_proto::Money;
 
-/// The currencies whose minor unit is not a hundredth, by their number of decimals. All others have
-/// two. Source: ISO 4217, list one, column "minor unit".
+/// Number of decimals, with the currencies that have it. Currencies that are not listed have two.
+/// Source: ISO 4217, list one, column "minor unit".
 const DECIMALS: [(u32, &str); 3] = [
     (0, "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"),
     (3, "BHD IQD JOD KWD LYD OMR TND"),
@@ -12,7 +12,7 @@ const DECIMALS: [(u32, &str); 3] = [
 ];
 const USUAL_DECIMALS: u32 = 2;
 
-/// Text that is not an amount. The sentence says what an amount is.
+/// The reason why a text is not an amount. Its message explains how an amount is written.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum AmountError {
     #[error("an amount is digits and a currency, like 12.34EUR")]
@@ -25,7 +25,7 @@ pub(super) enum AmountError {
     TooLarge,
 }
 
-/// Reads "12.34EUR", "12.34 EUR" or "12EUR".
+/// Parses "12.34EUR", "12.34 EUR" or "12EUR".
 pub(super) fn parse(text: &str) -> Result<Money, AmountError> {
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or(AmountError::Shape)?;
     let (amount, currency) = text.split_at(split);
@@ -52,7 +52,7 @@ pub(super) fn parse(text: &str) -> Result<Money, AmountError> {
     Ok(Money::new(minor_units, currency))
 }
 
-/// Writes "12.34 EUR".
+/// Formats an amount as "12.34 EUR".
 pub(super) fn show(money: &Money) -> String {
     let scale = 10_u64.pow(decimals(&money.currency));
     let sign = if money.minor_units < 0 { "-" } else { "" };

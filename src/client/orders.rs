@@ -110,7 +110,7 @@ impl Orders {
 }
 
 impl Order {
-    /// Without an order's id, `saga order` is a role: the order service.
+    /// Returns true without an order's id: then `saga order` runs the order service.
     pub(crate) fn is_role(&self) -> bool {
         self.order.is_none()
     }
@@ -150,7 +150,7 @@ impl Cancel {
     }
 }
 
-/// A status as tables and programs show it: PENDING, CONFIRMED, ...
+/// Returns a status's name as tables and programs show it: PENDING, CONFIRMED, ...
 pub fn status_name(status: i32) -> String {
     match OrderStatus::try_from(status) {
         Ok(status) => status.as_str_name().trim_start_matches("ORDER_STATUS_").to_owned(),
@@ -158,7 +158,7 @@ pub fn status_name(status: i32) -> String {
     }
 }
 
-/// True if nothing more happens to the order.
+/// Returns true if the order will not change any more.
 pub(super) fn has_ended(status: i32) -> bool {
     match OrderStatus::try_from(status) {
         Ok(OrderStatus::Confirmed | OrderStatus::Rejected | OrderStatus::Cancelled) => true,
@@ -166,7 +166,7 @@ pub(super) fn has_ended(status: i32) -> bool {
     }
 }
 
-/// A reason for people: the sentence, and the code to search for.
+/// Formats a reason for people: the sentence, and the code to search for.
 pub(super) fn why(code: &str, sentence: &str) -> String {
     match (code, sentence) {
         ("", sentence) => sentence.to_owned(),

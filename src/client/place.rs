@@ -59,7 +59,7 @@ impl Place {
         let key = self.key.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
         console.remember("idempotencyKey", &key);
         if self.key.is_none() && !console.json {
-            // Before the call, so that a caller who loses the answer still has the key.
+            // Printed before the call, so that a caller who loses the answer still has the key.
             console.note(&format!("Key {key} (to repeat this order safely: --key {key})"))?;
         }
         let mut client = OrdersClient::new(self.connection.channel());
@@ -73,7 +73,7 @@ impl Place {
         });
         let mut placed = client.place_order(request).await?.into_inner();
         if !self.no_wait && !orders::has_ended(placed.status) {
-            // The server waits for a limited time. From here on it sends the updates.
+            // The server waits only for a limited time. After that, follow the order's updates.
             let last = watch::follow(&mut client, &placed.order_id, |_| Ok(())).await?;
             placed.status = last.status;
             placed.reason_code = last.reason_code;

@@ -12,7 +12,7 @@ use saga_cli::{Connection, Console, Failure, Verdict, clean};
 
 use super::{items, money, orders};
 
-/// Number of calls that wait for a return, each for as long as the server waits.
+/// Maximum number of calls to wait for a return's end. Each lasts for as long as the server waits.
 const MOST_WAITS: u32 = 5;
 
 const EXAMPLES: &str = "\
@@ -52,7 +52,7 @@ impl Return {
         let key = self.key.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
         console.remember("idempotencyKey", &key);
         if self.key.is_none() && !console.json {
-            // Before the call, so that a caller who loses the answer still has the key.
+            // Printed before the call, so that a caller who loses the answer still has the key.
             console.note(&format!("Key {key} (to repeat this return safely: --key {key})"))?;
         }
         let mut client = OrdersClient::new(self.connection.channel());
@@ -64,7 +64,7 @@ impl Return {
             wait: !self.no_wait,
         };
         let mut answer = client.return_order(self.connection.request(asked.clone())).await?;
-        // The server waits for a limited time. Calling again with the same key continues to wait.
+        // The server waits only for a limited time. Calling again with the same key waits longer.
         let mut waits = 1;
         while asked.wait && is_pending(answer.get_ref().details.as_ref()) && waits < MOST_WAITS {
             let repeated = answer.get_ref().repeated;

@@ -1,4 +1,4 @@
-//! The commands against a server that answers as a test says, in this process and over real gRPC.
+//! Runs the commands against a server in this process, over real gRPC, with scripted answers.
 
 use std::sync::{
     Arc, Mutex,
@@ -29,7 +29,8 @@ use tonic::{
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-/// A shop that sells everything that is asked for, but declines the declined card.
+/// A shop that rejects orders paid with the declined card. The customer's name can select another
+/// answer, such as an error.
 #[derive(Default)]
 struct Shop {
     placed: Mutex<Vec<PlaceOrderRequest>>,
@@ -169,7 +170,7 @@ impl Orders for Shared {
         ))
     }
 
-    /// Ends the return at the second call.
+    /// Reports the return as ended only at the second call.
     async fn return_order(
         &self,
         request: Request<ReturnOrderRequest>,
@@ -228,7 +229,7 @@ impl Catalogue for Shared {
 #[derive(Clone)]
 struct Shared(Arc<Shop>);
 
-/// The result of a command line.
+/// Exit code and output of a command that was run.
 pub(super) struct Ran {
     pub(super) code: u8,
     pub(super) out: String,
@@ -248,7 +249,7 @@ impl Line {
     }
 }
 
-/// Starts a shop that ends with the test's runtime.
+/// Starts a shop, which stops together with the test's runtime.
 async fn open() -> (Arc<Shop>, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
     let server = format!("http://{}", listener.local_addr().expect("it is bound"));

@@ -1,4 +1,4 @@
-//! `saga watch`, and following an order for other commands.
+//! `saga watch`. Other commands also use it to follow an order.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use saga_cli::{
 
 use super::orders;
 
-/// Number of times in a row that a broken stream is opened again without anything new.
+/// How often in a row a broken stream is reopened, if none of the new streams brings an update.
 const MOST_RESUMPTIONS: u32 = 30;
-/// The pause before that, if the server does not ask for one.
+/// The pause before a stream is reopened, if the server does not ask for one.
 const RESUME_AFTER: Duration = Duration::from_secs(1);
-/// The longest pause that a server can ask for.
+/// The longest pause, even if the server asks for more.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 const EXAMPLES: &str = "\
@@ -63,9 +63,9 @@ fn line(began_micros: i64, update: &OrderUpdate) -> String {
     clean(&line).into_owned()
 }
 
-/// Hands each update of an order to `each`, once and in order, until the order has ended. Returns
-/// the last one. The server sends the history from the beginning, so a stream that breaks is opened
-/// again, and updates that were seen already are skipped.
+/// Passes each update of an order to `each`, once and in order, until the order has ended. Returns
+/// the last update. A stream that breaks is opened again. The server then sends the history from
+/// the beginning, so the updates that `each` has already received are skipped.
 pub(super) async fn follow(
     client: &mut OrdersClient<Channel>,
     order: &str,
@@ -100,7 +100,7 @@ pub(super) async fn follow(
                 }
             };
         let broken = told_apart(broken);
-        // If nothing has arrived yet, the caller learns at once that nobody is there.
+        // If no update has ever arrived, the caller gets the failure at once.
         if heard == 0 || !may_retry(&broken) || resumptions == MOST_RESUMPTIONS {
             return Err(broken.into());
         }

@@ -1,6 +1,6 @@
 //! The text of `saga settings`.
 
-/// Shown by `saga settings`.
+/// The whole text. A test checks that it contains every variable.
 pub(crate) const HELP: &str = "\
 Settings come from the environment. Times carry their unit in the name. What holds a secret (the
 URLs of databases and broker, and passwords) may come from a file instead: SAGA_AMQP_URL_FILE names
@@ -74,14 +74,14 @@ mod tests {
     use super::*;
     use crate::{Arguments, config::read};
 
-    /// Names that every role together asks the environment for. A secret's file is its secret's.
+    /// Returns the variables that all roles together read. `NAME_FILE` counts as `NAME`.
     fn asked() -> BTreeSet<String> {
         let asked = RefCell::new(BTreeSet::new());
         let get = |name: &str| {
             asked.borrow_mut().insert(name.trim_end_matches("_FILE").to_owned());
             None
         };
-        // What is missing is a mistake, and reading goes on.
+        // Every variable is missing here. Reading continues after a missing one.
         let _ = read(&get, |env| {
             env.telemetry();
             env.all();
@@ -92,7 +92,7 @@ mod tests {
         asked.into_inner()
     }
 
-    /// Names that options of the command line have as their default.
+    /// Adds the variables from which command-line options take their defaults.
     fn options(command: &clap::Command, names: &mut BTreeSet<String>) {
         let defaults = command.get_arguments().filter_map(|option| option.get_env()?.to_str());
         names.extend(defaults.map(str::to_owned));

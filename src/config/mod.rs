@@ -1,5 +1,5 @@
-//! Settings: their types here, how they are read from the environment in `reader.rs`, and what
-//! `saga settings` shows of them in `help.rs`.
+//! The types of the settings. `reader.rs` reads them from the environment, and `help.rs` has the
+//! text of `saga settings`.
 
 mod help;
 mod reader;
@@ -15,12 +15,12 @@ use crate::secrets::Secret;
 pub(crate) use help::HELP;
 pub use reader::{Environment, Mistakes, process, read};
 
-/// A message broker.
+/// Settings for the message broker.
 #[derive(Clone, Debug)]
 pub struct Broker {
-    /// Where it is.
+    /// URL of the broker.
     pub url: Secret,
-    /// Beginning of the names of exchanges and queues.
+    /// Prefix of the names of exchanges and queues.
     pub prefix: String,
     /// True if roles may declare exchanges and queues; `saga setup` always does.
     pub declares: bool,
@@ -38,16 +38,16 @@ pub(crate) struct Orchestrator {
     pub(crate) front: Front,
 }
 
-/// An orchestrator's front door and its limits, over any adapters.
+/// Settings of an orchestrator's front door, the same for embedded adapters and servers.
 #[derive(Clone, Debug)]
 pub(crate) struct Front {
     pub(crate) listen: SocketAddr,
     pub(crate) step_timeout_millis: Option<u64>,
     pub(crate) order_deadline: Duration,
     pub(crate) max_in_flight: u64,
-    /// Greatest age of a page of products; zero: each call reads anew.
+    /// Greatest age of a cached page of products. Zero: each call reads the page anew.
     pub(crate) catalogue_cache: Duration,
-    /// Time for which ended sagas and keys are kept.
+    /// How long ended sagas and their keys are kept.
     pub(crate) retention: Duration,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct Service {
     pub(crate) connections: u32,
     pub(crate) listen: SocketAddr,
     pub(crate) broker: Broker,
-    /// Least age of a watermark that is believed.
+    /// Minimum age of a watermark. Younger ones are not accepted.
     pub(crate) least_retention: Duration,
 }
 
@@ -76,7 +76,7 @@ pub(crate) struct Payment {
     pub(crate) account: Account,
 }
 
-/// The payment service's connection to its provider.
+/// Settings for the payment service's connection to its provider.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     pub(crate) url: String,
@@ -97,7 +97,7 @@ pub(crate) struct Provider {
 /// Settings of `saga setup`.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// A database of the same server, as an administrator sees it.
+    /// URL of any database on the server, for an administrator.
     pub admin: Option<Secret>,
     /// The orchestrator's database.
     pub orchestrator: Secret,
@@ -107,7 +107,7 @@ pub struct Setup {
     pub inventory: Secret,
     /// The payment service's database.
     pub payment: Secret,
-    /// The password of the role that may only read.
+    /// Password of the database role for audits.
     pub auditor: Option<Secret>,
     /// The broker.
     pub broker: Broker,
@@ -116,7 +116,7 @@ pub struct Setup {
 /// Settings of `saga all`.
 #[derive(Clone, Debug)]
 pub struct All {
-    /// Those of `saga setup`, which it runs first.
+    /// Settings of `saga setup`, which `saga all` runs first.
     pub setup: Setup,
     pub(crate) orchestrator: Orchestrator,
     pub(crate) order: Service,
@@ -125,7 +125,7 @@ pub struct All {
     pub(crate) provider: Provider,
 }
 
-/// Settings of `saga all --data-dir`: every role in one process, and nothing else.
+/// Settings of `saga all --data-dir`, which runs every role in one process without any servers.
 #[derive(Clone, Debug)]
 pub(crate) struct Embedded {
     pub(crate) data_dir: PathBuf,

@@ -1,4 +1,4 @@
-//! The reader: settings are read once from the environment, and all mistakes are listed at once.
+//! Reads settings once from the environment, and lists all mistakes at once.
 
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::secrets::{self, Secret};
 
-/// The environment while it is being read.
+/// The environment, and the mistakes that were found in it so far.
 pub struct Environment<'a> {
     get: &'a dyn Fn(&str) -> Option<String>,
     mistakes: Vec<String>,
@@ -20,7 +20,7 @@ pub struct Environment<'a> {
 /// Reads one role's settings.
 ///
 /// # Errors
-/// Everything that is wrong with them.
+/// All mistakes in the settings.
 pub fn read<T>(
     get: &dyn Fn(&str) -> Option<String>,
     role: impl FnOnce(&mut Environment<'_>) -> T,
@@ -30,12 +30,12 @@ pub fn read<T>(
     if environment.mistakes.is_empty() { Ok(settings) } else { Err(Mistakes(environment.mistakes)) }
 }
 
-/// The process's own environment.
+/// Returns a variable of the process's environment. An empty variable counts as missing.
 pub fn process(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// The mistakes in the environment: one sentence a variable.
+/// The mistakes in the environment, as one sentence for each variable.
 #[derive(Debug)]
 pub struct Mistakes(Vec<String>);
 
@@ -111,7 +111,7 @@ impl Environment<'_> {
         short.unwrap_or(kept)
     }
 
-    /// Its name says what it is for: below the least retention, promises are not kept.
+    /// Reads a retention that is only for tests: below [`LEAST_RETENTION`], promises are not kept.
     fn short_retention(&mut self) -> Option<Duration> {
         self.number("SAGA_RETENTION_SECONDS_FOR_TESTS", 1, 86_400).map(Duration::from_secs)
     }
@@ -134,7 +134,7 @@ impl Environment<'_> {
         self.service("SAGA_INVENTORY_DATABASE_URL", "SAGA_INVENTORY_LISTEN", 7402)
     }
 
-    /// Settings of the payment service. `http2` is the default for its provider.
+    /// Settings of the payment service. `http2` is the default for the connection to its provider.
     pub(crate) fn payment(&mut self, http2: bool) -> Payment {
         Payment {
             service: self.service("SAGA_PAYMENT_DATABASE_URL", "SAGA_PAYMENT_LISTEN", 7403),
@@ -204,17 +204,17 @@ impl Environment<'_> {
             orchestrator: self.orchestrator(),
             order: self.order(),
             inventory: self.inventory(),
-            // `saga all` brings its own provider along.
+            // The provider that `saga all` starts supports HTTP/2.
             payment: self.payment(true),
             provider: self.provider(),
         };
-        // Several roles read the same variables: each mistake is reported once.
+        // Several roles read the same variables, and each mistake is reported only once.
         self.mistakes.sort();
         self.mistakes.dedup();
         all
     }
 
-    /// The databases that `saga audit` reads. Roles that may only read are enough.
+    /// The databases that `saga audit` reads. A role with read access only is enough.
     pub(crate) fn audit(&mut self) -> crate::audit::Servers {
         crate::audit::Servers {
             orchestrator: self.database("SAGA_ORCHESTRATOR_DATABASE_URL"),
@@ -225,8 +225,8 @@ impl Environment<'_> {
         }
     }
 
-    /// Settings of an embedded system. The services know each other's addresses, because they share
-    /// the process, and everything durable is below one directory.
+    /// Settings of an embedded system. All services share one process, so they need no settings to
+    /// find each other. All durable data is below one directory.
     pub(crate) fn embedded(&mut self, data_dir: PathBuf) -> Embedded {
         Embedded {
             front: self.front(),
@@ -263,7 +263,8 @@ impl Environment<'_> {
         }
     }
 
-    /// A URL that the adapter would refuse is refused here, with every other mistake.
+    /// Reads the broker's URL. Also checks it as the adapter will, so that this mistake is reported
+    /// together with the others.
     fn broker_url(&mut self, name: &str) -> Secret {
         let url = self.url(name, &["amqp://", "amqps://"]);
         if !url.0.is_empty()
@@ -282,7 +283,7 @@ impl Environment<'_> {
         self.number("SAGA_DATABASE_CONNECTIONS", 2, 200).map_or(16, |n| n as u32)
     }
 
-    /// A required URL, which may hold a password and is never shown.
+    /// Reads a required URL. It may hold a password, so it is never printed.
     fn url(&mut self, name: &str, schemes: &[&str]) -> Secret {
         match secrets::read(self.get, name) {
             Err(why) => self.wrong(name, &why),
@@ -295,7 +296,7 @@ impl Environment<'_> {
         Secret(String::new())
     }
 
-    /// An optional secret, which is never shown.
+    /// Reads an optional secret. It is never printed.
     fn secret(&mut self, name: &str) -> Option<Secret> {
         let secret = secrets::read(self.get, name);
         secret.map_err(|why| self.wrong(name, &why)).ok().flatten().map(Secret)

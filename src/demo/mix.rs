@@ -1,8 +1,8 @@
-//! The orders to place. The seed decides: the same seed places the same orders.
+//! Chooses the orders to place. The same seed always chooses the same orders.
 
 use crate::client::goods::{Goods, SHOP};
 
-/// The kind of an order. It decides how the order must end.
+/// The kinds of order. The kind determines how an order must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
     /// An ordinary order.
@@ -19,13 +19,13 @@ pub(super) enum Kind {
     InsufficientFunds,
     /// The card is declined at the capture, after everything else is done.
     CaptureDeclined,
-    /// The order asks for more than there is.
+    /// The order asks for more than is in stock.
     OutOfStock,
     /// The client cancels the order while the provider is still working on it.
     Cancelled,
 }
 
-/// Numbers of each kind out of a hundred orders. The rest are plain.
+/// Number of orders of each kind in a hundred. All others are plain.
 const SHARES: [(Kind, u64); 8] = [
     (Kind::Slow, 3),
     (Kind::AnswerLost, 2),
@@ -37,20 +37,20 @@ const SHARES: [(Kind, u64); 8] = [
     (Kind::Cancelled, 4),
 ];
 
-/// A product that comes in only once. Orders that must fail ask for more of it.
+/// A product of which only one piece is received. Orders of the kind `OutOfStock` ask for more.
 pub(super) const RARE: &str = "crown";
 
-/// The end of an order.
+/// The ways in which an order can end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Confirmed,
-    /// With this reason.
+    /// The order is rejected, for this reason.
     Rejected(&'static str),
     Cancelled,
 }
 
 impl Kind {
-    /// The kind of the order with this number.
+    /// Returns the kind of the order with this number.
     pub(super) fn of(seed: u64, number: u32) -> Self {
         let mut roll = scatter(seed, number) % 100;
         for (kind, share) in SHARES {
@@ -85,7 +85,7 @@ impl Kind {
         }
     }
 
-    /// The name of the kind, for people.
+    /// Returns the name of the kind, for people.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
@@ -101,14 +101,14 @@ impl Kind {
     }
 }
 
-/// Everything that is received: plenty of each product, and one rare thing.
+/// Returns all goods to receive: plenty of each product, and one piece of the rare one.
 pub(super) fn catalogue(orders: u32) -> impl Iterator<Item = Goods> {
     let rare =
         Goods { sku: RARE.to_owned(), name: "Crown".to_owned(), cents: 1_000_000, quantity: 1 };
     Goods::shop(i64::from(orders) * 3).chain([rare])
 }
 
-/// The lines of the order with this number: one or two products, one to three of each.
+/// Returns the lines of the order with this number: one or two products, one to three of each.
 pub(super) fn lines(seed: u64, number: u32) -> Vec<(&'static str, i64)> {
     let dice = scatter(seed ^ 0x5EED, number);
     let product = |roll: u64| SHOP[(roll % SHOP.len() as u64) as usize].0;
@@ -121,8 +121,8 @@ pub(super) fn lines(seed: u64, number: u32) -> Vec<(&'static str, i64)> {
     lines
 }
 
-/// `Some` if the order with this number is returned once it is confirmed: true for the whole order,
-/// false for one piece of it.
+/// Returns `Some` if the order with this number is to be returned after it is confirmed: true for
+/// the whole order, false for one piece of it.
 pub(super) fn returned(seed: u64, number: u32) -> Option<bool> {
     match scatter(seed ^ 0xBAC4, number) % 100 {
         0..4 => Some(true),
@@ -131,8 +131,7 @@ pub(super) fn returned(seed: u64, number: u32) -> Option<bool> {
     }
 }
 
-/// A number that looks random, and is always the same for the same arguments (SplitMix64's
-/// finaliser).
+/// Returns a number that looks random but depends only on the arguments (SplitMix64's finaliser).
 fn scatter(seed: u64, number: u32) -> u64 {
     let mut mixed = seed.wrapping_add(u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -1,11 +1,11 @@
-//! `saga demo`: the whole system at work, with kills, and an audit at the end. The system runs in
-//! this process, or it is one that runs elsewhere.
+//! `saga demo`: shows the whole system at work, kills some of its roles, and audits it at the end.
+//! The system runs in this process, or elsewhere.
 //!
-//! The demo is a client like any other: it places orders through gRPC. All that it says of them
-//! comes from gRPC, or from the databases by the audit.
+//! The demo is a client like any other: it places orders through gRPC. Its output about them comes
+//! only from gRPC and from the audit of the databases.
 //!
 //! Read first: [`Demo::run`], which is the demo from top to bottom, then `mix.rs` for the orders
-//! and `system.rs` for killing a role.
+//! and `system/mod.rs` for killing a role.
 
 mod mix;
 mod orders;
@@ -26,9 +26,9 @@ use report::Summary;
 use system::{Running, System};
 use view::View;
 
-/// Clients that wait for the end of an order at the same time.
+/// Number of clients that place orders and wait for their ends at the same time.
 const CLIENTS: usize = 64;
-/// Time that a killed role stays dead: long enough to see others wait for it.
+/// How long a killed role stays dead. Within this time others can be seen to wait for it.
 const DEAD_FOR: Duration = Duration::from_millis(1_500);
 /// Duration of the provider's outage.
 const OUTAGE_SECONDS: u64 = 2;
@@ -78,7 +78,7 @@ pub(crate) struct Demo {
     running: Running,
 }
 
-/// Runs the demo. The exit status says whether the audit passed.
+/// Runs the demo. The exit code says whether the audit passed.
 pub(crate) async fn run(demo: Demo) -> ExitCode {
     let view = View::new(demo.json, demo.orders.into());
     match demo.run(&view).await {
@@ -122,8 +122,8 @@ impl Demo {
         Ok(passed)
     }
 
-    /// Receives enough of everything, and too little of one thing. The keys differ in each run, so
-    /// that a second demo on the same directory receives goods of its own.
+    /// Receives goods into stock: enough of every product but one. The keys differ in each run, so
+    /// that a second demo on the same directory receives goods again.
     async fn fill_the_shelves(&self, system: &System) -> anyhow::Result<()> {
         let catalogue = CatalogueClient::new(system.channel()?);
         let key = format!("demo/{}", uuid::Uuid::new_v4());
@@ -131,7 +131,7 @@ impl Demo {
         received.context("receiving goods").map(drop)
     }
 
-    /// Places all orders, and does harm meanwhile.
+    /// Places all orders. Meanwhile kills roles and makes the provider unavailable.
     async fn orders(&self, system: &System, view: &View) -> anyhow::Result<Tally> {
         let clients = Arc::new(Clients::new(system.channels()?, self.orders, self.seed));
         let placing = Arc::clone(&clients).place_all(CLIENTS);
@@ -153,8 +153,8 @@ impl Demo {
         Ok(tally)
     }
 
-    /// Kills a role like `kill -9`, and starts it again. The role does not finish its work, nobody
-    /// is notified, and everything that was not committed is lost.
+    /// Kills a role as `kill -9` does, and starts it again. The role does not finish its work or
+    /// notify anyone, and all that it has not committed is lost.
     async fn kill(&self, system: &System, role: Role, view: &View) -> anyhow::Result<()> {
         system.kill(role)?;
         view.event(&format!("{} is killed", role.title()));
@@ -164,7 +164,8 @@ impl Demo {
         Ok(())
     }
 
-    /// Tells of one order that went through, one that was undone, and one with an unknown outcome.
+    /// Shows the histories of one order that succeeded, one that was undone, and one whose outcome
+    /// was unknown for a while.
     async fn stories(&self, system: &System, tally: &Tally, view: &View) -> anyhow::Result<()> {
         let mut sagas = SagasClient::new(system.channel()?);
         for (title, saga) in stories::choose(&mut sagas, tally).await? {

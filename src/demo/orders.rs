@@ -1,4 +1,4 @@
-//! The clients. Each places an order, waits for its end, and places the next.
+//! The demo's clients. Each places an order, waits for its end, and then places the next one.
 
 use std::{
     collections::BTreeMap,
@@ -25,23 +25,23 @@ use tonic::{Code, Status, transport::Channel};
 use super::mix::{self, End, Kind};
 use crate::client::again::{self, Patience};
 
-/// Time limit for an order in all: far beyond every deadline of the system.
+/// Limits on the calls for one order. The time limit is far beyond every deadline of the system.
 const PATIENCE: Patience = Patience {
     limit: Duration::from_secs(180),
     first_pause: Duration::from_millis(50),
     longest_pause: Duration::from_millis(500),
 };
-/// Time after which a client that changes its mind cancels.
+/// Time after which a client cancels its order, if the order is one to be cancelled.
 const SECOND_THOUGHTS: Duration = Duration::from_millis(150);
 
 /// All clients of a run.
 pub(super) struct Clients {
-    /// One client a server. All calls about an order go to the same server, as a customer's program
-    /// would do it.
+    /// One client for each server. All calls about an order go to the same server, as they would in
+    /// a customer's program.
     orders: Vec<OrdersClient<Channel>>,
     count: u32,
     seed: u64,
-    /// Part of every key, so that a directory can be used for several runs.
+    /// Part of every key, so that several runs can use the same data directory.
     run: uuid::Uuid,
     ended: AtomicU32,
     in_flight: AtomicU32,
@@ -51,7 +51,7 @@ pub(super) struct Clients {
     began: Instant,
 }
 
-/// An order, and its end.
+/// An order that was placed, with its end.
 #[derive(Clone, Debug)]
 pub(super) struct Placed {
     pub(super) order_id: String,
@@ -70,7 +70,7 @@ pub(super) struct Tally {
     pub(super) took: Duration,
 }
 
-/// The progress of a run.
+/// The progress of a run so far.
 pub(super) struct Standing {
     pub(super) ended: u32,
     pub(super) in_flight: u32,
@@ -209,7 +209,8 @@ impl Clients {
         &self.orders[number as usize % self.orders.len()]
     }
 
-    /// Calls until there is an answer. The key is always the same, so there is one order.
+    /// Repeats the call until it is answered. The key is always the same, so only one order is
+    /// placed.
     async fn persist(
         &self,
         number: u32,
@@ -231,7 +232,7 @@ impl Clients {
             let (mut orders, request) = (self.server_of(number).clone(), request.clone());
             async move {
                 match orders.cancel_order(again::limited(request)).await {
-                    // Too late: the order is paid.
+                    // It is too late to cancel: the order is paid.
                     Err(refused) if refused.code() == Code::FailedPrecondition => Ok(()),
                     answered => answered.map(drop),
                 }
@@ -243,13 +244,13 @@ impl Clients {
     }
 }
 
-/// One piece of an order's first line.
+/// Returns a line with one piece of the first product of an order.
 fn one_of(request: &PlaceOrderRequest) -> Vec<Line> {
     request.lines.iter().take(1).map(|line| Line { quantity: 1, ..line.clone() }).collect()
 }
 
 impl Placed {
-    /// True if the order ended as its kind must, and its return succeeded.
+    /// Returns true if the order ended as its kind must, and its return, if any, succeeded.
     pub(super) fn as_asked(&self) -> bool {
         let returned = self.returned.is_none_or(|status| status == ReturnStatus::Done);
         returned && self.ended_as_asked()

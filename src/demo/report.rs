@@ -1,4 +1,4 @@
-//! The results of the orders, for people and for programs.
+//! Formats the results of the orders, for people and for programs.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::audit;
 
-/// The kinds of orders, and their ends.
+/// Formats a table with the kinds of order and how the orders of each kind ended.
 pub(super) fn table(tally: &Tally) -> String {
     let mut kinds: BTreeMap<Kind, Vec<&Placed>> = BTreeMap::new();
     for placed in &tally.placed {
@@ -48,17 +48,17 @@ fn end(placed: &Placed) -> String {
     }
 }
 
-/// Time that the audit may wait for a moment without orders in progress: others may place orders
-/// too.
+/// How long the audit waits for a moment when no order is in progress. Other clients may be placing
+/// orders too.
 pub(super) const AUDIT_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// Options of the audit. Nothing is left open by the end of a demo, and an equation that looked at
-/// no row proves nothing.
+/// Returns the options of the audit. At the end of a demo no work is open. An equation that found
+/// no rows to check has proved nothing, so it fails.
 pub(super) fn audit_options() -> audit::Options {
     audit::Options { require_rows: true, ..Default::default() }
 }
 
-/// The last line of `--json`.
+/// The JSON object that `--json` prints as the last line.
 #[derive(Serialize)]
 pub(super) struct Summary {
     orders: u32,
@@ -68,8 +68,8 @@ pub(super) struct Summary {
     cancelled: usize,
     /// The confirmed orders that were returned, whole or in part, and refunded.
     returned: usize,
-    /// Orders that did not end as their kind must. A provider that is away for too long causes
-    /// some.
+    /// Orders that did not end as their kind must. This happens, for example, if the provider is
+    /// unavailable for too long.
     unexpected: Vec<String>,
     repeated_calls: u64,
     seconds: f64,

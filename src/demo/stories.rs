@@ -1,4 +1,4 @@
-//! Three sagas that are worth reading.
+//! Chooses three sagas whose histories are worth reading.
 
 use saga_operations::v1::{GetSagaRequest, GetSagaResponse, sagas_client::SagasClient};
 use saga_proto::order::v1::OrderStatus;
@@ -9,18 +9,18 @@ use super::{
     orders::{Placed, Tally},
 };
 
-/// Most histories that are read to find an order with an unknown outcome.
+/// How many histories are read at most to find an order whose outcome was unknown.
 const MOST_LOOKS: usize = 300;
 
-/// Three sagas with their titles: one that went through, one that was undone in reverse, and one of
-/// which nobody could say for a while what had happened.
+/// Returns three sagas with titles: one that succeeded, one that was undone in reverse, and one
+/// whose outcome was unknown for a while.
 pub(super) async fn choose(
     sagas: &mut SagasClient<Channel>,
     tally: &Tally,
 ) -> anyhow::Result<Vec<(String, GetSagaResponse)>> {
     let mut stories = Vec::new();
     let confirmed = |placed: &&Placed| placed.status == OrderStatus::Confirmed;
-    // The first orders were placed before any harm was done.
+    // The first orders were placed before any role was killed.
     if let Some(plain) = of(tally, Kind::Plain).find(confirmed) {
         stories.push(("An order that went through".to_owned(), get(sagas, plain).await?));
     }
@@ -38,8 +38,8 @@ pub(super) async fn choose(
     Ok(stories)
 }
 
-/// An order for whose payment the provider, or the payment service, was asked more than once. It is
-/// one whose answer was lost, or any other that met a kill.
+/// Finds an order for whose payment the provider, or the payment service, was asked more than once,
+/// because an answer was lost or a role was killed.
 async fn unknown<'a>(
     sagas: &mut SagasClient<Channel>,
     tally: &'a Tally,

@@ -1,4 +1,4 @@
-//! The display of a run: a live bar on a terminal, plain lines elsewhere.
+//! Displays a run: as a live bar on a terminal, otherwise as plain lines.
 
 use std::{
     io::{self, Write},
@@ -11,10 +11,10 @@ use serde::Serialize;
 use super::orders::Clients;
 
 const REFRESH: Duration = Duration::from_millis(100);
-/// Without a terminal, a line is printed each time that this many per cent more have ended.
+/// Without a terminal, a line is printed whenever this many more per cent of the orders have ended.
 const LINE_EVERY_PERCENT: u32 = 20;
 
-/// The place where everything is shown.
+/// Prints everything that the demo shows.
 pub(super) struct View {
     json: bool,
     began: Instant,
@@ -22,7 +22,7 @@ pub(super) struct View {
 }
 
 impl View {
-    /// With `json`, stdout is left to the summary.
+    /// Creates a view. With `json`, only the summary goes to stdout.
     pub(super) fn new(json: bool, orders: u64) -> Self {
         let bar = ProgressBar::with_draw_target(Some(orders), ProgressDrawTarget::hidden());
         if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len}  {msg}") {
@@ -36,17 +36,17 @@ impl View {
         self.say(&format!("\n== {text}"));
     }
 
-    /// Shows lines of text.
+    /// Prints lines of text, above the bar if there is one.
     pub(super) fn say(&self, text: &str) {
         self.bar.suspend(|| self.write(text));
     }
 
-    /// Shows something that happened just now.
+    /// Prints an event with the time since the start.
     pub(super) fn event(&self, text: &str) {
         self.say(&format!("{:6.1} s  {text}", self.began.elapsed().as_secs_f64()));
     }
 
-    /// Shows the progress until every order has ended.
+    /// Displays the progress until every order has ended.
     pub(super) async fn follow(&self, clients: &Clients) {
         self.bar.set_draw_target(ProgressDrawTarget::stderr());
         let mut told = 0;
@@ -78,14 +78,14 @@ impl View {
         self.event(&format!("all orders have ended, {:.0} a second", standing.a_second));
     }
 
-    /// Shows the reason why the demo could not go on.
+    /// Prints the reason why the demo could not go on.
     pub(super) fn failed(&self, error: &anyhow::Error) {
         self.bar.finish_and_clear();
-        // If even this cannot be written, nobody reads it.
+        // If stderr cannot be written either, nobody can be informed.
         let _ = writeln!(io::stderr().lock(), "saga demo: {error:#}");
     }
 
-    /// Prints the summary for programs, as the last line.
+    /// Prints the summary for programs as the last line, if it was asked for.
     pub(super) fn summary(&self, summary: &impl Serialize) {
         if self.json
             && let Ok(line) = serde_json::to_string(summary)
@@ -95,7 +95,7 @@ impl View {
     }
 
     fn write(&self, text: &str) {
-        // A reader that has gone away (`| head`) is not a reason to stop.
+        // The reader may have closed the pipe (`| head`). That is not a reason to stop.
         let _ = if self.json {
             writeln!(io::stderr().lock(), "{text}")
         } else {

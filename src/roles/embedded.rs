@@ -1,5 +1,5 @@
-//! The roles over embedded adapters: SQLite files in one directory, and messages
-//! in this process. The same engine, kit, rules and gRPC as over servers.
+//! Runs the roles over embedded adapters: SQLite files in one directory, and messages in this
+//! process. Engine, kit, rules and gRPC are the same as over servers.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -19,11 +19,11 @@ use super::{
 };
 use crate::config::{Account, Embedded as Settings};
 
-/// Time that a restarted role waits for its old address to become free.
+/// How long a restarted role waits for its previous address to become free.
 const TAKE_OVER_LIMIT: Duration = Duration::from_secs(10);
 const TAKE_OVER_PAUSE: Duration = Duration::from_millis(20);
 
-/// One of the roles.
+/// The roles of an embedded system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Role {
     Provider,
@@ -33,20 +33,20 @@ pub(crate) enum Role {
     Orchestrator,
 }
 
-/// An embedded system: its directory, which no other process uses, the databases in it, and the
-/// state that its roles share.
+/// An embedded system: its directory, which no other process uses, its databases, and the state
+/// that its roles share.
 pub(crate) struct Embedded {
     order: Database,
     inventory: Database,
     payment: Database,
     orchestrator: Database,
-    /// Held until the databases are closed.
+    /// The lock on the directory. It is held until the databases are closed.
     _dir: DataDir,
     transport: InProcess,
     settings: Settings,
 }
 
-/// `saga all --data-dir`
+/// Runs `saga all --data-dir`.
 pub(crate) async fn embedded(
     settings: Settings,
     shutdown: CancellationToken,
@@ -62,7 +62,7 @@ pub(crate) async fn embedded(
 }
 
 impl Role {
-    /// All roles, in the best order to start them.
+    /// All roles, in the order in which they are started.
     pub(crate) const ALL: [Self; 5] =
         [Self::Provider, Self::Order, Self::Inventory, Self::Payment, Self::Orchestrator];
 
@@ -76,7 +76,7 @@ impl Role {
         }
     }
 
-    /// The role's name in a sentence.
+    /// Returns the role's name as it is used in a sentence.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Provider => "the payment provider",
@@ -89,8 +89,8 @@ impl Role {
 }
 
 impl Embedded {
-    /// Takes the directory and opens every database in it, so that any mistake is reported before a
-    /// role runs. A port that is 0 is chosen now, and kept.
+    /// Locks the directory and opens every database in it, so that any mistake is reported before a
+    /// role runs. If a port is 0, a free port is chosen now and used from then on.
     pub(crate) async fn open(mut settings: Settings) -> anyhow::Result<Self> {
         let dir = DataDir::take(&settings.data_dir)?;
         for address in [
@@ -122,7 +122,7 @@ impl Embedded {
         })
     }
 
-    /// The address at which a role listens.
+    /// Returns the address at which a role listens.
     pub(crate) fn address(&self, role: Role) -> SocketAddr {
         match role {
             Role::Provider => self.settings.provider.listen,
@@ -133,8 +133,8 @@ impl Embedded {
         }
     }
 
-    /// Runs a role until shutdown. It may have run before, in a runtime that was dropped in the
-    /// middle of its work: then it takes over what that run left.
+    /// Runs a role until shutdown. If an earlier run of the role was killed in the middle of its
+    /// work, this run continues that work.
     pub(crate) async fn run(&self, role: Role, shutdown: CancellationToken) -> anyhow::Result<()> {
         let listener = self.listen(role).await?;
         let transport = self.transport.attach();
@@ -212,9 +212,9 @@ impl Embedded {
     }
 }
 
-/// The connections of a role to the others.
+/// What a role needs to talk to the others.
 struct Wires {
-    /// A process of its own at the shared broker.
+    /// The role's own connection to the broker that all roles share.
     transport: InProcess,
     listener: TcpListener,
     least_retention: Duration,

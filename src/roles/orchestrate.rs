@@ -1,4 +1,4 @@
-//! The orchestrator over any adapters: the engine, and the one front door.
+//! Runs an orchestrator, that is, the engine and its front door, over any adapters.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ where
         },
     };
     let stop = shutdown.child_token();
-    // The front door closes first, so that requests that it has accepted are still carried out.
+    // The engine stops after the front door, so that it still handles all accepted requests.
     let engine_stop = CancellationToken::new();
     let driving = tokio::spawn({
         let (stop, engine_stop) = (stop.clone(), engine_stop.clone());
@@ -59,12 +59,12 @@ where
     engine_stop.cancel();
     let ended_by_itself = driving.await.context("the engine")?;
     served?;
-    // Whoever started the role starts it anew.
+    // The role fails, so that the supervisor that started it starts it again.
     ensure!(!ended_by_itself, "the engine has ended by itself");
     Ok(())
 }
 
-/// The services behind the orchestrator, by their URLs. None of them needs to run yet.
+/// Returns connections to the other services by their URLs. The services need not run yet.
 pub(super) fn neighbours(
     order: &str,
     inventory: &str,
@@ -83,7 +83,7 @@ fn neighbour(url: &str) -> anyhow::Result<Channel> {
     Ok(endpoint
         .tcp_nodelay(true)
         .connect_timeout(Duration::from_secs(2))
-        // A host that goes silent would otherwise be waited for at each call.
+        // Without these, each call to a host that has gone silent would wait until its own limit.
         .http2_keep_alive_interval(Duration::from_secs(5))
         .keep_alive_timeout(Duration::from_secs(5))
         .keep_alive_while_idle(true)

@@ -1,4 +1,4 @@
-//! A service over any adapters: a participant, and a few reads over gRPC.
+//! Runs a service over any adapters: a participant, and a few reads over gRPC.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use tonic::{
 
 use crate::config::Account;
 
-/// A service that tonic can serve.
+/// A gRPC service that tonic can serve. The trait is short for these bounds.
 pub(super) trait GrpcService:
     TowerService<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
     + NamedService
@@ -38,8 +38,8 @@ impl<G> GrpcService for G where
 {
 }
 
-/// Takes commands and serves reads until shutdown. If one of the two ends, so does the other: half
-/// a service serves nobody.
+/// Handles commands and serves reads until shutdown. If one of the two ends, the other one is ended
+/// too, because half a service is of no use.
 pub(super) async fn run<S: Store, T: Transport, G>(
     participant: Participant<S>,
     service: G,
@@ -72,12 +72,12 @@ where
     participant.run(transport, kit, stop.clone()).await;
     stop.cancel();
     serving.await?.with_context(|| format!("the gRPC server {}", G::NAME))?;
-    // Whoever started the role starts it anew.
+    // The role fails, so that the supervisor that started it starts it again.
     ensure!(shutdown.is_cancelled(), "the participant has ended by itself");
     Ok(())
 }
 
-/// The connection to the payment provider. While the provider is away it is tried again by itself.
+/// Creates a client of the payment provider. A task probes the provider while it is unreachable.
 pub(super) fn provider(
     account: Account,
     shutdown: &CancellationToken,

@@ -19,7 +19,7 @@ pub(super) async fn run(
     Ok(saga_provider::run(settings, listener, shutdown).await?)
 }
 
-/// `saga provider`
+/// Runs `saga provider`.
 pub(crate) async fn provider(
     settings: Provider,
     shutdown: CancellationToken,

@@ -1,4 +1,4 @@
-//! The roles over servers: Postgres and RabbitMQ.
+//! Runs the roles over servers: Postgres and RabbitMQ.
 
 use saga_engine::{Retention, SagaReads, SagaStore};
 use saga_kit::Store;
@@ -14,28 +14,28 @@ use crate::{
     secrets::Secret,
 };
 
-/// Exchange of the shop's events.
+/// Name of the exchange for the shop's events.
 const EVENTS: &str = "shop.events";
 
-/// The participants whose queues are declared.
+/// The participants for which queues are declared.
 pub const PARTICIPANTS: [&str; 3] = ["order", "inventory", "payment"];
 
-/// A wrapping of the ports that the roles on servers use.
+/// Wraps the ports that the roles on servers use.
 ///
-/// The product's own passes the adapters through. A harness wraps them to watch the calls, or to
-/// fail some.
+/// The product uses the adapters as they are. A test harness wraps them to observe calls, or to
+/// make some of them fail.
 pub trait Around: Clone + Send + Sync + 'static {
-    /// The sagas' rows, as the orchestrator uses them.
+    /// The wrapped port for the sagas' rows.
     type Sagas: SagaStore + SagaReads + Retention;
-    /// A participant's database, as its kit uses it.
+    /// The wrapped port for a participant's database.
     type Inbox: Store<Tx = <Inbox as Store>::Tx>;
-    /// The broker, as every role uses it.
+    /// The wrapped port for the broker.
     type Transport: Transport;
 
     /// Wraps the ports of an orchestrator.
     fn orchestrator(&self, sagas: SagaTable, broker: RabbitMq) -> (Self::Sagas, Self::Transport);
 
-    /// Wraps the ports of the participant of this name.
+    /// Wraps the ports of the participant with this name.
     fn participant(
         &self,
         name: &'static str,
@@ -44,7 +44,7 @@ pub trait Around: Clone + Send + Sync + 'static {
     ) -> (Self::Inbox, Self::Transport);
 }
 
-/// No wrapping: the roles use the adapters themselves.
+/// Wraps nothing: the roles use the adapters themselves.
 #[derive(Clone, Copy)]
 pub(crate) struct Product;
 
@@ -62,7 +62,7 @@ impl Around for Product {
     }
 }
 
-/// Every role in one process, each with its own connections.
+/// Runs every role in one process, each with its own connections.
 pub(crate) async fn all(
     settings: All,
     around: impl Around,
@@ -79,7 +79,7 @@ pub(crate) async fn all(
     roles.wait().await
 }
 
-/// `saga orchestrator`
+/// Runs `saga orchestrator`.
 pub(crate) async fn orchestrator(
     settings: Orchestrator,
     around: impl Around,
@@ -102,7 +102,7 @@ pub(crate) async fn orchestrator(
     ran
 }
 
-/// `saga order`
+/// Runs `saga order`.
 pub(crate) async fn order(
     settings: Service,
     around: impl Around,
@@ -128,7 +128,7 @@ pub(crate) async fn order(
     ran
 }
 
-/// `saga inventory`
+/// Runs `saga inventory`.
 pub(crate) async fn inventory(
     settings: Service,
     around: impl Around,
@@ -156,7 +156,7 @@ pub(crate) async fn inventory(
     ran
 }
 
-/// `saga payment`
+/// Runs `saga payment`.
 pub(crate) async fn payment(
     settings: Payment,
     around: impl Around,
@@ -184,7 +184,7 @@ pub(crate) async fn payment(
     ran
 }
 
-/// A role's database. Its schema must be the one that this binary needs.
+/// Connects to a role's database and checks that its schema is the one that this binary needs.
 async fn database(
     url: &Secret,
     role: &str,
@@ -199,12 +199,12 @@ async fn database(
     Ok(pool)
 }
 
-/// A role's connections to the broker.
+/// Connects a role to the broker.
 async fn broker(broker: &Broker, role: &str) -> anyhow::Result<RabbitMq> {
     Ok(RabbitMq::connect(broker_settings(broker, role)).await?)
 }
 
-/// The settings of a role's connections to the broker.
+/// Returns the settings of a role's connections to the broker.
 pub fn broker_settings(broker: &Broker, role: &str) -> saga_rabbitmq::Settings {
     saga_rabbitmq::Settings {
         prefix: broker.prefix.clone(),

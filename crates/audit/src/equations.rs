@@ -1,7 +1,7 @@
-//! The equations, in the order in which they are reported.
+//! Reads the audit's equations from SQL files, and evaluates them in the order of the report.
 //!
-//! A file in `books/` holds a book or two. A book begins with `-- # <name>: <what its equations say
-//! together>`, and an equation in it looks like this:
+//! The files in `books/` group the equations into *books*, one or two in a file. A book begins with
+//! `-- # <name>: <summary of its equations>`, and an equation in it looks like this:
 //!
 //! ```sql
 //! -- ## returns-moved: always, may be empty
@@ -10,14 +10,14 @@
 //! SELECT format('…', …) …;   -- a row for each offender
 //! ```
 //!
-//! It holds `always`, or only `at rest`: when no saga is in progress. `may be empty` says that it
-//! is in order if there is nothing to check.
+//! An equation holds either `always`, or only `at rest`: when no saga is in progress. If it is
+//! marked `may be empty`, it passes even if there are no rows to check.
 
 use std::sync::LazyLock;
 
 use rusqlite::Connection;
 
-/// At most this many offenders of an equation are named. All of them are counted.
+/// Maximum number of offenders that are listed for an equation. All of them are counted.
 const MOST_SHOWN: usize = 10;
 
 const FILES: [&str; 6] = [
@@ -35,11 +35,11 @@ pub(crate) static BOOKS: LazyLock<Vec<Book>> = LazyLock::new(|| {
     books.map(|text| Book::read(text).expect("a test reads every book")).collect()
 });
 
-/// A book: equations that belong together, and a line of the summary.
+/// A group of equations with a common subject. It gets one line in the summary.
 #[derive(Debug)]
 pub(crate) struct Book {
     pub(crate) name: &'static str,
-    /// What its equations say together, in a few words.
+    /// The summary of its equations, in a few words.
     pub(crate) what: &'static str,
     pub(crate) equations: Vec<Equation>,
 }
@@ -47,26 +47,26 @@ pub(crate) struct Book {
 /// When an equation holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holds {
-    /// Whatever is in progress.
+    /// At every instant, whatever is in progress.
     Always,
-    /// When no saga is in progress.
+    /// Only while no saga is in progress.
     AtRest,
 }
 
-/// One equation.
+/// One equation, as it is read from its file.
 #[derive(Debug)]
 pub(crate) struct Equation {
     pub(crate) name: &'static str,
-    /// What must hold, as one line.
+    /// What must hold, on one line.
     pub(crate) what: String,
     pub(crate) holds: Holds,
-    /// It is in order that there is nothing to check.
+    /// True if the equation passes even if there are no rows to check.
     pub(crate) may_be_empty: bool,
     checked: &'static str,
     offenders: &'static str,
 }
 
-/// What an equation found.
+/// The result of evaluating an equation.
 #[derive(Default)]
 pub(crate) struct Finding {
     pub(crate) checked: u64,
@@ -104,8 +104,8 @@ impl Equation {
         complete.then_some(Self { name, what, holds, may_be_empty, checked, offenders })
     }
 
-    /// Asks it. An error of the query itself, such as a sum that overflows, is an offender like any
-    /// other: what cannot be computed does not hold.
+    /// Evaluates the equation. An error of the query itself, such as a sum that overflows, counts
+    /// as an offender: an equation that cannot be computed does not hold.
     pub(crate) fn ask(&self, books: &Connection) -> Finding {
         self.try_ask(books).unwrap_or_else(|error| Finding {
             checked: 0,

@@ -1,13 +1,14 @@
-//! What must be true of a system's books, computed from outside.
+//! Checks from outside that a system's databases agree with each other.
 //!
-//! Rows of the databases and of the payment provider's ledger are copied, a few columns of each
-//! table, into one scratch database. There the equations of `books/` are asked, which are to be
-//! read as a textbook is: each says what must hold, on how many rows it is checked, and who
-//! offends. None of the code that wrote the rows is asked: no engine, no kit, no rule, no table
-//! module. Totals come from ledger rows, never only from counters that the same statement wrote.
+//! A few columns of each table of the databases and of the payment provider's ledger are copied
+//! into one scratch database. There the equations in `books/` are evaluated, which read like a
+//! textbook: each states what must hold, on how many rows it is checked, and which rows offend. The
+//! audit uses none of the code that wrote the rows: no engine, no kit, no rule, no table module. It
+//! computes totals from ledger rows, and never relies only on counters that the same statement
+//! wrote.
 //!
-//! Not here: where the databases are and when they are read (`saga audit` and the simulator each
-//! know their own).
+//! This crate does not know where the databases are, or when to read them. `saga audit` and the
+//! simulator decide that, each in its own way.
 //!
 //! Read first: one of the files in `books/`, then [`judge`].
 
@@ -24,18 +25,18 @@ pub use scratch::{Books, Scratch};
 pub use sqlite::copy;
 pub use tables::{Column, Kind, TABLES, Table};
 
-/// Whose database it is.
+/// The databases that the audit reads, by owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Database {
-    /// The orchestrators'.
+    /// The orchestrators' database.
     Orchestrator,
-    /// The order service's.
+    /// The order service's database.
     Order,
-    /// The inventory service's.
+    /// The inventory service's database.
     Inventory,
-    /// The payment service's.
+    /// The payment service's database.
     Payment,
-    /// The payment provider's ledger, which is not ours.
+    /// The payment provider's ledger, which is a third party's.
     Provider,
 }
 
@@ -51,10 +52,10 @@ impl fmt::Display for Database {
     }
 }
 
-/// What went wrong while one database was copied.
+/// The reasons why a database could not be copied.
 #[derive(Debug)]
 pub enum Failure {
-    /// The database cannot be read, and why.
+    /// The database cannot be read, with the reason.
     Source(String),
     /// The scratch database cannot be used.
     Scratch(rusqlite::Error),

@@ -1,4 +1,4 @@
-//! The verdict: for people a line a book or a line an equation, for programs one JSON object.
+//! The report: for people a line for each book or equation, for programs one JSON object.
 
 use std::fmt::Write as _;
 
@@ -9,54 +9,55 @@ use crate::{
     scratch::Books,
 };
 
-/// What to judge, and how.
+/// Selects which equations to judge, and how strictly.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Only what holds at every instant, whatever is in progress.
+    /// Judge only equations that hold at every instant, whatever is in progress.
     pub safety: bool,
-    /// An equation that found no row to check fails, unless it says that there need be none.
+    /// Fail an equation that found no rows to check, unless it is marked `may be empty`.
     pub require_rows: bool,
-    /// How many orders there must be.
+    /// The expected number of orders, if it is to be checked.
     pub expect_orders: Option<u64>,
-    /// How many messages must be in the quarantine.
+    /// The expected number of messages in the quarantine.
     pub quarantined: u64,
 }
 
-/// The verdict on all books.
+/// The result of an audit.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Every equation that was asked for holds.
+    /// True if every selected equation holds.
     #[serde(rename = "audit", serialize_with = "pass_or_fail")]
     pub passed: bool,
-    /// No saga was in progress while the books were read, so that every equation could be judged.
+    /// True if no saga was in progress while the databases were read, so that every equation could
+    /// be judged.
     pub at_rest: bool,
-    /// How the sagas stand.
+    /// The sagas, counted by their state.
     pub sagas: Sagas,
-    /// Those that were asked for.
+    /// The selected equations, with their verdicts.
     pub equations: Vec<Judged>,
 }
 
-/// How the sagas stand.
+/// The sagas, counted by their state.
 #[derive(Clone, Debug, Serialize)]
 pub struct Sagas {
-    /// How many have ended.
+    /// Number of sagas that have ended.
     pub ended: u64,
-    /// How many are in progress, paused ones included.
+    /// Number of sagas in progress, including paused ones.
     pub in_progress: u64,
-    /// How many of those in progress are paused.
+    /// Number of sagas in progress that are paused.
     pub paused: u64,
-    /// Those that need a person.
+    /// The sagas that need a person.
     pub stuck: Vec<Stuck>,
 }
 
 /// A saga that needs a person.
 #[derive(Clone, Debug, Serialize)]
 pub struct Stuck {
-    /// Its id.
+    /// The saga's id.
     pub saga: String,
-    /// The step that holds it up: `commit-stock/action`.
+    /// The step at which the saga is stuck: `commit-stock/action`.
     pub step: String,
-    /// Why it is stuck, in its own words.
+    /// The reason why it is stuck, as its row states it.
     pub reason: String,
 }
 
@@ -65,35 +66,35 @@ pub struct Stuck {
 pub struct Judged {
     #[serde(skip)]
     book: &'static Book,
-    /// Its name, as in the file of its book.
+    /// The equation's name in its file.
     pub name: &'static str,
     /// What must hold.
     pub what: String,
-    /// Whether it holds.
+    /// The verdict.
     pub verdict: Verdict,
-    /// How many rows were checked.
+    /// Number of rows that were checked.
     pub checked: u64,
-    /// The first rows that offend, described.
+    /// Descriptions of the first rows that offend.
     pub offenders: Vec<String>,
-    /// How many rows offend.
+    /// Number of rows that offend.
     pub offenders_total: u64,
 }
 
-/// Whether an equation holds.
+/// The possible verdicts on an equation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Verdict {
-    /// It holds.
+    /// The equation holds.
     #[serde(rename = "PASS")]
     Pass,
-    /// It does not.
+    /// The equation does not hold.
     #[serde(rename = "FAIL")]
     Fail,
-    /// Sagas were in progress, so that it could not be judged.
+    /// The equation could not be judged, because sagas were in progress.
     #[serde(rename = "NOT AT REST")]
     NotAtRest,
 }
 
-/// Asks every equation that was asked for. `moved`: a saga went on while the books were read.
+/// Evaluates the selected equations. `moved` is true if a saga moved while the databases were read.
 ///
 /// # Errors
 /// If the scratch database cannot be used.
@@ -162,7 +163,7 @@ impl Sagas {
 }
 
 impl Report {
-    /// For people: how many equations of each book hold, and those that do not.
+    /// Formats for people how many equations of each book hold, and which ones do not.
     #[must_use]
     pub fn summary(&self) -> String {
         let mut text = String::new();
@@ -175,7 +176,7 @@ impl Report {
         text
     }
 
-    /// For people: every equation, with what it says.
+    /// Formats for people every equation, with what must hold.
     #[must_use]
     pub fn full(&self) -> String {
         let mut text = String::new();
@@ -184,16 +185,16 @@ impl Report {
         text
     }
 
-    /// For programs: one object.
+    /// Formats the report for programs, as one JSON object.
     ///
     /// # Panics
-    /// Never: it is texts and numbers.
+    /// Never, because texts and numbers can always be encoded.
     #[must_use]
     pub fn json(&self) -> String {
         serde_json::to_string(self).expect("texts and numbers are JSON")
     }
 
-    /// A book's line, if anything was asked of it.
+    /// Writes a book's line, if any of its equations was selected.
     fn write_book(&self, book: &Book, text: &mut String) {
         let of: Vec<_> = self.equations.iter().filter(|e| std::ptr::eq(e.book, book)).collect();
         if of.is_empty() {
@@ -225,7 +226,7 @@ impl Report {
     }
 }
 
-/// A line an equation, with its offenders below it.
+/// Writes a line for each equation, with its offenders below it.
 fn write_all<'a>(equations: impl Iterator<Item = &'a Judged> + Clone, text: &mut String) {
     let width = equations.clone().map(|equation| equation.name.len()).max().unwrap_or(0);
     for equation in equations {
@@ -271,7 +272,7 @@ impl Sagas {
     }
 }
 
-/// Text from elsewhere, without characters that would drive a terminal.
+/// Escapes the control characters in text from other systems, which could drive a terminal.
 fn clean(text: &str) -> String {
     let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
     text.chars().map(shown).collect()

@@ -4,21 +4,21 @@ use rusqlite::{CachedStatement, Connection, Result, params_from_iter, types::Val
 
 use crate::{Failure, tables::TABLES};
 
-/// What is derived from them once all are there, and what makes comparing them fast.
+/// SQL that runs after all rows are copied. It creates derived tables, and indices for speed.
 const DERIVED: &str = include_str!("derived.sql");
-/// At most this much is kept in memory. The rest goes to a file that nobody else sees.
+/// Memory for the scratch database. Beyond that, rows go to a file that no other process can see.
 const CACHE_KIB: i64 = 64 * 1024;
 
-/// Where all rows come together.
+/// The database that the rows are copied into.
 #[derive(Debug)]
 pub struct Scratch(Connection);
 
 impl Scratch {
-    /// An empty one: SQLite's own temporary database, in memory while it is small, and gone when it
-    /// is closed.
+    /// Creates an empty database. It is SQLite's temporary database: in memory while it is small,
+    /// and deleted when it is closed.
     ///
     /// # Errors
-    /// If there is no room for it.
+    /// If there is not enough memory or disk space.
     pub fn new() -> Result<Self> {
         let connection = Connection::open("")?;
         connection.pragma_update(None, "journal_mode", "OFF")?;
@@ -31,7 +31,7 @@ impl Scratch {
         Ok(Self(connection))
     }
 
-    /// Adds a row by a table's [`insert`](crate::Table::insert).
+    /// Inserts a row with a table's statement [`insert`](crate::Table::insert).
     ///
     /// # Errors
     /// [`Failure::Scratch`].
@@ -40,10 +40,10 @@ impl Scratch {
         self.0.prepare_cached(insert).and_then(put).map(drop).map_err(Failure::Scratch)
     }
 
-    /// All rows are there: the equations can be asked.
+    /// Declares that all rows were copied, so that the equations can be evaluated.
     ///
     /// # Errors
-    /// If deriving fails.
+    /// If a derived table cannot be created.
     pub fn complete(self) -> Result<Books> {
         self.0.execute_batch("COMMIT")?;
         self.0.execute_batch(DERIVED)?;
@@ -51,12 +51,12 @@ impl Scratch {
     }
 }
 
-/// A complete scratch database.
+/// A scratch database that is complete.
 #[derive(Debug)]
 pub struct Books(pub(crate) Connection);
 
 impl Books {
-    /// Writes down what the caller expects, for the equations that compare with it.
+    /// Stores the numbers that the caller expects, for the equations that compare with them.
     pub(crate) fn expect(&self, quarantined: u64, orders: Option<u64>) -> Result<()> {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let sql = "INSERT INTO expected (quarantined, orders) VALUES (?1, ?2)";

@@ -1,4 +1,4 @@
-//! Copying from an SQLite database that the caller has opened.
+//! Copies tables from an SQLite database that the caller has opened.
 
 use rusqlite::{
     Connection, ErrorCode,
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{Column, Database, Failure, Kind, Scratch, TABLES, Table};
 
-/// Copies a database's tables. The caller's transaction makes it a copy of one instant.
+/// Copies a database's tables. The caller's transaction makes all of them copies of one instant.
 ///
 /// # Errors
 /// [`Failure`].
@@ -59,7 +59,7 @@ impl Kind {
 }
 
 impl Failure {
-    /// An error of an SQLite database, with what may be done about it.
+    /// Describes an error of an SQLite database, with a hint what may be done about it.
     #[must_use]
     pub fn of_sqlite(error: rusqlite::Error) -> Self {
         let hint = match error.sqlite_error_code() {

@@ -1,46 +1,46 @@
-//! Which columns of which tables are copied. The scratch database's schema follows from it.
+//! Lists the columns and tables that are copied. They also define the scratch database's schema.
 
 use rusqlite::types::Value;
 
 use crate::Database;
 
-/// What is copied of one table. Databases may share a table in the scratch database.
+/// What to copy of one table. Tables of several databases may go into one scratch table.
 #[derive(Debug)]
 pub struct Table {
-    /// Whose it is.
+    /// The database that the table is in.
     pub database: Database,
-    /// Its name in the scratch database.
+    /// The table's name in the scratch database.
     name: &'static str,
-    /// Its name where it comes from.
+    /// The table's name in its own database.
     pub source: &'static str,
-    /// Columns by their kind, listed as SQL does: `<column>` or `<expression> AS <column>`, in
-    /// words of every dialect.
+    /// Columns grouped by their kind, listed as in SQL: `<column>` or `<expression> AS <column>`.
+    /// The SQL must be valid in every dialect.
     columns: &'static [(Kind, &'static str)],
 }
 
 /// One column of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
-    /// Its name in the scratch database.
+    /// The column's name in the scratch database.
     name: &'static str,
-    /// How it is read where it comes from.
+    /// The expression that reads the column in the table's own database.
     pub expression: &'static str,
-    /// How its values are copied.
+    /// How the column's values are copied.
     pub kind: Kind,
 }
 
-/// How a value gets into the scratch database.
+/// How a value is copied into the scratch database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A UUID, as text: as people write it.
+    /// A UUID. It is copied as text, in the form that people write.
     Id,
-    /// As it is.
+    /// Text, copied unchanged.
     Text,
-    /// As it is.
+    /// An integer, copied unchanged.
     Integer,
-    /// Bytes, in hexadecimal.
+    /// Bytes, copied as hexadecimal text.
     Bytes,
-    /// The outcome in a recorded answer, which is JSON; the rest of it is left where it is.
+    /// A recorded answer in JSON. Only its outcome is copied.
     Outcome,
 }
 
@@ -48,8 +48,8 @@ use Kind::{Bytes, Id, Integer, Outcome, Text};
 
 /// All tables that are copied.
 pub const TABLES: &[Table] = &[
-    // States: 1 running, 2 compensating, 3 completed, 4 compensated, 5 stuck. A saga that `wakes`
-    // will be looked at again; one that has `ended` is said to have.
+    // States: 1 running, 2 compensating, 3 completed, 4 compensated, 5 stuck. `wakes` is 1
+    // if the saga is to be looked at again, and `ended` is 1 if its row has an end time.
     Table {
         database: Database::Orchestrator,
         name: "sagas",
@@ -81,8 +81,7 @@ pub const TABLES: &[Table] = &[
         source: "quarantine",
         columns: &[(Text, "id, reason, from_queue"), (Integer, "state")],
     },
-    // How far back each database has forgotten: sagas whose id is smaller have ended, and may be
-    // gone.
+    // The watermark of each database: sagas with a smaller id have ended, and may be deleted.
     Table {
         database: Database::Orchestrator,
         name: "watermarks",
@@ -107,8 +106,8 @@ pub const TABLES: &[Table] = &[
         source: "inbox_watermark",
         columns: &[(Text, "'payment' AS service"), (Id, "below")],
     },
-    // Which commands a participant has seen (a hash), and how it has answered: `done`, `refused`,
-    // or not yet.
+    // The commands that a participant has received (as a hash), and its answers: `done`,
+    // `refused`, or none yet.
     Table {
         database: Database::Order,
         name: "inbox",
@@ -215,7 +214,7 @@ pub const TABLES: &[Table] = &[
         source: "refunds",
         columns: &[(Id, "saga_id, order_id"), (Integer, "amount"), (Text, "currency, state")],
     },
-    // The provider's keys are the ids of our commands: <saga>/<step>/<direction>.
+    // The provider's idempotency keys are our commands' ids: <saga>/<step>/<direction>.
     Table {
         database: Database::Provider,
         name: "provider_payments",
@@ -247,7 +246,8 @@ const fn inbox(service: &'static str) -> [(Kind, &'static str); 5] {
 }
 
 impl Table {
-    /// Its columns, in the order of the values that [`Scratch::put`](crate::Scratch::put) takes.
+    /// Returns the columns in the order in which [`Scratch::put`](crate::Scratch::put) takes their
+    /// values.
     pub fn columns(&self) -> impl Iterator<Item = Column> {
         let listed =
             self.columns.iter().flat_map(|(kind, list)| list.split(", ").map(move |c| (*kind, c)));
@@ -257,8 +257,8 @@ impl Table {
         })
     }
 
-    /// The statement that makes it in the scratch database. There are no constraints: the audit is
-    /// to find what the sources let through.
+    /// Returns the statement that creates the table in the scratch database. It has no constraints,
+    /// so that the audit also finds rows that break the constraints of their own database.
     pub(crate) fn create(&self) -> String {
         let columns = self.columns().map(|Column { name, kind, .. }| match kind {
             Integer => format!("{name} INTEGER"),
@@ -268,7 +268,7 @@ impl Table {
         format!("CREATE TABLE IF NOT EXISTS {} ({})", self.name, columns.join(", "))
     }
 
-    /// The statement that adds a row of it to the scratch database.
+    /// Returns the statement that inserts a row into the table in the scratch database.
     #[must_use]
     pub fn insert(&self) -> String {
         let names: Vec<&str> = self.columns().map(|column| column.name).collect();
@@ -278,8 +278,8 @@ impl Table {
 }
 
 impl Kind {
-    /// The outcome of a recorded answer. One that cannot be read is an outcome too: it equals none
-    /// that is known.
+    /// Extracts the outcome from a recorded answer. If the answer cannot be parsed, the outcome is
+    /// a text that is not equal to any valid outcome.
     #[must_use]
     pub fn outcome(answer: &str) -> Value {
         #[derive(serde::Deserialize)]

@@ -8,13 +8,13 @@ use std::{
 
 use saga_core::Timestamp;
 
-/// A database's clock. A server has its own. A file has none, so it is given one: the machine's, or
-/// a simulator's.
+/// A database's clock. A database server has its own clock, but an SQLite file has none. So it is
+/// given one: the machine's, or a simulator's.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
-    /// The machine's clock.
+    /// Returns the machine's clock.
     #[must_use]
     pub fn system() -> Self {
         Self::new(|| {
@@ -23,12 +23,12 @@ impl Clock {
         })
     }
 
-    /// A clock that shows the time that `now` returns.
+    /// Creates a clock that returns the time that `now` returns.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// Now, in microseconds since the Unix epoch.
+    /// Returns the current time, in microseconds since the Unix epoch.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         (self.0)()

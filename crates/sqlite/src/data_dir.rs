@@ -5,11 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The file that the process locks which uses the directory. The operating system unlocks it when
-/// the process ends, in whatever way.
+/// The lock file. A process that uses the directory locks this file, and the operating system
+/// unlocks it when the process ends for any reason.
 const LOCK_FILE: &str = "lock";
 
-/// A data directory that belongs to this process until this is dropped.
+/// A data directory that this process has locked. Dropping the value unlocks it.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
@@ -19,10 +19,10 @@ pub struct DataDir {
 /// The reason why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// Another process uses it.
+    /// Another process uses the directory.
     #[error("{} is in use by another saga process: stop that one first, or choose another --data-dir", .0.display())]
     InUse(PathBuf),
-    /// It cannot be made or written.
+    /// The directory cannot be created or written.
     #[error("the data directory {} cannot be used: {reason}", path.display())]
     Unusable {
         /// The directory.
@@ -33,7 +33,7 @@ pub enum DataDirError {
 }
 
 impl DataDir {
-    /// Makes the directory if it is missing, and takes it for this process.
+    /// Creates the directory if it is missing, and locks it for this process.
     ///
     /// # Errors
     /// [`DataDirError`].
@@ -53,13 +53,13 @@ impl DataDir {
         }
     }
 
-    /// The path of a role's database.
+    /// Returns the path of a role's database.
     #[must_use]
     pub fn database(&self, role: &str) -> PathBuf {
         self.path.join(format!("{role}.sqlite"))
     }
 
-    /// The directory itself.
+    /// Returns the path of the directory itself.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

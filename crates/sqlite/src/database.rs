@@ -1,4 +1,4 @@
-//! A database: one connection that writes, one that reads.
+//! An SQLite database, with one connection for writing and one for reading.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,30 +12,30 @@ use tokio::{runtime::RuntimeFlavor, sync::Mutex};
 
 use crate::{Clock, OpenError, Schema, Transaction, failure, schema::sort};
 
-/// Longest wait for another process (an auditor, an operator's shell).
+/// Longest wait for a lock of another process, such as an auditor or an operator's shell.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Enough that each of our statements stays prepared.
+/// Size of the cache of prepared statements. It is large enough for all statements of a service.
 const PREPARED_STATEMENTS: usize = 64;
-/// The write-ahead log is folded back after this many pages (16 MiB): so rarely that batches are
-/// not slowed down.
+/// Number of pages (16 MiB) after which the write-ahead log is copied back into the file. That is
+/// rare enough not to slow down batches.
 const CHECKPOINT_PAGES: i64 = 4_096;
 
 /// A role's database. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Database {
-    /// A file's readers see what is committed and wait for no writer. In memory
-    /// there is one connection, and a reader takes its turn with the writers.
+    /// The connection for reading. In a file, it sees what is committed and never waits for a
+    /// writer. A database in memory has only one connection, so readers and writers take turns.
     ///
-    /// The field comes before `writer`, so that it is dropped first. The connection that may write
-    /// is then closed last and folds the log back, so a closed file is whole without its log.
+    /// This field comes before `writer` so that it is dropped first. The writing connection is then
+    /// closed last and copies the log back, so that a closed file is complete without its log.
     reader: Arc<Mutex<Connection>>,
     pub(crate) writer: Arc<Mutex<Connection>>,
     clock: Clock,
 }
 
 impl Database {
-    /// Opens a file. It is made if it is missing, and brought up to date.
-    /// Commits are synchronous: a committed transaction survives a power cut.
+    /// Opens a file. Creates it if it is missing, and migrates it if its schema is older. Commits
+    /// are synchronous: a committed transaction survives a power cut.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -43,8 +43,8 @@ impl Database {
         let sorted = |error| sort(path, error);
         let mut writer = Connection::open(path).map_err(sorted)?;
         prepare(&writer).map_err(sorted)?;
-        // Even closing a file folds its log back. A file that is not ours, or is
-        // damaged, is left byte for byte.
+        // Closing a file normally copies its log back. This is switched off until the checks have
+        // passed, so that a file that is foreign or damaged stays unchanged.
         leave_the_log_alone(&writer, true).map_err(sorted)?;
         schema.check(&writer, path)?;
         let quick: String =
@@ -70,7 +70,7 @@ impl Database {
         })
     }
 
-    /// A database that lives as long as its last clone.
+    /// Creates a database in memory. It is gone when its last clone is dropped.
     ///
     /// # Errors
     /// [`OpenError`], if the schema is wrong.
@@ -83,7 +83,7 @@ impl Database {
         Ok(Self { reader: Arc::clone(&connection), writer: connection, clock })
     }
 
-    /// Begins a transaction once every one before it has ended.
+    /// Waits until all earlier transactions have ended, then begins one.
     ///
     /// # Errors
     /// [`Failure::Unavailable`] or, if another process writes, [`Failure::Conflict`].
@@ -92,10 +92,10 @@ impl Database {
         Transaction::begin(connection, &self.clock)
     }
 
-    /// Runs `write` in a transaction of its own, and commits it if `write` succeeds.
+    /// Runs `write` in its own transaction, and commits it if `write` succeeds.
     ///
     /// # Errors
-    /// As [`Database::begin`] and [`Transaction::commit`], and the closure's error, sorted by
+    /// As [`Database::begin`] and [`Transaction::commit`], or the closure's error, converted by
     /// [`failure`]. After an error nothing is written, unless it is [`Failure::UnknownCommit`].
     pub async fn write<R>(
         &self,
@@ -113,7 +113,7 @@ impl Database {
     /// Reads committed state, all of it as of one instant.
     ///
     /// # Errors
-    /// The closure's error, sorted by [`failure`].
+    /// The closure's error, converted by [`failure`].
     pub async fn read<R>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<R> + Send,
@@ -128,7 +128,7 @@ impl Database {
         .map_err(failure)
     }
 
-    /// The database's clock.
+    /// Returns the database's clock.
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.clock
@@ -145,8 +145,8 @@ fn leave_the_log_alone(connection: &Connection, yes: bool) -> rusqlite::Result<(
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, yes).map(drop)
 }
 
-/// Waits for the disk without holding up the other tasks of this thread, where
-/// the runtime has other threads to run them on.
+/// Runs a function that waits for the disk. If the runtime has several threads, the other tasks of
+/// this thread can run on them meanwhile.
 pub(crate) fn blocking<R>(wait: impl FnOnce() -> R) -> R {
     match tokio::runtime::Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),

@@ -1,9 +1,9 @@
-//! Database errors, sorted by what their caller can do.
+//! Classifies database errors by what the caller can do.
 
 use rusqlite::{Error, ErrorCode, ffi};
 use saga_core::Failure;
 
-/// Sorts an error by what its caller can do.
+/// Converts an error to the failure that says what the caller can do.
 #[must_use]
 pub fn failure(error: Error) -> Failure {
     let text = error.to_string();
@@ -19,8 +19,8 @@ pub fn failure(error: Error) -> Failure {
         {
             Failure::Conflict(text)
         }
-        // The database may come back: a full disk is given room, a damaged file is restored. No
-        // message that arrives until then is at fault.
+        // The database may recover: a full disk gets space, a damaged file is restored. These
+        // errors are never the fault of the message that is being handled.
         ErrorCode::DiskFull
         | ErrorCode::SystemIoFailure
         | ErrorCode::CannotOpen

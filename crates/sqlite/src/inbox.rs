@@ -1,4 +1,4 @@
-//! The participants' store: the commands that were seen, and their answers.
+//! The participants' store: the commands that were received, and their answers.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use crate::{Database, Transaction, failure};
 
 /// The inbox's first script. A service's own scripts follow it.
 pub const INBOX: &str = include_str!("../schema/inbox_1.sql");
-/// The watermark, which was added after each service's first script.
+/// The script for the watermark. It was added after each service's first script.
 pub const INBOX_2: &str = include_str!("../schema/inbox_2_watermark.sql");
-/// The count of calls to the outside world, which was added later.
+/// The script for the count of calls to the outside. It was added later.
 pub const INBOX_3: &str = include_str!("../schema/inbox_3_calls.sql");
 
-/// A participant's store over SQLite. Its transaction is [`Transaction`], so that
-/// a service's tables take part in it.
+/// A participant's store over SQLite. Its transaction is a [`Transaction`], so that a service's
+/// tables can take part in it.
 #[derive(Clone, Debug)]
 pub struct Inbox {
     database: Database,
 }
 
 impl Inbox {
-    /// Over a database whose schema begins with [`INBOX`].
+    /// Creates a store over a database whose schema begins with [`INBOX`].
     #[must_use]
     pub fn new(database: Database) -> Self {
         Self { database }
@@ -40,7 +40,8 @@ impl Store for Inbox {
         self.database.begin().await
     }
 
-    /// The transaction is alone on the database, so every row is its own.
+    /// Reads the rows, and inserts missing ones. It need not lock them, because the transaction is
+    /// alone on the database.
     async fn lock(&self, tx: &mut Transaction, keys: &[Key]) -> Result<Locked, Failure> {
         if keys.is_empty() {
             return Err(Failure::Permanent("no keys to lock".to_owned()));
@@ -136,7 +137,7 @@ impl Store for Inbox {
         Ok(Pruned { rows: deleted.len() as u64, next: last })
     }
 
-    /// The database has one writer: a transaction that reads the watermark is alone.
+    /// Zero, because a transaction that has read the watermark is alone on the database.
     const SETTLING: Duration = Duration::ZERO;
 
     async fn commit(&self, tx: Transaction) -> Result<(), Failure> {

@@ -1,12 +1,12 @@
 //! SQLite for the embedded stores: a database for each role, in a data directory or in memory, and
 //! the participants' inbox.
 //!
-//! It is not a second engine: the adapters here and in the services implement the same ports as
-//! those for Postgres, and one conformance suite runs over both. There is no concurrency: a
-//! database has one writer, and a transaction begins when the one before it has ended.
+//! This is not a second engine: the adapters here and in the services implement the same ports as
+//! those for Postgres, and one conformance suite tests both. There is no concurrency: a database
+//! has one writer, and a transaction begins only after the previous one has ended.
 //!
-//! Nothing here starts a thread or reads a clock that it was not given, so that a simulator gets
-//! the same run from the same seed.
+//! This crate starts no threads and reads only the clocks that it is given, so that a simulator
+//! gets the same run from the same seed.
 //!
 //! Read first: [`Database`], [`Transaction`] and [`Schema`].
 

@@ -1,23 +1,23 @@
-//! A database's tables, and the checks of a file before it is used.
+//! A database's tables, and the checks on a file before it is used.
 
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
-/// A database's tables, as scripts that build on one another.
+/// A database's tables, as a sequence of scripts that build on each other.
 #[derive(Clone, Copy, Debug)]
 pub struct Schema {
-    /// Marks a file as ours and as one role's (`PRAGMA application_id`).
+    /// Identifies a file as ours and as belonging to one role (`PRAGMA application_id`).
     pub application_id: i32,
-    /// Script `n` takes the database from version `n` to the next
+    /// The scripts. Script `n` migrates the database from version `n` to `n + 1`
     /// (`PRAGMA user_version`). A released script never changes.
     pub scripts: &'static [&'static str],
 }
 
-/// The reason why a database cannot be opened. The file was not changed.
+/// The reasons why a database cannot be opened. The file was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// No access to it.
+    /// The file cannot be accessed.
     #[error("the database {} cannot be opened: {reason}", path.display())]
     Access {
         /// The file.
@@ -25,7 +25,7 @@ pub enum OpenError {
         /// SQLite's message.
         reason: String,
     },
-    /// Damaged, or not a database.
+    /// The file is damaged, or is not a database.
     #[error("{} is damaged, or no database: {reason}; restore it from a backup, or move it away", path.display())]
     Corrupt {
         /// The file.
@@ -33,17 +33,17 @@ pub enum OpenError {
         /// SQLite's message.
         reason: String,
     },
-    /// It belongs to somebody else.
+    /// The file belongs to another program or another role.
     #[error("{} is a database of another program, or of another role", .0.display())]
     Foreign(PathBuf),
-    /// A newer binary wrote it.
+    /// A newer binary has written the file.
     #[error("{} has schema version {found}, this binary knows up to {supported}: use a newer binary", path.display())]
     TooNew {
         /// The file.
         path: PathBuf,
-        /// Its version.
+        /// The file's version.
         found: i64,
-        /// The newest that is known here.
+        /// The newest version that this binary supports.
         supported: i64,
     },
     /// The disk is full.
@@ -65,7 +65,7 @@ pub enum OpenError {
 }
 
 impl Schema {
-    /// The file's version, if this schema may be applied to it. Changes nothing.
+    /// Returns the file's version, if this schema may be applied to it. Changes nothing.
     pub(crate) fn check(&self, connection: &Connection, path: &Path) -> Result<i64, OpenError> {
         let sorted = |error| sort(path, error);
         let count = "SELECT count(*) FROM sqlite_schema";
@@ -82,7 +82,7 @@ impl Schema {
         Ok(found)
     }
 
-    /// Brings the database up to date, as a whole or not at all.
+    /// Migrates the database to the newest version, in one transaction.
     pub(crate) fn migrate(
         &self,
         connection: &mut Connection,

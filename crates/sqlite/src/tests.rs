@@ -1,4 +1,4 @@
-//! Databases as files and in memory: opening them, and their transactions.
+//! Tests databases in files and in memory: opening them, and their transactions.
 
 mod full_disk;
 mod opening;
@@ -13,7 +13,7 @@ use crate::{Clock, Database, OpenError, Schema, Transaction};
 
 const FIRST: &str = "CREATE TABLE names (name TEXT PRIMARY KEY) STRICT";
 
-/// One table of names.
+/// A schema with one table of names.
 const NAMES: Schema = Schema { application_id: 0x7465_7374, scripts: &[FIRST] };
 
 /// A directory for one database, and the database's path in it.
@@ -43,7 +43,7 @@ fn open(path: &Path, schema: &Schema) -> Result<Database, OpenError> {
     Database::open(path, schema, Clock::system())
 }
 
-/// A database in memory, and one in a file.
+/// Creates one database in memory and one in a file.
 fn both() -> (Place, [Database; 2]) {
     let place = Place::new();
     let memory = Database::in_memory(&NAMES, Clock::system()).expect("a database");

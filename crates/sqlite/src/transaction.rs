@@ -8,10 +8,10 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::{Clock, database::blocking, failure};
 
-/// An open transaction, alone on its database. If it is dropped, it is undone.
+/// An open transaction, which is alone on its database. Dropping it rolls it back.
 ///
-/// A service's tables implement their port on it, so that their writes and the
-/// inbox's are one.
+/// A service's tables implement their port for this type, so that their writes and the inbox's are
+/// in one transaction.
 #[derive(Debug)]
 pub struct Transaction {
     connection: OwnedMutexGuard<Connection>,
@@ -23,19 +23,19 @@ impl Transaction {
         connection: OwnedMutexGuard<Connection>,
         clock: &Clock,
     ) -> Result<Self, Failure> {
-        // Immediate: otherwise a transaction that reads first and writes later would fail if
-        // another one has written in between.
+        // IMMEDIATE, because a transaction that reads first and writes later would otherwise fail
+        // if another one has written in between.
         blocking(|| connection.execute_batch("BEGIN IMMEDIATE")).map_err(failure)?;
         Ok(Self { now: clock.now(), connection })
     }
 
-    /// The database's clock when the transaction began.
+    /// Returns the database's time when the transaction began.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.now
     }
 
-    /// A statement, prepared once for each connection.
+    /// Prepares a statement, or takes it from the connection's cache.
     ///
     /// # Errors
     /// If the SQL is wrong, or a table is missing.
@@ -43,15 +43,15 @@ impl Transaction {
         self.connection.prepare_cached(sql).map_err(failure)
     }
 
-    /// Commits.
+    /// Commits the transaction.
     ///
     /// # Errors
-    /// [`Failure::UnknownCommit`] if the disk failed during it: after a crash the
+    /// [`Failure::UnknownCommit`] if the disk failed during the commit: after a crash the
     /// transaction may turn out to be committed.
     pub fn commit(self) -> Result<(), Failure> {
         match blocking(|| self.connection.execute_batch("COMMIT")) {
             Ok(()) => Ok(()),
-            // Dropping undoes it, as long as this process lives.
+            // Dropping the transaction rolls it back, as long as this process lives.
             Err(error) => Err(match failure(error) {
                 Failure::Unavailable(text) => Failure::UnknownCommit(text),
                 known @ (Failure::Conflict(_)
@@ -73,7 +73,7 @@ impl Deref for Transaction {
 impl Drop for Transaction {
     fn drop(&mut self) {
         if !self.connection.is_autocommit() {
-            // If even this fails, the connection's next BEGIN fails.
+            // If the rollback fails, the connection's next BEGIN will fail too.
             let _ = self.connection.execute_batch("ROLLBACK");
         }
     }

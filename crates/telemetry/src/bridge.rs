@@ -1,9 +1,9 @@
-//! Exports spans of `tracing` to OTLP: those that a service's author makes with
+//! Exports spans of the crate `tracing` to OTLP: those that the author of a service creates with
 //! `#[tracing::instrument]`.
 //!
-//! A span without a parent of its own becomes a child of [`saga_trace::current`]: within a handler,
-//! of the span of its transaction. If that is not traced, nothing is recorded. The log filter does
-//! not decide which spans are exported: all of level INFO and above are.
+//! A span without a parent becomes a child of [`saga_trace::current`]. Within a handler that is the
+//! span of the handler's transaction. Without a recorded context the span is not exported. The log
+//! filter does not affect the export: all spans of level INFO and above are exported.
 
 use std::cell::Cell;
 
@@ -22,7 +22,7 @@ use tracing_subscriber::{
 
 use crate::{QUIET, traces};
 
-/// Hands the spans of `tracing` to the tracer.
+/// Creates the layer that passes spans of `tracing` to the tracer.
 pub(crate) fn layer<S>(tracer: SdkTracer) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -34,16 +34,16 @@ where
         .with_context_activation(false);
     let quiet = QUIET.map(|target| (target, LevelFilter::OFF));
     let filter = Targets::new().with_default(LevelFilter::INFO).with_targets(quiet);
-    // The order matters: each layer sees a new span before the next one does.
+    // The order matters: each layer receives a new span before the next layer does.
     Enter.and_then(spans).and_then(Leave).with_filter(filter)
 }
 
 thread_local! {
-    /// Set while a new span looks for its parent.
+    /// Set while the tracer determines the parent of a new span.
     static PARENT: Cell<Option<ContextGuard>> = const { Cell::new(None) };
 }
 
-/// Makes our current context OpenTelemetry's, where a span without a parent looks for one.
+/// Sets OpenTelemetry's current context from ours, because a new span takes its parent from there.
 struct Enter;
 
 impl<S: Subscriber> Layer<S> for Enter {
@@ -56,7 +56,7 @@ impl<S: Subscriber> Layer<S> for Enter {
     }
 }
 
-/// Undoes [`Enter`].
+/// Undoes what [`Enter`] has set.
 struct Leave;
 
 impl<S: Subscriber> Layer<S> for Leave {
@@ -95,8 +95,8 @@ mod tests {
     #[tracing::instrument(level = "debug")]
     fn too_fine() {}
 
-    /// Keeps what is exported. (The SDK's own needs features that only tests would switch on, and
-    /// with them everything would be built twice.)
+    /// Keeps the exported spans. (The SDK has such an exporter, but behind features that only tests
+    /// would enable, and then every crate would be built twice.)
     #[derive(Clone, Debug, Default)]
     struct Kept(Arc<Mutex<Vec<SpanData>>>);
 
@@ -107,7 +107,7 @@ mod tests {
         }
     }
 
-    /// Runs the work, and returns the spans that are exported.
+    /// Runs a future, and returns the spans that were exported meanwhile.
     async fn exported(work: impl Future<Output = ()>) -> Vec<SpanData> {
         let exporter = Kept::default();
         let processor = SimpleSpanProcessor::new(exporter.clone());

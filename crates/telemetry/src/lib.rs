@@ -1,8 +1,8 @@
-//! Logs, metrics and traces of a process.
+//! Sets up the logs, metrics and traces of a process.
 //!
-//! All other crates only use the facades `tracing`, `metrics` and `saga-trace`; this crate installs
-//! what is behind them. Traces across processes travel as W3C context in the messages, which this
-//! crate does not know. Spans that somebody makes with `#[tracing::instrument]` join them
+//! All other crates use only the facades `tracing`, `metrics` and `saga-trace`; this crate installs
+//! their implementations. Between processes, W3C trace contexts travel in the messages, which this
+//! crate does not know. Spans created with `#[tracing::instrument]` become part of these traces
 //! (`bridge.rs`).
 //!
 //! Read first: [`Settings`] and [`start`].
@@ -21,42 +21,42 @@ use tracing_subscriber::{
 pub use traces::Traces;
 
 /// Log targets that are always off. The AMQP client logs returned messages with their bodies, which
-/// may hold secrets; our adapter logs the relevant part. The HTTP/2 library and its users
-/// can log frames and headers.
+/// may hold secrets; our adapter logs what is needed. The HTTP/2 library and the crates that
+/// use it can log frames and headers.
 const QUIET: [&str; 5] = ["lapin", "sqlx::query", "h2", "hyper", "tonic"];
 
-/// Upper bounds of the buckets of durations, in seconds.
+/// Upper bounds of the histogram buckets for durations, in seconds.
 const SECONDS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
-/// The same for durations that may be as long as a saga.
+/// Upper bounds of the buckets for durations that may be as long as a saga, in seconds.
 const LONG_SECONDS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 /// The metrics that use [`LONG_SECONDS`].
 const LONG: [&str; 2] = ["saga_seconds", "saga_step_seconds"];
 
-/// Upper bounds of the buckets of sizes.
+/// Upper bounds of the histogram buckets for sizes.
 const SIZES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
-/// The destinations of logs, metrics and spans.
+/// The settings of logs, metrics and traces.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Name of the process in traces: `saga-orchestrator`.
+    /// Name of the process in traces, for example `saga-orchestrator`.
     pub service: String,
-    /// Filter of log lines: `info`, or `info,saga_engine=debug`.
+    /// Filter of log lines, for example `info` or `info,saga_engine=debug`.
     pub filter: String,
     /// Format of log lines.
     pub format: Format,
-    /// Address at which Prometheus finds `/metrics`, if any.
+    /// Address at which `/metrics` is served for Prometheus, if any.
     pub metrics_listen: Option<SocketAddr>,
-    /// Destination of spans, if any.
+    /// Where spans are sent, if anywhere.
     pub traces: Option<Traces>,
 }
 
 /// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
+    /// Text for people.
     Human,
     /// One JSON object a line, for programs.
     Json,
@@ -74,18 +74,18 @@ impl FromStr for Format {
     }
 }
 
-/// Telemetry that cannot be started. Correct the setting.
+/// The reasons why telemetry cannot be started. The setting has to be corrected.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The filter is malformed.
     #[error("the log filter {filter:?} is not understood: {source}")]
     Filter {
-        /// As it was given.
+        /// The filter in the settings.
         filter: String,
-        /// The error in it.
+        /// The mistake in the filter.
         source: tracing_subscriber::filter::ParseError,
     },
-    /// The metrics' address cannot be used.
+    /// Metrics cannot be served at this address.
     #[error("cannot serve metrics on {0}: {1}")]
     Metrics(SocketAddr, metrics_exporter_prometheus::BuildError),
     /// The collector's address is malformed.
@@ -93,7 +93,7 @@ pub enum StartError {
     Traces(String, opentelemetry_otlp::ExporterBuildError),
 }
 
-/// Telemetry that has been started.
+/// Telemetry that was started, so that it can be stopped.
 #[derive(Debug)]
 #[must_use = "what still waits is lost unless it is stopped"]
 pub struct Telemetry {
@@ -101,7 +101,7 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Sends the spans that still wait, within two seconds.
+    /// Sends the spans that are still queued, within two seconds.
     pub async fn stop(self) {
         if let Some(exporting) = self.exporting {
             exporting.stop().await;
@@ -109,7 +109,7 @@ impl Telemetry {
     }
 }
 
-/// Sends logs to standard error, serves metrics and exports spans. Call it once a
+/// Starts logging to standard error, serving metrics and exporting spans. Call it once in a
 /// process, inside its tokio runtime.
 ///
 /// # Errors

@@ -1,9 +1,9 @@
-//! The meaning of each metric, in one place: Prometheus shows it as its help. Labels are
-//! definitions, steps, directions, outcomes, participants and queues. They are few, and never ids.
+//! Describes every metric in one place. Prometheus shows the descriptions as help. Labels are
+//! definitions, steps, directions, outcomes, participants and queues: few values, and never ids.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Counters: name and meaning.
+/// Counters, with their descriptions.
 const COUNTERS: [(&str, &str); 27] = [
     ("saga_started_total", "Sagas that were admitted"),
     ("saga_ended_total", "Sagas that ended, by how"),
@@ -43,7 +43,7 @@ const COUNTERS: [(&str, &str); 27] = [
     ("saga_participant_retries_total", "Transactions of participants that were tried again"),
 ];
 
-/// Histograms and gauges: name, unit and meaning.
+/// Histograms and gauges, with their units and descriptions.
 const MEASURES: [(&str, Unit, &str); 7] = [
     ("saga_step_seconds", Unit::Seconds, "From a step's first command to the answer that moved it"),
     ("saga_seconds", Unit::Seconds, "From a saga's admission to its end"),
@@ -54,13 +54,13 @@ const MEASURES: [(&str, Unit, &str); 7] = [
     ("saga_participant_batch_members", Unit::Count, "Commands taken at once by a participant"),
 ];
 
-/// Parcels: name and meaning.
+/// Histograms of the sizes of parcels, with their descriptions.
 const PARCELS: [(&str, &str); 2] = [
     ("saga_parcel_members", "Commands in one message"),
     ("saga_reply_parcel_members", "Replies in one message"),
 ];
 
-/// Gauges: name, unit and meaning.
+/// Gauges, with their units and descriptions.
 const GAUGES: [(&str, Unit, &str); 13] = [
     ("saga_watermark_age_seconds", Unit::Seconds, "How far back sagas are kept"),
     (
@@ -93,7 +93,7 @@ const GAUGES: [(&str, Unit, &str); 13] = [
     ("saga_database_connections_max", Unit::Count, "Most connections that a pool may have"),
 ];
 
-/// Passes the meanings to the exporter.
+/// Passes the descriptions to the exporter.
 pub(crate) fn describe() {
     for (name, meaning) in COUNTERS {
         describe_counter!(name, meaning);

@@ -1,7 +1,7 @@
-//! Export of spans: OTLP over gRPC.
+//! Exports spans as OTLP over gRPC.
 //!
-//! Losing spans harms nobody: the queue is bounded, and spans that do not fit are dropped. A
-//! collector that is away is logged once, not every five seconds.
+//! Losing spans does no harm: the queue has a limit, and spans beyond it are dropped. If the
+//! collector is unreachable, that is logged once, not every five seconds.
 
 use std::{
     sync::{
@@ -31,24 +31,24 @@ use opentelemetry_sdk::{
 use saga_trace::{Kind, Record, Span, Value};
 use tracing::{info, warn};
 
-/// Spans that may wait; further ones are dropped.
+/// Maximum number of queued spans. Further ones are dropped.
 const MAX_WAITING: usize = 8_192;
-/// Spans in one request.
+/// Maximum number of spans in one request.
 const MAX_EXPORTED: usize = 512;
-/// Time that spans wait to be sent together.
+/// How long spans wait, so that several are sent together.
 const DELAY: Duration = Duration::from_secs(1);
 /// Time limit for the collector's answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// Time limit for sending the last spans when stopping.
+/// Time limit for sending the queued spans when stopping.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// The destination of spans, and the share that is sent.
+/// Where spans are sent, and the share of traces that is sampled.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Traces {
-    /// The collector: `http://host:4317`.
+    /// URL of the collector, for example `http://host:4317`.
     pub endpoint: String,
-    /// Share of new traces that are sampled, from 0 to 1. If the caller has a trace, the caller has
-    /// decided already.
+    /// Share of new traces that are sampled, from 0 to 1. For a trace that began at a caller, the
+    /// caller has already decided.
     pub ratio: f64,
 }
 
@@ -56,8 +56,8 @@ pub struct Traces {
 #[derive(Clone, Debug)]
 pub(crate) struct Exporting(Arc<BatchSpanProcessor>);
 
-/// Starts exporting. The tracer makes the spans of `tracing` ([`crate::bridge`]), which are
-/// exported the same way. Needs the tokio runtime that it is called in.
+/// Starts the exporter, inside the current tokio runtime. The returned tracer creates the spans of
+/// `tracing` ([`crate::bridge`]), which go to the same exporter.
 pub(crate) fn start(
     service: &str,
     settings: &Traces,
@@ -90,7 +90,7 @@ pub(crate) fn start(
     Ok((Exporting(processor), tracer))
 }
 
-/// A tracer that never begins a trace: it records only spans below recorded ones.
+/// Creates a tracer that never begins a trace: it records a span only below a recorded one.
 pub(crate) fn tracer(processor: impl SpanProcessor + 'static, resource: Resource) -> SdkTracer {
     SdkTracerProvider::builder()
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)))
@@ -101,21 +101,21 @@ pub(crate) fn tracer(processor: impl SpanProcessor + 'static, resource: Resource
 }
 
 impl Exporting {
-    /// Sends the spans that still wait, within a time limit.
+    /// Sends the spans that are still queued, within a time limit.
     pub(crate) async fn stop(self) {
-        // It blocks until its thread has ended.
+        // This call blocks until the exporter's thread has ended.
         let _ = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(FLUSH)).await;
     }
 }
 
-/// An id of this process: replicas on one machine differ by their process id, those in containers
-/// by their host name.
+/// Returns an id for this process. Replicas on one machine differ in their process ids, and those
+/// in containers differ in their host names.
 fn instance() -> String {
     let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     format!("{}-{}", host.trim(), std::process::id())
 }
 
-/// The one queue of spans, in a form that the tracer's provider can own.
+/// The queue of spans, shared with the tracer's provider, which must own its processor.
 #[derive(Debug)]
 struct Shared(Arc<BatchSpanProcessor>);
 
@@ -194,7 +194,7 @@ fn attribute((key, value): (&'static str, Value)) -> KeyValue {
     KeyValue::new(key, value)
 }
 
-/// Counts exported spans, and logs when the collector goes away and comes back.
+/// Counts exported spans, and logs when the collector becomes unreachable or reachable again.
 #[derive(Debug)]
 struct Counted<E> {
     exporter: E,

@@ -1,4 +1,4 @@
-//! W3C trace context.
+//! Parses and formats W3C trace contexts.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::{installed, random};
 /// Length of a `traceparent` of version 00.
 const LENGTH: usize = 55;
 
-/// A position in a trace: the content of the header `traceparent`.
+/// A span's position in a trace: the content of the header `traceparent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Context {
     trace: u128,
@@ -16,7 +16,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Reads a `traceparent` of version 00. `None` if it is not valid.
+    /// Parses a `traceparent` of version 00. Returns `None` if it is invalid.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
@@ -39,8 +39,8 @@ impl Context {
         Some(Self { trace, span, sampled })
     }
 
-    /// The context of a `traceparent`, if spans of its trace are recorded here. It is cheap for the
-    /// common case, a trace that is not.
+    /// Parses a `traceparent`, but only if spans of its trace are recorded here. It is cheap in the
+    /// common case of a trace that is not recorded.
     #[must_use]
     pub fn recorded(traceparent: Option<&str>) -> Option<Self> {
         let text = traceparent?;
@@ -52,30 +52,30 @@ impl Context {
         Self::parse(text).filter(|context| context.sampled)
     }
 
-    /// The context of a new span below this one.
+    /// Creates the context of a new span below this one.
     pub(crate) fn below(self) -> Self {
         Self { span: random(), ..self }
     }
 
-    /// The context of the first span of a new trace, which is sampled.
+    /// Creates the context of the first span of a new trace, which is sampled.
     pub(crate) fn first() -> Self {
         let trace = (u128::from(random()) << 64) | u128::from(random());
         Self { trace, span: random(), sampled: true }
     }
 
-    /// The trace's id.
+    /// Returns the trace's id.
     #[must_use]
     pub const fn trace(self) -> u128 {
         self.trace
     }
 
-    /// The span's id.
+    /// Returns the span's id.
     #[must_use]
     pub const fn span(self) -> u64 {
         self.span
     }
 
-    /// True if spans of this trace are kept.
+    /// Returns true if spans of this trace are recorded.
     #[must_use]
     pub const fn sampled(self) -> bool {
         self.sampled
@@ -83,13 +83,13 @@ impl Context {
 }
 
 impl fmt::Display for Context {
-    /// The format of the header `traceparent`.
+    /// Formats the context for the header `traceparent`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, u8::from(self.sampled))
     }
 }
 
-/// The trace's id in a `traceparent`, for log lines and for people. Empty if there is none.
+/// Returns the trace's id in a `traceparent`, for log lines and for people. Empty without a trace.
 #[must_use]
 pub fn trace_id(traceparent: Option<&str>) -> &str {
     traceparent.and_then(|text| text.get(3..35)).unwrap_or_default()

@@ -1,12 +1,12 @@
-//! Trace context, and spans as values: a facade, like `tracing` and `metrics`.
+//! Trace contexts, and spans as values. This is a facade, like the crates `tracing` and `metrics`.
 //!
-//! Any crate may make spans here. saga-telemetry [`install`]s their exporter, and only that crate
-//! knows OpenTelemetry. No span is made without an exporter, or for a trace that is not sampled:
-//! the one check is [`Context::recorded`].
+//! Any crate may create spans here. saga-telemetry [`install`]s their exporter, and only that crate
+//! uses OpenTelemetry. No span is created without an exporter, or for a trace that is not sampled:
+//! [`Context::recorded`] is the only check.
 //!
-//! A span is a value with a beginning and an end, not a scope. The reason is that one transaction
-//! serves many sagas, and only their rows tell which of them are traced. A span that serves several
-//! traced sagas is in a trace of its own, with a link to each: [`Span::joining`].
+//! A span is a value with a beginning and an end, not a scope, because one transaction serves many
+//! sagas, and only their rows show which of them are traced. A span that serves several traced
+//! sagas is in its own trace, with a link to the trace of each saga: [`Span::joining`].
 //!
 //! Read first: [`Context`], then [`Span`].
 
@@ -27,9 +27,9 @@ pub use call::Call;
 pub use context::{Context, trace_id};
 pub use span::{Kind, Span, Value};
 
-/// The receiver of finished spans.
+/// Receives finished spans.
 pub trait Record: Send + Sync + 'static {
-    /// Takes a span. Must not block: it is called on the hot path.
+    /// Receives a span. It must not block, because it is called on the hot path.
     fn record(&self, span: Span);
 }
 
@@ -40,8 +40,8 @@ struct Installed {
 
 static INSTALLED: OnceLock<Installed> = OnceLock::new();
 
-/// Begins to record spans: those of traces that others began and sampled, and `ratio` (from 0 to 1)
-/// of the new traces. Once a process; later calls are ignored.
+/// Starts recording spans: those of sampled traces that came from outside, and a share `ratio`
+/// (from 0 to 1) of the new traces. Only the first call in a process counts.
 pub fn install(recorder: impl Record, ratio: f64) {
     let _ = INSTALLED.set(Installed { recorder: Box::new(recorder), ratio });
 }
@@ -54,7 +54,7 @@ tokio::task_local! {
     static CURRENT: Context;
 }
 
-/// The recorded context that the current call works in, if there is one.
+/// Returns the recorded context of the current work, if there is one.
 #[must_use]
 pub fn current() -> Option<Context> {
     CURRENT.try_with(|context| *context).ok()
@@ -68,8 +68,8 @@ pub async fn within<F: Future>(context: Option<Context>, work: F) -> F::Output {
     }
 }
 
-/// A random number that is never zero, which W3C trace context forbids. The standard library keys
-/// its hashes from the operating system's randomness, afresh for every thread.
+/// Returns a random number that is not zero, because W3C trace context forbids zero. The randomness
+/// comes from the keys of the standard library's hashes, which come from the operating system.
 fn random() -> u64 {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     RandomState::new().hash_one(CALLS.fetch_add(1, Ordering::Relaxed)).max(1)

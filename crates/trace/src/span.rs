@@ -4,38 +4,38 @@ use std::{borrow::Cow, time::SystemTime};
 
 use crate::{Context, installed, random};
 
-/// Most links of a span. A span that joins more sagas links the first ones.
+/// Maximum number of links of a span. A span that joins more sagas links only the first ones.
 const MAX_LINKS: usize = 128;
 
-/// An operation in a trace, and its duration. Made only if it is recorded.
+/// An operation in a trace, with its beginning and end. It is created only if it is recorded.
 #[derive(Clone, Debug)]
 pub struct Span {
-    /// Its name. There are few different names, without ids.
+    /// The span's name. Names contain no ids, so there are only a few different ones.
     pub name: Cow<'static, str>,
-    /// Its role in a conversation.
+    /// The side of a call or message that the span stands for.
     pub kind: Kind,
-    /// Its place in its trace.
+    /// The span's position in its trace.
     pub context: Context,
-    /// The span above it.
+    /// The id of the span above this one.
     pub parent: Option<u64>,
-    /// When it began.
+    /// When the span began.
     pub began: SystemTime,
-    /// When it ended; `None` while it lasts.
+    /// When the span ended. `None` before that.
     pub ended: Option<SystemTime>,
-    /// Facts about it, under the names of OpenTelemetry's conventions.
+    /// Attributes of the span, named by OpenTelemetry's conventions.
     pub attributes: Vec<(&'static str, Value)>,
-    /// Spans of other traces that it belongs to.
+    /// Spans of other traces that this span also belongs to.
     pub links: Vec<Context>,
-    /// Number of links beyond the limit.
+    /// Number of links that were left out because of the limit.
     pub links_left_out: usize,
-    /// The failure, if it failed.
+    /// The reason why the operation failed, if it failed.
     pub failure: Option<String>,
 }
 
-/// A span's role in a conversation.
+/// The side of a call or message that a span stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Work that involves nobody else.
+    /// Work without a call or message.
     Internal,
     /// Answers a call.
     Server,
@@ -50,23 +50,23 @@ pub enum Kind {
 /// The value of an attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// A text.
+    /// Text.
     Text(Cow<'static, str>),
     /// A number.
     Number(i64),
-    /// Yes or no.
+    /// A boolean.
     Flag(bool),
 }
 
 impl Span {
-    /// A span within its parent's trace. `parent` comes from [`Context::recorded`] or from another
-    /// span.
+    /// Begins a span within its parent's trace. `parent` comes from [`Context::recorded`] or from
+    /// another span.
     pub fn child(parent: Context, kind: Kind, name: impl Into<Cow<'static, str>>) -> Self {
         Self::new(parent.below(), Some(parent.span()), kind, name.into())
     }
 
-    /// A span for a request from outside: in the caller's trace if the caller has one, otherwise in
-    /// a new trace. `None` if it is not sampled.
+    /// Begins a span for a request from outside: in the caller's trace if the caller has one,
+    /// otherwise in a new trace. Returns `None` if the span is not sampled.
     pub fn entry(
         traceparent: Option<&str>,
         kind: Kind,
@@ -76,7 +76,7 @@ impl Span {
         match traceparent.and_then(Context::parse) {
             Some(caller) if caller.sampled() => Some(Self::child(caller, kind, name)),
             Some(_) => None,
-            // 53 bits are what a float can hold.
+            // A float can hold 53 bits of the random number.
             None if ((random() >> 11) as f64) < ratio * (1_u64 << 53) as f64 => {
                 Some(Self::new(Context::first(), None, kind, name.into()))
             }
@@ -84,8 +84,9 @@ impl Span {
         }
     }
 
-    /// A span that serves all of these members at once. A single member is its parent. Several
-    /// members are linked, from a trace of its own. `None` if none of them is recorded.
+    /// Begins a span that serves all of these members at once. If there is only one member, the
+    /// span is its child. If there are several, the span is in its own trace and links to all of
+    /// them. Returns `None` if none of them is recorded.
     pub fn joining(
         members: impl IntoIterator<Item = Context>,
         kind: Kind,
@@ -116,7 +117,7 @@ impl Span {
         }
     }
 
-    /// Sets its beginning to an earlier time.
+    /// Sets the beginning to an earlier time.
     #[must_use]
     pub fn since(mut self, began: SystemTime) -> Self {
         self.began = began;
@@ -139,14 +140,14 @@ impl Span {
         }
     }
 
-    /// Marks it as failed.
+    /// Marks the operation as failed.
     #[must_use]
     pub fn failed(mut self, why: impl Into<String>) -> Self {
         self.failure = Some(why.into());
         self
     }
 
-    /// Ends the span, unless it has ended, and hands it to the recorder.
+    /// Ends the span, unless it has ended already, and passes it to the recorder.
     pub fn end(mut self) {
         self.ended.get_or_insert_with(SystemTime::now);
         if let Some(installed) = installed() {

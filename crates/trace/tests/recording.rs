@@ -1,5 +1,5 @@
-//! The spans that are recorded after [`saga_trace::install`]. One test, because a process has one
-//! recorder.
+//! Tests which spans are recorded after [`saga_trace::install`]. There is only one test, because a
+//! process has only one recorder.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,8 +1,9 @@
-//! Text from elsewhere, safe to show.
+//! Makes text from other systems safe to print.
 
 use std::borrow::Cow;
 
-/// Text from elsewhere, safe to show: what would move a terminal's cursor or turn the direction of reading is escaped.
+/// Makes text from other systems safe to print: escapes the characters that would move a terminal's
+/// cursor or change the direction of reading.
 #[must_use]
 pub fn clean(text: &str) -> Cow<'_, str> {
     let hostile = |c: char| {

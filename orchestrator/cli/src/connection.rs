@@ -1,4 +1,4 @@
-//! The system's address, and the time limit of a call.
+//! The options for the system's address and for the time limit of a call.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use tonic::{
 
 use crate::{console::Console, failure::Failure};
 
-/// An address that does not answer within this time counts as away.
+/// Time limit for connecting. After that the address counts as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Interval at which a quiet connection is checked, because a watch may be silent for minutes.
+/// Interval of pings on a quiet connection. A watch may be silent for minutes.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// Most entries of one page of a list: the contract's own bound.
+/// Largest page of a list that the contract allows.
 const LARGEST_PAGE: i32 = 500;
 
 /// The options that every command has.
@@ -32,13 +32,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects at the first call, so that a server that is not there is an answer like any other:
-    /// UNAVAILABLE.
+    /// Returns a channel that connects at the first call. If the server is unreachable, that call
+    /// fails with UNAVAILABLE.
     pub fn channel(&self) -> Channel {
         self.server.connect_lazy()
     }
 
-    /// A request with this connection's deadline, which is also sent to the server.
+    /// Wraps a message in a request with this connection's deadline, which the server gets too.
     pub fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(Duration::from_secs(self.timeout));
@@ -58,12 +58,13 @@ pub struct Page {
 }
 
 impl Page {
-    /// The number to ask for at once.
+    /// Returns the number of entries to request at once.
     pub fn size(&self) -> i32 {
         if self.all { LARGEST_PAGE } else { self.limit }
     }
 
-    /// Returns true if the next page is to be listed too. Notes a next page that is not listed.
+    /// Returns true if there is a next page that is to be listed. If there is one that is not to be
+    /// listed, prints a note.
     ///
     /// # Errors
     /// [`Failure::Output`].
@@ -82,7 +83,8 @@ impl Page {
     }
 }
 
-/// Reads a server's address. Boxed, because a command is moved about and an endpoint is large.
+/// Parses a server's address. The result is boxed because an endpoint is large and commands are
+/// moved several times.
 ///
 /// # Errors
 /// The mistake, as a sentence.

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use crate::{clean::clean, failure::Failure};
 
-/// A command's output. Answers go to `out`, everything else to `err`.
+/// A command's output. Answers go to `out`, everything else goes to `err`.
 pub struct Console<'a> {
-    /// True if programs read it.
+    /// True if the output is for programs.
     pub json: bool,
-    /// A fact about a call that a program needs if the call fails, such as the key under which to
-    /// repeat it.
+    /// A fact that is added to a failure because a program needs it then, such as the key under
+    /// which to repeat the call.
     about: Option<(&'static str, String)>,
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
@@ -24,7 +24,7 @@ impl<'a> Console<'a> {
         Self { json, about: None, out, err }
     }
 
-    /// Adds a fact to every later failure.
+    /// Keeps a fact that will be added to every later failure.
     pub fn remember(&mut self, name: &'static str, value: &str) {
         self.about = Some((name, value.to_owned()));
     }
@@ -38,7 +38,7 @@ impl<'a> Console<'a> {
         Ok(self.out.flush()?)
     }
 
-    /// Prints a line beside the answer: progress, or what else there is.
+    /// Prints a line that is not part of the answer, such as progress.
     ///
     /// # Errors
     /// [`Failure::Output`].
@@ -46,7 +46,7 @@ impl<'a> Console<'a> {
         Ok(writeln!(self.err, "{text}")?)
     }
 
-    /// Prints text beside the answer at once, without an end of line.
+    /// Prints text that is not part of the answer, at once and without a line end.
     ///
     /// # Errors
     /// [`Failure::Output`].
@@ -64,7 +64,7 @@ impl<'a> Console<'a> {
         self.say(&line)
     }
 
-    /// Prints the reason why there is no answer.
+    /// Prints the failure, which is the reason why there is no answer.
     pub(crate) fn failure(&mut self, failure: &Failure) -> io::Result<()> {
         if let Failure::Output(e) = failure
             && e.kind() == io::ErrorKind::BrokenPipe
@@ -83,7 +83,7 @@ impl<'a> Console<'a> {
     }
 }
 
-/// Columns under a heading, aligned, without lines: easy on the eye, and on `awk`.
+/// Formats aligned columns under a heading, without lines, so that people and `awk` can read them.
 #[must_use]
 pub fn table<const N: usize>(
     heading: [&str; N],

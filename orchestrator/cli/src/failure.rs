@@ -1,4 +1,4 @@
-//! The result of a command, and the content of a failed call: its gRPC code, its message, and the
+//! The result of a command, and what a failed call contains: its gRPC code, its message, and the
 //! google.rpc details.
 
 use std::{error::Error as _, fmt::Write as _, io, time::Duration};
@@ -9,23 +9,23 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{clean::clean, times};
 
-/// The result of a command that got its answer.
+/// The result of a command that was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It did what was asked.
+    /// The command did what was asked.
     Done,
-    /// The answer is a "no", and has been printed: for example, it was rejected or the books
-    /// do not add up.
+    /// The answer is negative, and has been printed. For example, the request was rejected, or the
+    /// audit failed.
     Refused,
 }
 
-/// The reason why a command has no answer.
+/// The reason why a command was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The call failed. Its [`Status`] says whether calling again may help.
     #[error("{}: {}", name(.0.code()), .0.message())]
     Call(Box<Status>),
-    /// A failure on this side, described for people.
+    /// A failure in this process, described for people.
     #[error("{0:#}")]
     Here(anyhow::Error),
     /// The output cannot be written.
@@ -40,7 +40,7 @@ impl From<Status> for Failure {
 }
 
 impl From<anyhow::Error> for Failure {
-    /// Keeps a failed call as such, so that a caller can see whether calling again may help.
+    /// Keeps a failed call as [`Failure::Call`], so that callers can see whether to call again.
     fn from(error: anyhow::Error) -> Self {
         match error.downcast::<Status>() {
             Ok(status) => status.into(),
@@ -54,18 +54,19 @@ impl Failure {
         match self {
             Self::Call(status) if may_retry(status) => 2,
             Self::Call(_) => 1,
-            // The reader has seen enough (`saga sagas | head`): this is not a failure of ours.
+            // The reader has closed the pipe (`saga sagas | head`). That is not a failure.
             Self::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output(_) | Self::Here(_) => 1,
         }
     }
 
-    /// The text for people. The first line is the failure, the others are what to do about it.
+    /// Formats the failure for people. The first line describes it, the others give details and
+    /// advice.
     pub(crate) fn text(&self) -> String {
         let mut text = clean(&self.to_string()).into_owned();
         if let Self::Call(status) = self {
             let details = status.get_error_details();
-            // Some servers repeat a detail's sentence as the message. Once is enough.
+            // Some servers send the same sentence as message and as detail. Print it once.
             let said = status.message();
             for (what, description) in
                 complaints(&details).into_iter().filter(|(_, sentence)| sentence != said)
@@ -83,7 +84,7 @@ impl Failure {
         text
     }
 
-    /// The JSON for programs.
+    /// Formats the failure as JSON, for programs.
     pub(crate) fn json(&self) -> Value {
         match self {
             Self::Output(error) => {
@@ -128,8 +129,8 @@ impl Failure {
     }
 }
 
-/// True if the same call may succeed later. RESOURCE_EXHAUSTED counts only with retry advice,
-/// because a message that is too large stays too large.
+/// Returns true if the same call may succeed later. RESOURCE_EXHAUSTED counts only if the server
+/// advises a retry, because a message that is too large will always be too large.
 #[must_use]
 pub fn may_retry(status: &Status) -> bool {
     match status.code() {
@@ -152,15 +153,15 @@ pub fn may_retry(status: &Status) -> bool {
     }
 }
 
-/// The pause that the server asks its caller to make, if it asks for one.
+/// Returns the pause that the server asks the caller to make, if it asks for one.
 #[must_use]
 pub fn retry_delay(details: &ErrorDetails) -> Option<Duration> {
     details.retry_info().and_then(|info| info.retry_delay)
 }
 
-/// Gives failures that the transport made their proper code. tonic reports a time-out of its own as
-/// CANCELLED or UNKNOWN, and a connection that broke during a call as UNKNOWN or INTERNAL. A status
-/// from the server has no source error, so it is left as it is.
+/// Corrects the codes of failures that this side's transport caused. tonic reports its own
+/// time-outs as CANCELLED or UNKNOWN, and a connection that broke during a call as UNKNOWN or
+/// INTERNAL. A status from the server has no source error, so it is left unchanged.
 #[must_use]
 pub fn told_apart(status: Status) -> Status {
     let Some(source) = status.source() else { return status };
@@ -181,7 +182,7 @@ fn causes<'a>(
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// An error and its causes, without repetitions.
+/// Formats an error and its causes, without repetitions.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     for said in causes(error).map(ToString::to_string) {
@@ -213,7 +214,7 @@ fn complaints(details: &ErrorDetails) -> Vec<(String, String)> {
     all
 }
 
-/// A code as the gRPC documents spell it.
+/// Returns a code's name as the gRPC documents spell it.
 #[must_use]
 pub fn name(code: Code) -> &'static str {
     match code {

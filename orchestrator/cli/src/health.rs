@@ -58,10 +58,10 @@ impl Health {
     }
 }
 
-/// gRPC's name for the status of a server that does its work.
+/// gRPC's name for the status of a server that works.
 const SERVING: &str = "SERVING";
 
-/// The status of the server as a whole.
+/// Asks for the status of the server as a whole.
 async fn by_grpc(endpoint: &Endpoint) -> Result<String, Failure> {
     let mut client = HealthClient::new(endpoint.connect_lazy());
     let answer = client.check(HealthCheckRequest::default()).await?.into_inner();

@@ -1,8 +1,8 @@
-//! The operators' command line, for any host of sagas, and what other commands over gRPC share with
-//! it: connection, output, failures and exit codes.
+//! The operators' command line, for orchestrators of any sagas. Also provides what other gRPC
+//! command lines need: connection, output, failures and exit codes.
 //!
-//! It uses only the published contract (`saga.operations.v1`): no database, no broker, no type of any
-//! role. It keeps nothing between two calls, and never repeats a write by itself.
+//! It uses only the published contract (`saga.operations.v1`): no database, no broker, and no type
+//! of any role. It keeps no state between two calls, and never repeats a write by itself.
 //!
 //! Read first: [`Command`], [`run`], and [`Console`], through which all output goes.
 
@@ -25,7 +25,7 @@ pub use failure::{Failure, Verdict, may_retry, name as code_name, retry_delay, t
 pub use sagas::describe as describe_saga;
 pub use times::{show as show_time, since as show_since};
 
-/// The exit code of a command line that cannot be understood (`EX_USAGE`).
+/// The exit code for a command line that cannot be parsed (`EX_USAGE`).
 pub const USAGE: u8 = 64;
 
 /// An operator's request to a running system.
@@ -54,7 +54,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// True if programs read the output.
+    /// Returns true if the output is for programs.
     #[must_use]
     pub fn json(&self) -> bool {
         match self {
@@ -71,7 +71,7 @@ impl Command {
         }
     }
 
-    /// Makes the request, and prints the answer.
+    /// Sends the request and prints the answer.
     ///
     /// # Errors
     /// [`Failure`], if there is no answer.
@@ -91,7 +91,7 @@ impl Command {
     }
 }
 
-/// Runs a command on the process's own output. The exit code is the result: 0 if it did what was
+/// Runs a command on the process's own output and returns its exit code: 0 if it did what was
 /// asked, 1 if it was refused or failed, 2 if the system cannot be reached or is too busy (calling
 /// again may help), 64 for wrong usage.
 pub async fn run(
@@ -101,7 +101,7 @@ pub async fn run(
     ExitCode::from(run_on(json, ask, &mut io::stdout(), &mut io::stderr()).await)
 }
 
-/// The same on any output.
+/// Runs a command as [`run`] does, but on any output.
 pub async fn run_on(
     json: bool,
     ask: impl AsyncFnOnce(&mut Console<'_>) -> Result<Verdict, Failure>,
@@ -113,7 +113,7 @@ pub async fn run_on(
         Ok(Verdict::Done) => 0,
         Ok(Verdict::Refused) => 1,
         Err(failure) => {
-            // If even this cannot be written, nobody reads it.
+            // If the failure cannot be printed either, nobody can be informed.
             let _ = console.failure(&failure);
             failure.exit_code()
         }

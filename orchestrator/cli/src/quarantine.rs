@@ -246,7 +246,7 @@ fn row(message: &QuarantinedMessage) -> [String; 7] {
     ]
 }
 
-/// A message for people: its state, what was done to it, its headers, its body.
+/// Describes a message to people: its state, what was done with it, its headers and its body.
 fn describe(answer: &GetQuarantinedResponse) -> String {
     let message = answer.message.clone().unwrap_or_default();
     let mut fields = vec![

@@ -186,7 +186,7 @@ fn in_quarantine(messages: i64) -> String {
     }
 }
 
-/// The reasons why a saga needs a person, as columns.
+/// Formats the reasons why a saga needs a person, as columns of a table.
 fn need(saga: &operations::Saga) -> [String; 8] {
     let since = match saga.stuck_since_micros {
         0 => String::new(),
@@ -204,7 +204,7 @@ fn need(saga: &operations::Saga) -> [String; 8] {
     ]
 }
 
-/// A saga for people: its state, its steps, its history.
+/// Describes a saga to people: its state, its steps, its history.
 #[must_use]
 pub fn describe(answer: &GetSagaResponse) -> String {
     let saga = answer.saga.clone().unwrap_or_default();

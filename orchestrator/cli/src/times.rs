@@ -1,11 +1,11 @@
-//! Instants and durations, for people.
+//! Formats instants and durations for people.
 
 use std::time::Duration;
 
 const MICROS_A_SECOND: i64 = 1_000_000;
 const SECONDS_A_DAY: i64 = 86_400;
 
-/// Writes microseconds since 1970 as "2026-11-24 04:12:52.123 UTC"; 0, which stands for "never", as "-".
+/// Formats microseconds since 1970 as "2026-11-24 04:12:52.123 UTC". 0 means "never" and gives "-".
 #[must_use]
 pub fn show(micros: i64) -> String {
     if micros == 0 {
@@ -19,7 +19,7 @@ pub fn show(micros: i64) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{millis:03} UTC")
 }
 
-/// Writes the time between two instants as "+1.234 s".
+/// Formats the time between two instants as "+1.234 s".
 #[must_use]
 pub fn since(start_micros: i64, micros: i64) -> String {
     let millis = micros.saturating_sub(start_micros) / 1000;
@@ -28,14 +28,14 @@ pub fn since(start_micros: i64, micros: i64) -> String {
     format!("{sign}{}.{:03} s", millis / 1000, millis % 1000)
 }
 
-/// Writes a duration as "1.500 s".
+/// Formats a duration as "1.500 s".
 pub(crate) fn span(span: Duration) -> String {
     format!("{}.{:03} s", span.as_secs(), span.subsec_millis())
 }
 
-/// The civil date of a day counted from 1970-01-01 (Gregorian, proleptic). Years are counted from
-/// March, so that the leap day is the last of its year and the lengths of the months follow one
-/// formula.
+/// Converts a day, counted from 1970-01-01, to its date (Gregorian, proleptic). Years are counted
+/// from March, so that the leap day is the last day of its year and one formula gives the lengths
+/// of all months.
 fn date(day: i64) -> (i64, i64, i64) {
     const DAYS_IN_400_YEARS: i64 = 146_097;
     const FROM_MARCH_OF_YEAR_0_TO_1970: i64 = 719_468;

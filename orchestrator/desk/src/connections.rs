@@ -1,4 +1,4 @@
-//! Accepting connections, up to a limit.
+//! Accepts connections, up to a limit.
 
 use std::{
     io,
@@ -19,11 +19,11 @@ use tracing::warn;
 
 use crate::settings::ACCEPT_PAUSE;
 
-/// Connections that are accepted and not served yet.
+/// Maximum number of connections that are accepted but not served yet.
 const ACCEPTED_AHEAD: usize = 64;
 
-/// Accepts connections until the stream is dropped. One beyond the limit is closed at once: its
-/// client learns so now, not when another connection ends.
+/// Accepts connections until the stream is dropped. A connection beyond the limit is closed at
+/// once, so that its client does not have to wait until another connection ends.
 pub(crate) fn accept(listener: TcpListener, most: usize) -> ReceiverStream<io::Result<Connection>> {
     let (connections, stream) = mpsc::channel(ACCEPTED_AHEAD);
     tokio::spawn(async move {
@@ -35,7 +35,7 @@ pub(crate) fn accept(listener: TcpListener, most: usize) -> ReceiverStream<io::R
             };
             match (accepted, Arc::clone(&places).try_acquire_owned()) {
                 (Ok((stream, _)), Ok(place)) => {
-                    // A small answer must not wait for more data.
+                    // Without this, a small answer would wait for more data to be sent with it.
                     if let Err(error) = stream.set_nodelay(true) {
                         warn!(%error, "a connection is slower than it could be");
                     }

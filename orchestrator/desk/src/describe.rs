@@ -1,4 +1,4 @@
-//! Sentences about sagas.
+//! Describes sagas to people.
 
 use saga_core::{
     Direction, Happening, HistoryEntry, HostedDefinition, Instance, Phase, Remedy, Signed, State,
@@ -7,7 +7,7 @@ use saga_core::{
 use saga_engine::Need;
 use saga_operations::v1::{Saga, SagaState, Step, Transition};
 
-/// A happening as a sentence.
+/// Describes a happening in a sentence.
 #[must_use]
 pub fn happening(happened: &Happening) -> String {
     match happened {
@@ -50,7 +50,7 @@ pub fn happening(happened: &Happening) -> String {
     }
 }
 
-/// The step that a happening is about; empty if there is none.
+/// Returns the step that a happening is about. Empty if it is not about one step.
 #[must_use]
 pub fn step(happening: &Happening) -> &str {
     match happening {
@@ -71,8 +71,8 @@ pub fn step(happening: &Happening) -> &str {
     }
 }
 
-/// A saga for operators. Its data stays out: it may hold a secret. `definition` is the
-/// saga's own, if it is hosted here.
+/// Describes a saga to operators, without its data, which may hold a secret. `definition` is the
+/// saga's definition, if it is hosted here.
 pub(crate) fn saga(
     saga: &Instance,
     definition: Option<&dyn HostedDefinition>,
@@ -113,8 +113,8 @@ pub(crate) fn saga(
     }
 }
 
-/// The remedies that an operator may choose. They do not depend on the time: the deadline may
-/// refuse a command that a remedy would open, but that does not prevent the remedy.
+/// Lists the remedies that an operator may choose. Time is not considered: a passed deadline may
+/// refuse a command that a remedy would open, but the remedy is possible all the same.
 fn possible(definition: &dyn HostedDefinition, saga: &Instance) -> Vec<String> {
     let name = |remedy: Remedy| match &remedy {
         Remedy::Resolve { step, direction, outcome } => {
@@ -131,12 +131,12 @@ fn possible(definition: &dyn HostedDefinition, saga: &Instance) -> Vec<String> {
     remedies(definition, saga, saga.started_at).into_iter().map(name).collect()
 }
 
-/// The commands that were sent or would be sent.
+/// Formats commands that were or would be sent, each with the number of its attempt.
 pub(crate) fn sent(sent: &[(String, u32)]) -> Vec<String> {
     sent.iter().map(|(command, attempt)| format!("{command} #{attempt}")).collect()
 }
 
-/// A transition for operators.
+/// Describes a transition to operators.
 pub(crate) fn transition(entry: &HistoryEntry) -> Transition {
     Transition {
         version: number(entry.version),

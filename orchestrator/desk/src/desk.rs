@@ -13,24 +13,24 @@ use crate::{Settings, settings::MAX_LOOK_UPS, status};
 /// Access to an engine and to its sagas' committed rows, for the calls of operators and clients.
 #[derive(Clone)]
 pub struct Desk<R> {
-    /// The engine that gets the requests.
+    /// The engine to which requests are handed.
     pub handle: Handle,
-    /// The sagas' committed rows.
+    /// Reads the sagas' committed rows.
     pub reads: R,
-    /// The definitions that the engine hosts. They know the names of steps.
+    /// The definitions that the engine hosts. They provide the names of steps.
     pub hosted: Hosted,
     /// The limits.
     pub settings: Settings,
-    /// Cancelled when the server is to stop: calls that wait are answered then.
+    /// Cancelled when the server is to stop. Calls that wait are then answered at once.
     pub shutdown: CancellationToken,
-    /// Permits for callers that wait or watch at once.
+    /// Permits for the calls that wait or watch at the same time.
     pub(crate) waiting: Arc<Semaphore>,
     /// Permits for calls that look up a key while new sagas are refused.
     looking_up: Arc<Semaphore>,
 }
 
 impl<R: SagaReads> Desk<R> {
-    /// A desk in front of an engine.
+    /// Creates a desk in front of an engine.
     pub fn new(
         handle: Handle,
         reads: R,
@@ -49,12 +49,12 @@ impl<R: SagaReads> Desk<R> {
         }
     }
 
-    /// Hands a new saga to the engine, unless `open` refuses new ones. A known key is answered
-    /// either way (semantics 24), so that a caller whose saga was accepted, but who missed the
-    /// answer, is not told to come again. `what` names the saga in an error: `trip`.
+    /// Hands a new saga to the engine, unless `open` refuses new sagas. A known key is answered in
+    /// either case (semantics 24): a caller whose saga was accepted, but who missed the answer,
+    /// must get it now. `what` names the kind of saga in an error, for example `trip`.
     ///
     /// # Errors
-    /// The refusal, or the engine's error as a status.
+    /// The refusal in `open`, or the engine's error as a status.
     pub async fn begin(
         &self,
         saga: NewSaga,
@@ -72,7 +72,8 @@ impl<R: SagaReads> Desk<R> {
         }
     }
 
-    /// Refuses while as many sagas are in flight as can be served in time. `what` names them: `trips`.
+    /// Refuses new sagas while as many are in flight as can be served in time. `what` names their
+    /// kind in the error: `trips`.
     ///
     /// # Errors
     /// RESOURCE_EXHAUSTED.
@@ -85,7 +86,7 @@ impl<R: SagaReads> Desk<R> {
         Ok(())
     }
 
-    /// A saga, if it exists.
+    /// Finds a saga.
     ///
     /// # Errors
     /// The store's failure as a status.
@@ -94,7 +95,7 @@ impl<R: SagaReads> Desk<R> {
         Ok(found.into_iter().next())
     }
 
-    /// A permit to wait for or to watch sagas for as long as it is held.
+    /// Takes a permit to wait for sagas or watch them, for as long as the permit is held.
     ///
     /// # Errors
     /// RESOURCE_EXHAUSTED.

@@ -1,4 +1,4 @@
-//! Intervention of an operator in one saga (semantics 26).
+//! Operators' interventions in one saga (semantics 26).
 
 use std::net::SocketAddr;
 
@@ -11,8 +11,8 @@ use tonic::{Request, Status};
 
 use crate::{Caller, Desk, describe, metadata, status, validate};
 
-/// Longest reply that an operator may state. The largest sound one, a reservation of 100 lines, has
-/// less than 20 KiB.
+/// Maximum length of a reply that an operator may state. The largest valid reply, a reservation of
+/// 100 lines, has less than 20 KiB.
 const MAX_REPLY_BYTES: usize = 64 * 1024;
 
 impl<R: SagaReads> Desk<R> {
@@ -51,7 +51,7 @@ impl<R: SagaReads> Desk<R> {
         })
     }
 
-    /// Carries an intervention out, or only says what it would do.
+    /// Carries out an intervention. A dry run only finds out what it would do.
     pub(crate) async fn ask(
         &self,
         id: SagaId,
@@ -66,12 +66,12 @@ impl<R: SagaReads> Desk<R> {
             let done = requests.input(id, input).await;
             done.map(|(verdict, saga)| Preview { verdict, saga, send: Vec::new() })
         };
-        // The trace id of a saga is known only once the saga has been decided on.
+        // The status has no trace id: the saga's is known only after the saga has been decided on.
         done.map_err(|error| status::of_request(&error, "saga", &id.to_string(), ""))
     }
 }
 
-/// The outcome of an intervention.
+/// Extracts the outcome of an intervention from the engine's verdict.
 pub(crate) fn told(verdict: Verdict) -> Result<Intervened, Status> {
     match verdict {
         Verdict::Intervention(intervened) => Ok(intervened),
@@ -86,9 +86,9 @@ pub(crate) fn told(verdict: Verdict) -> Result<Intervened, Status> {
     }
 }
 
-/// The operator who calls. Until callers can be told apart, this must be somebody on this machine.
-/// Everybody behind a proxy on this machine would look like that, so forwarded calls are refused
-/// too.
+/// Returns the operator who calls. Until callers can be identified, operators' calls are accepted
+/// from this machine only. Through a local proxy, any caller would appear to be on this machine, so
+/// forwarded calls are refused too.
 pub(crate) fn operator<T>(request: &Request<T>) -> Result<String, Status> {
     let caller = Caller::of(request)?;
     if !is_here(request.remote_addr()) {
@@ -104,7 +104,7 @@ fn is_here(address: Option<SocketAddr>) -> bool {
     address.is_some_and(|address| address.ip().to_canonical().is_loopback())
 }
 
-/// Reads and validates a remedy.
+/// Parses and validates a remedy.
 fn read(remedy: i32, resolution: Option<Resolution>) -> Result<Remedy, Status> {
     let wanted = wire::Remedy::try_from(remedy).unwrap_or_default();
     if resolution.is_some() && wanted != wire::Remedy::Resolve {

@@ -1,4 +1,4 @@
-//! Intervention of an operator in all sagas that a filter picks.
+//! Operators' interventions in all sagas that match a filter.
 
 use saga_core::{Instance, Intervened, Intervention, Remedy, Signed};
 use saga_engine::{ListFilter, Need, SagaReads};
@@ -14,13 +14,13 @@ use crate::{
     status, validate,
 };
 
-/// The stream of outcomes, one a saga.
+/// The stream of outcomes, one for each saga.
 pub(crate) type Updates = ReceiverStream<Result<InterveneAllUpdate, Status>>;
 
-/// Most sagas of one call: more than any single cause should have made stuck, and few enough for a
-/// person to check.
+/// Maximum number of sagas in one call: more than a single cause should ever make stuck, and few
+/// enough for a person to check.
 const MOST: i32 = 10_000;
-/// Sagas that are read at once.
+/// Number of sagas that are read at once.
 const PAGE: usize = 100;
 
 impl<R: SagaReads> Desk<R> {
@@ -68,7 +68,7 @@ impl<R: SagaReads> Desk<R> {
     }
 }
 
-/// One call: an intervention in many sagas.
+/// One call that intervenes in many sagas.
 struct All<R> {
     desk: Desk<R>,
     remedy: Remedy,
@@ -79,8 +79,8 @@ struct All<R> {
 }
 
 impl<R: SagaReads> All<R> {
-    /// Goes through the sagas page by page, the newest first, so that it meets each saga once. It
-    /// ends when the caller no longer reads its updates.
+    /// Intervenes in the sagas page by page, the newest first, so that it meets each saga once.
+    /// Stops when the caller no longer reads the updates.
     async fn carry_out(
         mut self,
         updates: &mpsc::Sender<Result<InterveneAllUpdate, Status>>,
@@ -112,7 +112,8 @@ impl<R: SagaReads> All<R> {
     }
 
     async fn one(&self, saga: &Instance) -> Result<InterveneAllUpdate, Status> {
-        // A saga that nobody here can decide on does not hold up the others.
+        // A saga that this server cannot decide on is skipped, so that it does not block the
+        // others.
         if let Some(obstacle) = Need::of(&self.desk.hosted, saga).and_then(|it| it.obstacle()) {
             return Ok(InterveneAllUpdate {
                 saga_id: saga.id.to_string(),

@@ -1,10 +1,10 @@
 //! An orchestrator's gRPC server, for any sagas.
 //!
-//! It identifies callers, keeps the limits, counts and traces calls, and answers the operators'
-//! services (`saga.operations.v1`) from the sagas' committed rows. A front door adds the services of
-//! its own clients: see [`Server::with`]. The desk decides nothing about a saga and runs no
-//! transaction. It has no state of its own, so a caller who goes away cancels nothing, and any number
-//! of servers can run side by side.
+//! It identifies callers, enforces limits, counts and traces calls, and answers the operators'
+//! services (`saga.operations.v1`) from the sagas' committed rows. A front door adds the services
+//! of its own clients: see [`Server::with`]. The desk decides nothing about a saga and runs no
+//! transaction. It has no state of its own: a caller who disconnects cancels nothing, and any
+//! number of servers can run side by side.
 //!
 //! Read first: [`Server`], then `sagas.rs` (the operators' view) and `intervene.rs`.
 

@@ -1,4 +1,4 @@
-//! Reading a call's metadata, except for its caller.
+//! Reads the metadata of calls. The caller's identity is read in `caller.rs`.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use tonic::{
     metadata::{KeyRef, MetadataMap},
 };
 
-/// Share of the client's deadline that is kept for returning the answer: one in this many.
+/// Share of the client's deadline that is reserved for returning the answer: one in this many.
 const MARGIN_SHARE: u32 = 10;
-/// Least time that is kept for it.
+/// Minimum time that is reserved for returning the answer.
 const LEAST_MARGIN: Duration = Duration::from_millis(20);
-/// Most time that is kept for it.
+/// Maximum time that is reserved for returning the answer.
 const MOST_MARGIN: Duration = Duration::from_millis(500);
 
-/// Time limit for waiting for an answer, such that the answer still reaches the client before the
-/// client's own deadline. An answer tells the client more than a time-out.
+/// Returns how long a call may wait so that its answer still reaches the client before the client's
+/// own deadline, but at most `limit`. A client learns more from an answer than from a time-out.
 #[must_use]
 pub fn patience(metadata: &MetadataMap, limit: Duration) -> Duration {
     let Some(timeout) = grpc_timeout(metadata) else { return limit };
@@ -24,7 +24,7 @@ pub fn patience(metadata: &MetadataMap, limit: Duration) -> Duration {
     timeout.saturating_sub(margin).min(limit)
 }
 
-/// The header `grpc-timeout`, if it is sound.
+/// Parses the header `grpc-timeout`. Returns `None` if it is missing or invalid.
 fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
     let text = metadata.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -43,28 +43,28 @@ fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
     }
 }
 
-/// The W3C trace context of the call, if it is valid. It is stored with the saga and sent with
-/// every command, so nothing else may enter this way.
+/// Returns the call's W3C trace context, if it is valid. It is stored with the saga and sent with
+/// every command, so an invalid value must not get in.
 fn traceparent(metadata: &MetadataMap) -> Option<String> {
     let text = metadata.get("traceparent")?.to_str().ok()?;
     Context::parse(text).map(|_| text.to_owned())
 }
 
-/// The same header, as it came; who uses it parses it.
+/// Returns the header `traceparent` as it was received, without validation.
 pub(crate) fn trace_header(headers: &HeaderMap) -> Option<&str> {
     headers.get("traceparent")?.to_str().ok()
 }
 
-/// The context that a new saga's trace continues from: this call's if it is recorded, otherwise the
-/// caller's own.
+/// Returns the context that a new saga's trace continues: this call's own if it is recorded,
+/// otherwise the one that the caller sent.
 #[must_use]
 pub fn continued(metadata: &MetadataMap) -> Option<String> {
     let recorded = saga_trace::current().map(|here| here.to_string());
     recorded.or_else(|| traceparent(metadata))
 }
 
-/// True if somebody has forwarded the call, so that its address is not its caller's. Proxies add
-/// these headers by RFC 7239 or by custom.
+/// Returns true if a proxy has forwarded the call, so that its address is not the caller's. Proxies
+/// add these headers by RFC 7239 or by custom.
 pub(crate) fn was_forwarded(metadata: &MetadataMap) -> bool {
     metadata.keys().any(|key| {
         let name = match key {

@@ -1,4 +1,4 @@
-//! Calls of a gRPC service: counted, timed, and in their callers' traces.
+//! Counts and times the calls of a gRPC service, and connects them with their callers' traces.
 
 use std::{
     collections::HashSet,
@@ -25,29 +25,29 @@ use tonic::{
 
 use crate::metadata::trace_header;
 
-/// A service, and what happens around each of its calls.
+/// A service whose calls are measured and traced.
 ///
-/// A call is measured until its answer begins; the updates of a stream are not.
+/// A call is measured until its answer begins. The later updates of a stream are not.
 #[derive(Clone)]
 pub struct Metered<G> {
     service: G,
     place: Place,
 }
 
-/// A service's place in the system.
+/// Where a service's calls come from.
 #[derive(Clone)]
 enum Place {
-    /// At its edge. A trace may begin here, and calls of these methods are counted.
+    /// From outside the system. A trace may begin here, and calls of these methods are counted.
     Edge(Methods),
-    /// Inside. Only a trace that the caller records goes on.
+    /// From inside the system. A call is traced only if its caller records a trace.
     Inside,
 }
 
-/// Full names of methods, as in `saga.operations.v1.Sagas/GetSaga`. A caller chooses the path of a
-/// call, and an unknown one must not become a label of a metric.
+/// Full names of methods, such as `saga.operations.v1.Sagas/GetSaga`. A caller can choose any path,
+/// and a path that is not one of these names must not become a label of a metric.
 pub(crate) type Methods = Arc<HashSet<String>>;
 
-/// The methods of all services in a set of descriptors.
+/// Lists the methods of all services in a set of encoded descriptors.
 pub(crate) fn methods(descriptors: &[u8]) -> Result<Vec<String>, prost::DecodeError> {
     let set = FileDescriptorSet::decode(descriptors)?;
     let of_file = |file: &prost_types::FileDescriptorProto| {
@@ -62,12 +62,12 @@ pub(crate) fn methods(descriptors: &[u8]) -> Result<Vec<String>, prost::DecodeEr
 }
 
 impl<G> Metered<G> {
-    /// A service inside the system. A call has a span if its caller records one.
+    /// Wraps a service that is called from inside the system.
     pub fn inside(service: G) -> Self {
         Self { service, place: Place::Inside }
     }
 
-    /// A service for calls from outside.
+    /// Wraps a service that is called from outside.
     pub(crate) fn edge(service: G, methods: Methods) -> Self {
         Self { service, place: Place::Edge(methods) }
     }
@@ -103,7 +103,7 @@ where
         let answering = within(call.context(), self.service.call(request));
         Box::pin(async move {
             let response = answering.await?;
-            // A refusal is in the header of its answer; without one, the call succeeded.
+            // If a call was refused, its status is in the headers. Without a status, it succeeded.
             let status = Status::from_header_map(response.headers());
             let code = status.map_or(Code::Ok, |status| status.code());
             call.answered(code.into(), code.description());

@@ -1,21 +1,21 @@
-//! Page tokens: opaque, bound to the call and its filter, and refused when altered. They are not
-//! secret and grant nothing: a token only says where to continue.
+//! Page tokens: opaque, bound to the method and its filter, and refused when altered. They are not
+//! secret and give no access: a token says only where to continue.
 
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
 use crate::status;
 
-/// Version of the tokens' form. Other versions are refused.
+/// Version of the tokens' format. Tokens of other versions are refused.
 const VERSION: u8 = 1;
-/// Bytes of the checksum.
+/// Number of bytes of the checksum.
 const CHECKSUM: usize = 8;
-/// Longest token, in hexadecimal: version, checksum and the longest cursor. That cursor is the id
-/// of a quarantined message, which a stranger chose, and the time when the message came.
+/// Maximum length of a token in hexadecimal: version, checksum and the longest cursor. That cursor
+/// is the id of a quarantined message, which its sender chose, and the time when the message came.
 const MAX_TOKEN_CHARS: usize = 2 * (1 + CHECKSUM + crate::validate::MAX_MESSAGE_ID_BYTES + 32);
 
-/// The token for continuing after `cursor`. `filter` is the method and everything that the next
-/// call must repeat.
+/// Creates a token for continuing after `cursor`. `filter` has the method and everything else that
+/// must be the same in the next call.
 #[must_use]
 pub fn write(filter: &[&str], cursor: &str) -> String {
     let mut bytes = vec![VERSION];
@@ -24,7 +24,7 @@ pub fn write(filter: &[&str], cursor: &str) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The cursor of a token; `None` for the first page.
+/// Reads the cursor from a token. Returns `None` for an empty token, which means the first page.
 ///
 /// # Errors
 /// INVALID_ARGUMENT.
@@ -45,7 +45,7 @@ fn open(filter: &[&str], token: &str) -> Option<String> {
     if token.len() > MAX_TOKEN_CHARS || !token.len().is_multiple_of(2) {
         return None;
     }
-    // Only the spelling that we write is accepted: no capitals, no signs.
+    // Only the spelling that `write` produces is accepted: no capitals, no signs.
     if !token.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
         return None;
     }

@@ -72,14 +72,14 @@ impl<R: SagaReads> Desk<R> {
             limit: limit + 1,
         };
         let mut messages = self.messages(&filter).await?;
-        // One entry more than asked for shows whether there is a next page.
+        // One entry more than requested was read. It shows whether there is a next page.
         let more = messages.len() > limit;
         messages.truncate(limit);
         let last = messages.last().filter(|_| more);
         let next_page_token = last
             .map(|last| page::write(&bound, &format!("{} {}", last.first_seen.0, last.id)))
             .unwrap_or_default();
-        // The bodies are not read here, so nobody knows what a reason may quote of them.
+        // The bodies are not read here, so any value that a reason quotes may be a token.
         let messages = messages.iter().map(|message| shown(message, quoted)).collect();
         Ok(ListQuarantinedResponse { messages, next_page_token })
     }
@@ -192,7 +192,7 @@ impl<R: SagaReads> Desk<R> {
     }
 }
 
-/// The state to list; `None` for all.
+/// Parses the state to list. `None` means all states.
 fn wanted(state: i32) -> Result<Option<QuarantineState>, Status> {
     let unknown = |_| status::invalid_field("state", "is none that a message can have");
     Ok(match wire::QuarantineState::try_from(state).map_err(unknown)? {
@@ -203,14 +203,15 @@ fn wanted(state: i32) -> Result<Option<QuarantineState>, Status> {
     })
 }
 
-/// The cursor of a page.
+/// Parses the cursor of a page.
 fn cursor(text: &str) -> Result<(Timestamp, String), Status> {
     let parts = text.split_once(' ').and_then(|(at, id)| Some((at.parse().ok()?, id)));
     let (at, id) = parts.ok_or_else(|| status::invalid_field("page_token", "is none of ours"))?;
     Ok((Timestamp(at), id.to_owned()))
 }
 
-/// A message without its body. `text` removes from a stranger's text what must not be shown.
+/// Describes a message without its body. `text` removes what must not be shown from texts that the
+/// message's sender may have chosen.
 fn shown(message: &Quarantined, text: impl Fn(&str) -> String) -> QuarantinedMessage {
     let command = message.command();
     QuarantinedMessage {
@@ -246,8 +247,8 @@ fn state(state: QuarantineState) -> wire::QuarantineState {
     }
 }
 
-/// Removes a quoted value from a reason. A reason may quote a value of the body in quotation marks,
-/// as serde does (`invalid type: string "…"`), and that value may be a token.
+/// Removes a quoted value from a reason. serde's errors quote a value of the body in quotation
+/// marks (`invalid type: string "…"`), and that value may be a token.
 fn quoted(text: &str) -> String {
     let Some((before, rest)) = text.split_once("string \"") else { return text.to_owned() };
     let after = rest.rsplit_once('"').map_or("", |(_, after)| after);

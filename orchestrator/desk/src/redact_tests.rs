@@ -1,5 +1,5 @@
-//! Tests of `redact/`. They are not inside it, because `tests/redact_memory.rs` includes that
-//! module and measures it while nothing else runs.
+//! Tests of `redact/`. They are outside that module because `tests/redact_memory.rs` includes the
+//! module's files and measures their memory in a process where nothing else runs.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::redact::{MOST_BYTES, REDACTED, Shown, find::Finder, most};
 
-/// The body as an operator sees it, or the reason why it is not shown.
+/// Returns the body as an operator sees it, or the reason why it is not shown.
 fn seen(body: &str) -> String {
     let (Ok(text) | Err(text)) = Shown::of(body.as_bytes()).body;
     text
@@ -55,7 +55,7 @@ fn everything_else_is_shown_and_a_reason_loses_the_token_too() {
     assert_eq!(shown.text("tok_x is no number"), "[redacted] is no number");
     let why = Shown::of(&[0xff, 0]).body.expect_err("no JSON");
     assert!(why.contains("2 bytes are no JSON"), "{why}");
-    // Tokens that were found before the JSON broke off are hidden all the same.
+    // Tokens that were found before the JSON broke off are hidden too.
     let broken = Shown::of(br#"[{"paymentToken":"tok_x"},"#);
     assert_eq!(broken.text("tok_x is no number"), "[redacted] is no number");
 }
@@ -85,7 +85,7 @@ fn a_body_that_indentation_would_blow_up_is_shown_without() {
 fn a_body_that_is_too_deep_is_not_followed_also_not_through_strings() {
     let deep = "[".repeat(500_000);
     assert!(refused(&deep).contains("are no JSON"));
-    // JSON in a string in JSON in a string, each 120 levels deep.
+    // JSON within a string, within JSON within a string, and so on, each level nested 120 deep.
     let mut nested = r#"{"token":"tok_x"}"#.to_owned();
     for _ in 0..12 {
         let text = serde_json::to_string(&nested).expect("JSON");
@@ -118,18 +118,18 @@ fn the_largest_parcel_is_shown_without_its_tokens() {
 
 #[test]
 fn many_tokens_that_nearly_fit_everywhere_take_one_step_a_byte() {
-    // Tokens of many a's and a b, none of which the text contains to its end.
+    // The tokens are many times the letter a and then a b. The text has the a's but no b.
     let tokens: Vec<_> = (1..350).map(|n| format!(r#""{}b""#, "a".repeat(n))).collect();
     let body = format!(r#"{{"token":[{}],"text":"{}"}}"#, tokens.join(","), "a".repeat(900_000));
     assert!(seen(&body).contains(&"a".repeat(900_000)));
 }
 
-/// Words of few different letters, so that they overlap, contain and follow each other.
+/// Generates words of a few letters only, so that they overlap, contain and follow each other.
 fn word() -> impl Strategy<Value = String> {
     vec(prop_oneof![Just('a'), Just('b'), Just('é')], 1..6).prop_map(String::from_iter)
 }
 
-/// Arbitrary JSON with secret names in it, also within strings.
+/// Generates arbitrary JSON with secret names in it, also within strings.
 fn any_json() -> impl Strategy<Value = Value> {
     let text = || prop_oneof![word(), "[a-z\"\\\\\n\\[\\]]{0,8}", any::<String>()];
     let leaf = prop_oneof![
@@ -150,7 +150,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The texts and numbers under secret names, found in another way than the code finds them.
+/// Collects the texts and numbers under secret names, in another way than the tested code does.
 fn tokens_of(value: &Value, secret: bool, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(name, field)| {
@@ -178,7 +178,8 @@ proptest! {
         prop_assert!(seen.len() <= most(body.len()));
         let text = shown.text(&text);
         for seen in [seen, &text].into_iter().filter(|_| shown.body.is_ok()) {
-            // The mark is not part of the original, so a token that looks like it does not count.
+            // A token may look like the mark. The marks are not part of the body, so they are
+            // skipped.
             for part in seen.split(REDACTED) {
                 for token in tokens.iter().filter(|token| !token.is_empty()) {
                     let escaped = Value::from(token.as_str()).to_string();

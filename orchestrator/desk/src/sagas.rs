@@ -1,4 +1,4 @@
-//! The operators' view of the sagas.
+//! Implements the operators' calls that list and show sagas.
 
 use saga_core::{Instance, State};
 use saga_engine::{Census, ListFilter, Need, Place, SagaReads};
@@ -51,7 +51,7 @@ impl<R: SagaReads> Desk<R> {
         let saga = self.find(id).await?.ok_or_else(|| status::not_found("saga", saga_id))?;
         let history = self.reads.history(id, 0).await;
         let history = history.map_err(|failure| status::of_failure(&failure))?;
-        // The history was read later: entries that are newer than the saga shown are left out.
+        // The history was read after the saga. Entries that are newer than the saga are left out.
         let shown = history.iter().filter(|entry| entry.version <= saga.version);
         Ok(GetSagaResponse {
             history: shown.map(describe::transition).collect(),
@@ -81,7 +81,7 @@ impl<R: SagaReads> Desk<R> {
         .quarantined;
         let mut sagas =
             self.reads.list(&wanted).await.map_err(|failure| status::of_failure(&failure))?;
-        // One entry more than asked for shows whether there is a next page.
+        // One entry more than requested was read. It shows whether there is a next page.
         let more = sagas.len() > limit;
         sagas.truncate(limit);
         let last = sagas.last().filter(|_| more);
@@ -94,7 +94,7 @@ impl<R: SagaReads> Desk<R> {
         })
     }
 
-    /// Validates a filter. The caller of this function sets its limit and its beginning.
+    /// Validates a filter. The caller of this function adds the limit and the first id.
     pub(crate) fn filter(
         &self,
         state: i32,
@@ -119,7 +119,7 @@ impl<R: SagaReads> Desk<R> {
         })
     }
 
-    /// The positions of a step in the definitions that are hosted here.
+    /// Finds the positions of a step in all definitions that are hosted here.
     fn places_of(&self, step: &str) -> Result<Place, Status> {
         let hosted = self.hosted.names().filter_map(|(name, version)| {
             let definition = self.hosted.get(name, version)?;
@@ -140,7 +140,7 @@ impl<R: SagaReads> Desk<R> {
     }
 }
 
-/// The state to list; `None` for all.
+/// Converts the state to list. `None` means all states.
 fn wanted(state: SagaState) -> Option<State> {
     match state {
         SagaState::Unspecified => None,

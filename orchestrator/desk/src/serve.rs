@@ -1,4 +1,4 @@
-//! From a listener to the services, until shutdown.
+//! Serves the gRPC services on a listener, until shutdown.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,8 +24,8 @@ use crate::{
     settings::HEALTH_INTERVAL,
 };
 
-/// The gRPC server of an orchestrator: health, reflection, the operators' services, and the services
-/// that a front door adds.
+/// The gRPC server of an orchestrator. It serves health, reflection, the operators' services, and
+/// the services that a front door adds.
 pub struct Server {
     settings: Settings,
     shutdown: CancellationToken,
@@ -37,23 +37,23 @@ pub struct Server {
     names: Vec<&'static str>,
 }
 
-/// The server cannot go on. Nothing is lost: start another one.
+/// The reasons why the server cannot go on. No data is lost: start another server.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The transport failed.
     #[error("the gRPC server failed: {0}")]
     Transport(#[from] tonic::transport::Error),
-    /// The contract's descriptors do not decode: a broken build.
+    /// The contract's descriptors cannot be decoded: the build is broken.
     #[error("the contract cannot be reflected: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The contract's descriptors do not decode: a broken build.
+    /// The contract's descriptors cannot be decoded: the build is broken.
     #[error("the contract cannot be read: {0}")]
     Descriptors(#[from] prost::DecodeError),
 }
 
 impl Server {
-    /// A server that answers operators at this desk. `contracts` are the encoded descriptors of the
-    /// services that will be added.
+    /// Creates a server with the operators' services at this desk. `contracts` are the encoded
+    /// descriptors of the services that will be added.
     ///
     /// # Errors
     /// [`ServeError::Descriptors`].
@@ -100,8 +100,9 @@ impl Server {
         self
     }
 
-    /// Answers calls on `listener` until the desk's shutdown, then finishes calls that have begun,
-    /// within [`Settings::drain`]. Calls that wait or watch are answered at once.
+    /// Answers calls on `listener` until the desk's shutdown, then lets calls that have begun
+    /// finish within [`Settings::drain`]. At shutdown, calls that wait or watch are answered at
+    /// once.
     ///
     /// # Errors
     /// [`ServeError`].
@@ -168,7 +169,7 @@ async fn follow(health: &HealthReporter, names: &[&'static str], answers: impl F
     }
 }
 
-/// Reports the status through the health service. The empty name is the server as a whole.
+/// Reports a status through the health service. The empty name stands for the whole server.
 async fn report(health: &HealthReporter, names: &[&'static str], status: ServingStatus) {
     for service in names.iter().copied().chain([""]) {
         health.set_service_status(service, status).await;

@@ -5,31 +5,31 @@ use std::time::Duration;
 /// Settings that an embedder may choose. The defaults fit one small machine.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Most sagas in flight, which have not ended and are not stuck. Beyond that no further one is
-    /// accepted. The number is what can be served within one step time-out (protocol 16).
+    /// Maximum number of sagas in flight, that is, neither ended nor stuck. Beyond it new sagas are
+    /// refused. It is the number that can be served within one step time-out (protocol 16).
     pub max_in_flight: u64,
-    /// Longest time that a call waits for a saga's end. After that the answer says that it has not
-    /// ended, and the client may ask again.
+    /// Longest time that a call waits for a saga's end. After that the answer is that the saga has
+    /// not ended, and the client may ask again.
     pub wait_limit: Duration,
-    /// Callers that may wait for or watch a saga at once. All their sagas are read in one statement
-    /// a second.
+    /// Maximum number of callers that wait for or watch sagas at the same time. One statement a
+    /// second reads the sagas of all of them.
     pub max_waiting: usize,
-    /// Largest message that is accepted.
+    /// Maximum size of a message that is accepted.
     pub max_message_bytes: usize,
-    /// Largest set of headers of a call.
+    /// Maximum size of all headers of a call.
     pub max_header_bytes: u32,
-    /// Calls at once on one connection; further ones wait at the client.
+    /// Maximum number of calls at the same time on one connection. Further ones wait at the client.
     pub max_concurrent_streams: u32,
-    /// Connections at once; a further one is closed at once.
+    /// Maximum number of connections at the same time. A further one is closed at once.
     pub max_connections: usize,
-    /// Calls that a client may begin and reset before they are processed. Beyond that its
-    /// connection is closed ("rapid reset").
+    /// Maximum number of calls that a client may begin and reset before they are processed. Beyond
+    /// it the connection is closed. This limits the attack known as "rapid reset".
     pub max_pending_resets: usize,
-    /// Time after which a silent connection is asked whether it is still there.
+    /// Time after which a silent connection is probed with a ping.
     pub keepalive_interval: Duration,
-    /// Time limit for the answer to that.
+    /// Time limit for the answer to the ping.
     pub keepalive_timeout: Duration,
-    /// Time that stopping waits for calls that have begun.
+    /// How long stopping waits for calls that have begun.
     pub drain: Duration,
     /// Time without an answer of the store after which the health service reports NOT_SERVING. The
     /// store is asked every second.
@@ -55,17 +55,19 @@ impl Default for Settings {
     }
 }
 
-/// Pause that a caller is advised to make when there is too much to do, or when something is away.
+/// The pause that callers are advised to make when the server or something behind it is overloaded
+/// or unavailable.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Calls that may look up a key at once while new sagas are refused: one batch of the engine's.
-/// Further calls are refused without a look-up, so that refusing stays cheap.
+/// Maximum number of calls that look up their keys at the same time while new sagas are refused:
+/// one batch of the engine's. Further calls are refused without that look-up, so that refusing
+/// stays cheap.
 pub(crate) const MAX_LOOK_UPS: usize = 512;
 
-/// Updates that may wait for a slow watcher before its next ones are read.
+/// How many updates may wait for a slow watcher before reading more of them is paused.
 pub const UPDATES_AHEAD: usize = 16;
 
-/// Pause after a connection could not be accepted, for example for want of file descriptors.
+/// Pause after a connection could not be accepted, for example because file descriptors ran out.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Interval at which the health service looks whether the store answers.

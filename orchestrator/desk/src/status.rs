@@ -1,4 +1,4 @@
-//! Errors for callers: a code, a sentence, and details that a program can act on.
+//! Builds errors for callers: a code, a sentence, and details for programs.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use tracing::{error, warn};
 
 use crate::{RETRY_AFTER, Violations};
 
-/// The domain of the reasons in `ErrorInfo`.
+/// The domain of the reasons in every `ErrorInfo` of this server.
 pub const DOMAIN: &str = "saga";
 
-/// The input is bad; lists every field that is wrong.
+/// Reports invalid input. The details list every wrong field.
 #[must_use]
 pub fn invalid(violations: Violations) -> Status {
     let fields: Vec<&str> = violations.fields().collect();
@@ -25,7 +25,7 @@ pub fn invalid(violations: Violations) -> Status {
     )
 }
 
-/// One field that is wrong.
+/// Reports one invalid field of the input.
 #[must_use]
 pub fn invalid_field(field: &str, why: &str) -> Status {
     let mut violations = Violations::default();
@@ -37,31 +37,31 @@ pub(crate) fn unauthenticated(message: &str) -> Status {
     with_reason(Code::Unauthenticated, message, "TOKENS_NOT_SUPPORTED", None)
 }
 
-/// There is too much to do. Nothing was written.
+/// Reports that the server has too much to do. Nothing was written.
 #[must_use]
 pub fn overloaded(message: &str) -> Status {
     with_reason(Code::ResourceExhausted, message, "OVERLOADED", Some(RETRY_AFTER))
 }
 
-/// A service or a database does not answer.
+/// Reports that a service or a database does not answer.
 #[must_use]
 pub fn unavailable(message: &str, reason: &str, retry_after: Duration) -> Status {
     with_reason(Code::Unavailable, message, reason, Some(retry_after))
 }
 
-/// This server stops; another one, or its successor, goes on.
+/// Reports that this server is stopping. The caller can repeat the call at another server.
 #[must_use]
 pub fn stopping() -> Status {
     unavailable("the server is stopping: call again", "STOPPING", RETRY_AFTER)
 }
 
-/// A failure of this server, which the caller cannot mend.
+/// Reports a failure of this server. The caller can do nothing about it.
 #[must_use]
 pub fn internal(message: &str) -> Status {
     Status::internal(message)
 }
 
-/// The thing does not exist, or it is not the caller's.
+/// Reports that the object does not exist, or does not belong to the caller.
 #[must_use]
 pub fn not_found(kind: &str, id: &str) -> Status {
     let message = format!("there is no such {kind}");
@@ -69,7 +69,7 @@ pub fn not_found(kind: &str, id: &str) -> Status {
     Status::with_error_details(Code::NotFound, message, details)
 }
 
-/// The idempotency key was used for something else.
+/// Reports that the idempotency key was already used with another payload.
 #[must_use]
 pub fn key_reused(key: &str) -> Status {
     let message = "the idempotency key was used with another payload: nothing was placed";
@@ -78,8 +78,8 @@ pub fn key_reused(key: &str) -> Status {
     Status::with_error_details(Code::AlreadyExists, message, details)
 }
 
-/// A thing is not in the state that the call needs. `facts` are for programs; the first one is the
-/// thing's id.
+/// Reports that the object is not in the state that the call needs. `facts` are for programs. The
+/// first fact is the object's id.
 #[must_use]
 pub fn precondition<const N: usize>(
     reason: &str,
@@ -93,7 +93,7 @@ pub fn precondition<const N: usize>(
     Status::with_error_details(Code::FailedPrecondition, message, details)
 }
 
-/// The saga's version differs from the one that the operator has seen.
+/// Reports that the saga's version is not the one that the operator has seen.
 pub(crate) fn moved_on(saga: &str, seen: u64, version: u64) -> Status {
     let message =
         format!("the saga has version {version}, not {seen}: nothing was done, look at it again");
@@ -101,12 +101,12 @@ pub(crate) fn moved_on(saga: &str, seen: u64, version: u64) -> Status {
     precondition("SAGA_MOVED_ON", &message, facts)
 }
 
-/// The operator's request is not possible in the saga's state.
+/// Reports that the operator's request is not possible in the saga's state.
 pub(crate) fn not_possible(saga: &str, obstacle: &str) -> Status {
     precondition("NOT_POSSIBLE", obstacle, [("saga_id", saga)])
 }
 
-/// The message's version differs from the one that the operator has seen.
+/// Reports that the message's version is not the one that the operator has seen.
 pub(crate) fn message_moved_on(id: &str, seen: u64, version: u64) -> Status {
     let message = format!(
         "the message has version {version}, not {seen}: nothing was done, look at it again"
@@ -115,24 +115,25 @@ pub(crate) fn message_moved_on(id: &str, seen: u64, version: u64) -> Status {
     precondition("MESSAGE_MOVED_ON", &message, facts)
 }
 
-/// The operator's request is not possible for this message.
+/// Reports that the operator's request is not possible for this message.
 pub(crate) fn not_possible_of_message(id: &str, hindrance: &str) -> Status {
     precondition("NOT_POSSIBLE", hindrance, [("message_id", id)])
 }
 
-/// The call is answered on the machine itself only.
+/// Refuses a call that does not come from the same machine.
 pub(crate) fn off_loopback() -> Status {
     let message = "operators' calls are answered on loopback only, until callers can be told apart";
     with_reason(Code::PermissionDenied, message, "OFF_LOOPBACK", None)
 }
 
-/// The call is not answered through a proxy.
+/// Refuses a call that comes through a proxy.
 pub(crate) fn forwarded() -> Status {
     let message = "operators' calls are answered only without a proxy in between, until callers can be told apart: call an orchestrator itself";
     with_reason(Code::PermissionDenied, message, "FORWARDED", None)
 }
 
-/// The engine did not carry a request out. `trace_id` is the saga's, if it is known.
+/// Reports why the engine did not carry out a request. `trace_id` is the saga's, or empty if it is
+/// not known.
 #[must_use]
 pub fn of_request(error: &RequestError, kind: &str, id: &str, trace_id: &str) -> Status {
     match error {
@@ -158,7 +159,7 @@ pub fn of_request(error: &RequestError, kind: &str, id: &str, trace_id: &str) ->
     }
 }
 
-/// Committed state could not be read.
+/// Reports why the store could not read committed state.
 #[must_use]
 pub fn of_failure(failure: &Failure) -> Status {
     match failure {

@@ -1,4 +1,4 @@
-//! Bad input, field by field.
+//! Collects the mistakes in a request, field by field.
 
 use tonic::Status;
 use tonic_types::FieldViolation;
@@ -8,7 +8,7 @@ use crate::{
     validate::{MAX_KEY_CHARS, is_printable},
 };
 
-/// Most violations in an answer: the details travel in headers, which are bounded.
+/// Maximum number of violations in an answer. They are sent in headers, whose size is limited.
 const MAX_VIOLATIONS: usize = 20;
 
 /// The mistakes in a request, field by field.
@@ -16,7 +16,7 @@ const MAX_VIOLATIONS: usize = 20;
 pub struct Violations(Vec<FieldViolation>);
 
 impl Violations {
-    /// Adds a mistake, unless there are as many as an answer holds.
+    /// Adds a mistake, unless the maximum number is reached.
     pub fn add(&mut self, field: impl Into<String>, why: impl Into<String>) {
         if self.0.len() < MAX_VIOLATIONS {
             self.0.push(FieldViolation::new(field, why));
@@ -31,14 +31,14 @@ impl Violations {
         self.0
     }
 
-    /// Adds a mistake if this is not an idempotency key.
+    /// Adds a mistake if the key is not a valid idempotency key.
     pub fn key(&mut self, key: &str) {
         if !is_printable(key, MAX_KEY_CHARS) {
             self.add("idempotency_key", "must be 1 to 255 printable ASCII characters");
         }
     }
 
-    /// All mistakes as one status.
+    /// Returns all mistakes as one status.
     ///
     /// # Errors
     /// INVALID_ARGUMENT, if there is a mistake.

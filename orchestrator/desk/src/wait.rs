@@ -1,5 +1,5 @@
-//! Waiting for a saga, within limits. The row is the truth. The watch says when to read it, and
-//! brings it along once the saga has ended.
+//! Waits for sagas, within limits. A watch notifies the waiting call when to read the saga's row.
+//! Once the saga has ended, the watch contains the row.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use tonic::Status;
 use crate::{Desk, status};
 
 impl<R: SagaReads> Desk<R> {
-    /// Waits for a saga's end. `None` if it has not ended in time, or if too many callers wait
-    /// already.
+    /// Waits for a saga's end. Returns `None` if the saga has not ended by `until`, or if too many
+    /// callers wait already.
     pub async fn until_ended(
         &self,
         watched: &mut Watched,
@@ -36,8 +36,9 @@ impl<R: SagaReads> Desk<R> {
         }
     }
 
-    /// Waits until `enough` holds for the saga, reading it at every change. `None` if that was not
-    /// in time, or if too many callers wait already. `what` names the saga in an error.
+    /// Waits until `enough` holds for the saga, which is read again at every change. Returns `None`
+    /// if that takes too long or if too many callers wait already. `what` names the saga in an
+    /// error.
     ///
     /// # Errors
     /// The store's failure, or NOT_FOUND.

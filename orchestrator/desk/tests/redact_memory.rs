@@ -1,5 +1,5 @@
-//! The memory that it takes to show a quarantined body. This is a binary of its own with one test,
-//! because its allocator counts the allocations of all threads.
+//! Measures the memory that showing a quarantined body takes. This is a separate binary with one
+//! test, because its allocator counts the allocations of all threads.
 
 use peak_alloc::PeakAlloc;
 use proptest::{
@@ -14,7 +14,7 @@ mod redact;
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// Memory for the finder of the tokens. It is in proportion to the tokens, which are bounded.
+/// Memory for the finder. It is in proportion to the tokens, whose number and length are limited.
 const FOR_TOKENS: usize = 8 * 1024 * 1024;
 
 fn look(body: &str) {
@@ -30,7 +30,8 @@ fn look(body: &str) {
 
 #[test]
 fn a_look_takes_no_more_than_eight_times_the_body_and_a_bound() {
-    // The bodies that cost most: as a tree, by indentation, by doubling, by overlaps, by number.
+    // Each of these bodies is expensive for another reason: many values, many empty names, deep
+    // indentation, short tokens, overlapping tokens, many tokens, escapes, one long token.
     let most = 1_000_000;
     let a = |n: usize| "a".repeat(n);
     let steps: Vec<_> = (1..250).map(|n| format!(r#""{}""#, a(n))).collect();

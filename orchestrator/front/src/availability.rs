@@ -1,5 +1,5 @@
-//! Availability of payments. It is asked for in the background, so that no order waits for the
-//! answer.
+//! Tracks whether payments are possible. It asks the payment service in the background, so that no
+//! order waits for that answer.
 
 use std::{
     sync::{Arc, Mutex},
@@ -13,23 +13,24 @@ use tonic::transport::Channel;
 
 use crate::settings::{AVAILABILITY_INTERVAL, AVAILABILITY_TIMEOUT};
 
-/// The last known state of the payment provider. An unknown state counts as available: an order
-/// that cannot be paid in time is undone, which does no harm.
+/// The last known state of the payment provider. An unknown state counts as available: if an order
+/// cannot be paid in time it is undone, and no harm is done.
 #[derive(Clone, Default)]
 pub(crate) struct Availability {
     away: Arc<Mutex<Option<Away>>>,
 }
 
-/// The provider is away.
+/// An outage of the provider. It began at `since`.
 #[derive(Clone, Copy)]
 struct Away {
     since: Instant,
-    /// Time of the next attempt.
+    /// Time at which the provider will be tried again.
     probed: Instant,
 }
 
 impl Availability {
-    /// If the provider has been away for at least `patience`: the time until the next attempt.
+    /// If the provider has been unavailable for at least `patience`, returns the time until it is
+    /// tried again.
     pub(crate) fn away_for(&self, patience: Duration) -> Option<Duration> {
         let away = (*self.away.lock().expect("nothing panics while holding it"))?;
         let now = Instant::now();
@@ -37,7 +38,7 @@ impl Availability {
             .then(|| away.probed.saturating_duration_since(now))
     }
 
-    /// Asks every second, until shutdown.
+    /// Asks the payment service every second, until shutdown.
     pub(crate) async fn follow(self, channel: Channel, shutdown: CancellationToken) {
         let mut tick = tokio::time::interval(AVAILABILITY_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -13,8 +13,8 @@ use tonic::{Request, Status};
 use crate::{front::Front, validate};
 
 impl<R: SagaReads> Front<R> {
-    /// Asks for the cancel, then waits until its outcome is known. Asking again is the same as
-    /// asking once.
+    /// Requests a cancel, then waits until its outcome is known. Repeating the request changes
+    /// nothing.
     pub(crate) async fn cancel(
         &self,
         request: Request<CancelOrderRequest>,
@@ -60,7 +60,7 @@ impl<R: SagaReads> Front<R> {
         }
     }
 
-    /// True if the payment has been captured: from there on the order cannot be undone.
+    /// Returns true if the payment has been captured. From then on the order cannot be undone.
     fn is_paid(&self, saga: &Instance) -> bool {
         let definition = self.desk.hosted.get(&saga.definition, saga.definition_version);
         let pivot = definition.and_then(|definition| definition.pivot());

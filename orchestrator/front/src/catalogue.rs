@@ -1,5 +1,5 @@
-//! The catalogue: calls to the inventory service, validated and forwarded. Pages of products are
-//! cached for a moment.
+//! The catalogue: validates calls and forwards them to the inventory service. Caches pages of
+//! products for a short time.
 
 use std::sync::Arc;
 
@@ -57,13 +57,13 @@ impl<R: SagaReads> Front<R> {
     async fn page(&self, page: Page) -> Answer {
         let request = ReadProductsRequest { after: page.after.clone(), limit: page.limit };
         let (mut inventory, limit) = (self.inventory.clone(), self.settings.forward_timeout);
-        // Boxed, because it is large.
+        // Boxed, because this future is large.
         let read = Box::pin(async move {
             let read = inventory.read_products(request);
             forward("inventory", limit, read).await.map(|read| read.products)
         });
-        // Others may wait for this read too, so it runs in a task of its own, but in this call's
-        // trace.
+        // Other calls may wait for this read too, so it runs in its own task, but within this
+        // call's trace.
         self.product_pages.get(page, within(current(), read)).await
     }
 

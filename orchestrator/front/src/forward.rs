@@ -1,4 +1,4 @@
-//! Forwarding calls to other services.
+//! Forwards calls to other services.
 
 use saga_desk::{RETRY_AFTER, status};
 use saga_engine::SagaReads;
@@ -10,7 +10,7 @@ use tracing::{error, warn};
 use crate::front::Front;
 
 impl<R: SagaReads> Front<R> {
-    /// [`forward`], within the front door's time limit.
+    /// Calls [`forward`] with the front door's time limit.
     pub(crate) async fn forward<T>(
         &self,
         service: &'static str,
@@ -20,8 +20,8 @@ impl<R: SagaReads> Front<R> {
     }
 }
 
-/// Waits for a service's answer, for at most `limit`. An error of the caller is passed on; an error
-/// of the service is reported without its internals.
+/// Waits at most `limit` for a service's answer. Errors that the caller caused are returned to the
+/// caller as they are. Other errors are reported without the service's internals.
 pub(crate) async fn forward<T>(
     service: &'static str,
     limit: Duration,
@@ -44,7 +44,7 @@ pub(crate) async fn forward<T>(
 }
 
 fn passed_on(service: &'static str, from: &Status) -> Status {
-    // A status with a source was made on this side: the connection failed.
+    // tonic adds a source only to its own errors, so here the connection failed.
     let on_this_side = from.source().is_some();
     match from.code() {
         Code::InvalidArgument

@@ -11,11 +11,11 @@ use tonic::{Request, Status, service::interceptor::InterceptedService, transport
 
 use crate::{Settings, availability::Availability, product_pages::ProductPages, standing};
 
-/// A channel to a service behind the front door, which passes the trace context on.
+/// A channel to a service behind the front door. It sends the current trace context along.
 pub(crate) type Neighbour =
     InterceptedService<Channel, fn(Request<()>) -> Result<Request<()>, Status>>;
 
-/// Makes a [`Neighbour`].
+/// Creates a [`Neighbour`] over a channel.
 pub(crate) fn neighbour(channel: Channel) -> Neighbour {
     InterceptedService::new(channel, in_trace)
 }
@@ -29,7 +29,7 @@ fn in_trace(mut request: Request<()>) -> Result<Request<()>, Status> {
     Ok(request)
 }
 
-/// Answers the calls of the shop's clients.
+/// The shop's gRPC services, which answer the calls of its clients.
 #[derive(Clone)]
 pub(crate) struct Front<R> {
     pub(crate) desk: Desk<R>,
@@ -41,7 +41,7 @@ pub(crate) struct Front<R> {
 }
 
 impl<R: SagaReads> Front<R> {
-    /// The saga of an order, if the order is the caller's.
+    /// Finds the saga of an order, if the order belongs to the caller.
     pub(crate) async fn find_order(
         &self,
         id: SagaId,

@@ -1,13 +1,13 @@
-//! The shop's front door: the calls of its clients over gRPC, at the desk of an orchestrator.
+//! The shop's front door: the gRPC services for its clients, on top of an orchestrator's desk.
 //!
 //! It validates calls, hands new orders, returns and cancels to the engine, and answers from the
-//! sagas' committed rows. Calls that concern orders and stock it forwards to the order and inventory
-//! services. It decides nothing about a saga and runs no transaction. It holds no state of its own,
-//! except product pages for a moment (`product_pages.rs`). Connections, callers, limits and the
-//! operators' services are `saga_desk`'s.
+//! sagas' committed rows. It forwards reads of orders and stock, and restocks, to the order and
+//! inventory services. It decides nothing about a saga and runs no transaction. Its only state is a
+//! short-lived cache of product pages (`product_pages.rs`). `saga_desk` provides connections,
+//! callers, limits and the operators' services.
 //!
-//! Read first: [`Server::serve`], then `place.rs` (the way of a new order) and `validate.rs`
-//! (request validation).
+//! Read first: [`Server::serve`], then `place.rs` (how a new order becomes a saga) and
+//! `validate.rs` (request validation).
 
 mod availability;
 mod cancel;

@@ -1,4 +1,4 @@
-//! The service of orders. The work of each method is in a file of its own.
+//! The gRPC service `Orders`. Each method is implemented in its own file.
 
 use saga_engine::SagaReads;
 use saga_proto::{

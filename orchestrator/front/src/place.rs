@@ -1,4 +1,4 @@
-//! A new order, from the call to its saga.
+//! Places a new order: from the call to its saga.
 
 use std::time::Duration;
 
@@ -15,12 +15,13 @@ use uuid::Uuid;
 
 use crate::{front::Front, standing::Standing, validate};
 
-/// Scope of the idempotency keys, beside the caller. Stored: it never changes.
+/// Scope of the idempotency keys, in addition to the caller. It is stored, so it never changes.
 const METHOD: &str = "PlaceOrder";
 
 impl<R: SagaReads> Front<R> {
     /// Validates an order, hands it to the engine, and waits if the caller asks for that. The
-    /// engine's queue takes the order at the first poll: from then on the caller may go away.
+    /// engine has the order from this future's first poll on, so after that the caller may
+    /// disconnect.
     pub(crate) async fn place(
         &self,
         request: Request<PlaceOrderRequest>,
@@ -34,7 +35,7 @@ impl<R: SagaReads> Front<R> {
         let open = self.desk.check_capacity("orders").and_then(|()| self.check_payments());
 
         let (id, key, wait) = (SagaId(Uuid::now_v7()), order.idempotency_key.clone(), order.wait);
-        // Watching begins before anything happens, so that nothing is missed.
+        // Watching begins before the saga exists, so that no change is missed.
         let watched = wait.then(|| self.desk.handle.watches.watch(id));
         let new = self.new_saga(id, &caller, order, traceparent);
         match self.desk.begin(new, open, "order").await? {
@@ -53,7 +54,7 @@ impl<R: SagaReads> Front<R> {
         }
     }
 
-    /// Refuses while the provider has been away for as long as an order would wait for it.
+    /// Refuses new orders once the provider has been unavailable for as long as an order may take.
     fn check_payments(&self) -> Result<(), Status> {
         match self.payment.away_for(self.settings.order_deadline) {
             Some(until_tried) => Err(status::unavailable(
@@ -90,7 +91,7 @@ impl<R: SagaReads> Front<R> {
         NewSaga::of(key, &data, self.admitted(caller, traceparent))
     }
 
-    /// The facts about its call that a new saga stores.
+    /// Returns the facts about the call that a new saga stores.
     pub(crate) fn admitted(&self, caller: &Caller, traceparent: Option<String>) -> Admitted {
         Admitted {
             caller: caller.as_str().to_owned(),
@@ -105,7 +106,8 @@ impl<R: SagaReads> Front<R> {
         saga.as_deref().map_or_else(Standing::pending, Standing::of)
     }
 
-    /// The standing of an order that an earlier call placed. Waits if the caller asks for that.
+    /// Returns the standing of an order that an earlier call placed. Waits for the order's end if
+    /// the caller asks for that.
     async fn known_outcome(
         &self,
         id: SagaId,
@@ -122,8 +124,8 @@ impl<R: SagaReads> Front<R> {
     }
 }
 
-/// Hash of the order that is asked for, without the key and without how the answer is wanted.
-/// Encoding again what was decoded gives every spelling of it the same bytes.
+/// Hashes an order without its key and without `wait`. The order is encoded again first, so that
+/// every encoding of the same order gets the same hash.
 fn payload_hash(order: &PlaceOrderRequest) -> Vec<u8> {
     let asked = PlaceOrderRequest { idempotency_key: String::new(), wait: false, ..order.clone() };
     Sha256::digest(asked.encode_to_vec()).to_vec()

@@ -1,11 +1,12 @@
-//! A cache of the product pages that were read last, for at most [`Settings::catalogue_cache`].
+//! Caches the product pages that were read last, for at most [`Settings::catalogue_cache`].
 //!
-//! Promise: the products that a caller gets were true at an instant no longer than that before the
-//! call began. A caller who restocks through this server sees the restock in every later page.
+//! Promise: a caller gets a page as it was at some instant, and that instant is no longer ago than
+//! this limit when the call begins. A caller who restocks through this server sees the restock in
+//! every later page.
 //!
-//! Reads and restocks get numbers in one order, that of this table: both get one when they begin,
-//! and a restock gets another one when it has been answered. So a read that began before a restock
-//! was answered cannot put the older state back.
+//! Reads and restocks get numbers from one counter in the table. Both get a number when they begin,
+//! and a restock gets another one when it is answered. So a read that began before a restock was
+//! answered can be recognised, and does not overwrite the restock.
 //!
 //! [`Settings::catalogue_cache`]: crate::Settings::catalogue_cache
 
@@ -24,19 +25,19 @@ use tonic::Status;
 use crate::settings::{MAX_CACHED_CATALOGUE_BYTES, MAX_CACHED_PAGES};
 use saga_desk::{RETRY_AFTER, status};
 
-/// Products, sorted by SKU, or the reason why there are none.
+/// A page's products, sorted by SKU, or the reason why they could not be read.
 pub(crate) type Answer = Result<Arc<Vec<Product>>, Status>;
 
-/// The key of a page.
+/// Identifies a page in the cache.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Page {
-    /// Only products after this SKU.
+    /// The page starts with the first SKU after this one.
     pub(crate) after: String,
-    /// At most this many.
+    /// Maximum number of products on the page.
     pub(crate) limit: i32,
 }
 
-/// Pages that are kept or being read. All calls share them.
+/// The pages that are cached or being read. All calls share them.
 #[derive(Clone)]
 pub(crate) struct ProductPages {
     table: Arc<Mutex<Table>>,
@@ -51,14 +52,14 @@ pub(crate) struct Restocking {
 #[derive(Default)]
 struct Table {
     entries: HashMap<Page, Entry>,
-    /// The last number that was given out.
+    /// The last number that the counter gave out.
     number: u64,
-    /// The number of the last restock that was answered.
+    /// The number that the last restock got when it was answered.
     restocked: u64,
 }
 
 struct Entry {
-    /// The read's number, the time when it began, and its result.
+    /// The number of the read that fills this entry.
     read: u64,
     since: Instant,
     state: State,
@@ -69,7 +70,7 @@ enum State {
     Kept { products: Arc<Vec<Product>>, bytes: usize },
 }
 
-/// The way to get a page.
+/// The ways to get a page.
 enum Way {
     Kept(Arc<Vec<Product>>),
     Reading(watch::Receiver<Option<Answer>>),
@@ -77,14 +78,14 @@ enum Way {
 }
 
 impl ProductPages {
-    /// A cache of pages. A `time_to_live` of zero turns it off.
+    /// Creates a cache of pages. A `time_to_live` of zero turns it off.
     pub(crate) fn new(time_to_live: Duration) -> Self {
         Self { table: Arc::default(), time_to_live }
     }
 
-    /// The page as it is kept, or as `read` returns it. When several callers want the same page at
-    /// once, one of them reads for all, and the read goes on if that caller goes away. A failure
-    /// goes to all of them and is not kept.
+    /// Returns the cached page, or reads it with `read`. If several callers ask for the same page
+    /// at once, it is read once for all of them, and the read goes on even if they disconnect. If
+    /// it fails, all of them get the failure, and nothing is cached.
     pub(crate) async fn get<F>(&self, page: Page, read: F) -> Answer
     where
         F: Future<Output = Result<Vec<Product>, Status>> + Send + 'static,
@@ -107,7 +108,7 @@ impl ProductPages {
                 tokio::spawn(async move {
                     let answer = read.await.map(Arc::new);
                     pages.lock().answered(&page, number, &answer, pages.time_to_live);
-                    // All callers may have gone away.
+                    // All callers may have disconnected by now.
                     answered.send_replace(Some(answer));
                 });
                 answer
@@ -127,7 +128,7 @@ impl ProductPages {
         {
             match &entry.state {
                 State::Kept { products, .. } => return Way::Kept(Arc::clone(products)),
-                // A reader that panicked will never answer.
+                // The channel is closed if the read panicked; then there will be no answer.
                 State::Reading(answer) if answer.has_changed().is_ok() => {
                     return Way::Reading(answer.clone());
                 }
@@ -146,30 +147,30 @@ impl ProductPages {
         Restocking { began: self.lock().next() }
     }
 
-    /// Writes a restock's answer into the pages that hold the product, and drops pages that may
-    /// lack it. A read that is in progress still answers the callers that wait for it, but nobody
-    /// else.
+    /// Writes a restock's answer into the cached pages that hold the product, and drops pages that
+    /// should hold it but may not. A read in progress still answers the callers that already wait
+    /// for it, but its page is not cached.
     pub(crate) fn restocked(&self, restocking: &Restocking, product: &Product) {
         let mut table = self.lock();
-        // Of two restocks that overlapped, nobody knows whose answer is the later one.
+        // If two restocks overlapped, it is unknown which answer is the later one.
         let alone = table.restocked < restocking.began;
         table.restocked = table.next();
         table.entries.retain(|page, entry| {
-            // The answer of a read that began after the restock may be the later one.
+            // A read that began after the restock may have seen a later state than the answer has.
             let is_newer = alone && entry.read < restocking.began;
             !page.covers(product, entry) || (is_newer && entry.write(product))
         });
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        // No panic under this lock leaves the table inconsistent.
+        // No panic under this lock leaves the table inconsistent, so a poisoned lock is usable.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Page {
-    /// True if the product belongs on this page, or may belong there. SKUs are ordered by their
-    /// bytes.
+    /// Returns true if the product belongs on this page, or may belong there. SKUs are ordered by
+    /// their bytes.
     fn covers(&self, product: &Product, entry: &Entry) -> bool {
         let before_its_end = match &entry.state {
             State::Reading(_) => true,
@@ -206,8 +207,8 @@ impl Table {
         self.number
     }
 
-    /// Keeps the result of a read, unless it failed, took too long, or a restock was answered
-    /// meanwhile.
+    /// Caches the result of a read, unless the read failed or took too long, or a restock was
+    /// answered meanwhile. Then drops pages that are too old or too many.
     fn answered(&mut self, page: &Page, read: u64, answer: &Answer, time_to_live: Duration) {
         if let Some(entry) = self.entries.get_mut(page).filter(|entry| entry.read == read) {
             if let Ok(products) = answer {

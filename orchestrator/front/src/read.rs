@@ -1,5 +1,5 @@
-//! Reading orders: from the order service, or from the saga if that service does not know the order
-//! (yet).
+//! Reads orders from the order service, or from the saga while that service does not know the
+//! order.
 
 use saga_core::{Ended, SagaId};
 use saga_desk::{
@@ -20,8 +20,8 @@ use crate::{
 };
 
 impl<R: SagaReads> Front<R> {
-    /// Reads one order. The order service has the last word on orders that have ended. Until then,
-    /// and for orders that never came into being, the saga has it.
+    /// Reads one order. For an order that has ended, the order service's answer counts. Before its
+    /// end, and for an order that the service never recorded, the saga's row counts.
     pub(crate) async fn get(&self, request: Request<GetOrderRequest>) -> Result<Order, Status> {
         let caller = Caller::of(&request)?;
         let id = saga_id("order_id", &request.get_ref().order_id)?;
@@ -34,7 +34,7 @@ impl<R: SagaReads> Front<R> {
             (None, None) => Err(status::not_found("order", &id.to_string())),
             (Some(order), None) => Ok(order),
             (order, Some(saga)) => match (saga.ended(), order) {
-                // The order was confirmed between the two reads.
+                // The order was confirmed between the two reads, so read it once more.
                 (Some(Ended::Completed), order) => Ok(self
                     .read_order(id)
                     .await?
@@ -60,7 +60,7 @@ impl<R: SagaReads> Front<R> {
         }
     }
 
-    /// A page of orders, newest first.
+    /// Lists a page of orders, newest first.
     pub(crate) async fn list(
         &self,
         request: Request<ListOrdersRequest>,
@@ -75,7 +75,7 @@ impl<R: SagaReads> Front<R> {
             ReadOrdersRequest { customer: customer.clone(), status: status.into(), before, limit };
         let mut orders = self.orders.clone();
         let orders = self.forward("order", orders.read_orders(request)).await?.orders;
-        // A full page may be the last one. The next page is then empty.
+        // A full page gets a token, although it may be the last one. The next page is then empty.
         let full = i32::try_from(orders.len()).is_ok_and(|count| count >= limit);
         let last = orders.last().filter(|_| full);
         let next_page_token =

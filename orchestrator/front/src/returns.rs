@@ -1,4 +1,4 @@
-//! Returning an order: a saga of its own, from the call to its end.
+//! Returns an order. Each return is a saga of its own.
 
 use std::sync::Arc;
 
@@ -18,13 +18,13 @@ use uuid::Uuid;
 
 use crate::{front::Front, validate};
 
-/// Scope of the idempotency keys, beside the caller. Stored: it never changes.
+/// Scope of the idempotency keys, in addition to the caller. It is stored, so it never changes.
 const METHOD: &str = "ReturnOrder";
 
 impl<R: SagaReads> Front<R> {
-    /// Validates the request, hands the return to the engine, and waits if the caller asks for that.
-    /// The order service decides inside the saga whether the order may be returned, because only
-    /// there the order is locked.
+    /// Validates the request, hands the return to the engine, and waits if the caller asks for
+    /// that. Whether the order may be returned is decided later in the saga, by the order service,
+    /// because the order is locked only there.
     pub(crate) async fn begin_return(
         &self,
         request: Request<ReturnOrderRequest>,
@@ -38,7 +38,7 @@ impl<R: SagaReads> Front<R> {
         let open = self.desk.check_capacity("orders");
 
         let (id, key, wait) = (SagaId(Uuid::now_v7()), asked.idempotency_key.clone(), asked.wait);
-        // Watching begins before anything happens, so that nothing is missed.
+        // Watching begins before the saga exists, so that no change is missed.
         let watched = wait.then(|| self.desk.handle.watches.watch(id));
         let new = self.new_return(id, order, &caller, asked, traceparent);
         let (id, repeated, watched) = match self.desk.begin(new, open, "return").await? {
@@ -99,13 +99,13 @@ impl<R: SagaReads> Front<R> {
     }
 }
 
-/// Hash of the return that is asked for, without the key and without how the answer is wanted.
+/// Hashes a return without its key and without `wait`.
 fn payload_hash(asked: &ReturnOrderRequest) -> Vec<u8> {
     let asked = ReturnOrderRequest { idempotency_key: String::new(), wait: false, ..asked.clone() };
     Sha256::digest(asked.encode_to_vec()).to_vec()
 }
 
-/// A return as its saga knows it. While it is being undone it is still PENDING.
+/// Describes a return from its saga's row. While the saga is being undone, the return is PENDING.
 fn told(saga: &Instance) -> Return {
     let (status, (reason_code, reason)) = match &saga.phase {
         Phase::Running | Phase::Compensating(_) | Phase::Stuck(_) => {
@@ -129,7 +129,7 @@ fn told(saga: &Instance) -> Return {
                 (told.lines, told.amount) = (opened.lines, opened.amount);
             }
         }
-        // Data of a later version: the status of the return is known all the same.
+        // A later version wrote this data. The status of the return is known even so.
         Err(_) => {
             error!(saga = %saga.id, trace_id = saga_trace::trace_id(saga.traceparent.as_deref()), "the data of a return's saga does not decode")
         }

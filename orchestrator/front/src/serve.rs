@@ -1,4 +1,4 @@
-//! The shop's services, at an orchestrator's desk.
+//! The shop's gRPC server: the shop's services on top of an orchestrator's desk.
 
 use std::sync::Arc;
 
@@ -24,20 +24,20 @@ use crate::{
 
 /// The gRPC server of an orchestrator of the shop.
 pub struct Server<R> {
-    /// The engine that gets the requests.
+    /// The engine to which requests are handed.
     pub handle: Handle,
-    /// The sagas' committed rows.
+    /// Reads the sagas' committed rows.
     pub reads: R,
-    /// The definitions that the engine hosts. They know the names of steps.
+    /// The definitions that the engine hosts. They provide the names of steps.
     pub hosted: Hosted,
-    /// The services behind it.
+    /// The services behind the front door.
     pub neighbours: Neighbours,
-    /// Its limits.
+    /// The server's limits.
     pub settings: Settings,
 }
 
-/// The services behind the front door. Their channels are lazy: no service needs to run when the
-/// server starts, nor all the time.
+/// The services behind the front door. Their channels connect at the first call, so a service need
+/// not run when the server starts, and may be restarted at any time.
 #[derive(Clone, Debug)]
 pub struct Neighbours {
     /// The order service.

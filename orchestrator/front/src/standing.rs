@@ -1,4 +1,4 @@
-//! The standing of an order, as its saga shows it.
+//! Derives the standing of an order from its saga's row.
 
 use saga_core::{Cause, Instance, Phase, Saga as _};
 use saga_definitions::{PlaceOrder, reason};
@@ -8,7 +8,7 @@ use saga_proto::{
 };
 use tracing::error;
 
-/// The status of an order, and the reason if it was undone.
+/// An order's status, and the reason if the order was undone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) status: OrderStatus,
@@ -17,14 +17,14 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// In progress.
+    /// The standing of an order in progress.
     pub(crate) fn pending() -> Self {
         let (reason_code, reason) = Default::default();
         Self { status: OrderStatus::Pending, reason_code, reason }
     }
 
-    /// The standing of an order, by its saga. While the saga is being undone its order is still
-    /// PENDING: it must not be reported as ended before everything is undone.
+    /// Returns the standing of an order, from its saga. While the saga is being undone, the order
+    /// is still PENDING: it must not be reported as ended before everything is undone.
     pub(crate) fn of(saga: &Instance) -> Self {
         match &saga.phase {
             Phase::Running | Phase::Compensating(_) | Phase::Stuck(_) => Self::pending(),
@@ -46,12 +46,12 @@ impl Standing {
     }
 }
 
-/// True if a saga places an order.
+/// Returns true if the saga is of the definition that places orders.
 pub(crate) fn is_order(saga: &Instance) -> bool {
     saga.definition == PlaceOrder::NAME
 }
 
-/// The order as its saga knows it, for when its service does not (yet).
+/// Builds an order from its saga's row, for when the order service does not know the order (yet).
 pub(crate) fn order(saga: &Instance) -> Order {
     let Standing { status, reason_code, reason } = Standing::of(saga);
     let mut order = Order {
@@ -71,8 +71,8 @@ pub(crate) fn order(saga: &Instance) -> Order {
                 None => (unpriced(data.lines), None),
             };
         }
-        // Data of a later version: the status of the order is known all the same. serde's error is
-        // not logged, because it may quote the payment token.
+        // A later version wrote this data. The status of the order is known even so. serde's error
+        // is not logged, because it may quote the payment token.
         Err(_) => {
             error!(saga = %saga.id, trace_id = saga_trace::trace_id(saga.traceparent.as_deref()), "the data of an order's saga does not decode")
         }

@@ -1,5 +1,5 @@
-//! Request validation. It is pure, and reports everything that is wrong, not only the first
-//! mistake. It never repeats a value, which may be long or secret.
+//! Request validation. It is pure, and reports all mistakes, not only the first one. Its errors
+//! never repeat a value, which may be long or secret.
 
 use std::collections::HashSet;
 
@@ -17,19 +17,19 @@ use saga_proto::{
 };
 use tonic::Status;
 
-/// Most characters of a payment token.
+/// Maximum number of characters of a payment token.
 const MAX_TOKEN_CHARS: usize = 255;
-/// Most characters of a SKU.
+/// Maximum number of characters of a SKU.
 const MAX_SKU_CHARS: usize = 64;
-/// Most lines of an order: all of them are locked together.
+/// Maximum number of lines of an order. Their products are all locked together.
 const MAX_LINES: usize = 100;
-/// Most pieces in one line: small enough that no sum of an order's quantities comes near the limit
-/// of 64 bits.
+/// Maximum quantity in one line. It is small enough that the sum of an order's quantities stays far
+/// below the limit of 64 bits.
 const MAX_QUANTITY: i64 = 1_000_000;
-/// Most pieces in one receipt.
+/// Maximum quantity in one receipt.
 const MAX_RECEIPT: i64 = 1_000_000_000;
 
-/// Mistakes in what the shop's requests have in common.
+/// Checks for the fields that several of the shop's requests have.
 trait Goods {
     fn sku(&mut self, field: String, sku: &str);
     fn money(&mut self, field: &str, money: &Money);
@@ -75,7 +75,7 @@ impl Goods for Violations {
     }
 }
 
-/// An order to be placed.
+/// Checks an order that is to be placed.
 pub(crate) fn place_order(order: &PlaceOrderRequest) -> Result<(), Status> {
     let mut wrong = Violations::default();
     wrong.key(&order.idempotency_key);
@@ -94,7 +94,7 @@ pub(crate) fn place_order(order: &PlaceOrderRequest) -> Result<(), Status> {
     wrong.none_or_err()
 }
 
-/// An order to be returned. An empty list of lines means all lines.
+/// Checks a return, and gives the order's id. An empty list of lines means all lines.
 pub(crate) fn return_order(asked: &ReturnOrderRequest) -> Result<SagaId, Status> {
     let mut wrong = Violations::default();
     wrong.key(&asked.idempotency_key);
@@ -114,7 +114,7 @@ pub(crate) fn return_order(asked: &ReturnOrderRequest) -> Result<SagaId, Status>
     order.map_err(|_| status::invalid_field("order_id", "must be a UUID"))
 }
 
-/// A receipt of goods.
+/// Checks a receipt of goods.
 pub(crate) fn restock(receipt: &ReceiveStockRequest) -> Result<(), Status> {
     let mut wrong = Violations::default();
     wrong.sku("sku".to_owned(), &receipt.sku);
@@ -131,7 +131,7 @@ pub(crate) fn restock(receipt: &ReceiveStockRequest) -> Result<(), Status> {
     wrong.none_or_err()
 }
 
-/// The reason for a cancel, for the order's history.
+/// Checks the reason for a cancel, which the order's history will keep.
 pub(crate) fn cancel_reason(reason: &str) -> Result<String, Status> {
     if !is_text(reason, MAX_REASON_CHARS) {
         let why = "must be at most 500 characters, none of them a control character";
@@ -140,7 +140,8 @@ pub(crate) fn cancel_reason(reason: &str) -> Result<String, Status> {
     Ok(if reason.is_empty() { "cancelled by the client" } else { reason }.to_owned())
 }
 
-/// A filter of orders by customer and status. Returns the status; the unspecified one means all.
+/// Checks a filter of orders by customer and status. Returns the status to filter by.
+/// `Unspecified` means all.
 pub(crate) fn order_filter(customer: &str, status: i32) -> Result<OrderStatus, Status> {
     let mut wrong = Violations::default();
     if !is_text(customer, MAX_NAME_CHARS) {
@@ -158,7 +159,7 @@ pub(crate) fn is_sku(sku: &str) -> bool {
     (1..=MAX_SKU_CHARS).contains(&sku.len()) && sku.bytes().all(allowed)
 }
 
-/// True if a run of 13 to 19 digits has the check digit of a card number. Runs are taken as
+/// Returns true if a run of 13 to 19 digits has a card number's check digit. Searches the text as
 /// written, and once more without spaces and dashes.
 fn holds_card_number(text: &str) -> bool {
     let bare: String = text.chars().filter(|c| !matches!(c, ' ' | '-')).collect();
@@ -168,7 +169,7 @@ fn holds_card_number(text: &str) -> bool {
     })
 }
 
-/// Luhn's formula.
+/// Checks the last digit of a number by Luhn's formula.
 fn has_check_digit(digits: &str) -> bool {
     let sum: u32 = digits
         .bytes()

@@ -1,4 +1,4 @@
-//! The history of an order as a stream, from its beginning.
+//! Streams the history of an order, from its beginning.
 
 use saga_core::{Direction, Happening, HistoryEntry, SagaId};
 use saga_desk::{Caller, Desk, UPDATES_AHEAD, describe, status, validate::id as saga_id};
@@ -59,13 +59,13 @@ impl<R: SagaReads> Watcher<R> {
             ended = self.follow() => ended.err(),
         };
         if let Some(status) = last {
-            // This does not wait for a client that no longer reads.
+            // `try_send` does not wait, in case the client no longer reads.
             let _ = gone.try_send(Err(status));
         }
     }
 
-    /// Sends every transition in order. A read after watching has begun is complete up to then, and
-    /// later transitions are announced, or found by a read within a second.
+    /// Sends every transition in order. Because watching began before the first read, later
+    /// transitions are announced; if an announcement is lost, a read finds them within a second.
     async fn follow(&mut self) -> Result<(), Status> {
         let mut version = 0;
         loop {
@@ -92,7 +92,7 @@ impl<R: SagaReads> Watcher<R> {
         let ended =
             matches!(entry.state, saga_core::State::Completed | saga_core::State::Compensated);
         let standing = if ended {
-            // Only the row has the reason. It does not change any more.
+            // Only the saga's row has the reason. An ended saga's row does not change any more.
             let saga = self.desk.find(self.id).await?;
             let saga = saga.ok_or_else(|| status::not_found("order", &self.id.to_string()))?;
             Standing::of(&saga)
@@ -113,7 +113,7 @@ impl<R: SagaReads> Watcher<R> {
     }
 }
 
-/// A happening, for the client whose order it is about. It does not name the operator.
+/// Describes a happening to the client whose order it is about. Does not name the operator.
 fn for_client(happening: &Happening) -> String {
     match happening {
         Happening::Started => "the order was accepted".to_owned(),

@@ -1,8 +1,8 @@
-//! The reason why a saga was undone, for the client that asked for it.
+//! Explains why a saga was undone to the client that began it.
 
 use saga_core::{Cause, Refusal};
 
-/// A stable code, and a sentence. `what` names the request: an order, a return.
+/// Returns a stable code and a sentence. `what` names the request: an order, a return.
 #[must_use]
 pub fn reason(cause: &Cause, what: &str) -> (String, String) {
     match cause {
@@ -16,7 +16,7 @@ pub fn reason(cause: &Cause, what: &str) -> (String, String) {
             ("DEADLINE".to_owned(), format!("the {what} could not be completed in time"))
         }
         Cause::Cancelled(wish) => ("CANCELLED".to_owned(), wish.reason.clone()),
-        // The operator's name and words are for the saga's history only.
+        // The operator's name and reason are only for the saga's history.
         Cause::Operator(_) => ("WITHDRAWN".to_owned(), format!("the shop took the {what} back")),
     }
 }

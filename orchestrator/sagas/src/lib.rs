@@ -1,7 +1,7 @@
-//! The shop's sagas, one file each. People change these files most.
+//! The shop's sagas, one file for each. These are the files that people change most.
 //!
-//! A saga is a plain struct and a list of steps. It decides which command is sent when, and what to
-//! keep of a reply. It knows nothing of queues, tables or time.
+//! A saga is a plain struct and a list of steps. They define when each command is sent, and which
+//! data of a reply is kept. A saga knows nothing of queues, tables or time.
 //!
 //! Read first: [`PlaceOrder`], then [`ReturnOrder`].
 
@@ -14,7 +14,7 @@ pub use place_order::{PlaceOrder, Quote};
 pub use return_order::{Opened, ReturnOrder};
 use saga_core::{Definition, Hosted, Saga};
 
-/// Every definition that this binary hosts. `step_timeout_millis` overrides the time that a step
+/// Returns every definition that this binary hosts. `step_timeout_millis` overrides how long a step
 /// waits for its first answer.
 #[must_use]
 pub fn hosted(step_timeout_millis: Option<u64>) -> Hosted {

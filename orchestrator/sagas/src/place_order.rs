@@ -1,5 +1,5 @@
-//! Place order: create it, take the stock, hold the money, take the money
-//! (which decides), then sell the stock and confirm, side by side.
+//! Place order: create the order, reserve the stock, authorise the payment, and capture it, which
+//! is the pivot. Then commit the stock and confirm the order, side by side.
 
 use std::fmt;
 
@@ -15,20 +15,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::reason;
 
-/// What an order's saga remembers. The saga's id is the order's id.
+/// The data of an order's saga. The saga's id is also the order's id.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct PlaceOrder {
-    /// Whose request it was.
+    /// The caller who placed the order.
     pub caller: String,
-    /// Who orders.
+    /// The customer who ordered.
     pub customer: String,
-    /// What is ordered.
+    /// The lines that were ordered.
     pub lines: Vec<Line>,
     /// The provider's opaque token for the card; empty once the saga has ended.
     pub payment_token: String,
-    /// The total that the client saw, if it said so.
+    /// The total that the client expects, if the client stated one.
     pub expected_total: Option<Money>,
-    /// What the catalogue said when the stock was reserved.
+    /// The catalogue's prices when the stock was reserved.
     pub quote: Option<Quote>,
 }
 
@@ -37,7 +37,7 @@ pub struct PlaceOrder {
 pub struct Quote {
     /// The lines with their prices.
     pub lines: Vec<PricedLine>,
-    /// Their sum.
+    /// The sum of the lines.
     pub total: Option<Money>,
 }
 
@@ -94,14 +94,14 @@ impl PlaceOrder {
     }
 }
 
-/// How the order ends when it is undone: what the client will read.
+/// Builds the compensation of `create-order`, with the reason that the client will read.
 fn reject(cause: &Cause) -> RejectOrder {
     let (reason_code, reason) = reason(cause, "order");
     RejectOrder { reason_code, reason, cancelled: matches!(cause, Cause::Cancelled(_)) }
 }
 
 impl fmt::Debug for PlaceOrder {
-    /// Leaves the payment token out.
+    /// Formats the data without the payment token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PlaceOrder")
             .field("customer", &self.customer)

@@ -1,5 +1,5 @@
-//! Return order: hold the goods that come back, and refund the money, which decides. Then take the
-//! goods back and mark the order, side by side.
+//! Return order: hold the order's pieces for this return, and refund the money, which is the pivot.
+//! Then take the goods back and mark the order, side by side.
 
 use saga_core::{Cause, Definition, Saga, Steps, step, together};
 use saga_proto::{
@@ -19,22 +19,22 @@ use crate::reason;
 pub struct ReturnOrder {
     /// The caller who asked for the return.
     pub caller: String,
-    /// The order.
+    /// The id of the order.
     pub order_id: String,
-    /// The lines to return; an empty list means everything that is left.
+    /// The lines to return. An empty list means everything that has not been returned.
     pub lines: Vec<Line>,
-    /// The reason, in the client's words.
+    /// The client's reason, in its own words.
     pub reason: String,
-    /// The part of the return that the order agreed to.
+    /// The part of the return that the order service accepted.
     pub opened: Option<Opened>,
 }
 
-/// The goods that come back, and their value.
+/// The goods that are returned, and their value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Opened {
-    /// The lines, at the prices at order time.
+    /// The lines, with the prices that the order was placed at.
     pub lines: Vec<PricedLine>,
-    /// Their sum.
+    /// The sum of the lines.
     pub amount: Option<Money>,
 }
 
@@ -71,7 +71,7 @@ impl Saga for ReturnOrder {
     }
 }
 
-/// The lines without their prices: the inventory has prices of its own.
+/// Returns the lines without prices, because the inventory service uses its own.
 fn taken_back(opened: &Opened) -> Vec<Line> {
     let line = |line: &PricedLine| Line { sku: line.sku.clone(), quantity: line.quantity };
     opened.lines.iter().map(line).collect()

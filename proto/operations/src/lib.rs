@@ -1,8 +1,8 @@
-//! The operators' contract, as Rust: the gRPC services `Sagas` and `Quarantine`, and the
-//! orchestrator's own event.
+//! The operators' contract in Rust: the gRPC services `Sagas` and `Quarantine`, and the event that
+//! orchestrators publish.
 //!
-//! Generated from `saga/operations/v1/operations.proto`, which is the truth. It knows no saga in
-//! particular: every host of the framework serves it.
+//! The code is generated from `saga/operations/v1/operations.proto`, which is the source of truth.
+//! It does not depend on particular sagas: every orchestrator built with the framework serves it.
 
 use saga_core::{DomainEvent, TypeName};
 

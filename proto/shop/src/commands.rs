@@ -1,4 +1,4 @@
-//! Which message is a command, who takes it, and what answers it.
+//! Lists which messages are commands, which participant handles each, and which reply answers it.
 
 use saga_core::{Command, DomainEvent, TypeName};
 
@@ -41,7 +41,7 @@ macro_rules! events {
                 const KEY: &'static str = $key;
             }
         )*
-        /// Every event there is: the participants' domain events, and the orchestrators' own.
+        /// All events: the participants' domain events, and the orchestrators' own event.
         pub const EVENTS: &[EventKind] =
             &[$(EventKind::of::<$event>(),)* EventKind::of::<operations::SagaStuck>()];
     };
@@ -50,20 +50,20 @@ macro_rules! events {
 /// A command, as a row of the contract's table.
 #[derive(Clone, Copy, Debug)]
 pub struct CommandKind {
-    /// Who takes it.
+    /// The name of the participant that handles the command.
     pub participant: &'static str,
-    /// Its full protobuf name.
+    /// The command's full protobuf name.
     pub type_name: &'static str,
-    /// The full protobuf name of what answers it when it is done.
+    /// The full protobuf name of the reply, if the command is done.
     pub reply: &'static str,
 }
 
 /// A domain event, as a row of the contract's table.
 #[derive(Clone, Copy, Debug)]
 pub struct EventKind {
-    /// Its routing key.
+    /// The event's routing key.
     pub key: &'static str,
-    /// Its full protobuf name.
+    /// The event's full protobuf name.
     pub type_name: &'static str,
 }
 
@@ -73,7 +73,7 @@ impl EventKind {
     }
 }
 
-/// Every command there is, a list a participant.
+/// All commands, in one list for each participant.
 pub const COMMANDS: &[&[CommandKind]] = &[ORDER, INVENTORY, PAYMENT];
 
 named! {

@@ -1,8 +1,8 @@
-//! The shop's contract, as Rust: the client API, commands, replies and events.
+//! The shop's contract in Rust: the client API, commands, replies and events.
 //!
-//! Generated from the `.proto` files beside it, which are the truth; written by
-//! hand are only [`Money`]'s arithmetic and the table of which command goes to
-//! whom. No behaviour of any service is here.
+//! The code is generated from the `.proto` files beside it, which are the source of truth. Only
+//! [`Money`]'s arithmetic, the table of commands with their participants, and the `Debug` output
+//! without payment tokens are written by hand. No behaviour of any service is here.
 //!
 //! Read first: `saga/shop/v1/shop.proto`, then a participant's file.
 
@@ -13,8 +13,8 @@ mod redacted;
 pub use commands::{COMMANDS, CommandKind, EVENTS, EventKind};
 pub use money::{Money, MoneyError};
 
-/// The descriptors of these files, for gRPC reflection. Those of the operators' contract are
-/// [`saga_operations::DESCRIPTORS`].
+/// The descriptors of the shop's `.proto` files, for gRPC reflection. Those of the operators'
+/// contract are [`saga_operations::DESCRIPTORS`].
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 macro_rules! package {

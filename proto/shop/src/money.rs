@@ -1,10 +1,10 @@
-//! Arithmetic of money: checked, and never across currencies (semantics 22).
+//! Arithmetic on money: checked for overflow, and never across currencies (semantics 22).
 
-/// An amount in integer minor units, with its ISO 4217 code. One type from end
-/// to end.
+/// An amount in integer minor units, with its ISO 4217 code. The same type is used in the contract,
+/// in the rules and for clients.
 pub use crate::types::v1::Money;
 
-/// An amount that cannot be. A client's mistake, or a bound of 64 bits; never rounded.
+/// The reasons why an amount cannot be computed. Amounts are never rounded instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
     /// The result does not fit into 64 bits.
@@ -16,21 +16,21 @@ pub enum MoneyError {
 }
 
 impl Money {
-    /// An amount.
+    /// Creates an amount.
     pub fn new(minor_units: i64, currency: impl Into<String>) -> Self {
         Self { minor_units, currency: currency.into() }
     }
 
-    /// Whether the currency has the form of an ISO 4217 code: three capitals.
+    /// Returns true if the currency has the form of an ISO 4217 code: three capitals.
     #[must_use]
     pub fn has_currency(&self) -> bool {
         self.currency.len() == 3 && self.currency.bytes().all(|b| b.is_ascii_uppercase())
     }
 
-    /// The sum.
+    /// Adds two amounts.
     ///
     /// # Errors
-    /// [`MoneyError`], when there is none.
+    /// [`MoneyError`], if the currencies differ or the sum is too large.
     pub fn plus(&self, other: &Self) -> Result<Self, MoneyError> {
         if self.currency != other.currency {
             return Err(MoneyError::CurrencyMismatch);
@@ -40,7 +40,7 @@ impl Money {
         Ok(Self { minor_units, currency: self.currency.clone() })
     }
 
-    /// So many times the amount.
+    /// Multiplies the amount by a quantity.
     ///
     /// # Errors
     /// [`MoneyError::Overflow`].

@@ -1,4 +1,4 @@
-//! Messages that hold a payment token, without it in their `Debug`.
+//! Implements `Debug` for messages with a payment token, so that the token is not shown.
 
 use std::fmt;
 

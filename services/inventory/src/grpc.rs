@@ -1,4 +1,4 @@
-//! The catalogue over gRPC, for the orchestrator that forwards it.
+//! The catalogue over gRPC. Orchestrators forward their clients' calls to it.
 
 use std::time::Duration;
 
@@ -17,15 +17,15 @@ use crate::{
     table::{Catalogue, Claim, Shelf},
 };
 
-/// Most products of a page. The client's contract names this number.
+/// Maximum number of products on a page. The client's contract names this number.
 const MAX_PAGE: u32 = 500;
-/// Tries of a receipt before its sender has to try again. A receipt can lose this often against
-/// others of the same product.
+/// How often a receipt is tried before its sender has to try again. A try can fail because another
+/// receipt of the same product is committed first.
 const RECEIVE_TRIES: u32 = 6;
-/// Pause before the second try. It doubles with each one after that.
+/// Pause before the second try. It doubles with each further try.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
-/// The gRPC service over a store that holds the service's tables, and over their reader.
+/// Creates the gRPC service over a store that has the service's tables, and a reader of them.
 pub fn service<S, C>(store: S, catalogue: C) -> InventoryServer<Grpc<S, C>>
 where
     S: Store,
@@ -35,7 +35,7 @@ where
     InventoryServer::new(Grpc { store, catalogue })
 }
 
-/// Answers reads, and receives goods.
+/// The gRPC service, which answers reads and receives goods.
 #[derive(Debug)]
 pub struct Grpc<S, C> {
     store: S,
@@ -71,8 +71,8 @@ where
         request: Request<ReceiveStockRequest>,
     ) -> Result<Response<Message>, Status> {
         let receipt = Receipt::read(request.into_inner()).map_err(Status::invalid_argument)?;
-        // A caller that goes away drops this future. The transaction must not be cut off in
-        // the middle, so it has a future of its own.
+        // If the caller disconnects, this future is dropped. The transaction must not be cut off in
+        // the middle, so it runs in its own task.
         let received = tokio::spawn(persist(self.store.clone(), receipt)).await;
         let received = received.map_err(|error| {
             error!(%error, "receiving goods panicked");
@@ -82,8 +82,8 @@ where
     }
 }
 
-/// Tries a receipt until it gets through, [`RECEIVE_TRIES`] times at most. If the answer to a
-/// commit was lost, the next try finds its own receipt.
+/// Tries a receipt until it is committed, at most [`RECEIVE_TRIES`] times. If the answer to a
+/// commit was lost, the next try finds that the receipt is already there.
 async fn persist<S>(store: S, receipt: Receipt) -> Result<Product, Status>
 where
     S: Store,
@@ -116,7 +116,7 @@ impl From<Failure> for Unreceived {
     }
 }
 
-/// Receives goods in one transaction. A repeated receipt answers with the product as it is now.
+/// Receives goods in one transaction. For a repeated receipt, returns the product as it is now.
 async fn receive<S>(store: &S, receipt: &Receipt) -> Result<Product, Unreceived>
 where
     S: Store,
@@ -150,7 +150,7 @@ fn message(product: Product) -> Message {
     Message { sku, name, price: Some(price), received, available, reserved, sold }
 }
 
-/// A failure as the caller may see it.
+/// Turns a failure into a status that the caller may see.
 fn refuse(failure: &Failure) -> Status {
     error!(%failure, "the catalogue cannot be used");
     match failure {

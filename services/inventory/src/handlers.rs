@@ -1,4 +1,4 @@
-//! The service's commands: load, decide, save, a batch at a time.
+//! Handles the service's commands, one batch at a time: load, decide, save.
 
 mod take_back;
 
@@ -24,8 +24,8 @@ use crate::{
 pub struct Inventory;
 
 impl<T: Shelf> Handle<ReserveStock, T> for Inventory {
-    /// Reserves stock for all lines of a command, or for none. A later command of the batch
-    /// does not find stock that an earlier one took.
+    /// Reserves stock for all lines of a command, or for none. Stock that one command reserves is
+    /// not available to later commands of the same batch.
     #[tracing::instrument(name = "reserve", skip_all, fields(commands = commands.len()))]
     async fn handle(
         &self,
@@ -70,7 +70,7 @@ impl<T: Shelf> Handle<ReserveStock, T> for Inventory {
 }
 
 impl<T: Shelf> Handle<ReleaseStock, T> for Inventory {
-    /// Gives back the stock that each saga holds. Holding nothing is not an error.
+    /// Releases the stock that is reserved for each saga. It is no error if there is none.
     async fn handle(
         &self,
         shelf: &mut T,
@@ -87,7 +87,7 @@ impl<T: Shelf> Handle<ReleaseStock, T> for Inventory {
         answer: &Answer<StockReleasedReply>,
     ) -> Option<Event> {
         match answer {
-            // Nothing was given back, so nothing happened.
+            // No stock was released, so there is no event.
             Answer::Done(StockReleasedReply { lines }) if lines.is_empty() => None,
             Answer::Done(StockReleasedReply { lines }) => Some(Event::of(&StockReleased {
                 order_id: asked.saga.to_string(),
@@ -99,7 +99,7 @@ impl<T: Shelf> Handle<ReleaseStock, T> for Inventory {
 }
 
 impl<T: Shelf> Handle<CommitStock, T> for Inventory {
-    /// Sells the stock that each saga holds.
+    /// Marks the stock that is reserved for each saga as sold.
     async fn handle(
         &self,
         shelf: &mut T,
@@ -157,14 +157,14 @@ async fn close<T: Shelf, C: Sync>(
     Ok(sagas.iter().map(|saga| by_saga.remove(saga).unwrap_or_default()).collect())
 }
 
-/// The lines' SKUs, each once, in order. Malformed ones are left out: no catalogue has them.
+/// Lists the lines' SKUs, each once and in order. Leaves out malformed ones, which cannot exist.
 fn skus<'a>(lines: impl Iterator<Item = &'a Line>) -> Vec<String> {
     let skus: BTreeSet<&String> =
         lines.map(|line| &line.sku).filter(|sku| rule::is_sku(sku)).collect();
     skus.into_iter().cloned().collect()
 }
 
-/// The products that the lines changed. Only these are written.
+/// Returns the products that the lines have changed. Only these need to be written.
 fn touched<'a>(stock: &'a Stock, lines: impl Iterator<Item = &'a Line>) -> Vec<&'a Product> {
     let skus: BTreeSet<&String> = lines.map(|line| &line.sku).collect();
     skus.into_iter().filter_map(|sku| stock.get(sku)).collect()

@@ -1,10 +1,10 @@
 //! The inventory service: products, their prices, and their stock.
 //!
-//! Stock is reserved for a saga, then given back or sold. Sold goods can be taken back by
-//! another saga that names the first. At every instant
-//! `received = available + reserved + sold` for each product. A reservation never ends by
-//! itself. This crate knows of no order and no payment, and of sagas only their ids: it
-//! answers commands.
+//! Stock is reserved for a saga, then released or sold. Sold goods can be taken back by
+//! another saga, which names the first one. At every instant
+//! `received = available + reserved + sold` for each product. A reservation never expires.
+//! This crate knows nothing of orders or payments, and knows only the ids of sagas: it
+//! handles commands.
 //!
 //! Read first: `rule.rs` (the rules of stock), [`participant`] (the service's commands)
 //! and [`grpc::service`] (the catalogue).
@@ -22,10 +22,10 @@ use saga_proto::inventory::v1::{CommitStock, ReleaseStock, ReserveStock, TakeBac
 
 pub use handlers::Inventory;
 
-/// The service's migrations. The inbox's run before them.
+/// The service's migrations. They must run after the inbox's.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
-/// The service as a participant of sagas, over a store that holds its tables.
+/// Creates the service as a participant of sagas, over a store that has its tables.
 #[must_use]
 pub fn participant<S>(store: S) -> Participant<S>
 where

@@ -1,34 +1,34 @@
-//! Receiving goods. Pure: no database, no clock.
+//! The rules for receiving goods. Pure: no database, no clock.
 
 use saga_proto::{Money, inventory::v1::ReceiveStockRequest};
 use sha2::{Digest, Sha256};
 
 use crate::rule::{self, Levels, Product};
 
-/// Longest idempotency key. Orders have the same bound.
+/// Maximum length of an idempotency key. Orders have the same limit.
 pub const MAX_KEY_BYTES: usize = 255;
-/// Longest name of a product.
+/// Maximum length of a product's name.
 pub const MAX_NAME_CHARS: usize = 200;
 
-/// Goods that came in.
+/// A request to add received goods to the stock.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Receipt {
-    /// The idempotency key: goods with the same key are added once.
+    /// The idempotency key. Goods with the same key are added only once.
     pub key: String,
-    /// The product that came in.
+    /// The product that was received.
     pub sku: String,
     /// Number of pieces.
     pub quantity: i64,
-    /// The product's name, if it is new or renamed.
+    /// The product's name. It is required for a new product, and renames a known one.
     pub name: Option<String>,
-    /// The product's price, if it is new or has changed.
+    /// The product's price. It is required for a new product, and changes that of a known one.
     pub price: Option<Money>,
 }
 
-/// Goods that cannot be taken in.
+/// The reasons why goods cannot be received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReceived {
-    /// The product must be described first.
+    /// The product is new, and its name or its price is missing.
     #[error("the product is new: it needs a name and a price")]
     NewProduct,
     /// The product's stock would be too large to count.
@@ -37,10 +37,10 @@ pub enum NotReceived {
 }
 
 impl Receipt {
-    /// Reads a request.
+    /// Validates a request.
     ///
     /// # Errors
-    /// A sentence for the sender that says what is wrong with the request.
+    /// A sentence for the sender that describes the mistake in the request.
     pub fn read(request: ReceiveStockRequest) -> Result<Self, String> {
         let ReceiveStockRequest { sku, quantity, idempotency_key: key, name, price } = request;
         if !(1..=MAX_KEY_BYTES).contains(&key.len())
@@ -74,14 +74,14 @@ impl Receipt {
         Ok(Self { key, sku, quantity, name, price })
     }
 
-    /// Hash of everything but the key. The same key with another hash is another receipt.
+    /// Hashes everything but the key. The same key with another hash belongs to another receipt.
     #[must_use]
     pub fn hash(&self) -> Vec<u8> {
         let Self { key: _, sku, quantity, name, price } = self;
         let mut hash = Sha256::new();
         let mut text = |text: Option<&str>| {
-            // With the lengths, an absent text differs from an empty one, and no two lists of
-            // texts are the same bytes.
+            // The lengths are hashed too, so that a missing text differs from an empty one, and
+            // different lists of texts never have the same bytes.
             hash.update(text.map_or(u64::MAX, |text| text.len() as u64).to_le_bytes());
             hash.update(text.unwrap_or_default());
         };
@@ -93,7 +93,7 @@ impl Receipt {
         hash.finalize()[..16].to_vec()
     }
 
-    /// The product once the goods are in.
+    /// Returns the product as it is after the goods were added.
     ///
     /// # Errors
     /// [`NotReceived`].
@@ -118,7 +118,7 @@ impl Receipt {
         }
         let Levels { received, available, .. } = &mut product.levels;
         *received = received.checked_add(self.quantity).ok_or(NotReceived::TooMany)?;
-        // No overflow: what is available is part of what was received.
+        // This cannot overflow, because the available stock is a part of the received stock.
         *available += self.quantity;
         Ok(product)
     }

@@ -9,9 +9,9 @@ use saga_proto::{
     types::v1::{Line, PricedLine},
 };
 
-/// Most lines of a reservation. An order has the same bound.
+/// Maximum number of lines of a reservation. Orders have the same limit.
 pub const MAX_LINES: usize = 100;
-/// Longest SKU.
+/// Maximum length of a SKU.
 pub const MAX_SKU_BYTES: usize = 64;
 
 /// Products that are locked, by SKU.
@@ -22,11 +22,11 @@ pub type Stock = BTreeMap<String, Product>;
 pub struct Product {
     /// Stock keeping unit.
     pub sku: String,
-    /// Its name, for people.
+    /// The product's name, for people.
     pub name: String,
     /// Price of one piece.
     pub price: Money,
-    /// Its stock.
+    /// The product's stock.
     pub levels: Levels,
 }
 
@@ -34,81 +34,81 @@ pub struct Product {
 /// negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Levels {
-    /// All that was ever received.
+    /// All pieces that were ever received.
     pub received: i64,
-    /// Free to be reserved.
+    /// Pieces that can be reserved.
     pub available: i64,
-    /// In open reservations.
+    /// Pieces in open reservations.
     pub reserved: i64,
-    /// Sold.
+    /// Pieces that are sold.
     pub sold: i64,
 }
 
-/// A product's pieces that were reserved under an order, and those that have come back.
+/// The pieces of one product that were reserved for an order, and how many of them were returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sale {
     /// Stock keeping unit.
     pub sku: String,
-    /// Number of pieces that were reserved, all of which are sold or none.
+    /// Number of pieces that were reserved. Either all of them are sold or none.
     pub quantity: i64,
-    /// Number of them that have come back.
+    /// Number of these pieces that were returned.
     pub returned: i64,
-    /// The end of the reservation, if it has ended.
+    /// The state of the reservation.
     pub state: SaleState,
 }
 
 /// The state of a reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SaleState {
-    /// It has not ended.
+    /// The reservation has not ended.
     Open,
-    /// It was given back.
+    /// The stock was released.
     Released,
-    /// It was sold.
+    /// The stock was sold.
     Committed,
 }
 
-/// The reason why goods are not taken back.
+/// The reasons why goods are not taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotTaken {
-    /// They never can be. This is an answer.
+    /// The goods can never be taken back. The refusal is sent as the answer.
     Refused(Refusal),
-    /// They cannot be taken back yet. An order is confirmed and its stock is sold side by
-    /// side, so the sale may still be on its way.
+    /// The goods cannot be taken back yet. The order is confirmed while its stock is being sold, so
+    /// the sale may still follow.
     NotSoldYet,
-    /// The tables contradict each other.
+    /// The tables contradict each other, as [`Imbalance`] explains.
     Imbalance(Imbalance),
 }
 
-/// The goods that a saga was promised.
+/// The reserved goods, with their prices.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Promise {
     /// The lines with the catalogue's prices.
     pub lines: Vec<PricedLine>,
-    /// Their sum.
+    /// The sum of the lines.
     pub total: Money,
 }
 
-/// The tables contradict each other: a reservation holds more than is reserved. Nothing
-/// may be done with this product before a person has looked at it.
+/// The tables contradict each other: more is to be taken from a product's stock than it has. This
+/// product must not be changed before a person has looked at it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the stock of {sku} does not balance")]
 pub struct Imbalance {
-    /// The product.
+    /// The product's SKU.
     pub sku: String,
 }
 
-/// Says whether a text has the form of an SKU: 1 to 64 of `a-z 0-9 . _ -`.
+/// Returns true if a text has the form of a SKU: 1 to 64 of `a-z 0-9 . _ -`.
 #[must_use]
 pub fn is_sku(text: &str) -> bool {
     (1..=MAX_SKU_BYTES).contains(&text.len())
         && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
 }
 
-/// Reserves every line, or none.
+/// Reserves stock for every line, or for none.
 ///
 /// # Errors
-/// A refusal: the stock is as before.
+/// A refusal: the stock is unchanged.
 pub fn reserve(stock: &mut Stock, command: &ReserveStock) -> Result<Promise, Refusal> {
     check_form(&command.lines)?;
     let promise = quote(stock, &command.lines)?;
@@ -122,15 +122,15 @@ pub fn reserve(stock: &mut Stock, command: &ReserveStock) -> Result<Promise, Ref
     }
     for Line { sku, quantity } in &command.lines {
         let Levels { available, reserved, .. } = &mut known(stock, sku)?.levels;
-        // Neither can overflow: the quote found this much available, and both available
-        // and reserved are parts of received.
+        // Neither can overflow: `quote` found this much available, and both available and
+        // reserved are parts of received.
         *available -= quantity;
         *reserved += quantity;
     }
     Ok(promise)
 }
 
-/// Gives back the lines of a reservation.
+/// Releases the stock of a reservation's lines.
 ///
 /// # Errors
 /// [`Imbalance`]; the stock must not be saved.
@@ -138,7 +138,7 @@ pub fn release(stock: &mut Stock, lines: &[Line]) -> Result<(), Imbalance> {
     close(stock, lines, |levels| &mut levels.available)
 }
 
-/// Sells the lines of a reservation.
+/// Marks the stock of a reservation's lines as sold.
 ///
 /// # Errors
 /// [`Imbalance`]; the stock must not be saved.
@@ -146,12 +146,12 @@ pub fn commit(stock: &mut Stock, lines: &[Line]) -> Result<(), Imbalance> {
     close(stock, lines, |levels| &mut levels.sold)
 }
 
-/// Takes back goods that were sold under an order. `sales` are all sales of that order. This
-/// changes both `stock` and `sales`, so that a later command of the same batch sees it.
+/// Takes back goods that were sold for an order. `sales` are all sales of that order. It changes
+/// both `stock` and `sales`, so that later commands of the same batch see the change.
 ///
 /// # Errors
-/// [`NotTaken`]. Sales and stock are as before, except after an imbalance: then neither may
-/// be saved.
+/// [`NotTaken`]. Sales and stock are unchanged, except after an imbalance: then neither may be
+/// saved.
 pub fn take_back(stock: &mut Stock, sales: &mut [Sale], lines: &[Line]) -> Result<(), NotTaken> {
     check_form(lines).map_err(NotTaken::Refused)?;
     let refused = |code, why: String| Err(NotTaken::Refused(Refusal::new(code, why)));
@@ -185,7 +185,7 @@ pub fn take_back(stock: &mut Stock, sales: &mut [Sale], lines: &[Line]) -> Resul
     Ok(())
 }
 
-/// The refusal of a sale for which nothing was reserved.
+/// Refuses to sell stock for which there is no reservation.
 #[must_use]
 pub fn no_reservation() -> Refusal {
     Refusal::new("NO_RESERVATION", "there is no open reservation to sell")
@@ -226,7 +226,7 @@ fn check_form(lines: &[Line]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Prices the lines, all of which are in stock.
+/// Finds the prices of the lines, and checks that all of them are in stock.
 fn quote(stock: &mut Stock, lines: &[Line]) -> Result<Promise, Refusal> {
     let mut total: Option<Money> = None;
     let mut priced = Vec::with_capacity(lines.len());

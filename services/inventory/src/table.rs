@@ -1,4 +1,4 @@
-//! The service's tables, as its handlers and its gRPC service see them.
+//! The service's tables, as ports for its handlers and its gRPC service.
 
 pub mod postgres;
 mod row;
@@ -14,23 +14,23 @@ use crate::{
     rule::{Product, Sale, Stock},
 };
 
-/// The stock, inside a transaction.
+/// The stock, within a transaction.
 ///
-/// Every transaction locks in one order, so that none waits in a circle: first a receipt's key
-/// or a saga's reservations, then products by SKU.
+/// Every transaction takes its locks in the same order, so that there are no deadlocks: first a
+/// receipt's key or a saga's reservations, then products in the order of their SKUs.
 pub trait Shelf: Send {
-    /// Locks the products that exist, in the order of their SKUs.
+    /// Locks those of the products that exist, in the order of their SKUs.
     fn lock(&mut self, skus: &[String]) -> impl Future<Output = Result<Stock, Failure>> + Send;
 
-    /// Writes the levels of locked products, and the reservations that changed
-    /// them. A saga reserves an SKU once.
+    /// Writes the levels of locked products, and the reservations that changed them. A saga
+    /// reserves each SKU at most once.
     fn reserve(
         &mut self,
         products: &[&Product],
         reservations: &[Reservation],
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Closes the sagas' open reservations, and returns them. A second closing finds none.
+    /// Closes the sagas' open reservations, and returns them. If it is repeated, it finds none.
     fn close(
         &mut self,
         sagas: &[SagaId],
@@ -45,11 +45,11 @@ pub trait Shelf: Send {
         how: Closing,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Takes a receipt's key. Any other transaction that takes it waits until this one has
-    /// ended.
+    /// Reserves a receipt's key for this transaction. Other transactions that do the same wait
+    /// until this one has ended.
     fn claim(&mut self, receipt: &Receipt) -> impl Future<Output = Result<Claim, Failure>> + Send;
 
-    /// Writes a product, new or locked, and the receipt that changed it.
+    /// Writes a product, which is new or locked, and the receipt that changed it.
     fn receive(
         &mut self,
         product: &Product,
@@ -57,16 +57,16 @@ pub trait Shelf: Send {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-/// The sales, inside a transaction. They are locked before products.
+/// The sales, within a transaction. Sales are locked before products.
 pub trait Sales: Send {
-    /// Locks the reservations of these orders, in the order of their ids and SKUs.
+    /// Locks the reservations of these orders, in the order of order ids and SKUs.
     fn sales(
         &mut self,
         orders: &[SagaId],
     ) -> impl Future<Output = Result<HashMap<SagaId, Vec<Sale>>, Failure>> + Send;
 
-    /// Writes the levels of locked products, and the goods taken back that changed them. A
-    /// saga takes back an SKU once.
+    /// Writes the levels of locked products, and the returned goods that changed them. A saga takes
+    /// back each SKU at most once.
     fn take_back(
         &mut self,
         products: &[&Product],
@@ -77,48 +77,48 @@ pub trait Sales: Send {
 /// The pieces of a product that a return takes back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TakenBack {
-    /// The return.
+    /// The id of the return's saga.
     pub saga: SagaId,
-    /// The order under which it was sold.
+    /// The id of the order for which the pieces were sold.
     pub order: SagaId,
-    /// The pieces that come back.
+    /// The pieces that are returned.
     pub line: Line,
 }
 
-/// The pieces of a product that a saga holds.
+/// The pieces of a product that are reserved for a saga.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reservation {
-    /// The saga.
+    /// The saga's id.
     pub saga: SagaId,
-    /// The pieces that it holds.
+    /// The pieces that are reserved.
     pub line: Line,
-    /// The price of one.
+    /// The price of one piece.
     pub unit_price: Money,
 }
 
-/// The end of a reservation.
+/// The ways in which a reservation ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closing {
-    /// Given back.
+    /// The stock is released.
     Released,
-    /// Sold.
+    /// The stock is sold.
     Committed,
 }
 
-/// The result of taking a receipt's key.
+/// The results of reserving a receipt's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// It was free, and is this receipt's now.
+    /// The key was free, and now belongs to this receipt.
     New,
-    /// This very receipt was taken in before.
+    /// The key belongs to this receipt, which was already received before.
     Repeated,
-    /// It was used for another receipt.
+    /// The key belongs to another receipt.
     Taken,
 }
 
 /// The catalogue, for readers.
 pub trait Catalogue: Send + Sync + 'static {
-    /// The products after an SKU, by SKU, at most `limit` of them.
+    /// Reads at most `limit` products that follow an SKU, in the order of their SKUs.
     fn page(
         &self,
         after: &str,

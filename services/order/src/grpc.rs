@@ -1,4 +1,4 @@
-//! The service's reads over gRPC, for the orchestrator that forwards them.
+//! The service's reads over gRPC. Orchestrators forward their clients' reads to them.
 
 use saga_core::{Failure, SagaId};
 use saga_proto::order::v1::{
@@ -13,15 +13,15 @@ use crate::{
     table::{Page, Reads},
 };
 
-/// Most orders of a page. The client's contract names this number.
+/// Maximum number of orders on a page. The client's contract names this number.
 const MAX_PAGE: u32 = 500;
 
-/// The gRPC service over a reader of the tables.
+/// Creates the gRPC service over a reader of the tables.
 pub fn service<R: Reads>(reads: R) -> OrderReadsServer<Grpc<R>> {
     OrderReadsServer::new(Grpc { reads })
 }
 
-/// Answers reads.
+/// The gRPC service, which answers reads.
 #[derive(Debug)]
 pub struct Grpc<R> {
     reads: R,
@@ -76,7 +76,7 @@ fn id(text: &str, field: &str) -> Result<SagaId, Status> {
     text.parse().map_err(|_| Status::invalid_argument(format!("{field} is no order's id")))
 }
 
-/// A failure as the caller may see it.
+/// Turns a failure into a status that the caller may see.
 fn unread(failure: &Failure) -> Status {
     error!(%failure, "orders cannot be read");
     match failure {

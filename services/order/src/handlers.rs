@@ -1,4 +1,4 @@
-//! The service's commands: load, decide, save, a batch at a time.
+//! Handles the service's commands, one batch at a time: load, decide, save.
 
 mod returns;
 
@@ -114,7 +114,7 @@ impl<T: Orders> Handle<ConfirmOrder, T> for OrderBook {
     }
 }
 
-/// Locks the orders, ends them by a rule, one after the other, and writes the ends.
+/// Locks the orders, applies a rule to each of them in turn, and writes the ends.
 async fn end<T: Orders, C: Sync, R>(
     orders: &mut T,
     commands: &[Asked<C>],
@@ -140,7 +140,7 @@ async fn end<T: Orders, C: Sync, R>(
     Ok(answers)
 }
 
-/// The event of an answer that is done. A refusal has none.
+/// Returns the event of a command that was done. A refused command has none.
 fn done<R>(answer: &Answer<R>, event: impl FnOnce() -> Event) -> Option<Event> {
     match answer {
         Answer::Done(_) => Some(event()),

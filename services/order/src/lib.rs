@@ -1,12 +1,12 @@
-//! The order service: keeps orders, and lets them be read.
+//! The order service: stores orders and answers reads of them.
 //!
 //! An order is created as PENDING, which is its semantic lock, and ends once: as
-//! CONFIRMED, REJECTED or CANCELLED. A CONFIRMED order can come back in parts, each of
-//! which is a return; the order stays CONFIRMED. This crate knows of no stock, no payment
-//! and no saga: it answers commands.
+//! CONFIRMED, REJECTED or CANCELLED. Parts of a CONFIRMED order can be returned, each in a
+//! return of its own; the order stays CONFIRMED. This crate knows nothing of stock, payments
+//! or sagas: it handles commands.
 //!
-//! Read first: `rule.rs` (how an order may change), `returns.rs` (the pieces that may come
-//! back), [`participant`] (the service's commands) and [`grpc::service`] (its reads).
+//! Read first: `rule.rs` (how an order may change), `returns.rs` (which pieces may be
+//! returned), [`participant`] (the service's commands) and [`grpc::service`] (its reads).
 
 pub mod grpc;
 mod handlers;
@@ -23,10 +23,10 @@ use saga_proto::order::v1::{
 
 pub use handlers::OrderBook;
 
-/// The service's migrations. The inbox's run before them.
+/// The service's migrations. They must run after the inbox's.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
-/// The service as a participant of sagas, over a store that holds its tables.
+/// Creates the service as a participant of sagas, over a store that has its tables.
 #[must_use]
 pub fn participant<S>(store: S) -> Participant<S>
 where

@@ -1,5 +1,5 @@
-//! The rules of returns: the pieces of an order that may come back, and their worth. Pure: no
-//! database, no clock.
+//! The rules of returns: which pieces of an order may be returned, and what they are worth. Pure:
+//! no database, no clock.
 
 use std::collections::HashSet;
 
@@ -12,16 +12,16 @@ use saga_proto::{
 
 use crate::rule::{Status, storable};
 
-/// An order whose lines may come back, as far as the rules need it.
+/// An order with the data that the rules of returns need.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Returnable {
-    /// The caller that placed it.
+    /// The caller that placed the order.
     pub caller: String,
-    /// Its status.
+    /// The order's status.
     pub status: Status,
-    /// The currency in which it was paid; empty unless it is confirmed.
+    /// The currency of its prices. It is empty unless the order is confirmed.
     pub currency: String,
-    /// Its lines, in their order.
+    /// The order's lines, in their original sequence.
     pub lines: Vec<Sold>,
 }
 
@@ -32,35 +32,35 @@ pub struct Sold {
     pub sku: String,
     /// Number of pieces that were ordered.
     pub quantity: i64,
-    /// Price of one; 0 unless the order is confirmed.
+    /// Price of one piece. It is 0 unless the order is confirmed.
     pub unit_price: i64,
     /// Pieces that open returns hold.
     pub held: i64,
-    /// Pieces that have come back.
+    /// Pieces that have been returned.
     pub returned: i64,
 }
 
 /// A return. Only its state ever changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Return {
-    /// Its saga's id.
+    /// The id of the return, which is also its saga's id.
     pub id: SagaId,
-    /// The order.
+    /// The id of the order.
     pub order: SagaId,
-    /// Its state.
+    /// The state of the return.
     pub state: ReturnState,
     /// The client's reason, in the client's words.
     pub reason: String,
-    /// Its worth, in the minor unit of the order's currency.
+    /// What the pieces are worth, in the minor unit of the order's currency.
     pub amount: i64,
-    /// The pieces that come back.
+    /// The pieces that are returned.
     pub pieces: Vec<Piece>,
 }
 
-/// The pieces of one line that come back.
+/// The pieces of one line that are returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// The line's place in the order, from 1.
+    /// Number of the line in the order, from 1.
     pub line_no: i32,
     /// Number of pieces.
     pub quantity: i64,
@@ -69,11 +69,11 @@ pub struct Piece {
 /// The state of a return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReturnState {
-    /// Its pieces are held for it: the semantic lock.
+    /// The order holds the pieces for this return. This is the semantic lock.
     Open,
-    /// Its pieces have come back, and were refunded.
+    /// The pieces were returned and refunded.
     Done,
-    /// Its pieces were let go.
+    /// The order no longer holds the pieces for this return.
     Rejected,
 }
 
@@ -84,7 +84,7 @@ impl Sold {
 }
 
 impl Returnable {
-    /// The lines of a return, at the prices that the order was paid at.
+    /// Returns the lines of a return, with the prices at which the order was paid.
     #[must_use]
     pub fn priced(&self, pieces: &[Piece]) -> Vec<PricedLine> {
         let line = |piece: &Piece| {
@@ -95,7 +95,7 @@ impl Returnable {
         pieces.iter().filter_map(line).collect()
     }
 
-    /// True if everything has come back.
+    /// Returns true if every piece has been returned.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.lines.iter().all(|line| line.returned == line.quantity)
@@ -110,11 +110,11 @@ fn place(piece: &Piece) -> Option<usize> {
     usize::try_from(piece.line_no).ok()?.checked_sub(1)
 }
 
-/// Opens a return, and holds its pieces. This changes `order` too, so that a later command of
-/// the same batch sees it.
+/// Opens a return, and holds its pieces. It changes `order` too, so that later commands of the same
+/// batch see the change.
 ///
 /// # Errors
-/// A refusal: the order stays as it is.
+/// A refusal: the order is unchanged.
 pub fn open(
     order: Option<&mut Returnable>,
     id: SagaId,
@@ -139,7 +139,7 @@ pub fn open(
     let mut amount: i64 = 0;
     for piece in &pieces {
         let price = order.line(piece).map_or(0, |line| line.unit_price);
-        // This is a part of the order's total, whose sum did not overflow.
+        // The return is worth at most the order's total, which fits into 64 bits.
         amount = price
             .checked_mul(piece.quantity)
             .and_then(|worth| amount.checked_add(worth))
@@ -154,10 +154,10 @@ pub fn open(
     Ok(Return { id, order: order_id, state: ReturnState::Open, reason, amount, pieces })
 }
 
-/// Ends a return that is open: its pieces come back, or are let go.
+/// Ends an open return: its pieces are returned, or they are released.
 ///
 /// # Errors
-/// A refusal: everything stays as it is.
+/// A refusal: nothing is changed.
 pub fn end(order: &mut Returnable, known: &mut Return, to: ReturnState) -> Result<(), Refusal> {
     match (known.state, to) {
         (ReturnState::Open, ReturnState::Done | ReturnState::Rejected) => {}
@@ -179,7 +179,7 @@ pub fn end(order: &mut Returnable, known: &mut Return, to: ReturnState) -> Resul
     Ok(())
 }
 
-/// The refusal of a command that names a return which does not exist.
+/// Refuses a command for a return that does not exist.
 #[must_use]
 pub fn no_such_return() -> Refusal {
     Refusal::new("NO_SUCH_RETURN", "there is no such return")

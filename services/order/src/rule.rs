@@ -9,67 +9,67 @@ use saga_proto::{
     types::v1::{Line, PricedLine},
 };
 
-/// Most lines of an order. The client's contract names this number.
+/// Maximum number of lines of an order. The client's contract names this number.
 pub const MAX_LINES: usize = 100;
-/// Longest name of a customer. The client's contract names this number.
+/// Maximum length of a customer's name. The client's contract names this number.
 pub const MAX_CUSTOMER_CHARS: usize = 200;
-/// Longest SKU. The inventory has the same bound.
+/// Maximum length of a SKU. The inventory service has the same limit.
 pub const MAX_SKU_BYTES: usize = 64;
-/// Longest stored reason. A client that cancels may send 500 characters, of four bytes each at
-/// most.
+/// Maximum length of a stored reason. A client that cancels may send 500 characters, each of at
+/// most four bytes.
 pub const MAX_REASON_BYTES: usize = 2_000;
 
 /// The status of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// In progress.
+    /// The order is in progress.
     Pending,
-    /// Paid and sold.
+    /// The order was paid, and its stock is sold.
     Confirmed,
-    /// Undone because a step failed.
+    /// The order was undone because a step failed.
     Rejected,
-    /// Undone because the client took it back.
+    /// The order was undone because the client cancelled it.
     Cancelled,
 }
 
-/// An order that exists, as far as the rules need it.
+/// An existing order with the data that the rules need.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Known {
-    /// Its status.
+    /// The order's status.
     pub status: Status,
     /// The lines that were ordered.
     pub lines: Vec<Line>,
 }
 
-/// The end of an order.
+/// The ways in which an order can end.
 #[derive(Clone, Debug, PartialEq)]
 pub enum End {
-    /// Paid and sold.
+    /// The order was paid, and its stock is sold.
     Confirmed {
-        /// The unit price of each line, in the lines' order and the total's currency.
+        /// The unit price of each line, in the sequence of the lines and in the total's currency.
         unit_prices: Vec<i64>,
-        /// The sum that was captured.
+        /// The amount that was captured.
         total: Money,
     },
-    /// Undone because a step failed.
+    /// The order was undone because a step failed.
     Rejected(Reason),
-    /// Undone because the client took it back.
+    /// The order was undone because the client cancelled it.
     Cancelled(Reason),
 }
 
-/// Why an order was undone.
+/// The reason why an order was undone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
-    /// A stable code.
+    /// A stable code, for programs.
     pub code: String,
-    /// A sentence.
+    /// A sentence, for people.
     pub text: String,
 }
 
 /// Checks an order that is to be created.
 ///
 /// # Errors
-/// A refusal: there will be no such order.
+/// A refusal: the order must not be created.
 pub fn create(command: &CreateOrder) -> Result<(), Refusal> {
     let CreateOrder { customer, lines, caller } = command;
     if caller.is_empty() || caller.contains('\0') {
@@ -101,11 +101,11 @@ pub fn create(command: &CreateOrder) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Undoes an order. This changes `known` too, so that a later command of the same batch sees
-/// it.
+/// Undoes an order. It changes `known` too, so that later commands of the same batch see the
+/// change.
 ///
 /// # Errors
-/// A refusal: the order stays as it is.
+/// A refusal: the order is unchanged.
 pub fn reject(known: Option<&mut Known>, command: &RejectOrder) -> Result<End, Refusal> {
     let known = existing(known)?;
     let to = if command.cancelled { Status::Cancelled } else { Status::Rejected };
@@ -114,10 +114,10 @@ pub fn reject(known: Option<&mut Known>, command: &RejectOrder) -> Result<End, R
     Ok(if command.cancelled { End::Cancelled(reason) } else { End::Rejected(reason) })
 }
 
-/// Confirms an order at the prices at which it was paid.
+/// Confirms an order with the prices at which it was paid.
 ///
 /// # Errors
-/// A refusal: the order stays as it is.
+/// A refusal: the order is unchanged.
 pub fn confirm(known: Option<&mut Known>, command: &ConfirmOrder) -> Result<End, Refusal> {
     let known = existing(known)?;
     let status = end(known.status, Status::Confirmed)?;
@@ -126,7 +126,7 @@ pub fn confirm(known: Option<&mut Known>, command: &ConfirmOrder) -> Result<End,
     Ok(End::Confirmed { unit_prices, total })
 }
 
-/// Checks that an order has not ended yet: it ends once.
+/// Checks that an order has not ended yet, because it can end only once.
 fn end(from: Status, to: Status) -> Result<Status, Refusal> {
     match (from, to) {
         (Status::Pending, Status::Confirmed | Status::Rejected | Status::Cancelled) => Ok(to),
@@ -142,7 +142,7 @@ fn existing(known: Option<&mut Known>) -> Result<&mut Known, Refusal> {
     known.ok_or_else(|| Refusal::new("NO_SUCH_ORDER", "there is no such order"))
 }
 
-/// The prices and the total, if the prices are for exactly these lines and add up.
+/// Returns the prices and the total, if the prices are for exactly these lines and add up.
 fn prices(ordered: &[Line], command: &ConfirmOrder) -> Result<(Vec<i64>, Money), Refusal> {
     let invalid = |why: &str| Refusal::new("INVALID_PRICES", why);
     let total = command.total.as_ref().ok_or_else(|| invalid("there is no total"))?;
@@ -174,8 +174,8 @@ fn prices(ordered: &[Line], command: &ConfirmOrder) -> Result<(Vec<i64>, Money),
     Ok((unit_prices, sum))
 }
 
-/// Makes a text one that any database can store. Undoing an order must never fail because of
-/// its reason.
+/// Shortens and cleans a text so that any database can store it. Undoing an order must never fail
+/// because of its reason.
 pub(crate) fn storable(text: &str) -> String {
     let end = text.floor_char_boundary(MAX_REASON_BYTES);
     text[..end].replace('\0', "")

@@ -1,6 +1,6 @@
-//! How calls reach the ledger. One task writes: it commits whatever has queued up in one
-//! transaction (group commit). Under load hundreds share a wait for the disk, and at rest nobody
-//! waits for company.
+//! Gives calls access to the ledger. A single task writes: it commits all submissions that are in
+//! the queue in one transaction (group commit). Under load hundreds of submissions share one wait
+//! for the disk. At rest no submission waits for others.
 
 use std::{
     slice,
@@ -24,42 +24,42 @@ use crate::{
     request::Submission,
 };
 
-/// The most submissions that share a transaction. It bounds how long the first of them waits for
+/// Maximum number of submissions in one transaction. It limits how long the first of them waits for
 /// the others.
 pub(crate) const MAX_BATCH: usize = 256;
-/// The most submissions that wait in the queue. A call that comes later waits for room in it.
+/// Maximum number of submissions in the queue. Further calls wait until there is room.
 const MAX_QUEUED: usize = 4 * MAX_BATCH;
-/// How long closing waits for what is still queued to be committed.
+/// How long closing waits until the submissions in the queue are committed.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
-/// A call's access to the ledger, which does not keep it open.
+/// A call's access to the ledger. It does not keep the ledger open.
 pub(crate) struct Access {
     queue: mpsc::WeakSender<Write>,
     ledger: Weak<Ledger>,
     stats: Arc<Stats>,
 }
 
-/// Keeps the ledger open and its queue served. Dropped, the queue takes nothing more: what is in
-/// it is committed, and the file is closed.
+/// Keeps the ledger open and the writing task running. When it is dropped, no more submissions are
+/// accepted, those in the queue are committed, and the file is closed.
 pub(crate) struct Keeper {
     queue: mpsc::Sender<Write>,
     writing: JoinHandle<()>,
 }
 
-/// Why a submission has no outcome.
+/// The reasons why a submission has no outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotWritten {
-    /// SQLite failed. Whether the commit survived is unknown; a repeat under the same key finds
-    /// out.
+    /// SQLite failed. It is unknown whether the submission was committed. To find out, the caller
+    /// repeats it under the same key.
     #[error("the ledger could not be written")]
     Storage,
-    /// The ledger was closed, usually before it saw the submission. A repeat under the same key
-    /// finds out.
+    /// The ledger was closed, usually before the submission was committed. To find out, the caller
+    /// repeats it under the same key.
     #[error("the ledger is closed")]
     Closed,
 }
 
-/// Counts of what was written since the start.
+/// Counts of the ledger's writes since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct LedgerStats {
     pub(crate) writes: u64,
@@ -80,7 +80,7 @@ struct Write {
 }
 
 impl Keeper {
-    /// Starts the task that writes.
+    /// Starts the writing task.
     pub(crate) fn start(ledger: Ledger) -> (Self, Access) {
         let (queue, writes) = mpsc::channel(MAX_QUEUED);
         let (ledger, stats) = (Arc::new(ledger), Arc::new(Stats::default()));
@@ -93,12 +93,12 @@ impl Keeper {
         (Self { queue, writing }, access)
     }
 
-    /// Returns when the task that writes has ended although the ledger is open.
+    /// Waits until the writing task ends. While the ledger is open, only a panic can end it.
     pub(crate) async fn died(&mut self) {
         let _its_panic_is_logged = (&mut self.writing).await;
     }
 
-    /// Waits until everything in the queue is committed and the file is closed.
+    /// Waits until all submissions in the queue are committed and the file is closed.
     pub(crate) async fn close(self) -> Result<(), RunError> {
         drop(self.queue);
         tokio::time::timeout(CLOSE_WITHIN, self.writing)
@@ -109,8 +109,8 @@ impl Keeper {
 }
 
 impl Access {
-    /// Queues a submission and waits until it is committed. Once queued it is committed even if
-    /// the caller no longer waits.
+    /// Queues a submission and waits until it is committed. Once it is queued it will be committed
+    /// even if the caller stops waiting.
     pub(crate) async fn submit(&self, submission: Submission) -> Result<Outcome, NotWritten> {
         let (outcome, answered) = oneshot::channel();
         let queue = self.queue.upgrade().ok_or(NotWritten::Closed)?;
@@ -120,7 +120,7 @@ impl Access {
         answered.await.unwrap_or(Err(NotWritten::Closed))
     }
 
-    /// Reads only what is committed. `None` if the ledger is closed or cannot be read.
+    /// Reads committed data. Returns `None` if the ledger is closed or cannot be read.
     pub(crate) async fn read<T>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send,
@@ -154,9 +154,9 @@ async fn write_until_closed(
     }
 }
 
-/// Commits all in one transaction or, if that fails, one by one, so that no submission fails
-/// because of another. Repeating is safe even if the failed commit did survive: every submission
-/// first looks for its own recorded answer.
+/// Commits all submissions in one transaction. If that fails, commits them one by one, so that none
+/// fails because of another. The second attempt is safe even if the first one was committed after
+/// all, because every submission first looks for its own recorded answer.
 async fn commit(ledger: &Ledger, batch: Vec<Write>, stats: &Stats) {
     if batch.len() > 1 {
         match apply(ledger, &batch, stats).await {
@@ -196,7 +196,7 @@ async fn apply(ledger: &Ledger, batch: &[Write], stats: &Stats) -> Result<Vec<Ou
 
 impl Write {
     fn answer(self, outcome: Result<Outcome, NotWritten>) {
-        // A caller that is gone is not a failure: the effect is committed, and a repeat finds it.
+        // It is not a failure if the caller has disconnected: a repeat finds the committed effect.
         let _caller_is_gone = self.outcome.send(outcome);
     }
 }

@@ -1,5 +1,5 @@
-//! Faults on demand: an outage for a while, a delay of every call. They are kept in memory only, so
-//! a restart ends them.
+//! Faults that callers can switch on: an outage for a while, and a delay of every call. They are
+//! kept only in memory, so a restart ends them.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ use serde::Deserialize;
 
 use crate::request::{self, Malformed};
 
-/// The longest outage that can be asked for.
+/// The longest outage that can be set.
 const MAX_OUTAGE: Duration = Duration::from_secs(600);
-/// The longest delay that can be asked for.
+/// The longest delay that can be set.
 const MAX_DELAY: Duration = Duration::from_secs(60);
 
-/// The faults that are ordered now.
+/// The faults that are switched on.
 #[derive(Default)]
 pub(crate) struct Faults {
     ordered: Mutex<Ordered>,
@@ -38,7 +38,7 @@ struct DelayBody {
 }
 
 impl Faults {
-    /// `{seconds}`: from now on, for this long. A later order replaces it.
+    /// Starts an outage. The body is `{seconds}`: how long it lasts. It replaces an earlier outage.
     pub(crate) fn order_outage(&self, body: &[u8]) -> Result<(), Malformed> {
         let OutageBody { seconds } = request::parse(body, "seconds")?;
         let outage = bounded(Duration::from_secs(seconds), MAX_OUTAGE)?;
@@ -46,7 +46,7 @@ impl Faults {
         Ok(())
     }
 
-    /// `{millis}`: until another order.
+    /// Sets the delay of each call until it is set again. The body is `{millis}`.
     pub(crate) fn order_delay(&self, body: &[u8]) -> Result<(), Malformed> {
         let DelayBody { millis } = request::parse(body, "millis")?;
         let delay = bounded(Duration::from_millis(millis), MAX_DELAY)?;

@@ -2,17 +2,17 @@ use std::path::PathBuf;
 
 use saga_sqlite::OpenError;
 
-/// Why the provider could not start, or had to stop. None of these is worth retrying before a
-/// person has changed something.
+/// The reasons why the provider cannot start, or has to stop. A person has to change something
+/// before the provider is started again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The directory cannot be made.
+    /// The data directory cannot be created.
     #[error(
         "cannot make the data directory {path}: choose another one or change its permissions ({reason})"
     )]
     DataDirectory {
-        /// The directory that was asked for.
+        /// The directory in the settings.
         path: PathBuf,
         /// The operating system's message.
         reason: std::io::Error,
@@ -23,7 +23,7 @@ pub enum RunError {
     /// The listening socket failed.
     #[error("the provider's socket failed")]
     Listener(#[source] std::io::Error),
-    /// The task that writes the ledger died, or did not end in time.
+    /// The task that writes to the ledger panicked, or did not end in time.
     #[error("the task that writes the ledger {0}")]
     Writer(&'static str),
 }

@@ -1,4 +1,4 @@
-//! HTTP over the ledger: the routes, and the limits around every call.
+//! Serves the ledger over HTTP: the routes, and the limits on every call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,12 +27,12 @@ use crate::respond::{
 };
 use crate::tokens::Behaviour;
 
-/// The largest body. A valid one has at most about 2 KiB.
+/// Maximum size of a body. Valid ones have at most about 2 KiB.
 const MAX_BODY_BYTES: usize = 64 * 1024;
-/// The most calls that are being answered, slow ones included. With full bodies they hold half a
-/// GiB.
+/// Maximum number of calls in progress, including slow ones. With bodies of maximum size they use
+/// half a GiB.
 const MAX_IN_FLIGHT: usize = 8_192;
-/// The time that a caller has to send its body.
+/// Time limit for receiving a body.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// The state that all calls share.
@@ -85,7 +85,7 @@ impl App {
         })
     }
 
-    /// Waits on purpose; false if the provider stops before that.
+    /// Waits on purpose. Returns false if the provider is stopped before the wait is over.
     async fn rest(&self, length: Duration) -> bool {
         if length.is_zero() {
             return true;
@@ -122,8 +122,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Around every `/v1` call: the outage, the bounds, the delay. Once its body has arrived the call
-/// goes on by itself, so that a caller that hangs up does not undo its request.
+/// Wraps every `/v1` call with the outage, the limits and the delay. Once its body has arrived, a
+/// call runs in its own task, so that it is completed even if the caller disconnects.
 async fn in_its_own_time(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     if app.faults.in_outage() {
         return down();
@@ -134,7 +134,7 @@ async fn in_its_own_time(State(app): State<Arc<App>>, request: Request, next: Ne
     let (parts, body) = request.into_parts();
     let body = match tokio::time::timeout(BODY_WITHIN, to_bytes(body, MAX_BODY_BYTES)).await {
         Ok(Ok(body)) => body,
-        // The other reason for this error is a caller that is gone, which reads no answer.
+        // This error also occurs if the caller has disconnected, but then nobody reads the answer.
         Ok(Err(_)) => {
             return error(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -168,7 +168,7 @@ async fn in_its_own_time(State(app): State<Arc<App>>, request: Request, next: Ne
     })
 }
 
-/// The call's span, in its caller's trace. A caller without a trace gets no span.
+/// Creates the call's span in the caller's trace. Without such a trace there is no span.
 fn span(call: &Parts) -> Option<Span> {
     let caller = call.headers.get("traceparent").and_then(|value| value.to_str().ok());
     let method = call.method.to_string();

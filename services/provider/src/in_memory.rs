@@ -18,11 +18,12 @@ use crate::{
     settings::Settings,
 };
 
-/// The longest answer; ours have some hundred bytes.
+/// Maximum size of an answer. The provider's answers have some hundred bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// The provider without a file and a socket, for simulations: the same calls, rules and ledger.
-/// Its owner gives it ids and a clock, so that the same calls give the same bytes. Clones share it.
+/// The provider without a file and a socket, for simulations. Calls, rules and ledger are the same.
+/// Ids and clock come from outside, so that the same calls give the same bytes. Clones share one
+/// ledger.
 #[derive(Clone)]
 pub struct InMemory {
     router: Router,
@@ -31,14 +32,14 @@ pub struct InMemory {
 }
 
 impl InMemory {
-    /// An empty ledger, written by a task of the runtime in which this is called. The directory in
-    /// the settings is not used.
+    /// Creates a provider with an empty ledger. A task of the current runtime writes to the ledger.
+    /// The directory in the settings is not used.
     ///
     /// # Errors
     /// If SQLite has no memory.
     ///
     /// # Panics
-    /// Outside a runtime.
+    /// If it is called outside a runtime.
     pub fn new(
         settings: &Settings,
         ids: impl Fn() -> Uuid + Send + Sync + 'static,
@@ -51,8 +52,8 @@ impl InMemory {
         Ok(Self { router: http::router(app), database, _keeper: Arc::new(keeper) })
     }
 
-    /// Status and body of the answer to a call; a `POST` has a key and a body. `None`: the answer
-    /// is lost. Slow answers take their time on the runtime's clock.
+    /// Makes a call and returns the answer's status and body, or `None` if the answer is lost. For
+    /// a `POST`, pass a key and a body. Slow answers take time on the runtime's clock.
     pub async fn ask(
         &self,
         path_and_query: &str,
@@ -73,7 +74,7 @@ impl InMemory {
         Some((status, body.to_vec()))
     }
 
-    /// The ledger, as an auditor would read it.
+    /// Returns the ledger's database, for audits.
     #[must_use]
     pub fn database(&self) -> &Database {
         &self.database

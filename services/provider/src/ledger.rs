@@ -1,5 +1,5 @@
-//! The ledger in SQLite: loads a payment, asks the rule, writes the effect and the recorded answer.
-//! Everything of one call to [`Ledger::apply`] commits together or not at all.
+//! The ledger in SQLite: loads a payment, applies the rule, writes the effect and the recorded
+//! answer. All that one call to [`Ledger::apply`] writes commits together or not at all.
 
 use std::path::Path;
 
@@ -16,47 +16,47 @@ use crate::{
     tokens::Behaviour,
 };
 
-/// The file in the data directory.
+/// Name of the ledger's file in the data directory.
 const FILE_NAME: &str = "provider.sqlite";
 
-/// The ledger's tables; the script says what is in each.
+/// The ledger's tables. The script explains what each of them holds.
 const SCHEMA: Schema = Schema {
     application_id: i32::from_be_bytes(*b"SAGP"),
     scripts: &[include_str!("../schema/ledger_1.sql")],
 };
 
-/// The ledger's database, and the settings of its answers.
+/// The ledger's database, and the settings that its answers depend on.
 pub(crate) struct Ledger {
     database: Database,
     down_attempts: u32,
     ids: Ids,
 }
 
-/// Makes the ids of payments and refunds.
+/// Creates the ids of payments and refunds.
 pub(crate) type Ids = Box<dyn Fn() -> Uuid + Send + Sync>;
 
-/// The end of a submission. Its writes are committed before anybody sees this.
+/// The results of a submission. They are returned only after the writes are committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Decided now.
+    /// The request was decided now.
     Answered(Answer),
-    /// Decided earlier under this key.
+    /// The request was decided earlier under the same key. This is the recorded answer.
     Replayed(Answer),
-    /// Decided and recorded now, but the caller must not receive the answer.
+    /// The request was decided and recorded now, but the answer must not be sent.
     AnswerLost,
-    /// The key belongs to another request.
+    /// The key was used for another request.
     KeyReused,
-    /// The token says that the provider is down. Only the attempt was counted.
+    /// The token asks for an outage. Nothing was decided: only the attempt was counted.
     Down,
 }
 
-/// The body of every error, recorded or not.
+/// Formats the body of an error, whether it is recorded or not.
 pub(crate) fn error_body(code: &str, message: &str) -> String {
     serde_json::json!({ "error": { "code": code, "message": message } }).to_string()
 }
 
 impl Ledger {
-    /// Opens the file in `data_dir`. Makes the directory, the file and its tables if they are
+    /// Opens the ledger in `data_dir`. Creates the directory, the file and its tables if they are
     /// missing.
     pub(crate) fn open(data_dir: &Path, down_attempts: u32) -> Result<Self, RunError> {
         std::fs::create_dir_all(data_dir)
@@ -65,17 +65,17 @@ impl Ledger {
         Ok(Self { database, down_attempts, ids: Box::new(Uuid::now_v7) })
     }
 
-    /// A ledger that ends with this value and the last clone of its database.
+    /// Creates a ledger in memory. It is gone when the last clone of its database is dropped.
     pub(crate) fn in_memory(down_attempts: u32, ids: Ids, clock: Clock) -> Result<Self, OpenError> {
         Ok(Self { database: Database::in_memory(&SCHEMA, clock)?, down_attempts, ids })
     }
 
-    /// For those who only read.
+    /// Returns the database, for code that only reads.
     pub(crate) fn database(&self) -> &Database {
         &self.database
     }
 
-    /// Applies the submissions in their order, in one transaction.
+    /// Applies the submissions in the given order, in one transaction.
     pub(crate) async fn apply(&self, submissions: &[&Submission]) -> Result<Vec<Outcome>, Failure> {
         let (down_attempts, ids) = (self.down_attempts, &self.ids);
         let outcomes = self.database.write(|tx| {
@@ -86,7 +86,7 @@ impl Ledger {
     }
 }
 
-/// One transaction, at one time.
+/// One transaction at one instant, in which submissions are applied.
 struct Turn<'a> {
     connection: &'a Connection,
     now_ms: i64,
@@ -157,8 +157,8 @@ impl Turn<'_> {
         Ok(if lost { Outcome::AnswerLost } else { Outcome::Answered(answer) })
     }
 
-    /// Loads, decides, saves. Returns the answer, and true if it is to be lost. A refusal is never
-    /// lost.
+    /// Loads a payment, decides, and saves the result. Returns the answer, and true if the answer
+    /// must not be sent. A refusal is always sent.
     fn change(
         &self,
         key: &str,

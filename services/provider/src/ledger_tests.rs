@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::*;
 use crate::access::{Keeper, MAX_BATCH, NotWritten};
 
-/// The attempts that `tok_down` refuses in these tests.
+/// How many attempts with `tok_down` are refused in these tests.
 const DOWN_ATTEMPTS: u32 = 2;
 
 fn submission(key: &str, request: Request) -> Submission {
@@ -30,7 +30,7 @@ fn open(dir: &Path) -> Ledger {
     Ledger::open(dir, DOWN_ATTEMPTS).expect("a ledger")
 }
 
-/// Polls once: a ledger that nobody else uses is never waited for.
+/// Polls a future once, which is enough because a ledger that nobody else uses never waits.
 fn at_once<T>(done: impl Future<Output = T>) -> T {
     done.now_or_never().expect("nobody else uses the ledger")
 }
@@ -153,8 +153,8 @@ async fn a_member_that_cannot_be_written_fails_alone() {
     assert_eq!(count(&open(dir.path()), "SELECT count(*) FROM ledger"), 90);
 }
 
-/// One random operation on one of a few payments. Its numbers are small, so that they often meet
-/// the bounds.
+/// A random operation on one of a few payments. The amounts are small, so that they often reach the
+/// limits.
 #[derive(Debug, Clone)]
 enum Step {
     Create { amount: i64, behaviour: Behaviour },
@@ -182,8 +182,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Payments whose totals break 0 ≤ refunded ≤ captured ≤ authorised, or whose status disagrees with
-/// their lines.
+/// Counts payments that break 0 ≤ refunded ≤ captured ≤ authorised, or whose status disagrees with
+/// their ledger entries.
 const BROKEN: &str = "
     SELECT count(*) FROM (
         SELECT p.status AS status, p.amount AS amount,

@@ -1,14 +1,14 @@
-//! The test payment provider: a small HTTP service in the manner of the well-known ones, with a
-//! durable ledger of its own.
+//! The test payment provider: a small HTTP service similar to the well-known ones, with its own
+//! durable ledger.
 //!
-//! It stands for somebody else's system. It shares no database and no transaction with the sagas,
-//! and of their code only `saga-sqlite`, which opens its file. It remembers through a `kill -9` of
-//! ours (and of its own). A card token can make it decline, be slow, be down for a while, or commit
-//! and lose its answer. It is not a participant, it takes no real cards, and it has no
-//! authentication: bind it to loopback.
+//! It plays the part of a system that belongs to someone else. It shares no database and no
+//! transaction with the sagas, and of their code only `saga-sqlite`, which opens its file. It keeps
+//! its data when any of our processes, or the provider itself, is killed by `kill -9`. A card token
+//! can make it decline, be slow, be down for a while, or commit and lose its answer. It is not a
+//! participant, it accepts no real cards, and it has no authentication: bind it to loopback.
 //!
-//! Read first: [`run`] and [`Settings`], then `rule::Payment` (what a payment may do next) and
-//! `access::Access` (one transaction for whatever has queued up).
+//! Read first: [`run`] and [`Settings`], then `rule::Payment` (how a payment may change next) and
+//! `access::Access` (how the calls in the queue share a transaction).
 //!
 //! # The API
 //! Amounts are integers in minor units, 1 to 10^12. Currencies are three upper-case letters.
@@ -41,11 +41,12 @@
 //!
 //! # Recorded answers
 //! The ledger's answer to a `POST` (2xx, 404 or 409) is recorded under its key in the same
-//! transaction as the effect, and a repeat gets the same bytes with `Idempotent-Replayed: true`.
+//! transaction as the effect. A repeat gets the same bytes with `Idempotent-Replayed: true`.
 //! Requests are compared by their meaning (method, path, fields), not by their white space. 400,
 //! 408, 413, 422, 500 and 503 are never recorded.
 //!
-//! A `POST` whose body has arrived goes on when its caller hangs up, as it would at any provider.
+//! Once the body of a `POST` has arrived, the request is carried out even if its caller
+//! disconnects, as it would be at any provider.
 
 mod access;
 mod control;

@@ -1,4 +1,4 @@
-//! Reading the ledger: payments with their totals, recorded answers, and both as callers see them.
+//! Reads payments with their totals and recorded answers from the ledger, and formats them as JSON.
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -7,15 +7,15 @@ use uuid::Uuid;
 
 use crate::rule::{DeclineCode, OnCapture, Payment, State};
 
-/// An answer to a caller, recorded under its key, so that a repeat gets the same.
+/// An answer to a caller. It is recorded under the request's key, so that a repeat gets it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// As JSON.
+    /// The body, in JSON.
     pub(crate) body: String,
 }
 
-/// The hash and the answer that were recorded under a key.
+/// Reads the request's hash and the answer that were recorded under a key.
 pub(crate) fn recorded(
     connection: &Connection,
     key: &str,
@@ -30,12 +30,12 @@ pub(crate) fn recorded(
         .optional()
 }
 
-/// A payment by its id.
+/// Reads a payment by its id.
 pub(crate) fn payment(connection: &Connection, id: &str) -> rusqlite::Result<Option<Payment>> {
     connection.prepare_cached(PAYMENT_BY_ID)?.query_row([id], read_payment).optional()
 }
 
-/// A payment by the key that created it.
+/// Reads a payment by the key under which it was created.
 pub(crate) fn payment_by_key(
     connection: &Connection,
     key: &str,
@@ -43,7 +43,7 @@ pub(crate) fn payment_by_key(
     connection.prepare_cached(PAYMENT_BY_KEY)?.query_row([key], read_payment).optional()
 }
 
-/// A payment as callers see it, in JSON.
+/// Formats a payment as JSON for callers.
 pub(crate) fn payment_body(payment: &Payment) -> rusqlite::Result<String> {
     let (captured, refunded) = payment.state.totals();
     json(&PaymentBody {
@@ -58,7 +58,7 @@ pub(crate) fn payment_body(payment: &Payment) -> rusqlite::Result<String> {
     })
 }
 
-/// A refund as callers see it, in JSON, with an id of its own.
+/// Formats a refund as JSON for callers, with the id `id`.
 pub(crate) fn refund_body(payment: &Payment, amount: i64, id: Uuid) -> rusqlite::Result<String> {
     let (_, refunded) = payment.state.totals();
     let id = format!("ref_{}", id.simple());
@@ -102,7 +102,8 @@ fn read_state(row: &Row<'_>) -> rusqlite::Result<State> {
     }
 }
 
-/// The one of `all` whose name is in the column. Any other name was written by somebody else.
+/// Reads a name from the column, and returns the value in `all` with that name. Any other name was
+/// written by another program.
 fn read_name<T: Copy>(
     row: &Row<'_>,
     column: usize,
@@ -119,7 +120,7 @@ fn read_name<T: Copy>(
     })
 }
 
-/// A payment as callers see it.
+/// The JSON of a payment for callers.
 #[derive(Serialize)]
 struct PaymentBody<'a> {
     id: &'a str,

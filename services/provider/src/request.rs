@@ -1,4 +1,4 @@
-//! Requests, and the checks that need no ledger. A request that is refused here leaves no trace.
+//! Parses requests and checks all that needs no ledger. A request refused here is not recorded.
 
 use axum::http::HeaderMap;
 use serde::Deserialize;
@@ -6,16 +6,16 @@ use sha2::{Digest, Sha256};
 
 use crate::tokens::{Behaviour, CardToken};
 
-/// The largest amount, in minor units. The sum over nine million payments still fits an i64.
+/// Maximum amount, in minor units. The sum of nine million payments still fits into an i64.
 pub(crate) const MAX_AMOUNT: i64 = 1_000_000_000_000;
-/// The longest idempotency key, in characters.
+/// Maximum length of an idempotency key, in characters.
 pub(crate) const MAX_KEY_CHARS: usize = 255;
-/// The longest reference, in characters.
+/// Maximum length of a reference, in characters.
 const MAX_REFERENCE_CHARS: usize = 255;
-/// The longest payment id that is looked up. The provider's have 36 characters.
+/// Maximum length of a payment id that is looked up. The provider's own ids have 36 characters.
 const MAX_PAYMENT_ID_CHARS: usize = 64;
 
-/// A well-formed `POST` with its key, ready for the ledger.
+/// A valid `POST` with its key, ready for the ledger.
 #[derive(Debug, Clone)]
 pub(crate) struct Submission {
     pub(crate) key: String,
@@ -33,7 +33,7 @@ pub(crate) enum Request {
     Refund { payment: String, amount: i64 },
 }
 
-/// Why a request is malformed. No message repeats the caller's text, which may hold a card token.
+/// The mistakes in a request. No message repeats the caller's text, which may hold a card token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
     #[error("exactly one Idempotency-Key header of 1 to 255 visible ASCII characters is needed")]
@@ -57,7 +57,7 @@ pub(crate) enum Malformed {
 }
 
 impl Malformed {
-    /// The stable code that callers match on.
+    /// Returns the stable code, for programs.
     pub(crate) fn code(self) -> &'static str {
         match self {
             Self::Key => "invalid_idempotency_key",
@@ -90,7 +90,7 @@ struct AmountBody {
 #[serde(deny_unknown_fields)]
 struct EmptyBody {}
 
-/// `POST /v1/payments`
+/// Parses `POST /v1/payments`.
 pub(crate) fn create(headers: &HeaderMap, body: &[u8]) -> Result<Submission, Malformed> {
     let key = key(headers)?;
     let CreateBody { amount, currency, token, reference } =
@@ -120,7 +120,7 @@ pub(crate) fn create(headers: &HeaderMap, body: &[u8]) -> Result<Submission, Mal
     })
 }
 
-/// `POST /v1/payments/{id}/capture`
+/// Parses `POST /v1/payments/{id}/capture`.
 pub(crate) fn capture(
     headers: &HeaderMap,
     payment: String,
@@ -132,7 +132,7 @@ pub(crate) fn capture(
     Ok(Submission { key, hash, request: Request::Capture { payment, amount } })
 }
 
-/// `POST /v1/payments/{id}/cancel`, with `{}` or nothing as its body.
+/// Parses `POST /v1/payments/{id}/cancel`. The body is `{}` or empty.
 pub(crate) fn cancel(
     headers: &HeaderMap,
     payment: String,
@@ -146,7 +146,7 @@ pub(crate) fn cancel(
     Ok(Submission { key, hash, request: Request::Cancel { payment } })
 }
 
-/// `POST /v1/payments/{id}/refunds`
+/// Parses `POST /v1/payments/{id}/refunds`.
 pub(crate) fn refund(
     headers: &HeaderMap,
     payment: String,
@@ -158,8 +158,8 @@ pub(crate) fn refund(
     Ok(Submission { key, hash, request: Request::Refund { payment, amount } })
 }
 
-/// Parses a body as JSON. The error says only at which place it is wrong: serde's own message would
-/// repeat values, perhaps a token.
+/// Parses a body as JSON. The error contains only the position of the mistake: serde's own message
+/// would repeat values, and one of them may be a token.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(
     body: &'a [u8],
     fields: &'static str,
@@ -171,7 +171,7 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(
     })
 }
 
-/// Checks a key of a header or a query.
+/// Checks a key from a header or a query.
 pub(crate) fn checked_key(key: &str) -> Result<String, Malformed> {
     let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
     if key.is_empty() || key.len() > MAX_KEY_CHARS || !visible {
@@ -180,7 +180,7 @@ pub(crate) fn checked_key(key: &str) -> Result<String, Malformed> {
     Ok(key.to_owned())
 }
 
-/// Checks that an id could be the provider's, so that no other is looked up in the ledger.
+/// Checks that an id may be one of the provider's. Other ids are not looked up in the ledger.
 pub(crate) fn checked_id(id: String) -> Result<String, Malformed> {
     let plausible = id.len() <= MAX_PAYMENT_ID_CHARS
         && id.starts_with("pay_")
@@ -200,7 +200,7 @@ fn checked_amount(amount: i64) -> Result<i64, Malformed> {
     if (1..=MAX_AMOUNT).contains(&amount) { Ok(amount) } else { Err(Malformed::Amount) }
 }
 
-/// Hashes each part with its length before it, so that no two requests give the same bytes.
+/// Hashes each part after its length, so that different requests never have the same bytes.
 fn hash(parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for part in parts {

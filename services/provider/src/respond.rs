@@ -1,4 +1,4 @@
-//! Responses: from an outcome, from an error, or none at all.
+//! Builds responses: from an outcome, from an error, or one that is never sent.
 
 use std::io;
 
@@ -72,8 +72,9 @@ pub(crate) fn json(status: StatusCode, body: String) -> Response {
     response
 }
 
-/// No answer at all. A body that fails before its first byte makes hyper drop the connection with
-/// the head still unsent. The caller sees a transport error and cannot know the outcome.
+/// Returns a response that is never sent. A body that fails before its first byte makes hyper close
+/// the connection before it sends the head. The caller sees a transport error and cannot know the
+/// outcome.
 pub(crate) fn lost() -> Response {
     let failing = futures::stream::once(async {
         Err::<Bytes, _>(io::Error::from(io::ErrorKind::ConnectionAborted))

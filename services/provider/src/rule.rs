@@ -1,8 +1,8 @@
-//! The rules of a payment: its next states. Pure: no database, no clock, no ids.
+//! The rules by which a payment changes its state. Pure: no database, no clock, no ids.
 
 use crate::tokens::Behaviour;
 
-/// A payment with everything that decides what may happen to it.
+/// A payment, with all data that decides how it may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Payment {
     pub(crate) id: String,
@@ -29,8 +29,8 @@ pub(crate) enum DeclineCode {
     InsufficientFunds,
 }
 
-/// The card's behaviour when this payment is captured. It is kept with the payment, because the
-/// token is not.
+/// How the card behaves when this payment is captured. It is stored with the payment, because the
+/// token is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnCapture {
     Capture,
@@ -38,7 +38,7 @@ pub(crate) enum OnCapture {
     Decline,
 }
 
-/// One line of the ledger, still without its keys.
+/// An entry for the ledger, without its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) kind: Kind,
@@ -53,16 +53,16 @@ pub(crate) enum Kind {
     Refunded,
 }
 
-/// The effect of an operation: the payment's state after it, and the line to write (`None` if
-/// nothing changes).
+/// The effect of an operation: the payment's new state, and the entry to write (`None` if nothing
+/// changes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Effect {
     pub(crate) after: State,
     pub(crate) entry: Option<Entry>,
 }
 
-/// Why an operation is refused. A refusal is recorded like any other answer: a repeat under the
-/// same key gets it again.
+/// The reasons for refusing an operation. A refusal is recorded like any other answer: a repeat
+/// under the same key gets it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("the payment has been captured")]
@@ -81,8 +81,8 @@ pub(crate) enum Refusal {
     CaptureDeclined,
 }
 
-/// Authorises or declines a new payment, by its token. `tok_down` and the slow ones are approved
-/// once they get here.
+/// Authorises or declines a new payment, depending on its token. `tok_down` and the slow tokens are
+/// approved here, because their outages and delays are over by then.
 pub(crate) fn authorise(amount: i64, behaviour: Behaviour) -> (Effect, OnCapture) {
     let declined = |code| Effect { after: State::Declined(code), entry: None };
     let approved =
@@ -102,7 +102,7 @@ pub(crate) fn authorise(amount: i64, behaviour: Behaviour) -> (Effect, OnCapture
     }
 }
 
-/// Takes the money: the whole amount, once.
+/// Captures the whole amount. A payment can be captured once.
 pub(crate) fn capture(payment: &Payment, amount: i64) -> Result<Effect, Refusal> {
     match payment.state {
         State::Captured { .. } => Err(Refusal::Captured),
@@ -121,7 +121,7 @@ pub(crate) fn capture(payment: &Payment, amount: i64) -> Result<Effect, Refusal>
     }
 }
 
-/// Releases the money that was put aside. Cancelling twice is allowed, and writes nothing.
+/// Releases an authorised amount. Cancelling again is allowed, and writes nothing.
 pub(crate) fn cancel(payment: &Payment) -> Result<Effect, Refusal> {
     match payment.state {
         State::Captured { .. } => Err(Refusal::Captured),
@@ -134,7 +134,7 @@ pub(crate) fn cancel(payment: &Payment) -> Result<Effect, Refusal> {
     }
 }
 
-/// Gives captured money back, in any number of parts, but never more than was captured.
+/// Refunds captured money, in any number of parts, but never more than was captured.
 pub(crate) fn refund(payment: &Payment, amount: i64) -> Result<Effect, Refusal> {
     match payment.state {
         State::Authorised => Err(Refusal::NotCaptured),
@@ -153,7 +153,7 @@ pub(crate) fn refund(payment: &Payment, amount: i64) -> Result<Effect, Refusal> 
 }
 
 impl Refusal {
-    /// The stable code that callers match on.
+    /// Returns the stable code, for programs.
     pub(crate) fn code(self) -> &'static str {
         match self {
             Self::Captured => "payment_captured",
@@ -168,7 +168,7 @@ impl Refusal {
 }
 
 impl State {
-    /// Its name on the wire and in `payments.status`.
+    /// Returns the state's name in JSON and in `payments.status`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Authorised => "authorised",
@@ -178,7 +178,7 @@ impl State {
         }
     }
 
-    /// Captured and refunded, in minor units.
+    /// Returns the captured and the refunded amount, in minor units.
     pub(crate) fn totals(self) -> (i64, i64) {
         match self {
             Self::Captured { captured, refunded } => (captured, refunded),
@@ -186,7 +186,7 @@ impl State {
         }
     }
 
-    /// The reason of a decline.
+    /// Returns the reason of a decline.
     pub(crate) fn decline_code(self) -> Option<&'static str> {
         match self {
             Self::Declined(code) => Some(code.name()),
@@ -219,7 +219,7 @@ impl OnCapture {
 }
 
 impl Kind {
-    /// Its name in `ledger.kind`.
+    /// Returns the name in `ledger.kind`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Authorised => "authorised",

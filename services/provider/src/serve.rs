@@ -12,18 +12,18 @@ use crate::{
     settings::Settings,
 };
 
-/// How long the end waits for calls in flight. A call that only rests on purpose (a slow token, a
-/// delay) is cut short at once.
+/// How long stopping waits for calls in progress. Calls that only wait on purpose (a slow token, a
+/// delay) are ended at once.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs the provider until `shutdown`: opens the ledger, serves the listener, finishes the calls in
-/// flight, closes the ledger.
+/// progress, closes the ledger.
 ///
-/// When it returns, the file is closed and another provider may open the directory. Dropping the
-/// future instead is a crash: nothing that was answered is lost.
+/// After it has returned, the file is closed and another provider may open the directory. Dropping
+/// the future instead is like a crash: all that was answered is kept.
 ///
 /// # Errors
-/// [`RunError`] says what a person has to change; the provider does not try again by itself.
+/// [`RunError`] describes what a person has to change. The provider does not retry by itself.
 pub async fn run(
     settings: Settings,
     listener: TcpListener,
@@ -41,13 +41,13 @@ pub async fn run(
     served.and(closed)
 }
 
-/// Serves until the shutdown, and then until the last call is answered or time is up.
+/// Serves until the shutdown, and then until all calls are answered or the time limit is reached.
 async fn serve(
     app: Arc<App>,
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    // Answers are small and somebody waits for each: never hold one back for company.
+    // Answers are small, and callers wait for them: send each at once, without waiting for more.
     let listener = listener.tap_io(|connection| {
         if let Err(error) = connection.set_nodelay(true) {
             tracing::debug!(%error, "a connection without TCP_NODELAY");

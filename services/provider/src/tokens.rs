@@ -1,30 +1,30 @@
-//! Card tokens: opaque to everybody but this provider, and never shown again after they were read.
+//! Card tokens. Only this provider knows their meaning, and it never prints or returns them.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// The longest token that is looked at.
+/// Maximum length of a token. Longer ones are unknown.
 const MAX_TOKEN_CHARS: usize = 255;
 
-/// The behaviour that a card token asks of the provider.
+/// How the provider behaves, depending on the card token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
-    /// `tok_approved`
+    /// `tok_approved`: approves.
     Approve,
-    /// `tok_declined`
+    /// `tok_declined`: declines.
     Decline,
-    /// `tok_insufficient_funds`
+    /// `tok_insufficient_funds`: declines, because the card has too little money.
     InsufficientFunds,
     /// `tok_slow`: commits at once, answers late.
     Slow,
-    /// `tok_very_slow`: commits late, when nobody waits for it.
+    /// `tok_very_slow`: commits late, when the caller no longer waits.
     VerySlow,
-    /// `tok_answer_lost`: commits, and the first attempt gets no answer.
+    /// `tok_answer_lost`: commits, but the first attempt gets no answer.
     AnswerLost,
-    /// `tok_capture_answer_lost`: the same, at the capture.
+    /// `tok_capture_answer_lost`: captures, but the first attempt gets no answer.
     CaptureAnswerLost,
-    /// `tok_down`: 503 for the first attempts.
+    /// `tok_down`: answers 503 to the first attempts.
     Down,
     /// `tok_capture_declined`: authorised, but cannot be captured.
     CaptureDeclined,
@@ -36,8 +36,8 @@ pub(crate) enum Behaviour {
 pub(crate) struct CardToken(String);
 
 impl CardToken {
-    /// The token's behaviour, or `None` if no such token was ever issued. The text after the first
-    /// `.` or `-` only makes a token unique: `tok_approved-17`.
+    /// Returns the token's behaviour, or `None` if the token is unknown. The text after the first
+    /// `.` or `-` only makes tokens unique: `tok_approved-17`.
     pub(crate) fn behaviour(&self) -> Option<Behaviour> {
         if self.0.len() > MAX_TOKEN_CHARS || !self.0.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;
@@ -57,7 +57,7 @@ impl CardToken {
         })
     }
 
-    /// The token's bytes, for the request's hash and nothing else.
+    /// Returns the token's bytes. They are used only for the request's hash.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }

@@ -1,4 +1,4 @@
-//! Reading the books: a few columns of each database, in one snapshot, into the scratch database.
+//! Copies a few columns of each database, in one snapshot a database, into the scratch database.
 
 mod postgres;
 mod sqlite;
@@ -12,8 +12,9 @@ use saga_audit::{Books, Database, Failure, Scratch};
 use super::Sources;
 use crate::secrets::Secret;
 
-/// The order in which the databases are read. The provider writes before our payment service does,
-/// and is read after it: what is in our ledger must be in the provider's at every instant.
+/// The order in which the databases are read. The provider's ledger comes after our payment
+/// service's database: a payment is written at the provider first, so all that was read from the
+/// payment service must then be found at the provider.
 const READING_ORDER: [Database; 5] = [
     Database::Orchestrator,
     Database::Order,
@@ -22,20 +23,20 @@ const READING_ORDER: [Database; 5] = [
     Database::Provider,
 ];
 
-/// The place of one database.
+/// Location of one database.
 #[derive(Clone, Debug)]
 enum Source {
     Postgres(Secret),
     File(PathBuf),
 }
 
-/// The reason why there is no verdict.
+/// The reasons why an audit ends without a verdict.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
     /// A database cannot be read.
     #[error("the {database}'s database {place} cannot be read: {reason}")]
     Database { database: Database, place: String, reason: String },
-    /// There is no room for the copies.
+    /// The copies cannot be stored, for example because the disk is full.
     #[error("the scratch database in the directory for temporary files cannot be used: {0}")]
     Scratch(rusqlite::Error),
 }
@@ -46,7 +47,7 @@ impl Unreadable {
     }
 }
 
-/// Copies all databases.
+/// Copies all databases into one scratch database.
 pub(super) async fn collect(sources: &Sources) -> Result<Books, Unreadable> {
     let mut scratch = Scratch::new().map_err(Unreadable::Scratch)?;
     for database in READING_ORDER {
@@ -65,7 +66,7 @@ pub(super) async fn collect(sources: &Sources) -> Result<Books, Unreadable> {
     complete.await.expect("deriving does not panic").map_err(Unreadable::Scratch)
 }
 
-/// How far all sagas have come. If two pulses are equal, nothing has moved between them.
+/// The progress of all sagas together. If two pulses are equal, no saga has moved between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pulse {
     sagas: i64,
@@ -75,7 +76,7 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    /// In words that both dialects understand.
+    /// The query, in SQL that both Postgres and SQLite accept.
     const SQL: &'static str = "SELECT CAST(count(*) AS bigint),
                 CAST(coalesce(sum(version), 0) AS bigint),
                 CAST(coalesce(sum(CASE WHEN state IN (1, 2) THEN 1 ELSE 0 END), 0) AS bigint)
@@ -98,7 +99,7 @@ impl Pulse {
     }
 }
 
-/// The place of a database.
+/// Returns the location of a database.
 fn source_of(database: Database, sources: &Sources) -> Source {
     match (sources, database) {
         (Sources::DataDir(dir), Database::Provider) => {
@@ -123,7 +124,7 @@ fn source_of(database: Database, sources: &Sources) -> Source {
 }
 
 impl Source {
-    /// Turns a failure into one that names the place, never with its password.
+    /// Turns a failure into one that names the database's location, but never its password.
     fn unreadable(&self, database: Database) -> impl FnOnce(Failure) -> Unreadable + use<> {
         let place = match self {
             Self::Postgres(url) => postgres::place(url),

@@ -1,4 +1,4 @@
-//! Reading a Postgres database. A role that may only read is enough.
+//! Reads a Postgres database. A role with read access only is enough.
 
 use std::{str::FromStr as _, time::Duration};
 
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::Pulse;
 use crate::secrets::Secret;
 
-/// A server that does not answer within this time is taken to be absent.
+/// If a server has not accepted a connection within this time, it counts as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Begins a transaction that sees one instant and can change nothing.
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -44,7 +44,7 @@ pub(super) async fn pulse(url: &Secret) -> Result<Pulse, Failure> {
     Ok(Pulse::new([number(0)?, number(1)?, number(2)?]))
 }
 
-/// The name, host and port of a database.
+/// Returns the name, host and port of a database, without user and password.
 pub(super) fn place(url: &Secret) -> String {
     match PgConnectOptions::from_str(&url.0) {
         Ok(options) => format!(

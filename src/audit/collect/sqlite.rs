@@ -1,4 +1,4 @@
-//! Reading an SQLite file, to which another process may be writing.
+//! Reads an SQLite file, to which another process may be writing.
 
 use std::{path::Path, time::Duration};
 
@@ -7,7 +7,7 @@ use saga_audit::{Database, Failure, Scratch, copy};
 
 use super::Pulse;
 
-/// At most this long is a writer waited for. A reader of a write-ahead log need not wait at all.
+/// Longest wait for a writer's lock. With a write-ahead log, readers do not have to wait at all.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Copies a file's tables in one read transaction.
@@ -28,7 +28,7 @@ pub(super) fn pulse(path: &Path) -> Result<Pulse, Failure> {
     source.query_row(Pulse::SQL, [], row).map(Pulse::new).map_err(Failure::of_sqlite)
 }
 
-/// Opens it for reading only.
+/// Opens the file for reading only.
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let source = Connection::open_with_flags(path, flags)?;

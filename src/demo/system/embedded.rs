@@ -1,4 +1,4 @@
-//! The embedded system, each role in a runtime of its own, so that a role can be killed.
+//! The embedded system. Each role has its own runtime, so that it can be killed alone.
 
 use std::{
     collections::BTreeMap,
@@ -18,14 +18,15 @@ use crate::{
     roles::{Embedded, Role},
 };
 
-/// Time limit for the roles to finish the work that they have begun.
+/// Time limit for a role to finish its work when it is stopped.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
-/// Shorter than the defaults, to show within seconds what takes minutes elsewhere.
+/// These times are shorter than the defaults, so that a demo shows within seconds what takes
+/// minutes elsewhere.
 const STEP_TIMEOUT_MILLIS: u64 = 1_000;
 const PROVIDER_TIMEOUT: Duration = Duration::from_millis(1_500);
 const SLOW_AFTER: Duration = Duration::from_millis(600);
 
-/// Every role, in this process.
+/// A system whose roles all run in this process.
 pub(super) struct InProcess {
     embedded: Arc<Embedded>,
     running: Mutex<BTreeMap<Role, Running>>,
@@ -38,7 +39,7 @@ struct Running {
 }
 
 impl InProcess {
-    /// Starts every role on free ports of this machine, and waits until it serves.
+    /// Starts every role on a free port of this machine, and waits until all of them serve.
     pub(super) async fn start(dir: &Path) -> anyhow::Result<Self> {
         let embedded = Arc::new(Embedded::open(settings(dir)).await?);
         let system = Self { embedded, running: Mutex::default() };
@@ -76,7 +77,7 @@ impl InProcess {
         Ok(())
     }
 
-    /// Lets every role finish the work that it has begun, and ends it.
+    /// Lets every role finish the work that it has begun, and ends the role.
     pub(super) async fn stop(&self) -> anyhow::Result<()> {
         for role in Role::ALL.into_iter().rev() {
             let running = self.roles().remove(&role);
@@ -89,12 +90,12 @@ impl InProcess {
         Ok(())
     }
 
-    /// The address for clients.
+    /// Returns the address for clients.
     pub(super) fn server(&self) -> String {
         format!("http://{}", self.embedded.address(Role::Orchestrator))
     }
 
-    /// The address at which the provider takes the demo's orders for outages.
+    /// Returns the address at which the provider can be made unavailable.
     pub(super) fn provider(&self) -> String {
         format!("http://{}", self.embedded.address(Role::Provider))
     }
@@ -110,7 +111,7 @@ impl InProcess {
 }
 
 impl Drop for InProcess {
-    /// A runtime must not be dropped in a place where dropping it would block.
+    /// Shuts down the runtimes in the background: dropping one inside async code would panic.
     fn drop(&mut self) {
         for (_, running) in std::mem::take(&mut *self.roles()) {
             running.runtime.shutdown_background();

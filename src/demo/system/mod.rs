@@ -13,19 +13,19 @@ use embedded::InProcess;
 use running::Joined;
 pub(super) use running::Running;
 
-/// Time limit for a role to begin to serve.
+/// Time limit for a role to start serving.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// A running system, and the means to harm it.
+/// A running system whose roles the demo can kill.
 pub(super) struct System {
     roles: Roles,
     books: audit::Sources,
 }
 
 enum Roles {
-    /// All roles: they end with the demo.
+    /// All roles of a system, in this process. They end with the demo.
     InProcess(InProcess),
-    /// The roles that the demo has added to a system. The system stays.
+    /// The roles that the demo has added to a running system. That system goes on after the demo.
     Joined(Joined),
 }
 
@@ -36,7 +36,7 @@ impl System {
         Ok(Self { roles: Roles::InProcess(InProcess::start(dir).await?), books })
     }
 
-    /// Joins a running system. The environment says where its databases are.
+    /// Joins a running system. The URLs of its databases come from the environment.
     pub(super) async fn join(running: &Running) -> anyhow::Result<Self> {
         let books = config::read(&config::process, |env| env.audit())?;
         let roles = Roles::Joined(Joined::start(running).await?);
@@ -59,7 +59,7 @@ impl System {
         }
     }
 
-    /// Lets every role that the demo started finish the work that it has begun, and ends it.
+    /// Lets each role that the demo started finish the work that it has begun, and ends the role.
     pub(super) async fn stop(&self) -> anyhow::Result<()> {
         match &self.roles {
             Roles::InProcess(roles) => roles.stop().await,
@@ -67,7 +67,7 @@ impl System {
         }
     }
 
-    /// The addresses for clients: one an orchestrator.
+    /// Returns the addresses for clients: one for each orchestrator.
     pub(super) fn servers(&self) -> Vec<String> {
         match &self.roles {
             Roles::InProcess(roles) => vec![roles.server()],
@@ -75,18 +75,18 @@ impl System {
         }
     }
 
-    /// Channels to all servers.
+    /// Returns channels to all servers.
     pub(super) fn channels(&self) -> anyhow::Result<Vec<Channel>> {
         let channel = |url: &String| saga_cli::server(url).map(|endpoint| endpoint.connect_lazy());
         self.servers().iter().map(channel).collect::<Result<_, _>>().map_err(anyhow::Error::msg)
     }
 
-    /// A channel to the first server.
+    /// Returns a channel to the first server.
     pub(super) fn channel(&self) -> anyhow::Result<Channel> {
         self.channels()?.into_iter().next().context("a system has a server")
     }
 
-    /// Tells the provider to be away for a while.
+    /// Makes the provider unavailable for this many seconds.
     pub(super) async fn provider_outage(&self, seconds: u64) -> anyhow::Result<()> {
         let provider = match &self.roles {
             Roles::InProcess(roles) => roles.provider(),
@@ -98,13 +98,13 @@ impl System {
         answer.error_for_status().context("the provider").map(drop)
     }
 
-    /// The databases that the audit reads.
+    /// Returns the location of the databases that the audit reads.
     pub(super) fn books(&self) -> &audit::Sources {
         &self.books
     }
 }
 
-/// Waits until a role listens, or is dead.
+/// Waits until a role accepts connections. Fails if the role ends first or takes too long.
 async fn serves(role: Role, address: SocketAddr, dead: impl Fn() -> bool) -> anyhow::Result<()> {
     let deadline = tokio::time::Instant::now() + START_LIMIT;
     while tokio::net::TcpStream::connect(address).await.is_err() {

@@ -1,6 +1,6 @@
 //! A system that runs elsewhere. The demo adds one orchestrator and one payment service to it, each
-//! a process of its own that takes its share of the work. It kills only these, so nobody has to
-//! give it access to the others.
+//! in its own process, and they take a share of the work. The demo kills only these two, so it
+//! needs no access to the system's other processes.
 
 use std::{
     collections::BTreeMap,
@@ -42,7 +42,7 @@ fn http(text: &str) -> Result<String, String> {
     saga_cli::server(text).map(|_| text.to_owned())
 }
 
-/// The roles of the system that belong to the demo.
+/// The roles that the demo has added to a running system.
 pub(in crate::demo) struct Joined {
     server: String,
     provider: String,
@@ -79,11 +79,11 @@ impl Joined {
         let (command, address) = self.command(role)?;
         let listen = format!("SAGA_{}_LISTEN", role.name().to_uppercase());
         let child = Command::new("sh")
-            // With `exec` the child is the role itself, not a shell around it.
+            // With `exec` the child process is the role itself, not a shell that runs it.
             .args(["-c", &format!("exec {command}")])
             .env(listen, address.to_string())
             .env("SAGA_LOG", config::process("SAGA_LOG").unwrap_or_else(|| "error".to_owned()))
-            // The address is meant for the demo's own metrics, if for anybody's.
+            // The address is for the metrics of the demo's own process, not for its child's.
             .env_remove("SAGA_METRICS_LISTEN")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -94,14 +94,14 @@ impl Joined {
         Ok(())
     }
 
-    /// `kill -9`.
+    /// Kills a role with `kill -9`.
     pub(super) fn kill(&self, role: Role) -> anyhow::Result<()> {
         let child = self.children().remove(&role);
         let mut child = child.with_context(|| format!("{} does not run", role.title()))?;
         child.start_kill().with_context(|| format!("{} is dead already", role.title()))
     }
 
-    /// Lets the demo's own roles finish the work that they have begun, and ends them.
+    /// Lets the demo's own roles finish the work that they have begun, and ends the roles.
     pub(super) async fn stop(&self) -> anyhow::Result<()> {
         let children = std::mem::take(&mut *self.children());
         for mut child in children.into_values() {
@@ -110,7 +110,7 @@ impl Joined {
         Ok(())
     }
 
-    /// The system's orchestrator, and the demo's.
+    /// Returns the addresses of the system's orchestrator and of the demo's.
     pub(super) fn servers(&self) -> Vec<String> {
         let own = self.commands.get(&Role::Orchestrator);
         let own = own.map(|(_, address)| format!("http://{address}"));

@@ -1,4 +1,4 @@
-//! A full disk: a clear failure, nothing lost, and work goes on once there is room.
+//! A full disk gives a clear failure and loses nothing, and work goes on once there is space.
 
 use rusqlite::Connection;
 use saga_core::Failure;
@@ -6,13 +6,13 @@ use saga_core::Failure;
 use super::{FIRST, NAMES, add, both, insert, names};
 use crate::{Database, OpenError, Schema, failure, schema::sort};
 
-/// Lets a database grow by this many pages, and not more.
+/// Lets a database grow by at most this many pages.
 async fn room(database: &Database, pages: i64) {
     let writer = database.writer.lock().await;
     let used: i64 =
         writer.pragma_query_value(None, "page_count", |row| row.get(0)).expect("its size");
     let limit = if pages == i64::MAX { pages } else { used + pages };
-    // The pragma returns the new limit, so this is a query.
+    // The pragma returns the new limit, so it must be run as a query.
     let set = format!("PRAGMA max_page_count = {limit}");
     writer.query_row(&set, [], |row| row.get::<_, i64>(0)).expect("a limit");
 }

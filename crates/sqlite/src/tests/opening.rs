@@ -1,4 +1,4 @@
-//! Opening a file. One that cannot be opened is left alone.
+//! Opening files. A file that cannot be opened is left unchanged.
 
 use std::fs;
 
@@ -112,8 +112,8 @@ fn what_is_no_database_is_refused_and_left_byte_for_byte() {
     assert_eq!(fs::read(place.path()).expect("the file"), text.as_bytes());
 }
 
-/// Copies a database as a power cut would leave it, its log beside it, and has
-/// every byte from the second page on damaged.
+/// Copies a database with its log, as a power cut would leave them, and damages every byte from the
+/// second page on.
 async fn damaged() -> Place {
     let (first, place) = (Place::new(), Place::new());
     {
@@ -164,7 +164,7 @@ fn a_database_that_was_cut_short_is_refused_and_left_byte_for_byte() {
 #[test]
 fn a_directory_that_cannot_be_written_is_named() {
     let place = Place::new();
-    // In /proc nobody makes files, not even an administrator.
+    // Nobody can create files in /proc, not even an administrator.
     for directory in [place.dir.path().join("missing"), "/proc".into()] {
         let path = directory.join("names.sqlite");
         let refusal = open(&path, &NAMES).map(drop).expect_err("no file can be made there");

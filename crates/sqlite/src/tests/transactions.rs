@@ -1,4 +1,4 @@
-//! Transactions: their commits, and the times at which others see them.
+//! Transactions: their commits, and when other connections see their writes.
 
 use std::{
     sync::{
@@ -100,7 +100,7 @@ async fn two_transactions_exclude_each_other() {
             tasks.spawn(async move {
                 let tx = database.begin().await.expect("a transaction");
                 assert!(!inside.swap(true, Ordering::SeqCst), "somebody else is inside");
-                // Another transaction that could begin would begin here.
+                // If another transaction could begin while this one is open, it would do so here.
                 tokio::task::yield_now().await;
                 insert(&tx, &format!("{number:02}"));
                 tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! The command line of the quarantine, against a server that records the calls.
+//! Tests the quarantine's commands against a server that records the calls.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +16,7 @@ use tonic::{
 
 use clap::Parser as _;
 
-/// The result of a command line.
+/// Exit code and output of a command that was run.
 struct Ran {
     code: u8,
     out: String,

@@ -1,7 +1,7 @@
-//! Copies JSON while reading it, without the values of secret names.
+//! Copies JSON while parsing it, and leaves out the values of fields with secret names.
 //!
-//! There is no tree in between. The tree of `[0,0,…]` takes sixteen times the bytes of its text,
-//! and of two fields with the same name a tree would keep only one.
+//! No tree of values is built. A tree of `[0,0,…]` would take sixteen times the bytes of its text,
+//! and of two fields with the same name it would keep only one.
 
 use std::{fmt, io};
 
@@ -10,8 +10,8 @@ use serde_json::ser::{CompactFormatter, Formatter};
 
 use super::{Hidden, REDACTED, mask::Tokens};
 
-/// Copies `body` in this layout, within `most` bytes. Values of secret names are replaced, and
-/// their texts and numbers are added to `tokens`.
+/// Copies `body` in the given layout, using at most `most` bytes. Replaces the values of fields
+/// with secret names, and adds the texts and numbers in those values to `tokens`.
 pub(super) fn copy<F: Formatter>(
     body: &[u8],
     layout: F,
@@ -35,19 +35,19 @@ pub(super) fn copy<F: Formatter>(
     }
 }
 
-/// True if a field of this name, or a text that contains the name, may be a token or may hide one.
+/// Returns true if a field with this name, or a text that contains the name, may hold a token.
 fn is_secret(name: &str) -> bool {
     let plain: String =
         name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     plain.contains("token") || plain == "database64"
 }
 
-/// True if a text looks like a field's name, and not like a text that may hold a token itself.
+/// Returns true if a text looks like a field's name. Any other text may itself hold a token.
 fn is_name(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
 }
 
-/// A text that refuses to grow beyond its initial capacity.
+/// A text buffer that refuses to grow beyond its initial capacity.
 struct Bounded {
     text: Vec<u8>,
     full: bool,
@@ -68,13 +68,13 @@ impl io::Write for Bounded {
     }
 }
 
-/// Copies a value. It recurses; `serde_json` stops that at 128 levels.
+/// Copies a value recursively. `serde_json` limits the depth to 128 levels.
 struct Copy<'a, W, F> {
     out: W,
     layout: F,
     tokens: &'a mut Tokens,
-    /// True if this is already JSON within a string. Strings within that are not searched,
-    /// otherwise a body could make the stack as deep as it likes.
+    /// True if this is JSON inside a string. Strings inside that JSON are not searched: otherwise a
+    /// body could nest strings to make the recursion as deep as it likes.
     inner: bool,
 }
 
@@ -90,12 +90,13 @@ impl<W: io::Write, F: Formatter> Copy<'_, W, F> {
         serde_json::to_writer(&mut self.out, &value).map_err(E::custom)
     }
 
-    /// Searches a string that may hold JSON. The string is not shown, but its tokens count.
+    /// Searches a string that may hold JSON. The string is not copied, only its tokens are
+    /// collected.
     fn look_into(&mut self, text: &str) {
         if !self.inner {
             let tokens = &mut *self.tokens;
             let mut copy = Copy { out: io::sink(), layout: CompactFormatter, tokens, inner: true };
-            // A string that cannot be read to its end is not shown either.
+            // Errors do not matter here: the string is not shown in any case.
             let _ = serde_json::Deserializer::from_str(text).deserialize_any(&mut copy);
         }
     }
@@ -178,7 +179,7 @@ impl<'de, W: io::Write, F: Formatter> Visitor<'de> for &mut Copy<'_, W, F> {
     }
 }
 
-/// An item of an array. Only when it is there can it be told from the array's end.
+/// Copies one item of an array. The separator before it is written only once the item is there.
 struct Item<'a, C> {
     copy: &'a mut C,
     first: bool,
@@ -195,7 +196,7 @@ impl<'de, W: io::Write, F: Formatter> DeserializeSeed<'de> for Item<'_, Copy<'_,
     }
 }
 
-/// Adds every text and number of a value to the tokens.
+/// Adds every text and number in a value to the tokens.
 struct Remember<'a>(&'a mut Tokens);
 
 impl Remember<'_> {

@@ -1,35 +1,35 @@
-//! Finds many words in a text, in one pass over it (Aho and Corasick, 1975).
+//! Finds many words in a text, in one pass over the text (Aho and Corasick, 1975).
 //!
-//! The crate of that name lists at each state *all* words that end there, which takes quadratic
-//! memory for words like `a`, `aa`, `aaa`, …. Here the longest word is enough, because the others
-//! lie within it.
+//! The crate `aho-corasick` lists at each state *all* words that end there, which takes quadratic
+//! memory for words like `a`, `aa`, `aaa`, …. Here each state keeps only the longest word, because
+//! the others lie within it.
 
 use std::{collections::VecDeque, ops::Range};
 
-/// The root's number. As the number of a child or a sibling it means that there is none.
+/// The root's number. As the number of a child or sibling it means that the node has none.
 const ROOT: usize = 0;
 
-/// A tree of the words' bytes. Each node also knows the node to continue from when the next byte
-/// does not fit.
+/// A tree of the words' bytes. Each node also links to the node from which to continue if the next
+/// byte does not match.
 pub(crate) struct Finder {
     nodes: Vec<Node>,
-    /// The root's children. Those of other nodes are linked lists.
+    /// The root's children, by byte. The children of other nodes are linked lists.
     first: [usize; 256],
 }
 
 #[derive(Clone, Default)]
 struct Node {
     byte: u8,
-    /// Length of the longest word that ends here; 0 if none does.
+    /// Length of the longest word that ends here. It is 0 if no word does.
     longest: usize,
-    /// The node of the longest proper suffix that is also in the tree.
+    /// The node for the longest proper suffix of this node's text that is also in the tree.
     otherwise: usize,
     child: usize,
     sibling: usize,
 }
 
 impl Finder {
-    /// A finder of these words, which have `bytes` bytes together.
+    /// Builds a finder for these words. `bytes` is the sum of their lengths.
     pub(crate) fn of<'a>(words: impl IntoIterator<Item = &'a String>, bytes: usize) -> Self {
         let mut finder = Self { nodes: Vec::with_capacity(bytes + 1), first: [ROOT; 256] };
         finder.nodes.push(Node::default());
@@ -66,7 +66,8 @@ impl Finder {
         new
     }
 
-    /// Links the nodes level by level, because a suffix is shorter than its text.
+    /// Links each node to its suffix's node, level by level, because a suffix is shorter than its
+    /// text.
     fn link(&mut self) {
         let mut level = VecDeque::from([ROOT]);
         while let Some(node) = level.pop_front() {
@@ -86,8 +87,8 @@ impl Finder {
         }
     }
 
-    /// The node of the longest suffix in the tree, of the text that leads to `node` followed by
-    /// this byte.
+    /// Returns the next state after reading `byte`: the node for the longest suffix of the text
+    /// read so far that is in the tree.
     fn next(&self, mut node: usize, byte: u8) -> usize {
         loop {
             match self.child(node, byte) {
@@ -98,8 +99,8 @@ impl Finder {
         }
     }
 
-    /// The places of the words in a text, in order. Words that overlap or touch are one place.
-    /// `None` if there are more than `most` places.
+    /// Returns the ranges of the text in which the words occur, in order. Ranges that overlap or
+    /// touch are joined. Returns `None` if there are more than `most` ranges.
     pub(crate) fn places(&self, text: &str, most: usize) -> Option<Vec<Range<usize>>> {
         let mut places: Vec<Range<usize>> = Vec::new();
         let mut node = ROOT;

@@ -1,19 +1,19 @@
-//! The tokens of one body, and the search for all of them at once.
+//! Collects the tokens of one body, and hides all of them in a text at once.
 
 use std::{collections::BTreeSet, ops::Range};
 
 use super::{REDACTED, find::Finder};
 
-/// Most tokens of one body. A parcel has at most 256 members with a token each, which may be
-/// written in two ways.
+/// Maximum number of tokens in one body. A parcel has at most 256 members with a token each, and
+/// each token may be spelled in two ways.
 const MOST_TOKENS: usize = 1_024;
-/// Most bytes of all tokens together. The tokens of a parcel, of 255 characters each, have 64 KiB;
-/// the finder needs some fifty times as much.
+/// Maximum number of bytes of all tokens together. A parcel's tokens, of 255 characters each, have
+/// 64 KiB. The finder uses about fifty times as much memory as the tokens.
 const MOST_TOKEN_BYTES: usize = 80 * 1024;
-/// Most places that are hidden in one text.
+/// Maximum number of ranges that are hidden in one text.
 const MOST_PLACES: usize = 16 * 1024;
 
-/// The tokens that have been collected so far.
+/// The tokens that were collected so far.
 #[derive(Default)]
 pub(super) struct Tokens {
     found: BTreeSet<String>,
@@ -22,7 +22,7 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// Adds a token as it is, and as JSON spells it.
+    /// Adds a token, both as it is and as JSON escapes it.
     pub(super) fn add(&mut self, token: &str) {
         self.add_form(token);
         if let Ok(quoted) = serde_json::to_string(token)
@@ -44,7 +44,7 @@ impl Tokens {
         }
     }
 
-    /// True if a token was left out.
+    /// Returns true if a token was left out because of a limit.
     pub(super) fn too_many(&self) -> bool {
         self.too_many
     }
@@ -60,22 +60,22 @@ impl Tokens {
     }
 }
 
-/// The parts of a text to hide.
+/// Selects the parts of a text to hide.
 pub(super) enum Mask {
     Nothing,
     Tokens(Box<Finder>),
-    /// All of it, because not all tokens are known.
+    /// Hide the whole text, because not all tokens are known.
     Everything,
 }
 
 impl Mask {
-    /// The text without any byte of a token. `None` if nothing of it can be shown within `most`
-    /// bytes.
+    /// Returns the text with every token replaced. Returns `None` if the result would have more
+    /// than `most` bytes, or if some tokens might stay in it.
     ///
-    /// A token counts wherever it is and however short it is, because a provider may give out short
-    /// tokens. Where tokens overlap or touch, one mark replaces all of them, so nothing is left of
-    /// any. A token of one letter hides much of the text, or all of it once a bound is reached: it
-    /// is safe to show too little.
+    /// A token is hidden wherever it occurs and however short it is, because a provider may use
+    /// short tokens. Where tokens overlap or touch, one mark replaces all of them, so that no part
+    /// of them is left. A token of one letter hides much of the text, or all of it once a limit is
+    /// reached: it is safe to show too little.
     pub(super) fn hide(&self, text: &str, most: usize) -> Option<String> {
         let places = match self {
             Self::Nothing => Vec::new(),

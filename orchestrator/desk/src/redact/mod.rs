@@ -1,10 +1,12 @@
-//! Shows a quarantined body to an operator: its JSON without secrets (the values of names that contain `token`). A body that is not
-//! JSON is not shown at all, because a token could be anywhere in it.
+//! Shows a quarantined body to an operator: its JSON, without the values of fields whose names
+//! contain `token`. A body that is not JSON is not shown at all, because a token could be anywhere
+//! in it.
 //!
-//! Anybody who can reach a queue chooses these bodies. So showing one costs time and memory in
-//! proportion to its length, whatever its content. The JSON is copied as it is read (`copy.rs`) and
-//! never held as a tree. Its tokens are found in one pass over the copy (`find.rs`), so that no
-//! replacement searches the result of another one. Every text on the way has a bound.
+//! Anyone who can reach a queue can choose these bodies. So showing one takes time and memory in
+//! proportion to its length, whatever it contains. The JSON is copied while it is parsed
+//! (`copy.rs`) and never held as a tree. All tokens are found in one pass over the copy
+//! (`find.rs`), so that the marks that replace tokens are never searched for tokens. Every text on
+//! the way has a maximum length.
 
 mod copy;
 pub(crate) mod find;
@@ -16,17 +18,17 @@ use serde_json::ser::{CompactFormatter, PrettyFormatter};
 
 use self::mask::{Mask, Tokens};
 
-/// Longest body that is shown.
+/// Maximum length of a body that is shown.
 pub(crate) const MOST_BYTES: usize = 1024 * 1024;
-/// Bytes that a shown text may have beyond twice the bytes of the original: the indentation of
-/// short bodies.
+/// Bytes that a shown text may have in addition to twice the bytes of the original. They allow for
+/// the indentation of short bodies.
 const SLACK_BYTES: usize = 4 * 1024;
 /// The text that replaces a token.
 pub(crate) const REDACTED: &str = "[redacted]";
 
-/// A body as JSON, and the tokens that were found in it.
+/// A body as it may be shown, and the tokens that were found in it.
 pub(crate) struct Shown {
-    /// The body, indented if there is room for that; or the reason why it is not shown.
+    /// The body's JSON, indented if that is not too long; or the reason why it is not shown.
     pub(crate) body: Result<String, String>,
     mask: Mask,
 }
@@ -34,11 +36,11 @@ pub(crate) struct Shown {
 /// The reason why a body is not shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Hidden {
-    /// It is longer than [`MOST_BYTES`].
+    /// The body is longer than [`MOST_BYTES`].
     TooLong,
-    /// It is not JSON.
+    /// The body is not JSON.
     NoJson,
-    /// It has more tokens than [`Tokens`] takes.
+    /// The body has more tokens than [`Tokens`] accepts.
     TooManyTokens,
     /// The text to show would be more than twice as long as the body.
     Grown,
@@ -64,24 +66,24 @@ impl Shown {
         let mut tokens = Tokens::default();
         let copied = copied(body, &mut tokens);
         let mask = tokens.into_mask();
-        // A token that is repeated elsewhere in the text is hidden there too.
+        // If a token is repeated elsewhere in the text, it is hidden there too.
         let hide = |text: String| mask.hide(&text, most(body.len())).ok_or(Hidden::Grown);
         let shown = copied.and_then(hide);
         Self { body: shown.map_err(|why| format!("its {} bytes {why}", body.len())), mask }
     }
 
-    /// Other text about the message, without the body's tokens.
+    /// Hides the body's tokens in another text about the same message.
     pub(crate) fn text(&self, text: &str) -> String {
         self.mask.hide(text, most(text.len())).unwrap_or_else(|| REDACTED.to_owned())
     }
 }
 
-/// Most bytes to show of a text with this many bytes.
+/// Returns how many bytes may be shown of a text of this length.
 pub(crate) fn most(bytes: usize) -> usize {
     bytes * 2 + SLACK_BYTES
 }
 
-/// The body's JSON without the values of secret names, indented if that is not too long.
+/// Copies the body's JSON without the values of secret names, indented if that is not too long.
 fn copied(body: &[u8], tokens: &mut Tokens) -> Result<String, Hidden> {
     if body.len() > MOST_BYTES {
         return Err(Hidden::TooLong);

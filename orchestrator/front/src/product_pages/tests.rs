@@ -6,7 +6,7 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Pages of a shop in which each read waits for a permit.
+/// The cached pages of a shop. Each read of its stock waits for a permit.
 #[derive(Clone)]
 struct Shop {
     pages: ProductPages,
@@ -30,12 +30,12 @@ impl Shop {
         }
     }
 
-    /// A shop whose reads take until [`Self::answer`].
+    /// Creates a shop whose reads wait until the test calls [`Self::answer`].
     fn slow() -> Self {
         Self { permits: Arc::new(Semaphore::new(0)), ..Self::new(SECOND) }
     }
 
-    /// The available quantities on a page, product by product.
+    /// Returns the available quantities of the products on a page, in order.
     async fn list(&self, after: &str, limit: i32) -> Result<Vec<i64>, Status> {
         let (shop, page) = (self.clone(), Page { after: after.to_owned(), limit });
         let wanted = page.clone();
@@ -50,7 +50,7 @@ impl Shop {
         Ok(products.iter().map(|product| product.available).collect())
     }
 
-    /// Begins a call, and lets it reach its read.
+    /// Begins a call, and waits until it has begun its read.
     async fn begin(&self) -> JoinHandle<Result<Vec<i64>, Status>> {
         let shop = self.clone();
         let call = tokio::spawn(async move { shop.list("", 50).await });
@@ -71,7 +71,7 @@ impl Shop {
         product(sku, available)
     }
 
-    /// A restock that is answered at once.
+    /// Restocks a product, with the answer at once.
     fn restock(&self, sku: &str, available: i64) {
         let restocking = self.pages.restocking();
         let product = self.set(sku, available);
@@ -103,7 +103,7 @@ async fn a_page_is_as_old_as_the_beginning_of_its_read() {
     let shop = Shop::slow();
     let first = shop.begin().await;
     tokio::time::advance(SECOND).await;
-    // No call joins a read whose answer may be more than a second older than the call.
+    // The second call must not join the first read, whose answer may be too old for it.
     shop.set("cup", 0);
     let second = shop.begin().await;
     shop.answer(2);
@@ -168,7 +168,7 @@ async fn a_restock_is_written_into_the_pages_that_hold_it_and_drops_those_that_m
     assert_eq!(shop.list("", 1).await.expect("kept"), [1]);
     assert_eq!(shop.list("cup", 1).await.expect("kept"), [7]);
     assert_eq!(shop.reads(), 3);
-    // A new product: it is on no page yet, and sorts after the end of the full page before it.
+    // A new product: no page holds it yet, and it sorts after the last product of the full page.
     shop.restock("spoon", 9);
     assert_eq!(shop.list("", 1).await.expect("kept"), [1]);
     assert_eq!(shop.list("cup", 1).await.expect("kept"), [7]);
@@ -185,7 +185,8 @@ async fn a_read_that_began_before_a_restock_does_not_put_the_older_state_back() 
     let shop = Shop::slow();
     let before = shop.begin().await;
     shop.restock("pot", 7);
-    // It does not join the read that began earlier, and the end of that read does not undo it.
+    // This call does not join the read that began before the restock. When that read ends, its
+    // result does not replace the restocked page.
     let after = shop.begin().await;
     shop.answer(2);
     assert_eq!(before.await.expect("no panic").expect("read"), [1, 1, 1]);
@@ -199,7 +200,7 @@ async fn a_late_answer_of_a_restock_does_not_hide_what_has_happened_since() {
     let shop = Shop::new(SECOND);
     let restocking = shop.pages.restocking();
     let answer = shop.set("pot", 7);
-    // A sale and a read, both before the restock's answer arrives.
+    // A sale and a read happen before the restock's answer arrives.
     shop.set("pot", 2);
     assert_eq!(shop.list("", 50).await.expect("read"), [1, 2, 1]);
     shop.pages.restocked(&restocking, &answer);

@@ -1,4 +1,4 @@
-//! Input that must be refused: each with its status, and nothing written.
+//! Input that must be refused, each with its own status, and without any row being written.
 
 use saga_operations::v1::{GetSagaRequest, ListSagasRequest};
 use saga_proto::{
@@ -14,7 +14,7 @@ use tonic::{Code, Request, Status};
 
 use crate::world::{World, fields, order, reason};
 
-/// Places an order with one change, which must be refused for exactly these fields.
+/// Places a valid order with one change, and checks that it is refused for exactly these fields.
 async fn refused(
     world: &World,
     change: impl FnOnce(&mut PlaceOrderRequest),
@@ -169,7 +169,7 @@ async fn bytes_that_are_no_message_are_refused() {
     assert_eq!(world.written(), (0, 0));
 }
 
-/// Calls PlaceOrder with exactly these bytes.
+/// Calls PlaceOrder with exactly these bytes, and returns the answer's status code.
 async fn raw(world: &World, headers: &[(&str, &str)], body: &str) -> Option<Code> {
     use tonic::codegen::{Service as _, http};
     let mut request = http::Request::builder()

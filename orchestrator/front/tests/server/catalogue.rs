@@ -11,17 +11,17 @@ use tonic::{Code, Status};
 
 use crate::world::World;
 
-/// Longer than any test takes.
+/// A time to live that is longer than any test takes.
 const LONG: Duration = Duration::from_secs(3_600);
 
-/// A world with one teapot, in which pages are kept for `kept`.
+/// Starts a world with one teapot in stock, in which pages are cached for `kept`.
 async fn shop(kept: Duration) -> Arc<World> {
     let world = World::with(|settings| settings.catalogue_cache = kept).await;
     sell(&world, 1);
     Arc::new(world)
 }
 
-/// Sells teapots without a call to the front door.
+/// Sets the teapots that are left after a sale, without a call to the front door.
 fn sell(world: &World, left: i64) {
     let teapot = Product { sku: "teapot".to_owned(), available: left, ..Product::default() };
     world.services.state().products.insert("teapot".to_owned(), teapot);

@@ -11,7 +11,7 @@ use tonic::{Code, Request, Status, service::Interceptor};
 
 use crate::world::{Answer, World, fields, reason};
 
-/// A saga whose stock cannot be committed: the order is paid, and the saga is stuck.
+/// Places an order whose stock cannot be committed after the payment, so that its saga is stuck.
 async fn stuck(world: &World, key: &str) -> String {
     world.broker.answer("commit-stock/action", Answer::Refuse("NO_RESERVATION"));
     let id = world.placed(key).await;
@@ -273,7 +273,7 @@ async fn an_operator_behind_a_proxy_is_refused_and_a_client_there_is_not() {
     orders.list_orders(ListOrdersRequest::default()).await.expect("clients may come that way");
 }
 
-/// Adds a header, as a proxy does.
+/// Adds a header to each call, as a proxy does.
 struct Passed(&'static str, &'static str);
 
 impl Interceptor for Passed {

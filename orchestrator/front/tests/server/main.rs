@@ -1,4 +1,4 @@
-//! The front door with a real engine, and with everything else in memory.
+//! Tests of the front door with a real engine. Everything else is in memory.
 
 mod bad_input;
 mod cancelling;

@@ -1,4 +1,4 @@
-//! The operators' view.
+//! The operators' calls that list and show sagas.
 
 use saga_operations::v1::{GetSagaRequest, ListSagasRequest, Saga, SagaState};
 use tonic::Code;

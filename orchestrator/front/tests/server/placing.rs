@@ -167,7 +167,7 @@ async fn beyond_the_bound_in_flight_orders_are_refused_until_some_have_ended() {
     let world = World::with(|s| s.desk.max_in_flight = 1).await;
     world.broker.answer("capture-payment/action", Answer::Hold);
     let first = world.placed("first").await;
-    // Refused at once, not only after the next count in the store.
+    // It is refused at once, before the engine counts the sagas in the store again.
     let status = world.place(order("second")).await.expect_err("one is in flight");
     assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "OVERLOADED"));
     assert!(says_when(&status));
@@ -178,8 +178,8 @@ async fn beyond_the_bound_in_flight_orders_are_refused_until_some_have_ended() {
     assert_eq!(status.code(), Code::AlreadyExists);
     world.broker.release("capture-payment/action", Answer::Done);
     world.until_ended(&first).await;
-    // The test may see the end in the store before the engine has counted it. But the engine does
-    // not wait for its next count in the store.
+    // The test may see the end in the store a moment before the engine has counted it, so it tries
+    // more than once. The engine must not wait until it counts the sagas in the store again.
     let later = async {
         while world.place(order("later")).await.is_err() {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -215,7 +215,8 @@ async fn while_payments_have_been_away_for_as_long_as_an_order_waits_orders_are_
     assert!(again.repeated);
     assert_eq!(again.order_id, known);
 
-    // A single call that tries the provider does not mean that it is back.
+    // While the breaker is half-open, one call tries the provider. Payments count as unavailable
+    // until that call succeeds.
     away("half-open", deadline + 1, 0).await;
     world.place(order("k")).await.expect_err("payments are still away");
     away("closed", 0, 0).await;

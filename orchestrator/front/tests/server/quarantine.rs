@@ -1,4 +1,4 @@
-//! The operators' acts on messages that could not be handled.
+//! The operators' calls about messages that could not be handled.
 
 use saga_core::{SagaId, Watermark};
 use saga_engine::{NewQuarantined, SagaStore as _};
@@ -26,7 +26,8 @@ async fn keep(world: &World, id: &str, body: &str) {
     world.store.quarantine(&[message]).await.expect("kept");
 }
 
-/// A saga that waits for an answer about its stock, which nobody gives; and the command's id.
+/// Places an order whose saga waits for a reply to `reserve-stock` that never comes, and puts that
+/// command into the quarantine. Returns the ids of the saga and of the command.
 async fn waiting(world: &World, key: &str) -> (String, String) {
     world.broker.answer("reserve-stock/action", Answer::Hold);
     let saga = world.placed(key).await;
@@ -54,7 +55,7 @@ async fn settle(
     desk(world).settle_quarantined(request).await.map(tonic::Response::into_inner)
 }
 
-/// The reason why the message cannot be re-driven.
+/// Tries to re-drive a message, which must fail, and returns the reason.
 async fn refused(world: &World, id: &str) -> String {
     let status = settle(world, asked(id, QuarantineHandling::Redrive, 1)).await;
     let status = status.expect_err("it is not possible");
@@ -111,7 +112,7 @@ async fn what_nobody_waits_for_is_not_sent_and_is_told_what_to_do_instead() {
     let settled = format!("{saga}/create-order/action");
     keep(&world, &settled, "[]").await;
     assert!(refused(&world, &settled).await.contains("does not wait for this command"));
-    // A reply stands for the command that it answers.
+    // For a quarantined reply, the command that it answers is sent again.
     let reply = format!("{command}/reply");
     keep(&world, &reply, "[]").await;
     let dry =

@@ -166,7 +166,7 @@ async fn orders_come_in_pages_and_a_token_is_bound_to_its_filter() {
         let status = world.orders().list_orders(altered).await.expect_err("altered");
         assert_eq!(status.code(), Code::InvalidArgument);
     }
-    // An order's token is of no use for products.
+    // A page token from a list of orders is refused for products.
     let products = ListProductsRequest { page_size: 2, page_token: token };
     let status = world.catalogue().list_products(products).await.expect_err("another method");
     assert_eq!(status.code(), Code::InvalidArgument);

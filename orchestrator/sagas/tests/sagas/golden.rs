@@ -1,5 +1,5 @@
-//! Everything that a version of a saga has ever stored must decode for ever. A golden file is never
-//! changed: a change that breaks one needs a new version of the definition.
+//! All data that any version of a saga has stored must always decode. A golden file is never
+//! changed: a change of code that breaks one needs a new version of the definition.
 
 use expect_test::{Expect, expect};
 use saga_core::{

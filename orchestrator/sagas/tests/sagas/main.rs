@@ -1,5 +1,5 @@
-//! The sagas with real messages: the commands that each sends and their receivers, the data that it
-//! stores, and a check that a command has the same bytes whenever it is built.
+//! Tests the sagas with real messages: which commands each saga sends and to whom, which data it
+//! stores, and that a command has the same bytes whenever it is built.
 
 mod earlier_stages;
 mod golden;

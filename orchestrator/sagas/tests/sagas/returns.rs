@@ -1,4 +1,4 @@
-//! The commands of return order, their receivers and their order.
+//! The commands of return order, in order, with their receivers.
 
 use expect_test::{Expect, expect};
 use saga_core::Direction::{Action, Compensation};

@@ -1,4 +1,4 @@
-//! The commands of place order, their receivers and their order.
+//! The commands of place order, in order, with their receivers.
 
 use std::fmt::Write as _;
 
@@ -172,11 +172,11 @@ fn silence_is_told_as_unavailable() {
 
 fn check(run: &Run<PlaceOrder>, expected: Expect) {
     expected.assert_eq(&told(run));
-    // The token is kept as long as a command may need it, and not a turn longer.
+    // The token is kept exactly until the saga has ended.
     assert_eq!(run.saga.data.get().contains("tok_visa"), run.saga.ended().is_none());
 }
 
-/// The commands that a saga has sent so far, and its state.
+/// Formats the commands that a saga has sent so far, and its state.
 pub(crate) fn told<S>(run: &Run<S>) -> String {
     let mut out = String::new();
     for command in &run.sent {

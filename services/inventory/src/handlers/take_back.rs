@@ -1,4 +1,4 @@
-//! Taking back sold goods.
+//! Handles commands to take back sold goods.
 
 use saga_core::{Answer, Failure, SagaId};
 use saga_kit::{Asked, Event, Handle, HandlerError};
@@ -11,13 +11,13 @@ use crate::{
 };
 
 impl<T: Shelf + Sales> Handle<TakeBackStock, T> for Inventory {
-    /// Makes goods available again that were sold under each command's order.
+    /// Makes goods available again that were sold for each command's order.
     async fn handle(
         &self,
         shelf: &mut T,
         commands: &[Asked<TakeBackStock>],
     ) -> Result<Vec<Answer<StockTakenBackReply>>, HandlerError> {
-        // Nothing was sold under a malformed id.
+        // No order has a malformed id, so nothing was sold for it.
         let orders: Vec<Option<SagaId>> =
             commands.iter().map(|asked| asked.command.order_id.parse().ok()).collect();
         let known: Vec<SagaId> = orders.iter().flatten().copied().collect();

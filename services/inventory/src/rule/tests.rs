@@ -1,4 +1,4 @@
-//! The rules of stock, one by one and in any order.
+//! Tests the rules of stock, one by one and in random sequences.
 
 use std::collections::BTreeMap;
 
@@ -123,7 +123,7 @@ fn an_sku_has_one_spelling() {
     }
 }
 
-/// One change of the stock.
+/// A random change of the stock.
 #[derive(Clone, Debug)]
 enum Act {
     Reserve(Vec<Line>),

@@ -1,4 +1,4 @@
-//! The tables in Postgres. Every statement takes a whole batch.
+//! The tables in Postgres. Every statement handles a whole batch.
 
 mod sales;
 
@@ -78,8 +78,8 @@ impl Shelf for Transaction<'_, Postgres> {
         how: Closing,
     ) -> Result<Vec<(SagaId, Line)>, Failure> {
         let sagas: Vec<Uuid> = sagas.iter().map(|saga| saga.0).collect();
-        // The lock, taken in one order, makes a second closing wait for the first. It then
-        // finds nothing open.
+        // Rows are locked in a fixed order. If two transactions close the same reservations, the
+        // second one waits for the first, and then finds none open.
         let rows = sqlx::query!(
             "WITH held AS (
                  SELECT saga_id, sku FROM reservations
@@ -100,7 +100,7 @@ impl Shelf for Transaction<'_, Postgres> {
             .into_iter()
             .map(|row| (SagaId(row.saga_id), line(row.sku, row.quantity)))
             .collect();
-        // The answer is recorded, and has the same lines in the same order on every run.
+        // The answer is recorded, so its lines must have the same order on every run.
         closed.sort_by(|(a, line_a), (b, line_b)| (a, &line_a.sku).cmp(&(b, &line_b.sku)));
         Ok(closed)
     }
@@ -172,8 +172,8 @@ impl Shelf for Transaction<'_, Postgres> {
 
     async fn receive(&mut self, product: &Product, receipt: &Receipt) -> Result<(), Failure> {
         let Product { sku, name, price, levels } = product;
-        // Two receipts may add the same new product at once. The second has to read again,
-        // and must not overwrite the goods of the first.
+        // Two receipts may add the same new product at the same time. The second one has to read
+        // the product again, so that it does not overwrite the goods of the first.
         let written = sqlx::query!(
             "WITH moved AS (
                  INSERT INTO movements (sku, kind, quantity, receipt_key)
@@ -208,14 +208,14 @@ impl Shelf for Transaction<'_, Postgres> {
     }
 }
 
-/// The catalogue in Postgres.
+/// Reads the catalogue in Postgres.
 #[derive(Clone, Debug)]
 pub struct PostgresCatalogue {
     pool: PgPool,
 }
 
 impl PostgresCatalogue {
-    /// Reads a database that has the service's migrations.
+    /// Creates a reader over a database that has the service's migrations.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         Self { pool }
@@ -238,7 +238,7 @@ impl Catalogue for PostgresCatalogue {
     }
 }
 
-/// Columns of products whose stock has changed.
+/// Products with changed stock as columns, for statements that take arrays.
 #[derive(Default)]
 struct Columns {
     skus: Vec<String>,

@@ -1,4 +1,4 @@
-//! Rows as every database returns them, and the words in them.
+//! Converts between rows, as both databases return them, and the types of the rules.
 
 use saga_core::Failure;
 use saga_proto::Money;
@@ -8,7 +8,7 @@ use crate::{
     table::Closing,
 };
 
-/// A product.
+/// A product's row.
 pub(super) struct Row {
     pub(super) sku: String,
     pub(super) name: String,
@@ -28,7 +28,7 @@ impl From<Row> for Product {
     }
 }
 
-/// A closed reservation's state, which is also its movement's kind.
+/// Returns the name of a closed reservation's state. Its movement's kind has the same name.
 pub(super) fn name(how: Closing) -> &'static str {
     match how {
         Closing::Released => "released",
@@ -36,7 +36,7 @@ pub(super) fn name(how: Closing) -> &'static str {
     }
 }
 
-/// The state that a word in the tables names.
+/// Converts a state's name in the tables to the state.
 pub(super) fn sale_state(stored: &str) -> Result<SaleState, Failure> {
     match stored {
         "open" => Ok(SaleState::Open),

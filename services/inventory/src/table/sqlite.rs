@@ -1,4 +1,4 @@
-//! The tables in SQLite. A transaction has its database to itself, so reading locks.
+//! The tables in SQLite. A transaction is alone on its database, so it need not lock rows.
 
 mod sales;
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// The schema of the service's database, the inbox included.
+/// The schema of the service's database, including the inbox.
 pub const SCHEMA: Schema = Schema {
     application_id: 0x5341_4749,
     scripts: &[
@@ -84,7 +84,7 @@ impl Shelf for Transaction {
             let lines: Vec<Line> = lines.and_then(Iterator::collect).map_err(failure)?;
             closed.extend(lines.into_iter().map(|line| (*saga, line)));
         }
-        // The answer is recorded, and has the same lines in the same order on every run.
+        // The answer is recorded, so its lines must have the same order on every run.
         closed.sort_by(|(a, line_a), (b, line_b)| (a, &line_a.sku).cmp(&(b, &line_b.sku)));
         Ok(closed)
     }
@@ -136,8 +136,8 @@ impl Shelf for Transaction {
         )?
         .execute(params![sku, receipt.quantity, receipt.key, self.now().0])
         .map_err(failure)?;
-        // A receipt that did not read the product first has to read again, and must not
-        // overwrite goods that were received.
+        // A receipt that has not read the product's current row has to read it again, so that it
+        // does not overwrite goods that were received.
         let written = self
             .statement(
                 "INSERT INTO products
@@ -168,7 +168,7 @@ impl Shelf for Transaction {
     }
 }
 
-/// Adds a line to the ledger.
+/// Adds a movement of stock to the ledger.
 fn moved(tx: &Transaction, saga: SagaId, line: &Line, kind: &str) -> Result<(), Failure> {
     let mut movement = tx.statement(
         "INSERT INTO movements (saga_id, sku, quantity, kind, at) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -178,14 +178,14 @@ fn moved(tx: &Transaction, saga: SagaId, line: &Line, kind: &str) -> Result<(), 
     Ok(())
 }
 
-/// The catalogue in SQLite.
+/// Reads the catalogue in SQLite.
 #[derive(Clone, Debug)]
 pub struct SqliteCatalogue {
     database: Database,
 }
 
 impl SqliteCatalogue {
-    /// Reads a database that has the service's [`SCHEMA`].
+    /// Creates a reader over a database that has the service's [`SCHEMA`].
     #[must_use]
     pub fn new(database: Database) -> Self {
         Self { database }

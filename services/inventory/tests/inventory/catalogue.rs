@@ -84,7 +84,7 @@ async fn bad_requests_are_refused_and_have_no_effect() {
 #[tokio::test(flavor = "multi_thread")]
 async fn receipts_that_come_at_once_are_all_counted_and_each_once() {
     let shop = Shop::open("receipts").await;
-    // Each key comes twice, and all receipts add the same new product.
+    // Each key is used by two receipts, and all receipts add the same new product.
     let receipts = (0..16).map(|n| {
         let shop = shop.clone();
         tokio::spawn(async move { receive(&shop, receipt(&format!("k{}", n / 2), "cup", 1)).await })

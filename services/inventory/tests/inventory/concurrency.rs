@@ -1,4 +1,4 @@
-//! Many transactions at once on the same products.
+//! Many concurrent transactions on the same products.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ async fn opposite_orders_of_the_same_products_never_deadlock_and_never_oversell(
         tokio::spawn(async move {
             let mut sold = 0;
             for round in 0..ROUNDS {
-                // A deadlock would be a conflict, which is not tried again here.
+                // A deadlock would show as a conflict, which this test does not retry.
                 let order = |n: usize| (saga(), orders[(buyer + n) % orders.len()].clone());
                 let answers = shop.run(&[order(round), order(round + 1)]).await;
                 sold += answers.iter().filter(|a| matches!(a, Answer::Done(_))).count();
@@ -68,7 +68,7 @@ async fn reserving_giving_back_and_selling_at_once_never_deadlock_and_balance() 
                 let sagas: Vec<SagaId> = (0..3).map(|_| saga()).collect();
                 let batch: Vec<_> = sagas.iter().map(|saga| (*saga, order.clone())).collect();
                 shop.run(&batch).await;
-                // In the opposite order of the reservations.
+                // Released in the opposite order to the reservations.
                 shop.run(&[(sagas[2], ReleaseStock {}), (sagas[0], ReleaseStock {})]).await;
                 shop.run(&[(sagas[1], CommitStock {})]).await;
             }

@@ -1,4 +1,4 @@
-//! The service behind the kit: repeated, late and reordered commands.
+//! The service run by the kit: repeated, late and reordered commands.
 
 use std::{
     sync::{Arc, Mutex},
@@ -22,7 +22,7 @@ use crate::support::{Shop, saga, wish};
 
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
-/// A transport that keeps the published messages, and delivers those that the test hands it.
+/// A transport that keeps the published messages, and delivers the messages that the test sends.
 #[derive(Clone)]
 struct Wire {
     published: Arc<Mutex<Vec<Message>>>,
@@ -47,7 +47,7 @@ impl Transport for Wire {
     }
 }
 
-/// The running service, as its orchestrator sees it.
+/// The running service, as seen by an orchestrator.
 pub(crate) struct Running {
     wire: Wire,
     queue: mpsc::Sender<Delivery>,
@@ -68,7 +68,7 @@ impl Running {
         Self { wire, queue, acks: mpsc::unbounded_channel(), shutdown, service }
     }
 
-    /// Delivers commands as one parcel, and returns the answers.
+    /// Delivers commands as one parcel, and returns the replies.
     pub(crate) async fn ask(&mut self, commands: &[Envelope]) -> Vec<(String, Outcome, bool)> {
         let already = self.replies().len();
         let mut parcels = parcel::write(commands);
@@ -152,7 +152,7 @@ async fn a_repeated_command_has_one_effect_and_its_first_answer() {
 
     let first = service.ask(std::slice::from_ref(&reserve)).await;
     let again = service.ask(std::slice::from_ref(&reserve)).await;
-    // The command comes twice in one parcel, beside another saga's.
+    // The parcel has the command of another saga twice, with this saga's command in between.
     let other = envelope(saga(), "reserve-stock", Direction::Action, &wish(&[("cup", 1)]));
     let both = service.ask(&[other.clone(), reserve.clone(), other]).await;
 
@@ -233,7 +233,7 @@ async fn a_sale_without_a_reservation_is_refused_and_holds_nobody_up() {
     service.stop().await;
 }
 
-/// A product whose books do not balance fails every transaction that touches it.
+/// If a product's stock does not balance, every transaction that touches the product fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_culprit_among_many_costs_its_neighbours_few_transactions() {
     let shop = Shop::open("culprit").await;

@@ -1,4 +1,4 @@
-//! The service behind the kit, long after: it does not run commands that it has forgotten.
+//! The service run by the kit, long after a saga: commands that it has forgotten are not run.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,7 +13,7 @@ use crate::{
     support::{Shop, saga, wish},
 };
 
-/// Longer than it takes until the records below a new watermark are deleted.
+/// Longer than it takes to delete the records below a new watermark.
 const FORGOTTEN_WITHIN: Duration = Duration::from_secs(60);
 
 fn days_ago(days: u64) -> Watermark {
@@ -42,7 +42,7 @@ async fn an_old_action_is_not_run_after_its_tombstone_was_forgotten() {
     let released = service.ask(std::slice::from_ref(&release)).await;
     assert!(matches!(released[..], [(_, Outcome::Done, false)]), "{released:?}");
 
-    // The watermark comes with a command of a saga of today.
+    // A command of a saga of today brings the watermark.
     let today = service.ask(&[with(days_ago(8), reserve(saga()))]).await;
     assert!(matches!(today[..], [(_, Outcome::Done, false)]), "{today:?}");
     eventually("the tombstone is forgotten", FORGOTTEN_WITHIN, async || {
@@ -50,7 +50,7 @@ async fn an_old_action_is_not_run_after_its_tombstone_was_forgotten() {
     })
     .await;
 
-    // An old command is only acknowledged, alone and beside others.
+    // An old command is only acknowledged, whether it comes alone or with others.
     assert_eq!(service.ask(&[reserve(old)]).await, []);
     let beside = service.ask(&[reserve(old), reserve(saga()), release]).await;
     assert!(matches!(beside[..], [(_, Outcome::Done, false)]), "{beside:?}");
@@ -74,13 +74,13 @@ async fn what_is_below_the_watermark_is_late_before_anything_is_forgotten() {
     let first = service.ask(&[reserve(old)]).await;
     assert!(matches!(first[..], [(_, Outcome::Done, false)]), "{first:?}");
     shop.store.raise(days_ago(8), LEAST_RETENTION).await.expect("raised");
-    // Its recorded answer is still there, but nobody waits for it.
+    // The recorded answer is still there, but it is not sent, because nobody waits for it.
     assert_eq!(service.ask(&[reserve(old)]).await, []);
     assert_eq!(shop.count("SELECT count(*) FROM inbox").await, 1);
     service.stop().await;
 }
 
-/// A command with a watermark of yesterday would make every saga in flight late, for good.
+/// If a watermark of yesterday were accepted, every saga in flight would be late, for good.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watermark_younger_than_the_least_retention_is_not_believed_whoever_sends_it() {
     let shop = Shop::open("ahead").await;
@@ -90,14 +90,14 @@ async fn a_watermark_younger_than_the_least_retention_is_not_believed_whoever_se
     let of_yesterday = days_ago(2).id();
     for too_young in [ahead, days_ago(1)] {
         service.ask(&[with(too_young, reserve(saga()))]).await;
-        // Long enough for it to be looked at.
+        // This is long enough for the service to examine the watermark.
         tokio::time::sleep(Duration::from_millis(300)).await;
         let after = service.ask(&[reserve(saga())]).await;
         assert!(matches!(after[..], [(_, Outcome::Done, false)]), "{after:?}");
     }
     let old = service.ask(&[reserve(of_yesterday)]).await;
     assert!(matches!(old[..], [(_, Outcome::Done, false)]), "{old:?}");
-    // Sound watermarks that come later still count, once that one was looked at.
+    // Valid watermarks that come later still count, after the invalid one was examined.
     eventually("a sound one is durable", FORGOTTEN_WITHIN, async || {
         service.ask(&[with(days_ago(8), reserve(saga()))]).await;
         let raised = "SELECT count(*) FROM inbox_watermark WHERE below > '01000000-0000-0000-0000-000000000000'";

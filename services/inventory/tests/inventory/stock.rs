@@ -1,4 +1,4 @@
-//! Reserving, giving back and selling.
+//! Reserving, releasing and selling stock.
 
 use saga_core::Failure;
 use saga_inventory::rule::Levels;
@@ -18,7 +18,7 @@ async fn a_batch_reserves_for_each_command_all_lines_or_none() {
     let answers = shop
         .run(&[
             (saga(), wish(&[("teapot", 2), ("cup", 4)])),
-            // The command before it left a single teapot.
+            // The command before this one leaves only one teapot.
             (saga(), wish(&[("cup", 1), ("teapot", 2)])),
             (saga(), wish(&[("cup", 1), ("saucer", 1)])),
             (saga(), wish(&[("cup", 1), ("nul\0", 1)])),

@@ -1,4 +1,4 @@
-//! A fresh database with the service's tables, and how to use it.
+//! Creates a fresh database with the service's tables, and runs commands and calls on it.
 
 use saga_core::{Answer, Command, SagaId};
 use saga_inventory::{
@@ -18,15 +18,15 @@ use saga_test_support::Servers;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-/// More than the connections that any test uses at once.
+/// More connections than any test uses at the same time.
 const CONNECTIONS: u32 = 20;
 
-/// The transaction of the service's store.
+/// The type of the transactions of the service's store.
 pub(crate) type Tx = <Inbox as Store>::Tx;
-/// A client of the gRPC service, without a network in between.
+/// A client of the gRPC service that calls it directly, without a network.
 pub(crate) type Client = InventoryClient<InventoryServer<grpc::Grpc<Inbox, PostgresCatalogue>>>;
 
-/// A shop with nothing in it.
+/// An inventory service without products.
 #[derive(Clone)]
 pub(crate) struct Shop {
     pub(crate) pool: PgPool,
@@ -49,7 +49,7 @@ impl Shop {
         InventoryClient::new(grpc::service(self.store.clone(), catalogue))
     }
 
-    /// Puts a product into the catalogue, at a price in cents.
+    /// Adds a product with this quantity to the catalogue, at a price in cents.
     pub(crate) async fn product(&self, sku: &str, cents: i64, quantity: i64) {
         let request = ReceiveStockRequest {
             sku: sku.to_owned(),
@@ -104,7 +104,7 @@ impl Shop {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.expect("a number")
     }
 
-    /// Asserts that levels, reservations and ledger agree for every product.
+    /// Asserts that levels, reservations and movements agree for every product.
     pub(crate) async fn audit(&self) {
         let wrong: Vec<String> = sqlx::query_scalar(
             "SELECT p.sku FROM products p
@@ -142,7 +142,7 @@ pub(crate) fn wish(lines: &[(&str, i64)]) -> ReserveStock {
     ReserveStock { lines, expected_total: None }
 }
 
-/// A refusal's code, or "done".
+/// Returns "done", or a refusal's code.
 pub(crate) fn code<R>(answer: &Answer<R>) -> &str {
     match answer {
         Answer::Done(_) => "done",

@@ -1,4 +1,4 @@
-//! The commands of a return: load, decide, save, a batch at a time.
+//! Handles the commands of a return, one batch at a time: load, decide, save.
 
 use saga_core::{Answer, SagaId};
 use saga_kit::{Asked, Event, Handle, HandlerError};
@@ -18,8 +18,8 @@ use crate::{
 };
 
 impl<T: Returns> Handle<OpenReturn, T> for OrderBook {
-    /// Holds the pieces that come back for each return. A later command of the batch does
-    /// not find pieces that an earlier one holds.
+    /// Holds the pieces to be returned for each return. Pieces that one command holds are not
+    /// available to later commands of the same batch.
     async fn handle(
         &self,
         orders: &mut T,
@@ -70,7 +70,7 @@ impl<T: Returns> Handle<OpenReturn, T> for OrderBook {
 }
 
 impl<T: Returns> Handle<RejectReturn, T> for OrderBook {
-    /// Lets go of the pieces that each return holds.
+    /// Releases the pieces that each return holds.
     async fn handle(
         &self,
         orders: &mut T,
@@ -95,7 +95,7 @@ impl<T: Returns> Handle<RejectReturn, T> for OrderBook {
 }
 
 impl<T: Returns> Handle<MarkReturned, T> for OrderBook {
-    /// Marks the pieces that each return holds as come back.
+    /// Marks the pieces that each return holds as returned.
     async fn handle(
         &self,
         orders: &mut T,
@@ -122,7 +122,7 @@ impl<T: Returns> Handle<MarkReturned, T> for OrderBook {
     }
 }
 
-/// Locks the returns, then their orders, and ends each return in its order.
+/// Locks the returns, then their orders, and applies the end of each return to its order.
 async fn end<T: Returns, C: Sync, R>(
     orders: &mut T,
     commands: &[Asked<C>],

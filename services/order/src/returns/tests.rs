@@ -1,4 +1,4 @@
-//! The rules of a return, one by one and in any order.
+//! Tests the rules of returns, one by one and in random sequences.
 
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -9,7 +9,7 @@ fn sold(sku: &str, quantity: i64, unit_price: i64) -> Sold {
     Sold { sku: sku.to_owned(), quantity, unit_price, held: 0, returned: 0 }
 }
 
-/// Two teapots and four cups, paid.
+/// Builds a confirmed order of two teapots and four cups.
 fn confirmed() -> Returnable {
     Returnable {
         caller: "ann".into(),

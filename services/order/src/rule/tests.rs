@@ -1,4 +1,4 @@
-//! The rules of an order, one by one and in any order.
+//! Tests the rules of orders, one by one and in random sequences.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! The tables in Postgres. Every statement takes a whole batch.
+//! The tables in Postgres. Every statement handles a whole batch.
 
 mod returns;
 
@@ -62,7 +62,7 @@ impl Orders for Transaction<'_, Postgres> {
 
     async fn lock(&mut self, ids: &[SagaId]) -> Result<HashMap<SagaId, Known>, Failure> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-        // An order's lines never change, so they may be read before the lock is held.
+        // An order's lines never change, so it does not matter that they are read before the lock.
         let rows = sqlx::query!(
             r#"SELECT o.order_id, o.status,
                       ARRAY(SELECT sku FROM order_lines l WHERE l.order_id = o.order_id
@@ -140,7 +140,7 @@ impl Orders for Transaction<'_, Postgres> {
     }
 }
 
-/// Columns of order lines.
+/// Order lines as columns, for statements that take arrays.
 #[derive(Default)]
 struct Lines {
     ids: Vec<Uuid>,
@@ -150,7 +150,7 @@ struct Lines {
     unit_prices: Vec<i64>,
 }
 
-/// Columns of orders that end.
+/// Ended orders as columns, for statements that take arrays.
 #[derive(Default)]
 struct Ended {
     ids: Vec<Uuid>,
@@ -161,14 +161,14 @@ struct Ended {
     totals: Vec<Option<i64>>,
 }
 
-/// The orders in Postgres, for readers.
+/// Reads orders in Postgres.
 #[derive(Clone, Debug)]
 pub struct PostgresReads {
     pool: PgPool,
 }
 
 impl PostgresReads {
-    /// Reads a database that has the service's migrations.
+    /// Creates a reader over a database that has the service's migrations.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         Self { pool }
@@ -201,7 +201,8 @@ impl Reads for PostgresReads {
             None => ALL.map(number).to_vec(),
         };
         let limit = i64::from(page.limit);
-        // There are two statements, so that each always walks one index backwards from `before`.
+        // With and without a customer, the statements differ, so that each scans one index
+        // backwards.
         let rows = match &page.customer {
             Some(customer) => {
                 sqlx::query_as!(

@@ -1,4 +1,4 @@
-//! Rows as every database returns them, and their meaning.
+//! Converts between rows, as both databases return them, and the types of the rules.
 
 use saga_core::Failure;
 use saga_proto::{
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{returns::ReturnState, rule::Status};
 
-/// An order beside one of its lines.
+/// One line of an order, joined with the order's own columns.
 pub(super) struct Row {
     pub(super) order_id: Uuid,
     pub(super) customer: String,
@@ -27,7 +27,7 @@ pub(super) struct Row {
     pub(super) returned: Option<i64>,
 }
 
-/// Joins rows to orders. The lines of an order stand next to each other.
+/// Collects rows into orders. The rows of one order must be adjacent.
 pub(super) fn orders(rows: Vec<Row>) -> Result<Vec<Order>, Failure> {
     let mut orders: Vec<Order> = Vec::new();
     let mut last = None;
@@ -65,7 +65,7 @@ pub(super) fn orders(rows: Vec<Row>) -> Result<Vec<Order>, Failure> {
 pub(super) const ALL: [Status; 4] =
     [Status::Pending, Status::Confirmed, Status::Rejected, Status::Cancelled];
 
-/// A status as it is stored: by its number in the contract.
+/// Returns the number that stands for a status in the tables, which is its number in the contract.
 pub(super) fn number(status: Status) -> i16 {
     match status {
         Status::Pending => 1,
@@ -75,14 +75,14 @@ pub(super) fn number(status: Status) -> i16 {
     }
 }
 
-/// The status that [`number`] stored.
+/// Converts a number that [`number`] returned back to its status.
 pub(super) fn status(stored: i16) -> Result<Status, Failure> {
     ALL.into_iter()
         .find(|status| number(*status) == stored)
         .ok_or_else(|| Failure::Permanent(format!("an order has the status {stored}")))
 }
 
-/// A return's state as it is stored.
+/// Returns the number that stands for a return's state in the tables.
 pub(super) fn state_number(state: ReturnState) -> i16 {
     match state {
         ReturnState::Open => 1,
@@ -91,7 +91,7 @@ pub(super) fn state_number(state: ReturnState) -> i16 {
     }
 }
 
-/// The state that [`state_number`] stored.
+/// Converts a number that [`state_number`] returned back to its state.
 pub(super) fn state(stored: i16) -> Result<ReturnState, Failure> {
     [ReturnState::Open, ReturnState::Done, ReturnState::Rejected]
         .into_iter()

@@ -1,4 +1,4 @@
-//! The tables in SQLite. A transaction has its database to itself, so reading locks.
+//! The tables in SQLite. A transaction is alone on its database, so it need not lock rows.
 
 mod returns;
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// The schema of the service's database, the inbox included.
+/// The schema of the service's database, including the inbox.
 pub const SCHEMA: Schema = Schema {
     application_id: 0x5341_4752,
     scripts: &[
@@ -106,14 +106,14 @@ impl Orders for Transaction {
     }
 }
 
-/// The orders in SQLite, for readers.
+/// Reads orders in SQLite.
 #[derive(Clone, Debug)]
 pub struct SqliteReads {
     database: Database,
 }
 
 impl SqliteReads {
-    /// Reads a database that has the service's [`SCHEMA`].
+    /// Creates a reader over a database that has the service's [`SCHEMA`].
     #[must_use]
     pub fn new(database: Database) -> Self {
         Self { database }
@@ -143,8 +143,8 @@ impl Reads for SqliteReads {
         let status = page.status.map(number);
         let limit = page.limit;
         let read = |connection: &rusqlite::Connection| {
-            // There are two statements, so that each always walks one index backwards from
-            // `before`.
+            // With and without a customer, the statements differ, so that each scans one index
+            // backwards.
             match &page.customer {
                 Some(customer) => connection
                     .prepare_cached(

@@ -1,4 +1,4 @@
-//! Creating, confirming and rejecting.
+//! Creating, confirming and rejecting orders.
 
 use saga_core::{Answer, Refusal};
 use saga_kit::{Asked, Event, Handle};

@@ -26,7 +26,7 @@ async fn ids(shop: &Shop, request: ReadOrdersRequest) -> Vec<String> {
     orders.into_iter().map(|order| order.order_id).collect()
 }
 
-/// Creates orders of a customer, and returns their ids, newest first.
+/// Creates orders for a customer, and returns their ids, newest first.
 async fn create(shop: &Shop, customer: &str, count: usize) -> Vec<SagaId> {
     let orders: Vec<_> = (0..count).map(|_| (saga(), order(customer))).collect();
     shop.run(&orders).await;
@@ -125,7 +125,7 @@ async fn a_page_is_read_through_an_index_however_many_orders_there_are() {
         sqlx::query(statement).execute(&shop.pool).await.expect("it is filled");
     }
     shop.pool.close().await;
-    // Statistics are complete once the sessions have ended.
+    // The statistics are complete only after the sessions have ended.
     let watcher = pool(&shop.url).await;
     let scans = async || -> (i64, i64) {
         let sql = "SELECT sum(seq_scan)::bigint, sum(idx_scan)::bigint FROM pg_stat_user_tables
@@ -137,7 +137,7 @@ async fn a_page_is_read_through_an_index_however_many_orders_there_are() {
     })
     .await;
     let reader = Shop { pool: pool(&shop.url).await, ..shop };
-    // Postgres makes one plan for all values only after several executions.
+    // Only after several executions does Postgres choose a plan that serves for all values.
     for _ in 0..10 {
         for request in [of("customer 7"), all()] {
             assert_eq!(ids(&reader, ReadOrdersRequest { limit: 5, ..request }).await.len(), 5);

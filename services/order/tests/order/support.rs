@@ -1,4 +1,4 @@
-//! A fresh database with the service's tables, and how to use it.
+//! Creates a fresh database with the service's tables, and runs commands and reads on it.
 
 use saga_core::{Answer, Command, SagaId};
 use saga_kit::{Asked, Handle, HandlerError, Store};
@@ -18,12 +18,12 @@ use uuid::Uuid;
 
 const CONNECTIONS: u32 = 8;
 
-/// The transaction of the service's store.
+/// The type of the transactions of the service's store.
 pub(crate) type Tx = <Inbox as Store>::Tx;
-/// A client of the gRPC service, without a network in between.
+/// A client of the gRPC service that calls it directly, without a network.
 pub(crate) type Client = OrderReadsClient<OrderReadsServer<grpc::Grpc<PostgresReads>>>;
 
-/// A shop without orders.
+/// An order service without orders.
 #[derive(Clone)]
 pub(crate) struct Shop {
     pub(crate) url: String,
@@ -63,7 +63,7 @@ impl Shop {
         Ok(answers)
     }
 
-    /// Runs commands, and returns each one's refusal code, or "done".
+    /// Runs commands in one transaction, and returns "done" or a refusal's code for each.
     pub(crate) async fn run<C>(&self, commands: &[(SagaId, C)]) -> Vec<String>
     where
         C: Command,
@@ -92,7 +92,7 @@ pub(crate) fn saga() -> SagaId {
     SagaId(Uuid::now_v7())
 }
 
-/// Two teapots and four cups.
+/// Builds an order of two teapots and four cups.
 pub(crate) fn order(customer: &str) -> CreateOrder {
     let line = |sku: &str, quantity| Line { sku: sku.to_owned(), quantity };
     CreateOrder {

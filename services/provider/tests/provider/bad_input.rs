@@ -120,7 +120,7 @@ async fn every_malformed_payment_has_its_code_and_leaves_no_trace() {
             "an answer repeats the token: {text}"
         );
     }
-    // The key is still free: none of them was recorded.
+    // The key is still free, because none of the bad requests was recorded.
     assert_eq!(provider.create("key", "tok_approved").await.status, 201);
     provider.stop().await;
     assert_eq!(number(dir.path(), "SELECT count(*) FROM operations"), 1);

@@ -11,7 +11,7 @@ use crate::support::{Provider, client, dir, id, number, payment};
 async fn a_lost_answer_is_a_transport_error_and_a_repeat_gets_the_recorded_one() {
     let dir = dir();
     let provider = Provider::start(dir.path()).await;
-    // On a connection that has been answered before, as a pool would have it.
+    // The connection has been used before, like one from a client's pool.
     assert_eq!(provider.create("before", "tok_approved").await.status, 201);
     let error = provider
         .try_post("/v1/payments", "key", &payment("tok_answer_lost-1"))
@@ -42,7 +42,7 @@ async fn not_one_byte_of_a_lost_answer_reaches_the_caller() {
     let mut connection = TcpStream::connect(provider.address).await.expect("a connection");
     connection.write_all(request.as_bytes()).await.expect("sent");
     let mut received = Vec::new();
-    // A connection that is closed or reset gave no answer.
+    // The connection may be closed or reset. In both cases there is no answer.
     let _closed_or_reset =
         tokio::time::timeout(Duration::from_secs(10), connection.read_to_end(&mut received))
             .await

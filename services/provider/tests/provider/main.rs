@@ -1,4 +1,4 @@
-//! The provider from outside: real sockets, a real file.
+//! Tests the provider from outside, over real sockets and with a real file.
 
 mod bad_input;
 mod faults;

@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{Provider, client, dir, id, number, payment, reply};
 
-/// Tells the child of `everything_that_was_answered_survives_kill_9` where to work.
+/// Variable with the directory for the child of `everything_that_was_answered_survives_kill_9`.
 const CHILD_DIR: &str = "SAGA_PROVIDER_TEST_CHILD_DIR";
 
-/// Enough for many batches. All callers are waiting when it dies.
+/// Enough answers for many batches. When the provider is killed, all callers are waiting.
 const ANSWERS_BEFORE_KILL: usize = 300;
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn everything_that_was_answered_survives_kill_9() {
     );
 }
 
-/// Waits for the child to say where it listens.
+/// Waits until the child has written its address to a file, and returns the address.
 async fn child_address(dir: &Path) -> String {
     let told = async {
         loop {
@@ -135,7 +135,7 @@ async fn a_provider_in_a_process_of_its_own() {
     let address = listener.local_addr().expect("an address").to_string();
     std::fs::write(dir.join("address.new"), address).expect("written");
     std::fs::rename(dir.join("address.new"), dir.join("address")).expect("renamed");
-    // The child ends even if its parent died first.
+    // The time limit ends the child even if its parent was killed first.
     let run = saga_provider::run(Settings::new(dir), listener, CancellationToken::new());
     let _timed_out = tokio::time::timeout(Duration::from_secs(60), run).await;
 }
@@ -172,7 +172,7 @@ async fn a_ledger_of_the_first_release_is_opened_and_continued() {
     assert_eq!(tables(&new), theirs, "a new file is as an old one");
 }
 
-/// The definitions of the tables and indices, the application id and the schema's version.
+/// Reads the definitions of tables and indices, the application id and the schema's version.
 fn tables(connection: &Connection) -> (Vec<String>, i32, i32) {
     let mut all = connection
         .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")

@@ -1,4 +1,4 @@
-//! A provider on a port of its own, and a caller for it.
+//! Starts a provider on its own port, and makes calls to it.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Longer than anything here takes. A test that waits this long has failed.
+/// Longer than anything in these tests takes. A test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Provider {
@@ -22,7 +22,7 @@ pub(crate) struct Provider {
     running: JoinHandle<Result<(), RunError>>,
 }
 
-/// An answer.
+/// An answer of the provider.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
@@ -43,7 +43,7 @@ impl Provider {
         Self { address, client: client(PATIENCE), shutdown, running }
     }
 
-    /// Ends the provider and waits until its file is closed.
+    /// Stops the provider and waits until its file is closed.
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         let ended = tokio::time::timeout(PATIENCE, self.running).await.expect("it ends in time");
@@ -79,7 +79,7 @@ impl Provider {
         self.post("/v1/payments", key, payment(token)).await
     }
 
-    /// Creates a payment that is approved, and gives its id.
+    /// Creates a payment that is approved, and returns its id.
     pub(crate) async fn authorised(&self, key: &str, token: &str) -> String {
         id(&self.create(key, token).await)
     }
@@ -126,7 +126,7 @@ pub(crate) async fn reply(response: reqwest::Response) -> Result<Reply, reqwest:
     Ok(Reply { status, replayed, body: response.json().await? })
 }
 
-/// One number out of the ledger, as an auditor would ask for it.
+/// Reads a single number from the ledger's file, as an auditor would.
 pub(crate) fn number(dir: &Path, sql: &str) -> i64 {
     let connection =
         rusqlite::Connection::open(dir.join("provider.sqlite")).expect("the ledger's file");

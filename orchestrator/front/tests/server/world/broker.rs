@@ -1,4 +1,4 @@
-//! A broker and three participants in one. It answers commands as the test says.
+//! An in-memory broker that also plays the three participants. Tests choose its answers.
 
 use std::{
     collections::HashMap,
@@ -15,16 +15,16 @@ use saga_proto::{inventory::v1 as inventory, order::v1 as order, payment::v1 as 
 use serde_json::value::RawValue;
 use tokio::sync::{broadcast, mpsc};
 
-/// A participant's treatment of a command.
+/// How a participant answers a command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Answer {
     Done,
     Refuse(&'static str),
-    /// No answer, until [`Broker::release`].
+    /// Does not answer until [`Broker::release`] is called.
     Hold,
 }
 
-/// The broker that the engines' links share.
+/// The broker. All links of engines share it.
 #[derive(Clone)]
 pub(crate) struct Broker {
     inner: Arc<Mutex<Inner>>,
@@ -35,17 +35,17 @@ pub(crate) struct Broker {
 struct Inner {
     answers: HashMap<&'static str, Answer>,
     held: Vec<Envelope>,
-    /// Every command that arrived, as `reserve-stock/action`.
+    /// Every command that arrived, written as `reserve-stock/action`.
     seen: Vec<String>,
     replies: Option<mpsc::UnboundedSender<Envelope>>,
     early: Vec<Envelope>,
 }
 
-/// One engine's link to the broker.
+/// One engine's connection to the broker.
 #[derive(Clone)]
 pub(crate) struct Link {
     broker: Broker,
-    /// True if it consumes replies and receives hints.
+    /// True if the engine consumes replies and receives hints.
     hears: bool,
 }
 
@@ -58,17 +58,17 @@ impl Broker {
         Link { broker: self.clone(), hears: true }
     }
 
-    /// A link that gets neither replies nor hints: others decide, and all hints are lost.
+    /// Creates a link that receives neither replies nor hints. Only other engines decide then.
     pub(crate) fn deaf_link(&self) -> Link {
         Link { broker: self.clone(), hears: false }
     }
 
-    /// Sets the answer to a command such as `reserve-stock/action`, from now on.
+    /// Sets the answer to a command such as `reserve-stock/action`, for all later copies.
     pub(crate) fn answer(&self, command: &'static str, answer: Answer) {
         self.inner.lock().expect("sound").answers.insert(command, answer);
     }
 
-    /// Answers the command from now on, and its held copies at once.
+    /// Sets the answer to a command, and answers the copies that were held so far.
     pub(crate) fn release(&self, command: &'static str, answer: Answer) {
         self.answer(command, answer);
         let mut inner = self.inner.lock().expect("sound");
@@ -124,7 +124,7 @@ fn reply(command: &Envelope, outcome: Outcome, type_name: String, data: Box<RawV
     }
 }
 
-/// The answer to a command that was done.
+/// Builds a participant's successful reply to a command.
 fn done(command: &str) -> (&'static str, Box<RawValue>) {
     fn of<C: Command>() -> (&'static str, &'static str, &'static str) {
         (C::TYPE, <C::Reply as TypeName>::TYPE, "{}")
@@ -160,7 +160,7 @@ impl Transport for Link {
         for message in messages {
             match &message.route {
                 Route::Command { .. } => {}
-                // Nobody here consumes events of stuck sagas.
+                // No test consumes the events of stuck sagas.
                 Route::Event { key } if key == "saga.stuck" => continue,
                 route => panic!("{route:?}"),
             }
@@ -182,7 +182,7 @@ impl Transport for Link {
             }
             inner.replies = Some(sender);
         } else {
-            // The sender is kept, so that the queue stays silent instead of being closed.
+            // Keep the sender, so that the queue stays open but silent.
             tokio::spawn(async move { sender.closed().await });
         }
         let (acks, _) = mpsc::unbounded_channel();

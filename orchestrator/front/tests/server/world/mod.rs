@@ -1,4 +1,4 @@
-//! A front door with an engine behind it, ready to be called.
+//! Starts a front door with an engine behind it, for tests to call.
 
 mod broker;
 mod neighbours;
@@ -28,7 +28,7 @@ pub(crate) use self::{
     store::Memory,
 };
 
-/// Longest time that any test waits for something to happen.
+/// Longest time that a test waits for something to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct World {
@@ -53,8 +53,8 @@ impl World {
         Self::over(broker, link, change, |_| {}).await
     }
 
-    /// A world in which the server's own engine gets neither replies nor hints. Another engine, on
-    /// the same store, decides.
+    /// Starts a world in which the server's own engine receives neither replies nor hints. Another
+    /// engine, on the same store, makes the decisions.
     pub(crate) async fn decided_elsewhere() -> Self {
         let broker = Broker::new();
         let (deaf, hearing) = (broker.deaf_link(), broker.link());
@@ -70,7 +70,7 @@ impl World {
         .await
     }
 
-    /// A world without services.
+    /// Starts a world in which the services behind the front door cannot be reached.
     pub(crate) async fn alone() -> Self {
         let broker = Broker::new();
         let link = broker.link();
@@ -153,12 +153,12 @@ impl World {
         self.orders().place_order(order).await.map(tonic::Response::into_inner)
     }
 
-    /// Places an order that must be accepted, and returns its id.
+    /// Places an order, checks that it is accepted, and returns its id.
     pub(crate) async fn placed(&self, key: &str) -> String {
         self.place(order(key)).await.expect("accepted").order_id
     }
 
-    /// The numbers of keys and sagas.
+    /// Counts the keys and sagas in the store.
     pub(crate) fn written(&self) -> (usize, usize) {
         let rows = self.store.rows();
         (rows.keys.len(), rows.sagas.len())
@@ -184,7 +184,7 @@ impl World {
     }
 }
 
-/// A valid order.
+/// Builds a valid order that does not wait for its end.
 pub(crate) fn order(key: &str) -> PlaceOrderRequest {
     PlaceOrderRequest {
         idempotency_key: key.to_owned(),
@@ -196,23 +196,23 @@ pub(crate) fn order(key: &str) -> PlaceOrderRequest {
     }
 }
 
-/// The same order, whose caller waits for its end.
+/// Builds the same order, but with a caller that waits for its end.
 pub(crate) fn waiting(key: &str) -> PlaceOrderRequest {
     PlaceOrderRequest { wait: true, ..order(key) }
 }
 
-/// The fields that a status reports as wrong.
+/// Returns the fields that a status reports as wrong.
 pub(crate) fn fields(status: &Status) -> Vec<String> {
     let details = status.get_details_bad_request();
     details.map_or_else(Vec::new, |d| d.field_violations.into_iter().map(|v| v.field).collect())
 }
 
-/// The reason in a status, for programs.
+/// Returns the machine-readable reason in a status.
 pub(crate) fn reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
-/// True if a status says when to come again.
+/// Returns true if a status contains a retry delay.
 pub(crate) fn says_when(status: &Status) -> bool {
     status.get_details_retry_info().is_some_and(|info| info.retry_delay.is_some())
 }

@@ -1,4 +1,4 @@
-//! The order, inventory and payment services, as far as the front door sees them.
+//! Fakes of the order, inventory and payment services, with the calls that the front door makes.
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +28,7 @@ use tonic::{
 #[derive(Clone, Default)]
 pub(crate) struct Services {
     state: Arc<Mutex<State>>,
-    /// Answers with products wait while somebody holds this for writing.
+    /// While a test holds this for writing, calls about products are not answered.
     pub(crate) answering: Arc<RwLock<()>>,
 }
 
@@ -37,11 +37,11 @@ pub(crate) struct State {
     pub(crate) orders: BTreeMap<String, Order>,
     pub(crate) products: BTreeMap<String, Product>,
     pub(crate) availability: Availability,
-    /// Number of times that the payment service was asked.
+    /// How often the payment service was asked.
     pub(crate) asked: u64,
-    /// Number of times that products were read.
+    /// How often products were read.
     pub(crate) catalogue_reads: u64,
-    /// The error with which every call fails.
+    /// If set, every call fails with this error.
     pub(crate) fails: Option<Status>,
 }
 

@@ -1,4 +1,4 @@
-//! Sagas in memory: both of the engine's ports, one lock a transaction.
+//! Keeps sagas in memory. Implements both of the engine's ports; one lock makes a transaction.
 
 use std::{
     collections::BTreeMap,
@@ -47,7 +47,7 @@ impl Memory {
         self.rows.lock().expect("no test panics while holding it")
     }
 
-    /// From now on nothing answers, or everything answers again.
+    /// Makes every call fail as unavailable, or makes them succeed again.
     pub(crate) fn be_away(&self, away: bool) {
         self.away.store(away, Ordering::SeqCst);
     }
@@ -198,7 +198,7 @@ impl SagaStore for Memory {
     }
 }
 
-/// Turns a name into a `&'static str`: the definitions' names are few.
+/// Turns a definition's name into a `&'static str`. Tests use only a few names.
 fn leak(name: &str) -> &'static str {
     if name == "place-order" { "place-order" } else { "another" }
 }
@@ -260,7 +260,7 @@ impl SagaReads for Memory {
     }
 }
 
-/// Nothing here lives long enough to be deleted.
+/// Deletes nothing, because tests are shorter than any retention.
 impl Retention for Memory {
     async fn advance(&self, _: u64) -> Result<Horizon, Failure> {
         Ok(Horizon { watermark: Watermark::NONE, now: now(), oldest: None })

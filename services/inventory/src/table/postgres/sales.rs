@@ -1,4 +1,4 @@
-//! The sales, and the goods that come back, in Postgres.
+//! The sales, and the goods that are returned, in Postgres.
 
 use std::collections::HashMap;
 

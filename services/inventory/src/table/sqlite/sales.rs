@@ -1,4 +1,4 @@
-//! The sales, and the goods that come back, in SQLite.
+//! The sales, and the goods that are returned, in SQLite.
 
 use std::collections::HashMap;
 

@@ -35,8 +35,8 @@ impl Returns for Transaction<'_, Postgres> {
             let order = Returnable { caller: row.caller, status, currency, lines: Vec::new() };
             known.insert(SagaId(row.order_id), order);
         }
-        // The lines are read by a statement of their own, after the locks: so it sees the writes
-        // of the transactions that the locks waited for.
+        // The lines are read after the locks, in a separate statement, so that it sees the writes
+        // of the transactions for which the locks have waited.
         let rows = sqlx::query!(
             "SELECT order_id, sku, quantity, unit_price, held, returned FROM order_lines
              WHERE order_id = ANY($1) ORDER BY order_id, line_no",
@@ -95,7 +95,7 @@ impl Returns for Transaction<'_, Postgres> {
         returns: &[SagaId],
     ) -> Result<HashMap<SagaId, Return>, Failure> {
         let ids: Vec<Uuid> = returns.iter().map(|id| id.0).collect();
-        // A return's pieces never change, so they may be read before the lock is held.
+        // A return's pieces never change, so it does not matter that they are read before the lock.
         let rows = sqlx::query!(
             r#"SELECT r.return_id, r.order_id, r.state, r.reason, r.amount,
                       ARRAY(SELECT line_no FROM return_lines l WHERE l.return_id = r.return_id
@@ -169,7 +169,7 @@ impl Returns for Transaction<'_, Postgres> {
     }
 }
 
-/// Columns of returns and of their pieces.
+/// Returns and their pieces as columns, for statements that take arrays.
 #[derive(Default)]
 struct Columns {
     ids: Vec<Uuid>,
