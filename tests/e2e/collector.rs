@@ -1,4 +1,4 @@
-//! Receives spans as a collector does, and keeps them.
+//! A trace collector that keeps the spans that it receives.
 
 use std::{
     collections::BTreeMap,
@@ -88,7 +88,7 @@ impl Collector {
         spans.collect()
     }
 
-    /// Everything that has arrived, as text: whatever was in it is in here.
+    /// Everything that has arrived, as text to search.
     pub(crate) fn text(&self) -> String {
         format!("{:?}", self.kept.0.lock().expect("not poisoned"))
     }

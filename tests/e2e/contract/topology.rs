@@ -1,4 +1,4 @@
-//! Exchanges and queues: what the document lists is what the broker has.
+//! Exchanges and queues: the broker has those that the document lists.
 
 use anyhow::ensure;
 use saga_test_support::amqp::{ExchangeKind, exchange_is, queue_has};
@@ -6,7 +6,7 @@ use saga_test_support::amqp::{ExchangeKind, exchange_is, queue_has};
 use super::book;
 use crate::system::System;
 
-/// Name, kind, durability, what its routing key is, and what is bound to it.
+/// Each exchange: its name, kind, durability, routing key, and the queues bound to it.
 pub(crate) fn exchanges() -> [(&'static str, ExchangeKind, bool, &'static str, &'static str); 5] {
     use ExchangeKind::{Direct, Fanout, Topic};
     let (queue, none) = ("`saga.commands.{participant}`", "none");
@@ -19,7 +19,7 @@ pub(crate) fn exchanges() -> [(&'static str, ExchangeKind, bool, &'static str, &
     ]
 }
 
-/// Arguments of a queue that gives up what it cannot deliver. `{prefix}` is the deployment's.
+/// Arguments of a queue whose dead letters go to the quarantine. `{prefix}` is the deployment's.
 pub(crate) const BOUNDED: &[(&str, &str)] = &[
     ("x-queue-type", "quorum"),
     ("x-delivery-limit", "10"),
@@ -28,7 +28,7 @@ pub(crate) const BOUNDED: &[(&str, &str)] = &[
     ("x-overflow", "reject-publish"),
 ];
 
-/// Arguments of the queue that keeps everything.
+/// Arguments of the queue that keeps every message.
 pub(crate) const KEEPING: &[(&str, &str)] = &[("x-queue-type", "quorum")];
 
 /// The queues, with their arguments.
@@ -38,7 +38,7 @@ pub(crate) fn queues() -> Vec<(String, &'static [(&'static str, &'static str)])>
     commands.chain(others).collect()
 }
 
-/// A broker refuses to declare anew what it has otherwise.
+/// Declares everything as documented. The broker refuses whatever it has in another form.
 pub(crate) async fn is_as_documented(system: &System) -> anyhow::Result<()> {
     let (url, prefix) = (system.rabbitmq.url(), system.prefix());
     for (name, kind, durable, ..) in exchanges() {
