@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use crate::path::Timing;
 
-/// Sagas of one batch: as many as an orchestrator takes at most under load.
+/// Sagas in one batch: the most that an orchestrator takes at once under load.
 pub(super) const BATCH: usize = 256;
-/// How many batches are under way at once: as many as there are databases to write to.
+/// Batches under way at once: one for each database.
 const WORKERS: usize = 4;
 
-/// How long to measure, and how often.
+/// The number and the length of the rounds of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rounds {
     pub(super) count: u32,
@@ -29,11 +29,11 @@ pub(super) struct Rounds {
 #[derive(Clone, Debug)]
 pub(super) struct Floor {
     pub(super) sagas_a_second: f64,
-    /// Answers that participants recorded, a saga.
+    /// Answers that participants record for one saga.
     pub(super) local_transactions_a_saga: f64,
-    /// Transactions of a batch.
+    /// Transactions for one batch.
     pub(super) commits_a_batch: usize,
-    /// Rows inserted or updated, a saga.
+    /// Rows inserted or updated for one saga.
     pub(super) rows_a_saga: f64,
     pub(super) commit: Timing,
 }

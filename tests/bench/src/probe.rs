@@ -32,7 +32,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// `delivery_mode` of messages that must survive a restart of the broker.
 const PERSISTENT: u8 = 2;
 
-/// The broker did not do what it was asked for.
+/// A failure of the broker.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProbeError {
     /// Any error of the protocol or the connection.
@@ -41,7 +41,7 @@ pub(crate) enum ProbeError {
     /// The broker closed a queue's consumer.
     #[error("the broker ended a consumer")]
     Ended,
-    /// A message came back, or was refused.
+    /// A message came back or was refused.
     #[error("the broker did not take a message")]
     NotTaken,
 }
@@ -54,8 +54,8 @@ pub(crate) struct Probe {
     prefix: String,
 }
 
-/// A probe's connections for one measurement. They are closed after it, and take everything that
-/// still happens on them with them.
+/// A probe's connections for one measurement. They are closed after it, and whatever still happens
+/// on them ends.
 struct Session {
     publishing: Connection,
     consuming: Connection,
@@ -148,7 +148,7 @@ impl Session {
     }
 }
 
-/// An exchange, and a queue behind it if there is one.
+/// An exchange, and a queue behind it unless the way is [`Way::Nowhere`].
 #[derive(Clone, Debug)]
 struct Road {
     way: Way,
@@ -216,7 +216,7 @@ async fn connect(url: &str, name: &str) -> Result<Connection, ProbeError> {
     Ok(Box::pin(Connection::connect(url, properties)).await?)
 }
 
-/// Closes a connection. It is of no use any more, so an error changes nothing.
+/// Closes a connection. An error changes nothing, because the connection is not used any more.
 async fn close(connection: &Connection) {
     let _ = tokio::time::timeout(CLOSE_LIMIT, connection.close(200, "bye".into())).await;
 }

@@ -1,4 +1,5 @@
-//! The bench against a server that answers as the test says: its counts and its look at the books.
+//! The bench against a server whose answers the test controls: its counts, and its checks of the
+//! catalogue.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +27,7 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-/// The products of a shop that sells everything that is asked for, but declines the declined card.
+/// The products of a shop that sells whatever is ordered, except to the declined card.
 type Products = Mutex<BTreeMap<String, Product>>;
 
 #[derive(Clone)]

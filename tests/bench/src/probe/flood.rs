@@ -1,4 +1,5 @@
-//! A flood: as many messages as the broker takes, published with confirms, consumed, acknowledged.
+//! A flood: publishes as many messages as the broker takes, with confirms, and consumes and
+//! acknowledges them.
 
 use std::{
     collections::VecDeque,
@@ -137,7 +138,7 @@ async fn pour(
     Ok(())
 }
 
-/// The flow that has had the least of its share.
+/// Returns the flow that has sent the least of its share.
 fn furthest_behind(flows: &[Flow], sent: &[u64]) -> Option<usize> {
     let done = |at: &usize| (sent[*at] as f64 + 1.0) / flows[*at].share;
     (0..flows.len())
