@@ -1,4 +1,4 @@
-//! Finds the programs of the servers, and says what to install when they are missing.
+//! Finds the servers' programs, or says what to install.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ pub(crate) fn postgres_programs() -> anyhow::Result<PathBuf> {
     Ok(real.parent().context("a program lies in a folder")?.to_owned())
 }
 
-/// The script that starts RabbitMQ as whoever calls it. The one in /usr/sbin changes the user.
+/// The script that starts RabbitMQ under the current user. The one in /usr/sbin changes the user.
 pub(crate) fn rabbitmq_server() -> anyhow::Result<PathBuf> {
     let packaged = Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server");
     if packaged.exists() {
