@@ -102,7 +102,7 @@ impl Transport for SimTransport {
 
     fn announce(&self, changed: Vec<Changed>) {
         if !self.life.is_dead() {
-            // Nobody may be listening.
+            // There may be no listeners.
             let _ = self.broker.changes.send(changed);
         }
     }
@@ -125,7 +125,7 @@ fn points(message: &Message) -> (Point, Point) {
     }
 }
 
-/// A message's members for people.
+/// Describes a message's members in the transcript.
 pub(crate) fn describe(message: &Message) -> String {
     if message.content_type == parcel::SINGLE {
         let Route::Event { key } = &message.route else { return message.id.clone() };
