@@ -1,4 +1,4 @@
-//! What the repository says of itself, checked without running the system.
+//! Statements about the repository that can be checked without running the system.
 
 mod chaos;
 mod documents;
