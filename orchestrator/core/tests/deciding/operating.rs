@@ -147,7 +147,7 @@ fn tried(run: &Run, saga: &Instance, remedy: &Remedy, now: Timestamp) -> Interve
     verdict
 }
 
-/// The same, without the reply of a resolve as done.
+/// Whether two remedies are equal, apart from the reply of a resolve as done.
 fn alike(a: &Remedy, b: &Remedy) -> bool {
     match (a, b) {
         (

@@ -33,10 +33,10 @@ fn a_command_that_reads_a_later_reply_is_found() {
     check(&Forgetful::steps(), begin(&data), &|step| truthful(step, Direction::Action));
 }
 
-/// Checks that a command does not change with anything that the saga learns after the command was
-/// first due. `reply` answers each step's action, with fields that are set.
+/// Checks that a command stays the same, whatever the saga receives after the command was opened.
+/// `reply` answers each step's action, with its fields set.
 fn check(definition: &dyn HostedDefinition, first: Instance, reply: &dyn Fn(&str) -> ReplyOutcome) {
-    // The row after each turn of a saga in which every step is done.
+    // The row after each turn of a saga whose steps are all done.
     let mut rows = vec![first];
     while let Some(row) = rows.last().filter(|row| row.phase.ended().is_none()) {
         let open = definition.open_commands(row).expect("sound");
@@ -73,7 +73,7 @@ fn check(definition: &dyn HostedDefinition, first: Instance, reply: &dyn Fn(&str
     }
 }
 
-/// The same row, waiting for that command alone.
+/// Returns the same row with only that command open.
 fn waiting_for(row: &Instance, step: usize, direction: Direction) -> Instance {
     let sending = Sending { attempts: 1, due_at: Timestamp(0), opened_by: Opener::Own };
     let mut steps = vec![StepState::Pending; row.steps.len()];

@@ -1,4 +1,4 @@
-//! One saga, turn by turn.
+//! Runs one saga turn by turn.
 
 use std::marker::PhantomData;
 
@@ -118,7 +118,7 @@ pub(crate) fn admitted() -> Admitted {
     }
 }
 
-/// The answer of a participant that does what it is asked.
+/// The answer of a participant that carries out every command.
 pub(crate) fn truthful(step: &str, direction: Direction) -> ReplyOutcome {
     let euros = |cents| Some(Money::new(cents, "EUR"));
     match (step, direction) {

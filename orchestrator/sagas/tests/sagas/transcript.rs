@@ -172,7 +172,7 @@ fn silence_is_told_as_unavailable() {
 
 fn check(run: &Run<PlaceOrder>, expected: Expect) {
     expected.assert_eq(&told(run));
-    // The token is kept as long as a command may need it, and not a turn longer.
+    // The token is kept as long as a command may need it, and deleted in the same turn.
     assert_eq!(run.saga.data.get().contains("tok_visa"), run.saga.ended().is_none());
 }
 
