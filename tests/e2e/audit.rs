@@ -31,7 +31,7 @@ impl Audit {
         Ok(Self { orchestrator: next()?, order: next()?, inventory: next()?, payment: next()? })
     }
 
-    /// Waits until no saga is in progress, and checks [`Audit::safety`] on each look meanwhile.
+    /// Waits until no saga is in progress, and calls [`Audit::safety`] again and again meanwhile.
     pub(crate) async fn wait_until_quiet(&self, limit: std::time::Duration) -> anyhow::Result<()> {
         let deadline = tokio::time::Instant::now() + limit;
         loop {
@@ -243,7 +243,7 @@ impl Audit {
             let mut undone = done("compensation");
             undone.reverse();
             let acted = done("action");
-            // A step whose outcome stayed unknown is undone although it is not done.
+            // A step with an unknown outcome is not in `acted`, but it is undone too.
             let reversed =
                 acted.iter().all(|step| undone.contains(step)) && is_subsequence(&acted, &undone);
             ensure!(reversed, "saga {id} did {acted:?} and undid, in reverse, {undone:?}");

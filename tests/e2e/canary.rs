@@ -66,7 +66,7 @@ async fn search(system: &System, collector: &Collector) -> anyhow::Result<()> {
     }
     refused(system, &format!("tok_{CANARY} with blanks\u{e9}")).await?;
     refused(system, &format!("4111111111111111{CANARY}")).await?;
-    // Logs of a crash and of a restart are searched too.
+    // A crash and a restart write other log lines, which are searched too.
     system.kill("payment-1")?;
     system.start_role("payment-1").await?;
     Audit::open(system).await?.wait_until_quiet(Duration::from_secs(90)).await?;
@@ -139,7 +139,7 @@ impl Tap {
         Ok(Self { seen, taking })
     }
 
-    /// Routing keys and bodies of all messages so far.
+    /// Returns the routing keys and bodies of all messages so far.
     fn seen(&self) -> Vec<(String, String)> {
         self.seen.lock().expect("not poisoned").clone()
     }

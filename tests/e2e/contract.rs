@@ -270,7 +270,7 @@ async fn poison(system: &System, wire: &Wire) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A command that does not come from an orchestrator.
+/// Creates a command that does not come from an orchestrator.
 fn command(id: &str, type_name: &str, definition: &str, data: Value) -> Value {
     json!({
         "specversion": "1.0",
@@ -294,7 +294,7 @@ async fn ask(system: &System, wire: &Wire, command: Value) -> anyhow::Result<Val
     ask_as(system, wire, &command, &command.to_string()).await
 }
 
-/// Sends this text as the command and waits for its answer.
+/// Sends exactly this text as the command and waits for its answer.
 async fn ask_as(
     system: &System,
     wire: &Wire,

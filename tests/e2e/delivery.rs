@@ -35,7 +35,7 @@ messages! {
     DispatchShipment { address: String, tracking_code: String } => ShipmentDispatchedReply {}
 }
 
-/// A saga of two steps: book, which can be undone, and dispatch, the pivot.
+/// A saga of two steps: booking, which can be undone, and dispatching, the pivot.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Delivery {
     depot: String,

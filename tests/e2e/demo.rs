@@ -56,7 +56,7 @@ async fn demo(system: &System) -> anyhow::Result<()> {
     refusals(system, &server).await
 }
 
-/// The demo reports wrong arguments before it places an order.
+/// Checks that the demo reports wrong arguments before it places an order.
 async fn refusals(system: &System, server: &str) -> anyhow::Result<()> {
     let alone = system.output(&["demo", "--server", server]).await?;
     ensure!(alone.status.code() == Some(64), "{alone:?}");
@@ -67,7 +67,7 @@ async fn refusals(system: &System, server: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A shell command that starts one more process of a role, with that role's settings.
+/// Returns a shell command that starts one more process of a role, with that role's settings.
 fn joining(system: &System, role: &str) -> anyhow::Result<String> {
     let (mut command, binary) = ("env".to_owned(), env!("CARGO_BIN_EXE_saga"));
     for (name, value) in &system.role(&format!("{role}-1"))?.launch.env {

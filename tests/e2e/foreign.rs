@@ -229,7 +229,7 @@ fn tap(listener: Listener) -> Arc<Mutex<Vec<RawMessage>>> {
     tapped
 }
 
-/// Every command in these parcels.
+/// Returns every command in these parcels.
 fn members(parcels: &[RawMessage]) -> anyhow::Result<Vec<Value>> {
     let mut members = Vec::new();
     for parcel in parcels {
@@ -338,7 +338,7 @@ async fn poison_takes_no_neighbour_with_it(world: &World, known: &Value) -> anyh
     Ok(())
 }
 
-/// A command that does not come from the orchestrator.
+/// Creates a command that does not come from the orchestrator.
 fn member(saga: Uuid, direction: &str, command: &str, data: &str) -> String {
     format!(
         r#"{{"specversion":"1.0","id":"{saga}/book-shipment/{direction}","source":"stranger","type":"shop.shipping.v1.{command}","subject":"{saga}","attempt":1,"sequence":"0001","definition":"delivery","definitionversion":1,"data":{data}}}"#

@@ -134,7 +134,7 @@ async fn poison(system: &System) -> anyhow::Result<()> {
     audit.safety().await
 }
 
-/// A reply to a command that was never sent.
+/// Creates a reply to a command that was never sent.
 fn forged(saga: &str) -> String {
     format!(
         r#"{{"specversion":"1.0","id":"{saga}/capture-payment/compensation","source":"stranger","type":"saga.payment.v1.PaymentCapturedReply","subject":"{saga}","outcome":"done","definition":"place-order","definitionversion":1,"data":{{}}}}"#

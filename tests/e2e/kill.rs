@@ -14,9 +14,9 @@ use crate::{
 
 /// The number of sagas that must be in flight at the moment of a kill.
 const IN_FLIGHT: i64 = 100;
-/// How long a role stays dead.
+/// The time for which a killed role stays down.
 const DOWN: Duration = Duration::from_millis(1_500);
-/// How long recovery may take once everything is back.
+/// The time within which every saga must end after the last restart.
 const REST: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +83,7 @@ async fn kill_everything(system: &System) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tokens without provider outages: the kills are outages enough, and every card must end well.
+/// Returns a token that makes no provider outage: the kills are outages enough.
 fn without_outage(n: usize) -> &'static str {
     if n == DOWN_FOR_A_WHILE { "tok_approved" } else { mixed_token(n) }
 }

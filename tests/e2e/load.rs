@@ -11,7 +11,7 @@ use saga_proto::{
 use tokio::sync::Mutex;
 use tonic::{Code, transport::Channel};
 
-/// A client's knowledge of one of its orders.
+/// An order as its client has logged it.
 #[derive(Clone, Debug)]
 pub(crate) struct Logged {
     pub(crate) key: String,
@@ -20,7 +20,7 @@ pub(crate) struct Logged {
     pub(crate) sku: String,
 }
 
-/// How a load places its orders.
+/// The settings of a load of orders.
 #[derive(Clone)]
 pub(crate) struct Load {
     pub(crate) orders: usize,
@@ -36,8 +36,8 @@ pub(crate) struct Load {
 const TRIES: usize = 120;
 
 impl Load {
-    /// Places all orders, each under its own key, and tries again as long as the answer is unknown.
-    /// The log holds the accepted orders.
+    /// Places all orders, each under its own key, and repeats a call as long as its outcome is
+    /// unknown. Returns the accepted orders.
     pub(crate) async fn run(&self, channels: Vec<Channel>) -> anyhow::Result<Vec<Logged>> {
         let log = Arc::new(Mutex::new(Vec::new()));
         self.run_into(channels, Arc::clone(&log)).await?;
@@ -106,7 +106,7 @@ fn retriable(code: Code) -> bool {
     )
 }
 
-/// The end that an order must reach, derived from its client's log.
+/// Returns the end that an order must reach, from its client's log.
 pub(crate) fn expected(order: &Logged) -> (OrderStatus, &'static str) {
     match (order.sku.as_str(), order.token.as_str()) {
         ("rare", _) => (OrderStatus::Rejected, "OUT_OF_STOCK"),

@@ -89,7 +89,7 @@ async fn check(system: &System) -> anyhow::Result<()> {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     meanings_are_told(system).await?;
-    // The counters agree with each other, so nothing was lost on the way.
+    // Started and ended sagas must be as many as were measured, so that nothing was lost.
     let started = system.metric("saga_started_total", "").await?;
     let ended = system.metric("saga_ended_total", "").await?;
     let measured = system.metric("saga_seconds_count", "").await?;
@@ -127,7 +127,7 @@ fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")
 }
 
-/// Every expression of the dashboard, with the panel that it is in.
+/// Returns every expression of the dashboard, with the panel that it is in.
 fn dashboard() -> anyhow::Result<Vec<(String, String)>> {
     let file = deploy().join("grafana").join("dashboards").join("saga.json");
     let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(file)?)?;
@@ -196,7 +196,7 @@ impl Prometheus {
         Ok(series.into_iter().filter(|series| series["value"][1] != "NaN").collect())
     }
 
-    /// The alerts as Prometheus has loaded them.
+    /// Returns the alerts as Prometheus has loaded them.
     async fn rules(&self) -> anyhow::Result<Vec<(String, String)>> {
         let data = self.ask("rules", &[]).await?;
         let groups = data["groups"].as_array().context("groups")?;

@@ -96,8 +96,8 @@ async fn is_told_of(alerts: &Listener, id: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One saga has a version that nobody hosts, one has data that does not decode, and one is sound:
-/// each shows what it needs, and one remedy for all changes only those that it can.
+/// Checks three sagas: one of a version that no server hosts, one with damaged data, and a sound
+/// one. The list shows what each needs, and a remedy for all changes only the sound one.
 async fn what_nobody_can_decide_on_is_shown_and_left_alone(
     system: &System,
     held: &[String],
@@ -133,7 +133,7 @@ async fn what_nobody_can_decide_on_is_shown_and_left_alone(
     Ok(())
 }
 
-/// Several sagas are compensated at once, but only those that the filter matches.
+/// Compensates several sagas at once, but only those that the filter matches.
 async fn compensated_by_filter(system: &System) -> anyhow::Result<()> {
     let mut held = Vec::new();
     for key in ["first", "second", "third"] {
@@ -201,7 +201,7 @@ async fn by_hand(system: &System) -> anyhow::Result<()> {
     done(system, &["compensate", &id, "--reason", "the customer gave up"]).await?;
     done(system, &["resume", &id, "--reason", "undo it"]).await?;
 
-    // The provider does not answer the void.
+    // The first undo is stuck because the provider does not answer the void.
     let found = needs_me(system, &id, "authorise-payment/compensation").await?;
     let why = found["why"].as_str().unwrap_or_default();
     ensure!(why.starts_with("undoing authorise-payment was not answered within"), "{why}");
@@ -211,7 +211,7 @@ async fn by_hand(system: &System) -> anyhow::Result<()> {
     ensure!(would["sent"] == json!(["reserve-stock/compensation #1"]), "{would}");
     done(system, &resolve).await?;
 
-    // And no participant is running that could take the goods back.
+    // The second undo is stuck because no inventory is running to take the goods back.
     needs_me(system, &id, "reserve-stock/compensation").await?;
     done(system, &["skip", &id, "--reason", "counted on the shelf"]).await?;
     let ended = ended(system, &id).await?;
@@ -225,7 +225,7 @@ async fn by_hand(system: &System) -> anyhow::Result<()> {
         ],
     )?;
 
-    // As long as the outcome is only the operator's statement, the audit fails.
+    // Nothing was undone, the operator has only stated it, so the audit fails.
     let report = system.output(&["audit"]).await?;
     ensure!(!report.status.success(), "nothing was undone: {report:?}");
     // The test makes the statement true: it sends the same commands once more.
@@ -273,7 +273,7 @@ async fn held_before_its_capture(system: &System, key: &str) -> anyhow::Result<S
     let placed = done(system, &[&place[..], &["--no-wait", "--key", key]].concat()).await?;
     let id = placed["orderId"].as_str().context("accepted")?.to_owned();
     until(system, &id, |saga| saga["steps"][2]["state"] == "open").await?;
-    // A command that is sent again while the operator pauses makes the pause fail.
+    // The pause fails if the saga sends a command again between the operator's look and the pause.
     while let Err(error) = done(system, &["pause", &id, "--reason", "on the phone"]).await {
         ensure!(format!("{error:#}").contains("SAGA_MOVED_ON"), "{error:#}");
     }

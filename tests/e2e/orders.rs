@@ -22,12 +22,12 @@ use crate::{
 /// The time within which every saga must end.
 const REST: Duration = Duration::from_secs(120);
 
-/// Number of the one order whose card meets a provider that is down for a while.
-/// More of them, alone at the end of a load, are an outage: they open the circuit
-/// breaker, and some orders rightly end as UNAVAILABLE.
+/// The number of the one order whose card meets a provider that is down for a while. Several such
+/// orders at the end of a load would open the circuit breaker, and some orders would rightly end
+/// as UNAVAILABLE.
 pub(crate) const DOWN_FOR_A_WHILE: usize = 37;
 
-/// About one in ten is declined and one in forty out of stock; some fail in rarer ways.
+/// Returns an order's payment token: about one in ten is declined, and some fail in rarer ways.
 pub(crate) fn mixed_token(n: usize) -> &'static str {
     if n == DOWN_FOR_A_WHILE {
         return "tok_down";
@@ -167,7 +167,7 @@ async fn watching_tells_everything_from_the_beginning(system: &System) -> anyhow
         .into_inner();
     anyhow::ensure!(placed.status() == OrderStatus::Rejected, "{placed:?}");
     anyhow::ensure!(placed.reason_code == "CARD_DECLINED", "{placed:?}");
-    // The other orchestrator shows the order after its end.
+    // The order has ended, and the other orchestrator shows it as well.
     let mut other = OrdersClient::new(system.channel("orchestrator-2")?);
     let request = WatchOrderRequest { order_id: placed.order_id.clone() };
     let mut updates = other.watch_order(request).await?.into_inner();
@@ -182,7 +182,7 @@ async fn watching_tells_everything_from_the_beginning(system: &System) -> anyhow
     let last = last.ok_or_else(|| anyhow::anyhow!("no update at all"))?;
     anyhow::ensure!(last.ended && last.status() == OrderStatus::Rejected, "{last:?}");
 
-    // A live watch: one orchestrator may get the reply, and the other must still see the change.
+    // The order is watched live: another orchestrator may get the reply, and the change shows here.
     let mut request = order("watched-live", "teapot", "tok_slow");
     request.wait = false;
     let placed = system.orders()?.place_order(request).await?.into_inner();

@@ -34,7 +34,8 @@ use crate::{
     system::{ONE_OF_EACH, System, with_system},
 };
 
-/// Kills, each after this many more events have been applied, so that each interrupts work.
+/// The number of kills, and the number of events that are applied before each, so that each kill
+/// interrupts work.
 const KILLS: usize = 6;
 const EVENTS_BETWEEN_KILLS: u64 = 100;
 /// Enough orders for these kills: each order has at least three events.
@@ -67,13 +68,13 @@ impl Projection {
         answer.is_ok_and(|answer| answer.status().is_success() == wanted)
     }
 
-    /// The projection as it is now, or nothing while the consumer is starting.
+    /// Returns the current projection, or nothing while the consumer is starting.
     async fn shown(&self) -> Option<Value> {
         let answer = reqwest::get(format!("{}/projection.json", self.0.url())).await.ok()?;
         serde_json::from_slice(&answer.bytes().await.ok()?).ok()
     }
 
-    /// The number of messages with these verdicts, or 0 while the consumer does not answer.
+    /// Returns the number of messages with these verdicts, or 0 while the consumer does not answer.
     async fn counted(&self, verdicts: &[&str]) -> u64 {
         let shown = self.shown().await.unwrap_or_default();
         verdicts.iter().filter_map(|verdict| shown["messages"][verdict].as_u64()).sum()
@@ -102,7 +103,7 @@ impl Projection {
         self.wait_until(&what, async |it| it.counted(verdicts).await >= least).await
     }
 
-    /// Waits until the projection equals this one from the databases, with nothing in progress.
+    /// Waits until the projection equals `books`, which come from the services' databases.
     async fn wait_until_it_is(&self, books: &Value) -> anyhow::Result<()> {
         let waited = self.wait_until("it shows the books", async |it| {
             it.shown().await.is_some_and(|shown| without_messages(shown) == *books)
@@ -115,7 +116,7 @@ impl Projection {
     }
 }
 
-/// Removes the message counts: they say how the projection came about.
+/// Removes the message counts, which depend on kills and repetitions.
 fn without_messages(mut shown: Value) -> Value {
     shown.as_object_mut().and_then(|shown| shown.remove("messages"));
     shown
@@ -252,7 +253,7 @@ async fn everything_once_more(
     projection.wait_until_counted(&["unknown"], 2).await
 }
 
-/// The expected projection, computed from the services' own databases.
+/// Computes the expected projection from the services' own databases.
 async fn books(audit: &Audit) -> anyhow::Result<Value> {
     let orders = counts(
         &audit.order,
@@ -360,7 +361,7 @@ async fn the_projection_outlives_its_broker_with_no_more_rights_than_a_consumer_
     Ok(())
 }
 
-/// An event of an order, as the order service sends it.
+/// Creates an event of an order, as the order service sends it.
 fn of_order(name: &str, key: &str, sequence: u32) -> RawMessage {
     let event = json!({
         "specversion": "1.0",

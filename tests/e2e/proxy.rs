@@ -67,7 +67,7 @@ struct Config {
     peer: &'static str,
 }
 
-/// A proxy in front of both orchestrators, not started yet.
+/// Prepares a proxy in front of both orchestrators, without starting it.
 fn in_front(
     system: &System,
     program: PathBuf,
@@ -170,7 +170,8 @@ async fn balanced(system: &System, proxy: &Role) -> anyhow::Result<()> {
     answered.await
 }
 
-/// Operators' calls through the proxy are refused, although the proxy runs on this machine.
+/// Checks that operators' calls through the proxy are refused, although the proxy is on this
+/// machine.
 async fn operators_are_refused(system: &System, proxy: &Role) -> anyhow::Result<()> {
     let id = Uuid::now_v7().to_string();
     let request = || InterveneRequest {
@@ -191,8 +192,8 @@ async fn operators_are_refused(system: &System, proxy: &Role) -> anyhow::Result<
     Ok(())
 }
 
-/// Payment is down. A client is answered before its deadline, and a watcher whose stream is cut off
-/// watches again and has in the end seen each update once.
+/// Stops the payment service. A client must be answered before its deadline. A watcher whose stream
+/// is cut off watches again, and must have seen each update once in the end.
 async fn deadlines_and_cut_streams(system: &System, proxy: &Role) -> anyhow::Result<()> {
     system.kill("payment-1")?;
     let mut request = Request::new(order("deadline"));
@@ -228,8 +229,8 @@ async fn deadlines_and_cut_streams(system: &System, proxy: &Role) -> anyhow::Res
     Ok(())
 }
 
-/// Clients do not notice that one orchestrator is killed. If both are, they get UNAVAILABLE and
-/// call again.
+/// Checks that clients do not notice the kill of one orchestrator. If both are killed, clients get
+/// UNAVAILABLE and call again.
 async fn repeated(system: &System, proxy: &Role) -> anyhow::Result<()> {
     let placing = (0..ORDERS).map(|n| async move {
         // The second half is placed while one orchestrator is dead.
@@ -258,7 +259,7 @@ async fn repeated(system: &System, proxy: &Role) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The path of Envoy in its package from PyPI.
+/// Returns the path of Envoy in its package from PyPI.
 fn envoy() -> anyhow::Result<PathBuf> {
     let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/lib");
     let pythons = std::fs::read_dir(&lib).with_context(|| lib.display().to_string())?;

@@ -15,7 +15,7 @@ use crate::{
     system::{ONE_OF_EACH, System, with_system},
 };
 
-/// The Python event consumer, with a durable queue of its own.
+/// The Python event consumer, with its own durable queue.
 pub(crate) struct EventConsumer {
     arguments: Vec<String>,
     orders: PathBuf,
@@ -56,7 +56,7 @@ impl EventConsumer {
     }
 }
 
-/// Describes the process of an example that runs until it is killed; its log is in `dir`.
+/// Returns the command for an example that runs until it is killed. Its log is in `dir`.
 pub(crate) fn launch(script: &str, arguments: &[&str], dir: &Path) -> anyhow::Result<Launch> {
     let (program, path) = example(script)?;
     let mut args = vec![path.display().to_string()];
@@ -70,7 +70,7 @@ pub(crate) fn launch(script: &str, arguments: &[&str], dir: &Path) -> anyhow::Re
     })
 }
 
-/// The paths of the interpreter and of an example.
+/// Returns the paths of the interpreter and of an example.
 fn example(script: &str) -> anyhow::Result<(PathBuf, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let interpreter = root.join(".venv/bin/python");

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::system::{ONE_OF_EACH, System, with_system};
 
 const LIMIT: Duration = Duration::from_secs(30);
-/// Longer than the test, so that only the operator sends anything again.
+/// A time-out longer than the test, so that only the operator sends a command again.
 const STEP_TIMEOUT: &str = "100000";
 
 #[tokio::test(flavor = "multi_thread")]

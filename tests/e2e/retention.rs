@@ -70,7 +70,7 @@ async fn forgotten(system: &System) -> anyhow::Result<()> {
     let (another, repeated) = place(system, confirmed).await?;
     ensure!(!repeated && another != confirmed.order_id, "a pruned key means a new order");
 
-    // Stops the load anywhere: an accepted order is in the log, or on its way there.
+    // The load can be stopped at any moment: each accepted order is in the log or about to be.
     going_on.abort();
     let _ = going_on.await;
     for (name, label) in [
@@ -96,7 +96,7 @@ async fn forgotten(system: &System) -> anyhow::Result<()> {
     by_command(system, &audit).await
 }
 
-/// `saga prune` finds and deletes sagas that the orchestrators have not pruned yet.
+/// Checks that `saga prune` deletes sagas that the orchestrators have not pruned yet.
 async fn by_command(system: &System, audit: &Audit) -> anyhow::Result<()> {
     tokio::time::sleep(Duration::from_secs(12)).await;
     let dry = system.run(&["prune", "--dry-run"]).await?;

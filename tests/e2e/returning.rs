@@ -18,7 +18,7 @@ use crate::{
 
 /// The number of returns in flight when a process is killed.
 const RETURNS: usize = 40;
-/// How long a role stays dead.
+/// The time for which a killed role stays down.
 const DOWN: Duration = Duration::from_millis(500);
 /// The number of times that a return is requested until it has ended.
 const TRIES: u32 = 120;

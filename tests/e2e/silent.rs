@@ -15,10 +15,11 @@ use crate::{
 /// The number of orders, and how many of them are accepted before the host falls silent.
 const ORDERS: usize = 400;
 const BEFORE: usize = 100;
-/// A database call gives up after 30 s, and then the orders that were open are tried again.
+/// The time in which all orders must end. A database call gives up after 30 s, and then the open
+/// orders are tried again.
 const HEALED: Duration = Duration::from_secs(100);
 
-/// No role has to end: each drops the connections that do not answer.
+/// All roles keep running: each drops only the connections that do not answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_host_that_goes_silent_under_load_holds_up_no_order_for_good()
 -> anyhow::Result<()> {

@@ -23,7 +23,7 @@ use crate::{
     system::{ONE_OF_EACH, System, with_system},
 };
 
-/// Spans are exported within a second or two.
+/// The time in which spans must arrive. They are exported within a second or two.
 const EXPORTED: Duration = Duration::from_secs(30);
 
 /// Each process exports once a second, so after this long without a span none is left.
@@ -48,7 +48,7 @@ async fn all(system: &System, collector: Collector) -> anyhow::Result<()> {
     forwarded(system, &collector).await?;
     unsampled(system, &collector).await?;
     many_at_once(system, &collector).await?;
-    // Without a collector orders still go through.
+    // Without a collector, orders still go through.
     drop(collector);
     let (status, _) = place(system, "after", "tok_approved", None).await?;
     anyhow::ensure!(status == OrderStatus::Confirmed, "without a collector: {status:?}");
@@ -107,7 +107,7 @@ async fn completed(system: &System, collector: &Collector) -> anyhow::Result<()>
     Ok(())
 }
 
-/// A read that another service answers is one trace too, whether it succeeds or fails.
+/// Checks that a read that another service answers is one trace, whether it succeeds or fails.
 async fn forwarded(system: &System, collector: &Collector) -> anyhow::Result<()> {
     let (_, known) = place(system, "read", "tok_approved", None).await?;
     let unknown = uuid::Uuid::now_v7().to_string();
@@ -232,7 +232,7 @@ async fn many_at_once(system: &System, collector: &Collector) -> anyhow::Result<
                 };
                 let linked: Vec<_> = batch.links.iter().map(|to| transactions.get(to)).collect();
                 let traces: BTreeSet<_> = linked.iter().flatten().map(|span| &span.trace).collect();
-                // One transaction for at least two orders.
+                // The span is of a transaction with at least two orders.
                 let size = batch.links.len().to_string();
                 batch.parent.is_empty()
                     && traces.len() == batch.links.len()

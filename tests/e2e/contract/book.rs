@@ -14,7 +14,7 @@ use super::{
     wire::{Wire, stable},
 };
 
-/// The kind of a message: what remains of it without its values.
+/// The kinds of messages. The document has one example of each.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Command(String),
@@ -39,7 +39,7 @@ pub(crate) struct Book {
     set: FileDescriptorSet,
 }
 
-/// Every command of the contract.
+/// Returns every command of the contract.
 pub(crate) fn commands() -> impl Iterator<Item = &'static CommandKind> {
     COMMANDS.iter().copied().flatten()
 }
@@ -153,7 +153,7 @@ impl Book {
             .with_context(|| format!("no message {type_name}"))
     }
 
-    /// The comment of a message in its `.proto` file.
+    /// Returns the comment on a message in its `.proto` file.
     pub(crate) fn comment(&self, type_name: &str) -> Option<String> {
         let (package, name) = type_name.rsplit_once('.')?;
         let file = self.set.file.iter().find(|file| file.package() == package)?;

@@ -13,7 +13,7 @@ use super::{
     wire::stable_text,
 };
 
-/// Marks the end of the head, which people write.
+/// The line after the head. People write the head, and this test writes the rest.
 pub(crate) const BEGINS: &str = "<!-- From here on written by tests/e2e/contract.rs. -->\n";
 
 /// The attributes of a message, in their order on the wire.
@@ -114,7 +114,7 @@ fn properties_of(exchange: &str, message: &RawMessage) -> anyhow::Result<Value> 
     let own = id.split('/').next().unwrap_or_default();
     let mut headers = json!({});
     for (name, value) in &message.headers {
-        // Its value differs each time: it identifies a message that the broker returns.
+        // This header has a new value each time: it identifies a message that the broker returns.
         let stable = if name == "saga-publish" { "1".to_owned() } else { value.clone() };
         let stable = stable.replacen(&prefix_of(exchange, message), "", 1);
         headers[name.as_str()] = json!(stable);
@@ -130,7 +130,7 @@ fn properties_of(exchange: &str, message: &RawMessage) -> anyhow::Result<Value> 
         properties["reply_to"] = json!(reply_to);
     }
     if let Some(expiration) = &message.expiration {
-        // 0.8 of the first time-out, which is 3 s, and a jitter.
+        // The expiry is 0.8 of the first time-out, which is 3 s, with a jitter.
         let millis: u64 = expiration.parse()?;
         anyhow::ensure!((1_900..=2_900).contains(&millis), "it lives for {millis} ms");
         properties["expiration"] = json!("2400");
@@ -180,7 +180,7 @@ fn late_and_repeated(page: &mut String, book: &Book) -> anyhow::Result<()> {
     show("Repeated: the recorded answer, whatever it is, once more", Answer::Repeat)
 }
 
-/// Links to the description of a message's fields.
+/// Returns a link to the description of a message's fields.
 fn link(type_name: &str) -> String {
     format!("[`{type_name}`](grpc.md#{})", type_name.to_lowercase().replace('.', ""))
 }
@@ -189,7 +189,7 @@ fn source(event: &Value) -> &str {
     event["source"].as_str().unwrap_or_default()
 }
 
-/// Writes JSON, its attributes in the wire's order.
+/// Writes a JSON object, with its attributes in their order on the wire.
 fn block(page: &mut String, value: &Value) -> anyhow::Result<()> {
     let object = value.as_object().context("an object")?;
     let known = ATTRIBUTES.iter().filter_map(|name| object.get_key_value(*name));

@@ -6,7 +6,7 @@ use saga_test_support::amqp::{ExchangeKind, exchange_is, queue_has};
 use super::book;
 use crate::system::System;
 
-/// Each exchange: its name, kind, durability, routing key, and the queues bound to it.
+/// Returns each exchange: its name, kind, durability, routing key, and the queues bound to it.
 pub(crate) fn exchanges() -> [(&'static str, ExchangeKind, bool, &'static str, &'static str); 5] {
     use ExchangeKind::{Direct, Fanout, Topic};
     let (queue, none) = ("`saga.commands.{participant}`", "none");
@@ -31,14 +31,15 @@ pub(crate) const BOUNDED: &[(&str, &str)] = &[
 /// Arguments of the queue that keeps every message.
 pub(crate) const KEEPING: &[(&str, &str)] = &[("x-queue-type", "quorum")];
 
-/// The queues, with their arguments.
+/// Returns the queues, with their arguments.
 pub(crate) fn queues() -> Vec<(String, &'static [(&'static str, &'static str)])> {
     let commands = book::participants().map(|name| (format!("saga.commands.{name}"), BOUNDED));
     let others = [("saga.replies".to_owned(), BOUNDED), ("saga.quarantine".to_owned(), KEEPING)];
     commands.chain(others).collect()
 }
 
-/// Declares everything as documented. The broker refuses whatever it has in another form.
+/// Checks the broker by declaring everything as documented: a declaration that differs from an
+/// existing exchange or queue is refused.
 pub(crate) async fn is_as_documented(system: &System) -> anyhow::Result<()> {
     let (url, prefix) = (system.rabbitmq.url(), system.prefix());
     for (name, kind, durable, ..) in exchanges() {

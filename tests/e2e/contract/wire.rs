@@ -38,7 +38,7 @@ impl Wire {
         })
     }
 
-    /// The first command of each type.
+    /// Returns the first command of each type.
     pub(crate) fn first_of_each_command(&self) -> anyhow::Result<Vec<Value>> {
         let mut first: BTreeMap<String, Value> = BTreeMap::new();
         for (_, command) in self.commands.members()? {
@@ -47,7 +47,8 @@ impl Wire {
         Ok(first.into_values().collect())
     }
 
-    /// A command's original text: with its fields in another order it would be another payload.
+    /// Returns a command's original text: with its fields in another order it would be another
+    /// payload.
     pub(crate) fn text_of(&self, id: &Value) -> anyhow::Result<String> {
         for message in self.commands.messages() {
             let parcel: Vec<&RawValue> = serde_json::from_slice(&message.body).unwrap_or_default();
@@ -60,7 +61,7 @@ impl Wire {
         anyhow::bail!("{id} was never sent")
     }
 
-    /// The answers to a command, in order. With `only_ours`, only those sent to this test.
+    /// Returns the answers to a command, in order. With `only_ours`, only those sent to this test.
     pub(crate) fn answers(&self, id: &Value, only_ours: bool) -> Vec<Value> {
         let replies = self.replies.members().expect("replies are JSON");
         let ours = |message: &RawMessage| message.key == STRANGER || !only_ours;
@@ -114,7 +115,7 @@ impl Tap {
         self.0.lock().expect("nobody panics").clone()
     }
 
-    /// Every CloudEvent, with the message that carried it, but not this test's own poison.
+    /// Returns every CloudEvent, with the message that carried it, but without this test's poison.
     pub(crate) fn members(&self) -> anyhow::Result<Vec<(RawMessage, Value)>> {
         let mut members = Vec::new();
         for message in self.messages().into_iter().filter(|m| m.body != POISON.as_bytes()) {
