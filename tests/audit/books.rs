@@ -98,7 +98,7 @@ impl Found {
         Ok(Self { report, status: output.status.code().context("killed")? })
     }
 
-    /// The names of the report's lines that do not pass.
+    /// Returns the names of the report's lines that do not pass.
     pub(crate) fn failed(&self) -> BTreeSet<String> {
         self.lines().filter(|line| line["verdict"] != "PASS").filter_map(name).collect()
     }

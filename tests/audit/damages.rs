@@ -1,4 +1,4 @@
-//! One damage per equation.
+//! The damages: at least one for each equation of the audit.
 
 /// SQL that damages the databases, and the lines of the audit that must then fail: first the line
 /// that this damage is for, then the others that fail with it.

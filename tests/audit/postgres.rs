@@ -1,4 +1,4 @@
-//! The same databases, in Postgres.
+//! The audit of the same databases in Postgres.
 
 use std::{path::Path, process::Output};
 

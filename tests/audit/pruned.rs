@@ -22,7 +22,7 @@ const PRUNE: &str = "
     DELETE FROM inventory.inbox WHERE saga_id < (SELECT below FROM mark);
     DELETE FROM payment.inbox WHERE saga_id < (SELECT below FROM mark);";
 
-/// Deletes only some of it: the orchestrator is behind, or the participants are.
+/// Deletes only some of these rows: the orchestrator is behind, or the participants are.
 const HALF_WAY: [&str; 2] = [
     "CREATE TEMP TABLE mark AS SELECT id AS below FROM orchestrator.sagas ORDER BY id
          LIMIT 1 OFFSET (SELECT count(*) / 2 FROM orchestrator.sagas);
@@ -119,7 +119,7 @@ async fn pruned_books_are_sound_and_a_damage_is_found_below_and_above() -> anyho
     Ok(())
 }
 
-/// The same rows are missing as after pruning, but above the watermark.
+/// The same rows are missing as after pruning, but the watermark does not cover them.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_forgotten_above_the_watermark_is_lost() -> anyhow::Result<()> {
     let books = Books::write().await?;

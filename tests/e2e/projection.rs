@@ -62,7 +62,7 @@ impl Projection {
         Ok(projection)
     }
 
-    /// Whether `/health` answers, with success (`wanted`) or with failure (not `wanted`).
+    /// Returns whether `/health` answers, with success (`wanted`) or with failure (not `wanted`).
     async fn consumes(&self, wanted: bool) -> bool {
         let answer = reqwest::get(format!("{}/health", self.0.url())).await;
         answer.is_ok_and(|answer| answer.status().is_success() == wanted)

@@ -105,7 +105,7 @@ fn every_key_is_bound(data: &Path, log: &[Logged]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The number of times that a saga woke and sent a command again.
+/// Returns the number of times that a saga woke and sent a command again.
 fn resent(data: &Path) -> anyhow::Result<i64> {
     let database = rusqlite::Connection::open(data.join("orchestrator.sqlite"))?;
     let query = r#"SELECT count(*) FROM saga_history WHERE entry LIKE '{"what":"resent"%'"#;

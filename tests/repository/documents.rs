@@ -1,4 +1,4 @@
-//! The files, tests and types that the documents cite exist.
+//! Checks that the files, tests and types that the documents cite exist.
 
 use std::{
     collections::BTreeSet,
@@ -84,7 +84,7 @@ fn documents() -> Vec<String> {
     top.into_iter().chain(docs.filter(|name| name.ends_with(".md"))).collect()
 }
 
-/// The texts between backticks, outside of code blocks.
+/// Returns the texts between backticks, outside of code blocks.
 fn cited(text: &str) -> impl Iterator<Item = &str> {
     let prose = text.split("```").step_by(2);
     prose.flat_map(|prose| prose.split('`').skip(1).step_by(2))
@@ -113,7 +113,7 @@ impl Tree {
         Self(paths)
     }
 
-    /// The files, without the directories.
+    /// Returns the files, without the directories.
     pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str).filter(|path| root().join(path).is_file())
     }
@@ -126,7 +126,8 @@ impl Tree {
         cited(text).filter(is_missing).map(str::to_owned).collect()
     }
 
-    /// Whether a word is a path: it ends like a file's name or begins with one of our directories.
+    /// Returns whether a word is a path: it ends like a file's name or begins with one of our
+    /// directories.
     fn is_path(&self, cited: &str) -> bool {
         let of_a_path = |c: char| c.is_ascii_alphanumeric() || "_-./*{},".contains(c);
         let directory = cited.split_once('/').is_some_and(|(first, _)| {
@@ -135,7 +136,7 @@ impl Tree {
         cited.chars().all(of_a_path) && (directory || FILES.iter().any(|end| cited.ends_with(end)))
     }
 
-    /// Whether a file or directory ends with this path: documents may cite relative paths.
+    /// Returns whether a file or directory ends with this path: documents may cite relative paths.
     fn has(&self, cited: &str) -> bool {
         let cited: Vec<&str> = cited.trim_end_matches('/').rsplit('/').collect();
         self.0.iter().any(|path| {
@@ -145,8 +146,8 @@ impl Tree {
         })
     }
 
-    /// All words of the code, without comments on lines of their own and without the examples of
-    /// the tests beside this one.
+    /// Returns all words of the code, without comments on lines of their own and without the
+    /// examples of the tests beside this one.
     fn words(&self) -> BTreeSet<String> {
         let mut words = BTreeSet::new();
         let examples = Path::new(file!()).parent().expect("a directory");

@@ -1,4 +1,4 @@
-//! Statements about the repository that can be checked without running the system.
+//! Checks of the repository that do not run the system.
 
 mod chaos;
 mod documents;

@@ -1,6 +1,6 @@
-//! Systems other than Linux: no package that the program or the bench depends on refuses to build
-//! there. Whether our own code compiles there can be seen only there, because this machine has no
-//! standard library for other systems.
+//! Checks that every package that the program or the bench depends on builds on systems other than
+//! Linux. Our own code cannot be checked here, because this machine has no standard library for
+//! other systems.
 
 use std::process::Command;
 
@@ -12,14 +12,14 @@ const LINUX_ONLY: [(&str, &str); 3] = [
     ("inotify", "the kernel's interface is not there"),
     ("io-uring", "the kernel's interface is not there"),
 ];
-/// The same for crates that build for any Unix.
+/// Beginnings of the names of crates that build only for Unix, with the reasons.
 const UNIX_ONLY: [(&str, &str); 3] = [
     ("rustix", "processes and signals are other ones there"),
     ("nix", "the C library's functions are not there"),
     ("signal-hook", "signals are other ones there"),
 ];
-/// The packages in the program, and those that build it as well. Cargo resolves the latter for this
-/// machine.
+/// Cargo's kinds of dependencies: those in the program, and those that also build it. Cargo
+/// resolves the latter for this machine.
 const PROGRAM: &str = "normal,no-proc-macro";
 const ALL: &str = "normal,build";
 

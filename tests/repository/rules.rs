@@ -1,4 +1,4 @@
-//! Promises and rules: each one that is cited exists, and each one names existing tests.
+//! Checks that each promise or rule that is cited exists, and that each names existing tests.
 
 use std::fs;
 
@@ -107,8 +107,8 @@ fn rules(text: &str) -> Vec<Rule<'_>> {
     parts.collect()
 }
 
-/// The numbers that a text cites of a document, in order. A list or range may continue in the next
-/// line of a comment.
+/// Returns the numbers that a text cites of a document, in order. A list or range may continue in
+/// the next line of a comment.
 fn cited(text: &str, document: &str) -> Vec<u32> {
     let of_a_comment = |word: &&str| !["///", "//!", "//", "--", "#", ">"].contains(word);
     let words: Vec<&str> = text.split_whitespace().filter(of_a_comment).collect();

@@ -1,4 +1,4 @@
-//! The structure that ARCHITECTURE.md draws: files of a crate import each other without circles, the
+//! Checks the structure of ARCHITECTURE.md: files of a crate import each other without circles, the
 //! framework does not import the shop, and the product does not import its harness.
 
 use std::{
@@ -38,7 +38,7 @@ const SHOP: [&str; 7] = [
 #[test]
 fn no_files_of_a_crate_import_each_other_in_a_circle() {
     let mut circles = Vec::new();
-    // Worlds of tests are left out: a world and its inhabitants refer to each other.
+    // The crates of tests are left out: there a test world and its parts refer to each other.
     for member in members().into_iter().filter(|member| !member.starts_with("tests/")) {
         let source = root().join(&member).join("src");
         let found = Files::read(&source).circles();
@@ -237,7 +237,7 @@ fn longest(texts: &BTreeMap<String, String>, path: &str) -> Option<String> {
     prefixes.into_iter().find(|prefix| texts.contains_key(prefix))
 }
 
-/// Whether two modules are the same or one is above the other.
+/// Returns whether two modules are the same or one is above the other.
 fn related(one: &str, other: &str) -> bool {
     let above = |a: &str, b: &str| b == a || b.starts_with(&format!("{a}/"));
     above(one, other) || above(other, one)

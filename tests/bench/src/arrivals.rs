@@ -58,7 +58,7 @@ mod tests {
         assert_eq!(arrivals.due(began), Some(began));
         assert_eq!(arrivals.due(began), None, "the next one has not come");
         // A server that answers within a millisecond stalls for a second, and the loop with it.
-        // Counted from when they are placed, all orders would have taken a millisecond.
+        // Counted from their placing, all orders would have taken a millisecond.
         let (resumed, mut latencies) = (began + 1_000 * MILLI, Vec::new());
         while let Some(at) = arrivals.due(resumed) {
             latencies.push((resumed + MILLI) - at);

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::stock::sku;
 
-/// Has no common divisor with 100, so stepping by it visits each number below 100 once.
+/// A step without a common divisor with 100: a hundred such steps visit each number below 100.
 const STRIDE: u64 = 7919;
 /// The payment token that the provider declines.
 pub(super) const DECLINED: &str = "tok_declined";
@@ -36,7 +36,7 @@ impl Demand {
         Self { run, skus, decline_percent, placed: AtomicU64::new(0) }
     }
 
-    /// The next order, with a key of its own.
+    /// Returns the next order, with a key of its own.
     pub(super) fn next(&self) -> Wanted {
         let number = self.placed.fetch_add(1, Relaxed);
         let is_declined = is_declined(number, self.decline_percent);
@@ -52,13 +52,13 @@ impl Demand {
     }
 }
 
-/// Whether an order is declined: exactly `percent` of each hundred orders, spread out.
+/// Returns whether an order is declined: exactly `percent` of each hundred orders, spread out.
 fn is_declined(number: u64, percent: u64) -> bool {
     number.wrapping_mul(STRIDE) % 100 < percent
 }
 
-/// The number of an order's product. Every other order is for a hot product, so that the rows of
-/// these products are contended.
+/// Returns the number of an order's product. Every other order is for a hot product, so that the
+/// rows of these products are contended.
 fn product(number: u64, skus: u64) -> u64 {
     let hot = (skus / PRODUCTS_A_HOT_ONE).max(1);
     let (kind, number) = (number % ORDERS_A_HOT_ONE, number / ORDERS_A_HOT_ONE);

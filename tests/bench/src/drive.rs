@@ -51,7 +51,7 @@ pub(super) struct Driver {
     pub(super) demand: Arc<Demand>,
 }
 
-/// The bounds of a measurement: it ends at the first one.
+/// The time to warm up, and the bounds of the measurement, which ends at the first one.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) warm_up: Duration,
@@ -290,7 +290,7 @@ struct Coming {
     is_measured: bool,
 }
 
-/// Places one order that is due at this instant.
+/// Places an order that was due at `at`.
 async fn call_at(
     Coming { at, is_measured }: Coming,
     honours_advice: bool,

@@ -20,13 +20,13 @@ impl Figures {
         self.0.get(name).copied()
     }
 
-    /// The figures whose names begin with this level and a dot.
+    /// Returns the figures whose names begin with this level and a dot.
     pub(super) fn below<'a>(&'a self, level: &'a str) -> impl Iterator<Item = (&'a str, f64)> + 'a {
         let of = move |name: &'a String| name.strip_prefix(level)?.strip_prefix('.');
         self.0.iter().filter_map(move |(name, value)| Some((of(name)?, *value)))
     }
 
-    /// The median of each figure, over the rounds that have it.
+    /// Returns the median of each figure, over the rounds that have it.
     pub(super) fn medians(rounds: &[Self]) -> Self {
         let mut all: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
         for (name, value) in rounds.iter().flat_map(|round| &round.0) {
@@ -53,7 +53,7 @@ impl Figures {
     }
 }
 
-/// The middle value, or the mean of the two middle values.
+/// Returns the middle value, or the mean of the two middle values.
 pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

@@ -1,9 +1,11 @@
 //! The floor: the number of sagas a second that the databases alone can do.
 //!
-//! Orders like those that were measured are carried out by the adapters' own ports, a batch at a time: the orchestrator's
-//! store admits and turns them, each service's handlers write their tables. `shop` does that, over any adapters; `postgres`
-//! and `sqlite` give it fresh databases. There is no message, no gRPC and no payment provider. No orchestrator that keeps
-//! these rows on this database can be faster, and a system's distance from it is the cost of everything else.
+//! The floor is measured with orders like those of the run. The adapters carry them out directly, a
+//! batch at a time: the orchestrator's store admits and turns them, and each service's handlers
+//! write its tables. `shop` does that over any adapters; `postgres` and `sqlite` give it fresh
+//! databases. There are no messages, no gRPC and no payment provider. No orchestrator that keeps
+//! these rows in this database can be faster. A system's distance from the floor is the cost of
+//! everything else.
 
 pub(crate) mod postgres;
 mod shop;

@@ -112,7 +112,7 @@ async fn broker(setup: &Setup, known: &Known, costs: &mut Costs) -> anyhow::Resu
     })
 }
 
-/// The flows of a system like ours: commands to three participants, replies, and events.
+/// Returns the flows of a system like ours: commands to three participants, replies, and events.
 fn flows(mix: &Mix, events_way: Way) -> Vec<Flow> {
     let flow = |way, traffic: &Traffic, parts: f64| Flow {
         way,
@@ -153,7 +153,7 @@ impl Mix {
 }
 
 impl Limits {
-    /// The time that one order cannot avoid waiting.
+    /// Returns the time that one order cannot avoid waiting.
     pub(super) fn sum(&self) -> Timing {
         self.path.sum(&self.costs)
     }

@@ -143,7 +143,7 @@ impl Bench {
         self.connection.json
     }
 
-    /// Whether the bench starts the system itself.
+    /// Returns whether the bench starts the system itself.
     pub(super) fn is_started(&self) -> bool {
         self.embedded || self.servers
     }

@@ -78,7 +78,7 @@ pub(super) struct Costs {
     pub(super) provider: Timing,
 }
 
-/// Computes a confirmed order's path.
+/// Computes the critical path of a confirmed order.
 pub(super) fn of_a_confirmed_order() -> Path {
     let stages = u32::try_from(STAGES.len()).expect("a handful");
     let outside = STAGES.iter().map(|stage| u32::from(stage.asks_outside)).sum();
@@ -148,14 +148,14 @@ impl Path {
 }
 
 impl Timing {
-    /// The timing of these measured times.
+    /// Returns the timing of these measured times.
     pub(super) fn of(mut took: Vec<Duration>) -> Self {
         took.sort();
         let at = |place: usize| took.get(place).copied().unwrap_or_default();
         Self { median: at(took.len() / 2), tenth: at(took.len() / 10) }
     }
 
-    /// A timing of which only one number is known.
+    /// Returns a timing of which only one number is known.
     pub(super) fn always(took: Duration) -> Self {
         Self { median: took, tenth: took }
     }

@@ -73,7 +73,7 @@ fn open(report: &Report) -> Vec<(f64, &Measured)> {
     over(report, of)
 }
 
-/// The loads and their weights, sorted by weight.
+/// Returns the loads and their weights, sorted by weight.
 fn over(report: &Report, weight: impl Fn(Load) -> Option<f64>) -> Vec<(f64, &Measured)> {
     let mut loads: Vec<_> =
         report.measured.iter().filter_map(|this| Some((weight(this.load)?, this))).collect();

@@ -1,6 +1,6 @@
-//! The capacity of the broker alone, for `saga-bench`. The messages are raw, with the number, the
-//! sizes and the kinds of queues of a real system, and with confirms and acknowledgements, but
-//! nothing is decided on them.
+//! Measures the capacity of the broker alone, for `saga-bench`. The messages have the numbers, the
+//! sizes and the kinds of queues of a real system, with confirms and acknowledgements, but nobody
+//! decides anything on them.
 //!
 //! It is not a second transport: it gives up at the first error, and the messages mean nothing.
 
@@ -78,8 +78,8 @@ pub(crate) enum Way {
 }
 
 impl Probe {
-    /// A probe of the broker at a URL. The names of all that it declares begin with the prefix; all
-    /// of it is deleted again.
+    /// Creates a probe of the broker at a URL. The names of all that it declares begin with the
+    /// prefix; all of it is deleted again.
     pub(crate) fn new(url: &str, prefix: &str) -> Self {
         Self { url: url.to_owned(), prefix: format!("{prefix}probe.") }
     }
@@ -91,7 +91,8 @@ impl Probe {
         })
     }
 
-    /// Times from publishing a message to its delivery, repeatedly, one message at a time.
+    /// Measures the times from publishing a message to its delivery, repeatedly, one message at a
+    /// time.
     pub(crate) async fn hops(
         &self,
         bytes: usize,
@@ -117,7 +118,7 @@ impl Probe {
         Ok(took)
     }
 
-    /// Times from publishing an event to its confirm, one event at a time.
+    /// Measures the times from publishing an event to its confirm, one event at a time.
     pub(crate) async fn confirms(
         &self,
         way: Way,

@@ -1,6 +1,6 @@
 //! The CPU and memory of this machine's processes, on Linux only.
 
-// Tests compile it on Linux too, because no machine of ours would otherwise compile it.
+// Tests compile `elsewhere` on Linux too: we have no other machine that would compile it.
 #[cfg(any(not(target_os = "linux"), test))]
 mod elsewhere;
 #[cfg(target_os = "linux")]

@@ -43,12 +43,12 @@ pub(super) struct Measured {
     pub(super) rounds: Vec<Run>,
 }
 
-/// The sagas a second of the best closed level.
+/// Returns the rate of the best closed level, in sagas a second.
 pub(super) fn saturation(measured: &[Measured]) -> f64 {
     best(measured).map(|(rate, _)| rate).unwrap_or_default()
 }
 
-/// The number of orders in flight at the best closed level.
+/// Returns the number of orders in flight at the best closed level.
 pub(super) fn busiest(measured: &[Measured]) -> u32 {
     best(measured).map_or(1, |(_, in_flight)| in_flight)
 }
@@ -61,7 +61,7 @@ fn best(measured: &[Measured]) -> Option<(f64, u32)> {
     levels.max_by(|(one, _), (other, _)| one.total_cmp(other))
 }
 
-/// The quotient of two numbers, or nothing if there is nothing to divide by.
+/// Divides two numbers. Returns `None` if either is missing or the divisor is not positive.
 pub(super) fn ratio(value: Option<f64>, reference: Option<f64>) -> Option<f64> {
     let (value, reference) = (value?, reference?);
     (reference > 0.0).then(|| value / reference)
@@ -82,13 +82,13 @@ impl Measured {
         Self { load, rounds: Vec::new() }
     }
 
-    /// The medians over the rounds.
+    /// Returns the medians over the rounds.
     pub(super) fn medians(&self) -> Figures {
         let rounds: Vec<Figures> = self.rounds.iter().map(Run::figures).collect();
         Figures::medians(&rounds)
     }
 
-    /// The sum of all rounds' orders.
+    /// Returns the sum of all rounds' orders.
     pub(super) fn tally(&self) -> Tally {
         let mut all = Tally::new();
         self.rounds.iter().for_each(|run| all.add(&run.measured));
@@ -125,8 +125,8 @@ impl Run {
     }
 }
 
-/// The average for these orders by definition: an order that ended as its card requires has a fixed
-/// number of local transactions.
+/// Computes the average number of local transactions. An order that ended as its card requires has
+/// a fixed number of them.
 fn local_transactions_a_saga(tally: &Tally) -> Option<f64> {
     let all = tally.confirmed * LOCAL_TRANSACTIONS_CONFIRMED
         + tally.declined * LOCAL_TRANSACTIONS_DECLINED;
@@ -172,13 +172,13 @@ impl Report {
         problems
     }
 
-    /// All orders of the run, measured or not.
+    /// Returns all orders of the run, measured or not.
     fn all(&self) -> impl Iterator<Item = &Tally> {
         let runs = self.measured.iter().flat_map(|this| &this.rounds).chain(&self.unmeasured);
         runs.flat_map(|run| [&run.measured, &run.rest])
     }
 
-    /// The most memory that each process has used.
+    /// Returns the most memory that each process has used.
     fn memory(&self) -> BTreeMap<&str, u64> {
         let mut most: BTreeMap<&str, u64> = BTreeMap::new();
         for run in self.measured.iter().flat_map(|this| &this.rounds) {
@@ -190,14 +190,14 @@ impl Report {
         most
     }
 
-    /// The payment provider's time without other load.
+    /// Returns the payment provider's average time at the first level, which has the least load.
     pub(super) fn provider(&self) -> Option<Duration> {
         let alone = self.measured.first()?;
         let seconds = alone.medians().get("providerSeconds")?;
         Duration::try_from_secs_f64(seconds).ok()
     }
 
-    /// A load's figures, and their ratios to the limits.
+    /// Returns a load's figures, and their ratios to the limits.
     pub(super) fn figures(&self, this: &Measured) -> Figures {
         let mut figures = this.medians();
         let Some(limits) = &self.limits else { return figures };

@@ -39,12 +39,12 @@ pub(super) struct Books {
     pub(super) unbalanced: i64,
 }
 
-/// A product's SKU, by its number.
+/// Returns a product's SKU, by its number.
 pub(super) fn sku(number: u64) -> String {
     format!("bench-{number:05}")
 }
 
-/// A large quantity of each product.
+/// Returns a large quantity of each product.
 pub(super) fn goods(skus: u64) -> impl Iterator<Item = Goods> {
     (0..skus).map(|number| Goods {
         sku: sku(number),
@@ -96,7 +96,8 @@ impl<'a> FromIterator<&'a Product> for Books {
 }
 
 impl Books {
-    /// The change since an earlier reading, except `unbalanced`, which is the current number.
+    /// Returns the change since an earlier reading, except `unbalanced`, which is the current
+    /// number.
     pub(super) fn since(self, before: &Self) -> Self {
         Self {
             sold: self.sold - before.sold,

@@ -251,7 +251,7 @@ fn text(path: &Path) -> anyhow::Result<&str> {
     path.to_str().context("the temporary directory's name is no UTF-8")
 }
 
-/// The port of a server's URL, if the server runs on this machine.
+/// Returns the port of a server's URL, if the server runs on this machine.
 fn port_of(url: &str) -> Option<u16> {
     let url: reqwest::Url = url.parse().ok()?;
     let default = if url.scheme().starts_with("amqp") { 5672 } else { 5432 };
@@ -259,7 +259,7 @@ fn port_of(url: &str) -> Option<u16> {
     is_here.then(|| url.port().unwrap_or(default))
 }
 
-/// The database's name in a URL.
+/// Returns the database's name in a URL.
 pub(super) fn database_of(url: &str) -> String {
     let url: Option<reqwest::Url> = url.parse().ok();
     url.map(|url| url.path().trim_start_matches('/').to_owned()).unwrap_or_default()

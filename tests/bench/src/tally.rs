@@ -108,7 +108,7 @@ impl Tally {
         self.confirmed + self.declined + self.unexpected.values().sum::<u64>()
     }
 
-    /// The sum of all outcomes.
+    /// Returns the sum of all outcomes.
     pub(super) fn piled(&self) -> u64 {
         self.completed() + self.refused + self.unknown.values().sum::<u64>()
     }

@@ -183,7 +183,7 @@ async fn a_bench_measures_each_level_and_checks_the_books() {
         assert_eq!(level["inFlight"], in_flight);
         let count = |what: &str| level[what].as_u64().expect("a count");
         let (confirmed, declined) = (count("confirmed"), count("declined"));
-        // Two rounds, each of at least a hundred orders or half a second.
+        // There were two rounds, each of at least a hundred orders or half a second.
         assert!(confirmed >= 20, "{level}");
         assert!((confirmed / 15..=confirmed / 5).contains(&declined), "{level}");
         assert_eq!(level["rounds"].as_array().map(Vec::len), Some(2));

@@ -8,7 +8,7 @@ use saga_sqlite::{Clock, Database, Schema};
 use saga_test_support::Servers;
 use tempfile::TempDir;
 
-/// More than any property uses at once.
+/// More connections than any property uses at once.
 const CONNECTIONS: u32 = 20;
 
 /// Creates a database on the tests' Postgres, and returns a pool and its URL.

@@ -15,7 +15,7 @@ fn key(step: &str) -> Key {
     Key { saga: SagaId(Uuid::now_v7()), step: step.to_owned() }
 }
 
-/// This many keys of one step, sorted.
+/// Creates this many keys of one step, sorted.
 fn keys(count: usize) -> Vec<Key> {
     let mut keys: Vec<Key> = (0..count).map(|_| key("reserve-stock")).collect();
     keys.sort();

@@ -1,6 +1,6 @@
-//! The properties that every adapter of a port must have. Each file has one topic and runs over
-//! each of the port's adapters. Each port's `planted.rs` runs properties over SQL with a bug in
-//! it, and they must fail. An adapter is complete only when it is listed here.
+//! The properties that every adapter of a port must have. Each file tests one topic on each of the
+//! port's adapters. Each port's `planted.rs` tests properties on SQL with a bug in it, and they
+//! must fail. An adapter is complete only when it is listed here.
 
 /// Generates the tests: a module for each property, and in it a test for each adapter. A property
 /// is an async function that takes the result of `Fixture::adapter().await`.

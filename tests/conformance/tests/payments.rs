@@ -95,7 +95,7 @@ fn payment(order: SagaId, cents: i64, state: State) -> Payment {
     Payment { order, amount: Money::new(cents, "EUR"), state }
 }
 
-/// All states, with every form of their data.
+/// Returns all states, with every form of their data.
 fn states() -> Vec<State> {
     let id = || "pay_\u{1F375}".to_owned();
     vec![

@@ -34,10 +34,10 @@ impl<T: SagaStore + SagaReads + Retention> Store for T {}
 
 /// Accesses the database directly, past the port, in the adapter's own SQL.
 trait Beneath: Clone + Send + Sync + 'static {
-    /// Makes a saga's row undecodable.
+    /// Damages a saga's row so that it does not decode.
     fn damage(&self, id: SagaId, damage: Damage) -> impl Future<Output = ()> + Send;
 
-    /// The quarantine, in the order of its ids.
+    /// Returns the quarantine, in the order of its ids.
     fn quarantined(&self) -> impl Future<Output = Vec<Quarantined>> + Send;
 }
 
@@ -148,7 +148,7 @@ impl Sagas<postgres::SagaTable, Pool> {
         Self { store, beneath: pool, _directory: None }
     }
 
-    /// Adds the memory that an orchestrator uses: it decides on what it wrote last itself.
+    /// Creates a store with an orchestrator's memory: it decides on the sagas that it wrote last.
     async fn postgres_remembering() -> Self {
         let Self { store, beneath, _directory } = Self::postgres().await;
         Self { store: store.remembering(), beneath, _directory }
@@ -173,11 +173,11 @@ impl Sagas<sqlite::SagaTable, Database> {
 
 const DEFINITION: &str = "place-order";
 const HOSTED: [(&str, u32); 1] = [(DEFINITION, 1)];
-/// An instant in 2001, long due.
+/// An instant in 2001. A saga that wakes then is long due.
 const PAST: Timestamp = Timestamp(1_000_000_000_000_000);
-/// In microseconds.
+/// A day in microseconds.
 const DAY: i64 = 86_400_000_000;
-/// An instant in 2096, not due.
+/// An instant in 2096. A saga that wakes then is not due.
 const FUTURE: Timestamp = Timestamp(4_000_000_000_000_000);
 
 impl<S: Store, B: Beneath> Sagas<S, B> {
@@ -210,7 +210,7 @@ impl<S: Store, B: Beneath> Sagas<S, B> {
         self.find(id).await.expect("it exists").version
     }
 
-    /// The store's clock.
+    /// Returns the time on the store's clock.
     async fn now(&self) -> Timestamp {
         self.store.turn(&[], |now, _| (vec![], now)).await.expect("a turn")
     }
@@ -220,7 +220,7 @@ impl<S: Store, B: Beneath> Sagas<S, B> {
     }
 }
 
-/// A saga that has just begun and is not due.
+/// Creates a saga that has just begun and is not due.
 fn saga() -> Instance {
     Instance {
         id: SagaId(Uuid::now_v7()),
@@ -259,13 +259,13 @@ fn entry(saga: &Instance, happening: Happening) -> HistoryEntry {
     }
 }
 
-/// The first write of a saga.
+/// Returns the first write of a saga.
 fn begun(saga: Instance) -> Write {
     let history = vec![entry(&saga, Happening::Started)];
     Write { before: 0, saga, history }
 }
 
-/// A saga's next transition.
+/// Returns a saga's next transition.
 fn moved(mut saga: Instance) -> Write {
     let before = saga.version;
     saga.version += 1;
@@ -273,7 +273,7 @@ fn moved(mut saga: Instance) -> Write {
     Write { before, saga, history }
 }
 
-/// A saga's last transition.
+/// Returns a saga's last transition.
 fn ended(saga: Instance) -> Write {
     let Write { before, saga, .. } = moved(saga);
     let saga = Instance { phase: Phase::Completed, wake_at: None, ..saga };
@@ -281,7 +281,7 @@ fn ended(saga: Instance) -> Write {
     Write { before, saga, history }
 }
 
-/// The id of a saga that was made this many days ago.
+/// Returns the id of a saga that was made this many days ago.
 fn made(now: Timestamp, days: i64) -> SagaId {
     Watermark::at(Timestamp(now.0 - days * DAY)).id()
 }

@@ -151,7 +151,7 @@ async fn close<S: Store<Tx: Shelf>>(
     Ok(!closed.is_empty())
 }
 
-/// A receipt of goods with a name and a price.
+/// Creates a receipt of goods with a name and a price.
 fn receipt(key: &str, sku: &str, quantity: i64) -> Receipt {
     Receipt {
         key: key.to_owned(),
@@ -162,7 +162,7 @@ fn receipt(key: &str, sku: &str, quantity: i64) -> Receipt {
     }
 }
 
-/// A price with more digits than a float keeps.
+/// Returns a price with more digits than a float keeps.
 fn price() -> Money {
     Money::new(9_007_199_254_740_993, "EUR")
 }

@@ -212,8 +212,8 @@ fn leaves(value: &Value) -> usize {
     }
 }
 
-/// Whether `value` has only fields that the example has, of the same JSON types. It may lack
-/// some: on the wire a field with its default is left out.
+/// Returns whether `value` has only fields that the example has, of the same JSON types. It may
+/// lack some: on the wire a field with its default is left out.
 fn fits(value: &Value, example: &Value) -> bool {
     match (value, example) {
         (Value::Object(some), Value::Object(all)) => some

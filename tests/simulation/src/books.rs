@@ -136,7 +136,7 @@ fn told(value: &Value) -> String {
     }
 }
 
-/// Whether a column differs from run to run: ids, hashes and times do.
+/// Returns whether a column differs from run to run: ids, hashes and times do.
 fn differs(name: &str, value: &Value) -> bool {
     let id = matches!(
         name,

@@ -1,4 +1,4 @@
-//! A broker that guarantees only what a real one does: a confirmed message is stored, and an
+//! A broker that gives only a real broker's guarantees: a confirmed message is stored, and an
 //! unacknowledged one is redelivered. It guarantees nothing about order or time.
 
 use std::{
@@ -66,7 +66,7 @@ struct Stored {
 }
 
 impl Broker {
-    /// A broker with empty queues.
+    /// Creates a broker with empty queues.
     #[must_use]
     pub(crate) fn new(
         sim: Arc<Sim>,
@@ -98,12 +98,12 @@ impl Broker {
         self.cut.notify_waiters();
     }
 
-    /// The time at which the broker will be back, if it is away.
+    /// Returns the time at which the broker will be back, if it is away.
     pub(crate) fn away(&self) -> Option<Instant> {
         lock(&self.away_until).filter(|until| *until > Instant::now())
     }
 
-    /// The number of messages in a queue, without those that are out for delivery.
+    /// Returns the number of messages in a queue, without those that are out for delivery.
     pub(crate) fn depth(&self, queue: &Queue) -> usize {
         lock(&self.queues).get(&name(queue)).map_or(0, |backlog| backlog.waiting.len())
     }
@@ -177,7 +177,7 @@ impl Broker {
         }
     }
 
-    /// The time at which the next message of a queue can be delivered.
+    /// Returns the time at which the next message of a queue can be delivered.
     fn next_ready(&self, queue: &str) -> Option<Instant> {
         let ready = lock(&self.queues).get(queue)?.waiting.first_key_value()?.0.0;
         Some(self.away().map_or(ready, |back| back.max(ready)))

@@ -97,7 +97,7 @@ impl Checks {
                     direction: *direction,
                 };
                 let owed = match &entry.happening {
-                    // An answered request is not sent again.
+                    // Clients do not repeat an answered request, so no message comes again.
                     Happening::Started
                     | Happening::Cancel(_)
                     | Happening::Resumed(_)
@@ -131,7 +131,7 @@ impl Checks {
         }
     }
 
-    /// The commands that a saga waits for, as step and direction.
+    /// Returns the commands that a saga waits for, as step and direction.
     fn open(&self, saga: &Instance) -> Vec<String> {
         let definition = self.hosted.get(&saga.definition, saga.definition_version);
         let open = definition.and_then(|definition| definition.open_commands(saga).ok());
@@ -165,7 +165,7 @@ impl Checks {
         let Some(definition) = definition else {
             return Some("nobody hosts its definition".to_owned());
         };
-        // Protocol 5.
+        // A row must wake no later than it needs to (protocol 5).
         match (saga.wake_at, definition.need(saga)) {
             (_, None) => None,
             (Some(at), Some(need)) if at <= need => None,
@@ -184,7 +184,7 @@ impl Checks {
         due.next().map(|_| now)
     }
 
-    /// Whether a claim may take this saga.
+    /// Returns whether a claim may take this saga.
     pub(crate) fn may_wake(&self, saga: SagaId) -> bool {
         self.wakes(&lock(&self.seen), saga)
     }
@@ -193,12 +193,12 @@ impl Checks {
         self.timers || seen.owed.get(&saga).is_some_and(|owed| !owed.is_empty())
     }
 
-    /// The time on the clock of the orchestrators' database.
+    /// Returns the time on the clock of the orchestrators' database.
     pub(crate) fn saga_clock(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// All sagas that have not ended.
+    /// Returns all sagas that have not ended.
     pub(crate) fn in_progress(&self) -> Vec<Instance> {
         let going = |saga: &&Instance| match saga.phase.state() {
             State::Running | State::Compensating | State::Stuck => true,
@@ -207,22 +207,22 @@ impl Checks {
         lock(&self.seen).sagas.values().filter(going).cloned().collect()
     }
 
-    /// All sagas, as they were last written.
+    /// Returns all sagas, as they were last written.
     pub(crate) fn sagas(&self) -> Vec<Instance> {
         lock(&self.seen).sagas.values().cloned().collect()
     }
 
-    /// Whether a saga has ended.
+    /// Returns whether a saga has ended.
     pub(crate) fn has_ended(&self, saga: SagaId) -> bool {
         lock(&self.seen).sagas.get(&saga).is_some_and(|saga| saga.ended().is_some())
     }
 
-    /// A saga's version, as an operator sees it.
+    /// Returns a saga's version, as an operator sees it.
     pub(crate) fn version(&self, saga: SagaId) -> u64 {
         lock(&self.seen).sagas.get(&saga).map_or(0, |saga| saga.version)
     }
 
-    /// The numbers of commands and replies of each saga.
+    /// Returns the numbers of commands and replies of each saga.
     pub(crate) fn messages(&self) -> BTreeMap<SagaId, Messages> {
         lock(&self.seen).messages.clone()
     }
@@ -289,7 +289,7 @@ impl Checks {
         }
     }
 
-    /// The number of alerts that were due, and how many of them were never published.
+    /// Returns the number of alerts that were due, and how many of them were never published.
     pub(crate) fn alerts(&self) -> (usize, usize) {
         lock(&self.seen).alerts.due()
     }
@@ -335,7 +335,7 @@ impl Checks {
         }
     }
 
-    /// Whether a saga's committed row says that this command was opened.
+    /// Returns whether a saga's committed row says that this command was opened.
     fn begun(&self, seen: &Seen, id: &CommandId) -> bool {
         let Some(saga) = seen.sagas.get(&id.saga) else { return false };
         let definition = self.hosted.get(&saga.definition, saga.definition_version);
@@ -362,7 +362,7 @@ impl Checks {
         lock(&self.seen).given_up.extend(ids);
     }
 
-    /// The number of rows that the quarantine must have.
+    /// Returns the number of rows that the quarantine must have.
     pub(crate) fn quarantined(&self) -> usize {
         lock(&self.seen).given_up.len()
     }
@@ -424,7 +424,7 @@ fn unfounded(seen: &Seen, id: &CommandId, outcome: Outcome) -> Option<&'static s
     }
 }
 
-/// Whether a saga may go from one state to the other.
+/// Returns whether a saga may go from one state to the other.
 fn may(from: Option<State>, to: State) -> bool {
     use State::{Compensated, Compensating, Completed, Running, Stuck};
     match from {

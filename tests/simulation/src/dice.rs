@@ -1,4 +1,4 @@
-//! All chance of a run, drawn from one seed.
+//! The random choices of a run. All are drawn from one seed.
 
 use std::{
     ops::RangeInclusive,
@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-/// The only source of chance in a run. Each draw changes all later draws. This is repeatable,
-/// because one thread runs everything in one order.
+/// The only source of random choices in a run. Each draw changes all later draws. This is
+/// repeatable, because one thread runs everything in one order.
 #[derive(Debug)]
 pub(crate) struct Dice(Mutex<fastrand::Rng>);
 
@@ -23,7 +23,7 @@ impl Dice {
         often > 0.0 && self.draw(fastrand::Rng::f64) < often
     }
 
-    /// A number from 0 to `count`, without `count`.
+    /// Draws a number from 0 to `count`, without `count`.
     pub(crate) fn below(&self, count: usize) -> usize {
         self.draw(|rng| rng.usize(0..count))
     }
@@ -33,17 +33,17 @@ impl Dice {
         &some[self.below(some.len())]
     }
 
-    /// A number of milliseconds in this range.
+    /// Draws a number of milliseconds in this range.
     pub(crate) fn millis(&self, range: RangeInclusive<u64>) -> Duration {
         Duration::from_millis(self.draw(|rng| rng.u64(range)))
     }
 
-    /// A number from 0 to 1.
+    /// Draws a number from 0 to 1.
     pub(crate) fn share(&self) -> f64 {
         self.draw(fastrand::Rng::f64)
     }
 
-    /// Random bits.
+    /// Draws random bits.
     pub(crate) fn bits(&self) -> u128 {
         self.draw(|rng| rng.u128(..))
     }

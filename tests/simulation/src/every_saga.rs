@@ -1,5 +1,5 @@
-//! Three tests for any saga. Three calls test a new definition: the tests read its steps from it
-//! and name none.
+//! Three tests for any saga. A new definition is tested by three calls, because the tests read the
+//! steps from the definition and name none.
 //!
 //! They inject one fault at a time; the seeds combine many.
 
@@ -25,7 +25,7 @@ pub trait Subject {
     /// The saga.
     type Saga: Saga;
 
-    /// The definition to run, unless a test needs another one than the saga's own.
+    /// Returns the definition to run: the saga's own, unless a test needs another one.
     #[must_use]
     fn steps(&self) -> Definition<Self::Saga> {
         Self::Saga::steps()

@@ -14,7 +14,7 @@ macro_rules! named {
             /// All values.
             pub(crate) const ALL: &[Self] = &[$(Self::$one,)*];
 
-            /// The name for people.
+            /// Returns the name that people read.
             #[must_use]
             pub(crate) const fn name(self) -> &'static str {
                 match self {
@@ -144,7 +144,7 @@ named! {
 pub(crate) struct Rates(Vec<f64>);
 
 impl Rates {
-    /// The rates of a run without faults.
+    /// Returns the rates of a run without faults.
     #[must_use]
     pub(crate) fn none() -> Self {
         Self(vec![0.0; Fault::ALL.len()])
@@ -161,13 +161,13 @@ impl Rates {
         Self(Fault::ALL.iter().map(rate).collect())
     }
 
-    /// The rate of this fault.
+    /// Returns the rate of this fault.
     #[must_use]
     pub(crate) fn of(&self, fault: Fault) -> f64 {
         self.0[fault as usize]
     }
 
-    /// The same rates without these faults.
+    /// Returns the same rates without these faults.
     #[must_use]
     pub(crate) fn without(mut self, faults: &[Fault]) -> Self {
         for fault in faults {
@@ -178,7 +178,7 @@ impl Rates {
 }
 
 impl Fault {
-    /// The highest rate that is drawn. Some faults are drawn once a second (`chaos`), the others at
+    /// Returns the highest rate that is drawn. Some faults are drawn once a second, the others at
     /// every call of a port.
     const fn most(self) -> f64 {
         match self {

@@ -88,7 +88,7 @@ impl Life {
         }
     }
 
-    /// Whether the process has died.
+    /// Returns whether the process has died.
     pub(crate) fn is_dead(&self) -> bool {
         self.dead.load(Ordering::Relaxed)
     }

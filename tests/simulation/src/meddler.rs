@@ -44,7 +44,7 @@ impl Meddler {
         *lock(&self.rule) = rule;
     }
 
-    /// The current rule.
+    /// Returns the current rule.
     pub(crate) fn rule(&self) -> Rule {
         lock(&self.rule).clone()
     }

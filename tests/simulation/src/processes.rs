@@ -68,7 +68,7 @@ impl Process {
         Arc::new(Self { name: format!("{role_name}-{number}"), role, now: Mutex::default() })
     }
 
-    /// The handle for clients, if the process is a running orchestrator.
+    /// Returns the handle for clients, if the process is a running orchestrator.
     pub(crate) fn handle(&self) -> Option<Handle> {
         let now = lock(&self.now);
         now.as_ref().filter(|running| !running.life.is_dead())?.handle.clone()

@@ -120,7 +120,7 @@ impl SimWire {
     }
 }
 
-/// The path without its query, because the query holds a key.
+/// Returns the path without its query, because the query holds a key.
 fn path(call: &Call) -> &str {
     call.path_and_query.split('?').next().unwrap_or_default()
 }

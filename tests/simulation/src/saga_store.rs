@@ -55,7 +55,7 @@ impl Fate {
         struck.map_or(Self::Done, |(_, fate)| fate)
     }
 
-    /// The failure that the caller gets.
+    /// Returns the failure that the caller gets, if any.
     pub(crate) fn failure(self) -> Option<Failure> {
         match self {
             Self::Done => None,

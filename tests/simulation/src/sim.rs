@@ -70,7 +70,7 @@ impl Sim {
         strikes
     }
 
-    /// Whether this fault has ever happened.
+    /// Returns whether this fault has ever happened.
     pub(crate) fn struck(&self, fault: Fault) -> bool {
         lock(&self.tally).faults.contains_key(&fault)
     }
@@ -96,12 +96,12 @@ impl Sim {
         self.healed.store(true, Ordering::Relaxed);
     }
 
-    /// Whether everything is healed.
+    /// Returns whether everything is healed.
     pub(crate) fn healed(&self) -> bool {
         self.healed.load(Ordering::Relaxed)
     }
 
-    /// Time since the run began.
+    /// Returns the time since the run began.
     pub(crate) fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
@@ -136,17 +136,17 @@ impl Sim {
         self.violated.notified().await;
     }
 
-    /// The violations so far.
+    /// Returns the violations so far.
     pub(crate) fn violations(&self) -> Vec<String> {
         lock(&self.violations).clone()
     }
 
-    /// The faults so far.
+    /// Returns the faults so far.
     pub(crate) fn tally(&self) -> Tally {
         lock(&self.tally).clone()
     }
 
-    /// The transcript so far.
+    /// Returns the transcript so far.
     pub(crate) fn transcript(&self) -> Vec<String> {
         self.transcript.as_ref().map(|lines| lock(lines).clone()).unwrap_or_default()
     }
@@ -171,14 +171,14 @@ impl Watch {
         self.offset.store(seconds * 1_000_000, Ordering::Relaxed);
     }
 
-    /// The time that the clock shows.
+    /// Returns the time that the clock shows.
     #[must_use]
     pub(crate) fn now(&self) -> Timestamp {
         let elapsed = self.began.elapsed().as_micros() as i64;
         Timestamp(EPOCH_MICROS + elapsed + self.offset.load(Ordering::Relaxed))
     }
 
-    /// The clock in the form that a database needs.
+    /// Returns the clock in the form that a database needs.
     #[must_use]
     pub(crate) fn clock(&self) -> Clock {
         let watch = self.clone();

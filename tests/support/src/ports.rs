@@ -43,7 +43,7 @@ fn random_below(bound: u16) -> u16 {
     u16::try_from(random).expect("it is below a u16")
 }
 
-/// A random number. Each `RandomState` has fresh keys: random enough for names and ports.
+/// Returns a random number. Each `RandomState` has fresh keys: random enough for names and ports.
 pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }

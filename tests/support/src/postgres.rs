@@ -22,9 +22,10 @@ use crate::wait::poll;
 
 /// Enough for all tests' pools on one server and the tests' own connections.
 const MAX_CONNECTIONS: u32 = 300;
-/// Recovery after a kill under load takes seconds, and longer while the machine is building.
+/// Time limit for starting. Recovery after a kill under load takes seconds, or longer on a busy
+/// machine.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// A fast shutdown ends the sessions and writes a checkpoint in this time.
+/// Time limit for a fast shutdown, which ends the sessions and writes a checkpoint.
 const STOPPED_WITHIN: Duration = Duration::from_secs(20);
 /// The time in which a killed server's children, which are killed too, must be gone.
 const CHILDREN_GONE_WITHIN: Duration = Duration::from_secs(10);
@@ -65,17 +66,17 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// The URL of a database, for the superuser.
+    /// Returns the URL of a database, for the superuser.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable", self.port)
     }
 
-    /// The port, which stays the same over restarts.
+    /// Returns the port, which stays the same over restarts.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The process id of the server (its postmaster), unless it is down.
+    /// Returns the process id of the server (its postmaster), unless it is down.
     pub fn pid(&self) -> Option<u32> {
         self.server().as_ref().map(OwnedChild::pid)
     }
@@ -161,7 +162,7 @@ impl Postgres {
         ready.unwrap_or_else(|| bail!("it accepts no connection after {READY_WITHIN:?}"))
     }
 
-    /// Whether the server runs and accepts connections.
+    /// Returns whether the server runs and accepts connections.
     pub fn accepts(&self) -> bool {
         let mut command = self.command("pg_isready");
         command.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-t", "2"]);
@@ -180,7 +181,8 @@ impl Postgres {
         Ok(())
     }
 
-    /// A command for a program of the server, under the server's account, without our environment.
+    /// Creates a command for a program of the server, under the server's account, without our
+    /// environment.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
         command.env_clear().env("LANG", "C.UTF-8").env("PATH", "/usr/bin:/bin");
@@ -282,7 +284,8 @@ fn children_of(parent: u32) -> anyhow::Result<Vec<u32>> {
     Ok(children)
 }
 
-/// The parent of a process, or `None` if the process is gone or a zombie, which holds no resources.
+/// Returns the parent of a process, or `None` if the process is gone or a zombie, which holds no
+/// resources.
 fn parent_of_living(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();

@@ -68,12 +68,12 @@ impl Spawned {
         Ok(Self { child: Mutex::new(child), pid, log_file })
     }
 
-    /// The process id.
+    /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Whether the process still runs. A paused process does.
+    /// Returns whether the process still runs. A paused process does.
     pub fn is_running(&self) -> anyhow::Result<bool> {
         Ok(self.child().ended()?.is_none())
     }
@@ -113,12 +113,12 @@ impl Spawned {
         self.child().signal(Signal::CONT)
     }
 
-    /// The file with the process's standard output and standard error.
+    /// Returns the file with the process's standard output and standard error.
     pub fn log_file(&self) -> &Path {
         &self.log_file
     }
 
-    /// The output so far, including that of earlier launches with the same name.
+    /// Returns the output so far, including that of earlier launches with the same name.
     pub fn log(&self) -> anyhow::Result<String> {
         let bytes = fs::read(&self.log_file)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -130,7 +130,7 @@ impl Spawned {
 }
 
 impl Terminated {
-    /// Whether the process ended in time, with exit code 0.
+    /// Returns whether the process ended in time, with exit code 0.
     pub fn was_clean(&self) -> bool {
         match self {
             Self::InTime(status) => status.success(),
@@ -146,7 +146,7 @@ pub(crate) fn append_to(file: &Path) -> anyhow::Result<File> {
     options.open(file).with_context(|| format!("cannot write to {}", file.display()))
 }
 
-/// The end of a log file, for an error message.
+/// Returns the end of a log file, for an error message.
 pub(crate) fn end_of(file: &Path, count: usize) -> String {
     let text = fs::read(file).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

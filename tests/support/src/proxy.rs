@@ -111,7 +111,7 @@ impl Proxy {
         self.commit.store(what, Ordering::SeqCst);
     }
 
-    /// Whether that reset has happened. If not, it is cancelled.
+    /// Returns whether that reset has happened, and cancels it otherwise.
     pub fn commit_was_met(&self) -> bool {
         self.commit.swap(NOTHING, Ordering::SeqCst) == NOTHING
     }
@@ -148,7 +148,7 @@ async fn connection(client: TcpStream, server: u16, mut orders: Orders) {
     }
 }
 
-/// The end of a connection whose COMMIT is to fail.
+/// The state of a connection whose COMMIT is to fail.
 #[derive(Default)]
 struct Cut {
     /// Nothing more passes to the client, in particular no answer to its COMMIT.
@@ -158,7 +158,7 @@ struct Cut {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// From the client. This direction carries the COMMITs.
+    /// From the client to the server. This direction carries the COMMITs.
     Up,
     Down,
 }
@@ -187,7 +187,7 @@ async fn pump(
             if what == DROP_ITS_ANSWER {
                 cut.deaf.store(true, Ordering::SeqCst);
                 let _ = to.write_all(piece).await;
-                // The server must read it before the reset arrives.
+                // The server must read the COMMIT before the reset arrives.
                 tokio::time::sleep(COMMIT_ARRIVES).await;
             }
             if what != NOTHING {
@@ -226,7 +226,7 @@ async fn trickle(to: &mut OwnedWriteHalf, piece: &[u8], orders: &Orders) -> std:
     Ok(())
 }
 
-/// Whether a piece has a COMMIT, which sqlx sends as a simple query.
+/// Returns whether a piece has a COMMIT, which sqlx sends as a simple query.
 fn commits(piece: &[u8]) -> bool {
     piece.windows(6).any(|word| word == b"COMMIT")
 }

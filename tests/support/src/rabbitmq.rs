@@ -19,13 +19,13 @@ use crate::process::{append_to, end_of};
 use crate::reaper::{self, LastSignal};
 use crate::wait::poll;
 
-/// Starting takes about 5 s on a quiet machine and 30 s on a busy one.
+/// Time limit for starting, which takes about 5 s on a quiet machine and 30 s on a busy one.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 /// Time limit for one AMQP handshake while the node boots.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 /// Pause between two handshakes; a refused connection costs the node nothing.
 const BETWEEN_HANDSHAKES: Duration = Duration::from_millis(100);
-/// A clean shutdown takes about a second.
+/// Time limit for a clean shutdown, which takes about a second.
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
 /// Attempts to start before a failure is reported: epmd may take a moment to notice that a killed
 /// node is gone, and refuses the node's name until then.
@@ -73,7 +73,7 @@ impl RabbitMq {
         Ok(rabbitmq)
     }
 
-    /// The URL of the default virtual host, for the default user.
+    /// Returns the URL of the default virtual host, for the default user.
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.ports.amqp)
     }
@@ -96,7 +96,7 @@ impl RabbitMq {
         Ok(())
     }
 
-    /// The URL that docker-compose.yml gives to this user, with this broker's address.
+    /// Returns the URL that docker-compose.yml gives to this user, with this broker's address.
     pub fn deployed_url(&self, user: &str) -> anyhow::Result<String> {
         let file = deployed(&format!("secrets/{user}_amqp_url"));
         let url =
@@ -104,12 +104,12 @@ impl RabbitMq {
         Ok(url.trim().replace("@rabbitmq/", &format!("@127.0.0.1:{}/", self.ports.amqp)))
     }
 
-    /// The port for AMQP, which stays the same over restarts.
+    /// Returns the port for AMQP, which stays the same over restarts.
     pub fn port(&self) -> u16 {
         self.ports.amqp
     }
 
-    /// The process id of the broker's Erlang machine, unless it is down.
+    /// Returns the process id of the broker's Erlang machine, unless it is down.
     pub fn pid(&self) -> Option<u32> {
         self.broker().as_ref().map(OwnedChild::pid)
     }
@@ -200,7 +200,7 @@ impl RabbitMq {
         fs::set_permissions(&cookie, only_owner).context("cannot protect Erlang's cookie")
     }
 
-    /// The command that starts the node.
+    /// Creates the command that starts the node.
     fn command(&self) -> Command {
         let mut command = self.program(&self.script);
         command
@@ -214,8 +214,8 @@ impl RabbitMq {
         command
     }
 
-    /// A command for one of RabbitMQ's programs, without our environment and the machine's own
-    /// RabbitMQ settings.
+    /// Creates a command for one of RabbitMQ's programs, without our environment and the machine's
+    /// own RabbitMQ settings.
     fn program(&self, script: &Path) -> Command {
         let folder = self.folder.path();
         let mut command = Command::new(script);
@@ -263,7 +263,7 @@ impl Drop for RabbitMq {
     }
 }
 
-/// The path of a file in `deploy`, which docker-compose.yml uses.
+/// Returns the path of a file in `deploy`, which docker-compose.yml uses.
 fn deployed(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(file)
 }

@@ -14,7 +14,7 @@ pub const POSTGRES_URL_VARIABLE: &str = "SAGA_TEST_POSTGRES_URL";
 /// The URL of a virtual host of a running broker, for a user who may do everything there.
 pub const AMQP_URL_VARIABLE: &str = "SAGA_TEST_AMQP_URL";
 
-/// PostgreSQL truncates longer names without an error.
+/// The longest hint in a name. PostgreSQL truncates names that are too long, without an error.
 const LONGEST_HINT: usize = 30;
 
 /// One PostgreSQL and one RabbitMQ for all tests. The environment may name them (`with-servers`
@@ -41,18 +41,19 @@ enum Source<T> {
 }
 
 impl Servers {
-    /// The servers of this process.
+    /// Returns the servers of this process.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Servers> = OnceLock::new();
         SHARED.get_or_init(Servers::default)
     }
 
-    /// The URL of the database `postgres`, for the superuser. Tests use a [`Self::fresh_database`].
+    /// Returns the URL of the database `postgres`, for the superuser. Tests use a
+    /// [`Self::fresh_database`].
     pub fn postgres_url(&self) -> String {
         self.try_postgres_url().unwrap_or_else(|error| give_up(&error))
     }
 
-    /// The URL of the broker. Tests use separate names with a [`Self::fresh_prefix`].
+    /// Returns the URL of the broker. Tests use separate names with a [`Self::fresh_prefix`].
     pub fn amqp_url(&self) -> String {
         self.try_amqp_url().unwrap_or_else(|error| give_up(&error))
     }
@@ -66,7 +67,8 @@ impl Servers {
         with_database(&postgres, &name)
     }
 
-    /// A prefix for exchanges and queues that no other test uses, such as `t3f9a1c27.stock.`.
+    /// Creates a prefix for exchanges and queues that no other test uses, such as
+    /// `t3f9a1c27.stock.`.
     pub fn fresh_prefix(&self, hint: &str) -> String {
         format!("t{}.{}.", unique(), plain(hint, '-'))
     }
@@ -119,7 +121,7 @@ fn create_database(postgres: &str, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The same URL with another database.
+/// Returns the same URL with another database.
 fn with_database(url: &str, database: &str) -> String {
     let (address, options) = match url.split_once('?') {
         Some((address, options)) => (address, format!("?{options}")),

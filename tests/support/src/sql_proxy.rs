@@ -67,12 +67,12 @@ impl SqlProxy {
         Ok(Self { url, planted, accepting: accepting.abort_handle() })
     }
 
-    /// The server's URL, through the proxy.
+    /// Returns the server's URL, through the proxy.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Whether every plant has replaced a fragment, so that it can have had an effect.
+    /// Returns whether every plant has replaced a fragment, so that it can have had an effect.
     pub fn has_planted_all(&self) -> bool {
         self.planted.times.iter().all(|times| times.load(Ordering::Relaxed) > 0)
     }
@@ -84,7 +84,7 @@ impl Drop for SqlProxy {
     }
 }
 
-/// `host:port` of a URL.
+/// Returns `host:port` of a URL.
 fn address(url: &str) -> anyhow::Result<&str> {
     let rest = url.split_once("://").context("no URL")?.1;
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
@@ -161,7 +161,7 @@ fn frame(kind: Option<u8>, body: &[u8]) -> Vec<u8> {
     kind.into_iter().chain(length.to_be_bytes()).chain(body.iter().copied()).collect()
 }
 
-/// The end of the text that begins at `begin`, after its NUL.
+/// Returns the end of the text that begins at `begin`, after its NUL.
 fn text_end(body: &[u8], begin: usize) -> Option<usize> {
     let length = body.get(begin..)?.iter().position(|byte| *byte == 0)?;
     Some(begin + length + 1)

@@ -185,27 +185,27 @@ impl System {
         self.role(name)?.stop()
     }
 
-    /// A role, by its name.
+    /// Returns the role with this name.
     pub fn role(&self, name: &str) -> anyhow::Result<&Role> {
         self.roles.get(name).with_context(|| format!("no role {name}"))
     }
 
-    /// All roles, in their starting order.
+    /// Returns all roles, in their starting order.
     pub fn roles(&self) -> impl Iterator<Item = &Role> {
         self.roles.values()
     }
 
-    /// All roles, to change how they are started.
+    /// Returns all roles, so that a test can change how they are started.
     pub fn roles_mut(&mut self) -> impl Iterator<Item = &mut Role> {
         self.roles.values_mut()
     }
 
-    /// Names of the roles, in their starting order.
+    /// Returns the names of the roles, in their starting order.
     pub fn names(&self) -> Vec<String> {
         self.roles.keys().cloned().collect()
     }
 
-    /// The URL of a role.
+    /// Returns the URL of a role.
     ///
     /// # Panics
     /// When there is no such role.
@@ -213,12 +213,12 @@ impl System {
         self.roles[name].url()
     }
 
-    /// A channel to an orchestrator. It need not be running.
+    /// Returns a channel to an orchestrator. It need not be running.
     pub fn channel(&self, name: &str) -> anyhow::Result<Channel> {
         self.role(name)?.channel()
     }
 
-    /// A client of the first orchestrator.
+    /// Returns a client of the first orchestrator.
     pub fn orders(&self) -> anyhow::Result<OrdersClient<Channel>> {
         Ok(OrdersClient::new(self.channel("orchestrator-1")?))
     }
@@ -228,7 +228,7 @@ impl System {
         self.role("orchestrator-1")?.stock(sku, quantity).await
     }
 
-    /// A `saga` command with these arguments and the roles' environment, not started yet.
+    /// Creates a `saga` command with these arguments and the roles' environment, not started yet.
     pub fn command(&self, args: &[&str]) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(&self.program);
         command.args(args).env_clear().envs(&self.environment).kill_on_drop(true);
@@ -252,8 +252,8 @@ impl System {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// A metric's sum over all running processes and all series whose labels contain `label`. A
-    /// killed process has lost its counts.
+    /// Returns a metric's sum over all running processes and all series whose labels contain
+    /// `label`. A killed process has lost its counts.
     pub async fn metric(&self, name: &str, label: &str) -> anyhow::Result<f64> {
         let mut sum = 0.0;
         for role in self.roles().filter(|role| role.process().is_ok()) {
@@ -268,28 +268,28 @@ impl System {
         scraped.with_context(|| format!("metrics of {role}"))
     }
 
-    /// The address of each role's metrics: `127.0.0.1:port`.
+    /// Returns the address of each role's metrics: `127.0.0.1:port`.
     pub fn metrics(&self) -> Vec<(String, String)> {
         let address = |role: &Role| role.launch.env[METRICS].clone();
         self.roles.iter().map(|(name, role)| (name.clone(), address(role))).collect()
     }
 
-    /// The prefix of exchanges and queues.
+    /// Returns the prefix of exchanges and queues.
     pub fn prefix(&self) -> &str {
         &self.environment["SAGA_PREFIX"]
     }
 
-    /// The folder of this system.
+    /// Returns the folder of this system.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The file with the payment provider's ledger.
+    /// Returns the file with the payment provider's ledger.
     pub fn provider_ledger(&self) -> PathBuf {
         Path::new(&self.environment["SAGA_PROVIDER_DATA_DIR"]).join("provider.sqlite")
     }
 
-    /// The ends of the roles' logs, for a failed test.
+    /// Returns the ends of the roles' logs, for a failed test.
     pub fn logs(&self) -> String {
         let logs = self.roles().map(|role| {
             let name = &role.launch.name;
@@ -299,7 +299,7 @@ impl System {
     }
 }
 
-/// The environment of a process that uses the servers on these ports.
+/// Returns the environment of a process that uses the servers on these ports.
 pub fn servers_at(postgres: u16, rabbitmq: u16) -> BTreeMap<String, String> {
     let amqp = format!("amqp://guest:guest@127.0.0.1:{rabbitmq}/%2f");
     let mut environment = BTreeMap::from([("SAGA_AMQP_URL".to_owned(), amqp)]);
@@ -392,12 +392,12 @@ impl Role {
         self.slot().take().with_context(|| format!("{} does not run", self.launch.name))
     }
 
-    /// The URL of the process.
+    /// Returns the URL of the process.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// A channel to the process, which need not be running.
+    /// Returns a channel to the process, which need not be running.
     pub fn channel(&self) -> anyhow::Result<Channel> {
         let endpoint = Endpoint::from_shared(self.url())?
             .connect_timeout(Duration::from_secs(2))
@@ -418,7 +418,7 @@ impl Role {
         Ok(())
     }
 
-    /// The file with the output of all processes of this role so far.
+    /// Returns the file with the output of all processes of this role so far.
     pub fn log_file(&self) -> PathBuf {
         self.launch.log_dir.join(format!("{}.log", self.launch.name))
     }

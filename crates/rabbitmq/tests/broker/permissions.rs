@@ -17,7 +17,7 @@ use crate::setup::SOON;
 const EVENTS: &str = "shop.events";
 const OWN: &str = "consumer.test";
 
-/// The broker of docker-compose.yml, after `saga setup`.
+/// Starts a broker with the users of docker-compose.yml, and declares the queues of `saga setup`.
 async fn deployed() -> saga_test_support::RabbitMq {
     let broker = tokio::task::spawn_blocking(|| {
         let broker = saga_test_support::RabbitMq::start().expect("a broker");

@@ -104,7 +104,7 @@ proptest! {
     }
 }
 
-/// The remedies that move a stuck saga on without a participant: all but retry and pause.
+/// Returns the remedies that move a stuck saga on without a participant: all but retry and pause.
 fn ways_out(run: &Run) -> Vec<Remedy> {
     let Phase::Stuck(stuck) = &run.saga.phase else { return Vec::new() };
     let reply = Some(r#"{"number":1}"#.to_owned());
@@ -147,7 +147,7 @@ fn tried(run: &Run, saga: &Instance, remedy: &Remedy, now: Timestamp) -> Interve
     verdict
 }
 
-/// Whether two remedies are equal, apart from the reply of a resolve as done.
+/// Returns whether two remedies are equal, apart from the reply of a resolve as done.
 fn alike(a: &Remedy, b: &Remedy) -> bool {
     match (a, b) {
         (

@@ -41,7 +41,7 @@ pub(crate) fn shape() -> impl Strategy<Value = Shape> {
     )
 }
 
-/// A shape with only a pivot, which has this number of attempts.
+/// Returns a shape with only a pivot, which has this number of attempts.
 pub(crate) fn pivot_only(attempts: u32) -> Shape {
     Shape { before: vec![], pivot: true, after: vec![], attempts, deadline_millis: 60_000 }
 }
@@ -56,7 +56,7 @@ impl Shape {
         self.before.iter().copied().chain(pivot).chain(self.after.iter().copied()).collect()
     }
 
-    /// The stage to which a step belongs.
+    /// Returns the stage to which a step belongs.
     pub(crate) fn stage_of(&self, step: usize) -> usize {
         let mut first = 0;
         for (stage, size) in self.stages().into_iter().enumerate() {

@@ -114,7 +114,7 @@ pub(crate) fn why(cause: &Cause) -> String {
     }
 }
 
-/// The type of the reply to a step's command, as a participant would name it.
+/// Returns the type of the reply to a step's command, as a participant would name it.
 pub(crate) fn reply_type(step: &str, compensation: bool) -> &'static str {
     match (step, compensation) {
         ("nowhere", _) => "Nowhere",

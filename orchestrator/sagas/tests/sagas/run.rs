@@ -87,7 +87,7 @@ impl<S: Saga> Run<S> {
     }
 }
 
-/// Ann's order.
+/// Returns Ann's order.
 pub(crate) fn order() -> PlaceOrder {
     PlaceOrder {
         caller: "ann".into(),
@@ -99,7 +99,7 @@ pub(crate) fn order() -> PlaceOrder {
     }
 }
 
-/// Ann's return of a part of it.
+/// Returns Ann's return of a part of her order.
 pub(crate) fn part() -> ReturnOrder {
     ReturnOrder {
         caller: "ann".into(),
@@ -118,7 +118,7 @@ pub(crate) fn admitted() -> Admitted {
     }
 }
 
-/// The answer of a participant that carries out every command.
+/// Returns the answer of a participant that carries out every command.
 pub(crate) fn truthful(step: &str, direction: Direction) -> ReplyOutcome {
     let euros = |cents| Some(Money::new(cents, "EUR"));
     match (step, direction) {

@@ -176,7 +176,7 @@ fn check(run: &Run<PlaceOrder>, expected: Expect) {
     assert_eq!(run.saga.data.get().contains("tok_visa"), run.saga.ended().is_none());
 }
 
-/// The commands that a saga has sent so far, and its state.
+/// Formats the commands that a saga has sent so far, and its state.
 pub(crate) fn told<S>(run: &Run<S>) -> String {
     let mut out = String::new();
     for command in &run.sent {

@@ -96,7 +96,7 @@ struct Database {
 }
 
 impl Database {
-    /// The orchestrator's database, and then each service's.
+    /// Describes the orchestrator's database, and then each service's.
     fn all(settings: &Setup) -> anyhow::Result<[Self; 4]> {
         let like = |url: &str, migrations, connections| {
             let mut at: reqwest::Url = url.parse().context("a database's URL")?;

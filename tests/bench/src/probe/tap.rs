@@ -61,7 +61,7 @@ impl Tap {
         Ok(tap)
     }
 
-    /// Commands, replies and events so far.
+    /// Returns the counts of commands, replies and events so far.
     pub(crate) fn counts(&self) -> [Tapped; 3] {
         self.counts.each_ref().map(|counts| Tapped {
             messages: counts.messages.load(Relaxed),
@@ -158,7 +158,7 @@ impl EventConsumer {
         Ok(Self { connection, queue, received, consuming })
     }
 
-    /// Number of events received so far.
+    /// Returns the number of events received so far.
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Relaxed)
     }

@@ -56,13 +56,13 @@ pub(crate) fn costs(watched: &[Watched]) -> Costs {
     costs
 }
 
-/// A process's CPU time, if asked for with that of its dead children.
+/// Returns a process's CPU time, with `with_dead_children` including that of its dead children.
 fn ticks(stat: &Stat, with_dead_children: bool) -> u64 {
     let dead = if with_dead_children { stat.cutime + stat.cstime } else { 0 };
     stat.utime + stat.stime + dead.max(0).cast_unsigned()
 }
 
-/// The ids of a process, its children, and all their descendants.
+/// Returns the ids of a process, its children, and all their descendants.
 fn family(pid: i32, stats: &[Stat]) -> Vec<i32> {
     let mut family = vec![pid];
     let mut next = 0;

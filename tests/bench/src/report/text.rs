@@ -159,7 +159,7 @@ fn shown(figures: &Figures, name: &str, digits: usize) -> String {
     figures.get(name).map_or_else(|| NONE.to_owned(), |value| format!("{value:.digits$}"))
 }
 
-/// Formats the figures below a name.
+/// Formats the figures of one level, such as those of all processes.
 fn parts(figures: &Figures, name: &str, digits: usize) -> String {
     let all: Vec<_> = figures
         .below(name)

@@ -1,4 +1,4 @@
-//! Records, read back as they were written and for the right key, and the clock beside them.
+//! Records are read back as they were written and for the right key, with the clock's time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -39,7 +39,7 @@ async fn what_is_recorded_is_read_back<S: Store, R>(book: Book<S, R>) {
         Some(answer("{}")),
         Some(answer(&big)),
         Some(answer(plain)),
-        // Kept as text, so neither spaces nor the order of fields nor repeated fields are lost.
+        // Answers are kept as text, so that spaces, the order of fields and repeated fields remain.
         Some(answer(spaced)),
         Some(Recorded::refused(&refusal, Timestamp(i64::MAX))),
         Some(Recorded { event: Some(event), ..answer("null") }),
@@ -67,7 +67,7 @@ async fn what_is_recorded_is_read_back<S: Store, R>(book: Book<S, R>) {
     }
 }
 
-/// Keys that were never seen have no records, one key or a whole batch.
+/// Keys that were never seen have empty records, one key or a whole batch.
 async fn a_fresh_key_has_an_empty_record<S: Store, R>(book: Book<S, R>) {
     for count in [1, 256] {
         let keys: Vec<Key> = keys(count);

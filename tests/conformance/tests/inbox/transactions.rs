@@ -94,7 +94,7 @@ pub(super) async fn two_transactions_with_one_key_exclude_each_other<S: Store, R
                 if !is_fresh(&record) {
                     return (false, text(&record));
                 }
-                // Long enough for the others to arrive.
+                // The pause is long enough for the other transactions to wait for the lock.
                 tokio::time::sleep(Duration::from_millis(30)).await;
                 let entry = action(&key, &number.to_string());
                 store.record(&mut tx, std::slice::from_ref(&entry)).await.expect("written");

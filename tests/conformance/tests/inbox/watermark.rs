@@ -17,7 +17,7 @@ holds_on! { Book::{postgres, sqlite, in_memory}:
     an_old_action_meets_its_tombstone_or_the_watermark,
 }
 
-/// The watermark only rises, not beyond the clock, and survives its connections. Pruning deletes
+/// The watermark only rises, never passes the clock, and survives its connections. Pruning deletes
 /// the records of sagas below it, and no others.
 async fn what_is_below_the_watermark_is_forgotten_and_no_more<S: Store, R>(book: Book<S, R>)
 where
@@ -91,7 +91,8 @@ async fn an_old_action_meets_its_tombstone_or_the_watermark<S: Store, R>(book: B
     }
 }
 
-/// Locks as the kit does: if the row is pruned meanwhile, that is a conflict, and it tries again.
+/// Locks a key as the kit does: if the row is pruned meanwhile, the lock is a conflict and is tried
+/// again.
 async fn arrive<S: Store>(store: &S, key: Key) -> Locked {
     loop {
         let mut tx = store.begin().await.expect("a transaction");

@@ -40,7 +40,7 @@ async fn every_end_is_read_back<S: Store<Tx: Orders>, R: Reads>(book: Book<S, R>
         confirmed([2_500, 300], 3_100, "EUR"),
         confirmed([0, 0], 0, "JPY"),
         confirmed([i64::MAX - 2, 1], i64::MAX, "XXX"),
-        // More digits than a float keeps.
+        // The amounts have more digits than a float keeps.
         confirmed([9_007_199_254_740_993, 1], 9_007_199_254_740_995, "EUR"),
         End::Rejected(reason("OUT_OF_STOCK", &long)),
         End::Rejected(reason("", "")),
@@ -132,7 +132,7 @@ async fn pages_are_newest_first<S: Store<Tx: Orders>, R: Reads>(book: Book<S, R>
         };
         let whole: Vec<_> = book.page(&page).await.into_iter().map(|o| o.order_id).collect();
         assert_eq!(whole, expected, "{page:?}");
-        // And page by page.
+        // The same orders are read page by page.
         let mut seen: Vec<String> = Vec::new();
         loop {
             let before = seen.last().map(|id| id.parse().expect("an id"));

@@ -133,7 +133,7 @@ async fn a_return_of_what_is_not_there_is_never_written<
 async fn returns_at_once_never_have_the_same_piece<S: Store<Tx: Orders + Returns>, R: Reads>(
     book: Book<S, R>,
 ) {
-    // Twice as many returns as there are pieces.
+    // There are twice as many returns as pieces.
     const AT_ONCE: usize = 12;
     const PIECES: i64 = 6;
     let id = saga();

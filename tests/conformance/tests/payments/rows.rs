@@ -27,7 +27,7 @@ async fn every_state_is_read_back<S: Store<Tx: Payments>>(till: Till<S>) {
         .collect();
     till.save(&payments, &[]).await.expect("they are sound");
     assert_eq!(till.payments(&payments).await, payments);
-    // From each state to each other state: the row keeps nothing of the old one.
+    // Each payment then gets each other state: the row keeps nothing of the old one.
     for state in states() {
         let changed: Vec<Payment> = payments
             .iter()

@@ -19,7 +19,7 @@ holds_on! { Sagas::{postgres_remembering, postgres, sqlite, in_memory}:
 /// several keys or the same key twice.
 async fn a_key_is_bound_once(sagas: Sagas<impl Store, impl Beneath>) {
     let all: Vec<_> = (0..6).map(|_| saga()).collect();
-    // The batch has one decision: it writes each new key's own saga.
+    // A batch has one decision, which writes the saga of each new key.
     let decide = |keys: &[IdempotencyKey], new: &[usize]| {
         let saga = |index: &usize| all.iter().find(|saga| saga.id == keys[*index].saga);
         let writes = new.iter().filter_map(saga).cloned().map(begun).collect();
@@ -51,7 +51,7 @@ async fn a_key_is_bound_once(sagas: Sagas<impl Store, impl Beneath>) {
     let expected = vec![conflict, repeated(1), repeated(0), repeated(4), new];
     assert_eq!(decided, Ok((expected, Some(vec![4]))));
 
-    // A look binds no key, and answers as binding would.
+    // `known` binds no key, and gives the answers that `admit` would give.
     let unbound = key("e", all[5].id);
     let looked = [other(key("a", all[0].id)), key("c", all[3].id), unbound];
     for _ in 0..2 {

@@ -72,7 +72,7 @@ pub(super) async fn only_hosted_and_due_sagas_are_claimed(sagas: Sagas<impl Stor
 pub(super) async fn a_claim_takes_the_most_overdue_first_and_no_more_than_asked_for(
     sagas: Sagas<impl Store, impl Beneath>,
 ) {
-    // Neither in the order of the ids nor in its reverse, and one microsecond apart.
+    // The sagas are due one microsecond apart, neither in the order of the ids nor in its reverse.
     let late = [3, 0, 4, 1, 2].map(|late| due_at(Timestamp(PAST.0 + late)));
     sagas.admit(&late).await;
     let claim = |_: Timestamp, found: Vec<Instance>| {
@@ -167,7 +167,7 @@ pub(super) async fn what_is_locked_is_skipped_by_a_claim(sagas: Sagas<impl Store
     assert_eq!(sagas.version(held.id).await, 2);
 }
 
-/// Damaged rows are put off, and sound rows beside them go on.
+/// Damaged rows are postponed, and sound rows beside them go on.
 async fn a_row_that_does_not_decode_holds_up_nobody(sagas: Sagas<impl Store, impl Beneath>) {
     let mut all: Vec<_> = (0..5).map(|_| due_at(PAST)).collect();
     all.sort_by_key(|saga| saga.id);
@@ -188,7 +188,7 @@ async fn a_row_that_does_not_decode_holds_up_nobody(sagas: Sagas<impl Store, imp
     // A damaged row among others does not hide the sound ones.
     let read = sagas.store.find(&ids).await.expect("the sound one");
     assert_eq!(read.iter().map(|saga| saga.id).collect::<Vec<_>>(), [sound]);
-    // The turn has put the damaged rows off, so they do not use up the claim's limit.
+    // The turn has postponed the damaged rows, so they do not use up the claim's limit.
     let fresh = due_at(PAST);
     sagas.admit(std::slice::from_ref(&fresh)).await;
     let claimed = sagas.store.claim(&HOSTED, 2, look).await.expect("a claim");
@@ -196,7 +196,7 @@ async fn a_row_that_does_not_decode_holds_up_nobody(sagas: Sagas<impl Store, imp
     assert!(claimed.contains(&sound) && claimed.contains(&fresh.id), "{claimed:?}");
 }
 
-/// Claims also put damaged rows off, and lists leave them out.
+/// Claims also postpone damaged rows, and lists leave them out.
 async fn a_row_that_does_not_decode_is_in_no_claim_and_no_list(
     sagas: Sagas<impl Store, impl Beneath>,
 ) {

@@ -94,7 +94,7 @@ async fn a_message_is_settled_with_its_sagas_turn_or_not_at_all(
     let after = QuarantineFilter { after: Some((last.first_seen, last.id)), ..filter() };
     assert_eq!(sagas.listed(after).await, [command.as_str()]);
 
-    // The decision sees message and saga, both locked, and a turn that fails leaves no trace.
+    // The decision gets the message and the saga, both locked. A turn that fails leaves no trace.
     let before = sagas.version(saga).await;
     let wrong = |found: Inspected| {
         let (message, row) = (found.message.expect("there"), found.saga.expect("there"));
@@ -121,7 +121,7 @@ async fn a_message_is_settled_with_its_sagas_turn_or_not_at_all(
     let Handled { state, signed, sent, .. } = settled(QuarantineState::Redriven, None);
     assert_eq!(marked.acts, [Act { version: 2, at, state, signed, sent }]);
 
-    // A message without a saga, and a message that does not exist.
+    // An operator discards a message without a saga, and a message that does not exist.
     let discard = |found: Inspected| {
         assert!(found.saga.is_none());
         (found.message.map(|_| settled(QuarantineState::Discarded, None)), ())
@@ -185,7 +185,7 @@ impl<S: Store, B: Beneath> Sagas<S, B> {
     }
 }
 
-/// An operator who settles a message sees what was done to it before, even if many act at once.
+/// An operator who settles a message sees all earlier actions on it, even if many act at once.
 pub(super) async fn of_two_operators_at_once_one_settles_a_message(
     sagas: Sagas<impl Store, impl Beneath>,
 ) {

@@ -1,6 +1,6 @@
-//! An orchestrator's memory never overrules the row. Over Postgres an orchestrator decides on what
-//! it wrote last itself. A decision that writes is checked against the row's version; one that does
-//! not write reads the row first (protocol 1).
+//! An orchestrator's memory never overrules the row. Over Postgres an orchestrator decides on the
+//! sagas as it wrote them last, without reading them. A decision that writes is checked against the
+//! row's version; one that does not write reads the row first (protocol 1).
 
 use std::time::Duration;
 

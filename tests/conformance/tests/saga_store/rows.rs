@@ -113,7 +113,7 @@ fn every_kind() -> Vec<Instance> {
             cancel: Some(wish()),
             ..saga()
         },
-        // Before 1970, and the last instant of the year 9999.
+        // Instants before 1970 and at the end of the year 9999.
         Instance {
             started_at: Timestamp(-1),
             deadline: Timestamp(253_402_300_799_999_999),

@@ -135,7 +135,7 @@ async fn a_dropped_call_leaves_nothing_behind(sagas: Sagas<impl Store, impl Bene
             break before;
         }
     };
-    // Each turn was whole or absent: every version has its history.
+    // Each turn was whole or absent, so every version has its row of history.
     for id in &ids {
         assert_eq!(sagas.version(*id).await, version);
         assert_eq!(sagas.history(*id).await.len() as u64, version);
@@ -196,7 +196,7 @@ async fn a_saga_that_does_not_exist_is_left_out(sagas: Sagas<impl Store, impl Be
 /// A store's clock is near the real time, stands still within a turn, and advances between two
 /// turns, even if a turn finds no saga.
 async fn the_clock_is_one_instant_a_turn_and_goes_forward(sagas: Sagas<impl Store, impl Beneath>) {
-    // The tests' servers run on this machine.
+    // The store's clock and ours agree, because the tests' servers run on this machine.
     const NEAR: i64 = 60_000_000;
     let ids = sagas.some(3).await;
     let mut last = Timestamp(0);

@@ -70,7 +70,7 @@ pub(super) async fn reservations_at_once_never_oversell<S: Store<Tx: Shelf>, C: 
             for _ in 0..5 {
                 match reserve(&store, saga(), &[("cup", 1)]).await {
                     Ok(()) => got += 1,
-                    // The refusal of the service's own rule.
+                    // The service's own rule refuses the reservation.
                     Err(Failure::Permanent(text)) if text == "OUT_OF_STOCK" => {}
                     Err(failure) => panic!("{failure:?}"),
                 }
@@ -202,7 +202,7 @@ async fn what_was_sold_is_taken_back_once_and_by_order<
     let twice = tx.take_back(&[], &all[1..2]).await;
     assert!(matches!(twice, Err(Failure::Permanent(_) | Failure::Conflict(_))), "{twice:?}");
     drop(tx);
-    // More than was sold, and goods that were not sold.
+    // Nobody can return more than was sold, or goods that were not sold.
     for order in [sold, open, released] {
         let mut tx = shop.store.begin().await.expect("a transaction");
         let more = [TakenBack { saga: saga(), order, line: line("cup", 1) }];

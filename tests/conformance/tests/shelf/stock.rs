@@ -107,7 +107,7 @@ async fn a_doubled_movement_is_refused<S: Store<Tx: Shelf>, C: Catalogue>(shop: 
         shop.reserve(ours, &[("cup", 2)]).await.expect("it is there");
         shop.close(ours, how).await.expect("it is held");
         let before = shop.product("cup").await;
-        // A program that overlooks that no reservation is open.
+        // Simulates a program that overlooks that no reservation is open.
         let mut tx = shop.store.begin().await.expect("a transaction");
         tx.lock(&["cup".to_owned()]).await.expect("it exists");
         let again = tx.settle(&[&before], &[(ours, line("cup", 2))], how).await;
@@ -116,7 +116,7 @@ async fn a_doubled_movement_is_refused<S: Store<Tx: Shelf>, C: Catalogue>(shop: 
         assert_eq!(shop.product("cup").await, before);
     }
     let before = shop.product("cup").await;
-    // A program that does not check the receipt's key.
+    // Simulates a program that does not check the receipt's key.
     let known = receipt("first cup", "cup", 10);
     let product = known.take_in(Some(before.clone())).expect("it can be counted");
     let mut tx = shop.store.begin().await.expect("a transaction");

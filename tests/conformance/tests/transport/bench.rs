@@ -29,9 +29,9 @@ pub(crate) trait Bench {
     async fn close(&self, transport: Self::Transport);
     /// Begins to listen for the events that match these patterns.
     async fn listen(&self, keys: &[&str]) -> Self::Listener;
-    /// The id of the next event, if one has arrived.
+    /// Returns the id of the next event, if one has arrived.
     async fn heard(&self, listener: &mut Self::Listener) -> Option<String>;
-    /// The name of a queue at the broker.
+    /// Returns the name of a queue at the broker.
     fn name(&self, queue: &Queue) -> String;
 }
 
@@ -130,7 +130,7 @@ fn name(prefix: &str, queue: &Queue) -> String {
     }
 }
 
-/// The command queue of the participant that every bench has.
+/// Returns the command queue of the participant that every bench has.
 pub(crate) fn stock() -> Queue {
     Queue::Commands { participant: "stock".to_owned() }
 }
@@ -151,7 +151,7 @@ pub(crate) fn command(id: &str) -> Message {
     message(Route::Command { participant: "stock".to_owned() }, id)
 }
 
-/// Commands with the numbers of a range as ids.
+/// Creates commands whose ids are the numbers of a range.
 pub(crate) fn commands(numbers: std::ops::Range<usize>) -> Vec<Message> {
     numbers.map(|number| command(&number.to_string())).collect()
 }
@@ -201,7 +201,7 @@ pub(crate) fn id(delivery: &Delivery) -> &str {
     delivery.message_id.as_deref().expect("our messages have ids")
 }
 
-/// The ids of deliveries, in order.
+/// Returns the ids of deliveries, in order.
 pub(crate) fn ids(deliveries: &[Delivery]) -> Vec<&str> {
     deliveries.iter().map(id).collect()
 }

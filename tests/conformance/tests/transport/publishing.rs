@@ -93,7 +93,7 @@ async fn a_queue_that_nobody_named_exists_once_it_is_consumed(bench: impl Bench)
 
 async fn large_and_odd_bodies_arrive_byte_for_byte(bench: impl Bench) {
     let transport = bench.process().await;
-    // Binary data, longer than any frame.
+    // The first body is binary data, longer than any frame.
     let noise = (0..limits::MAX_PARCEL_BYTES).map(|index| (index * index / 7) as u8).collect();
     let bodies: [Vec<u8>; 5] = [
         noise,
@@ -180,7 +180,7 @@ async fn hints_reach_everyone_and_block_nobody(bench: impl Bench) {
     eventually("a hint after the flood", SOON, async || {
         here.announce(hint(5));
         let hearing = async {
-            // The rest of the flood comes first, or was missed.
+            // The hints of the flood come first, or were missed.
             while !heard_there.recv().await.is_ok_and(|heard| heard.contains(&hint(5)[0])) {}
         };
         tokio::time::timeout(NEVER, hearing).await.ok()

@@ -17,7 +17,7 @@ pub(super) struct Alerts {
 
 #[derive(Debug)]
 struct Version {
-    /// Whether it must be reported: the saga has just got stuck, or a reminder was due.
+    /// Whether this version must be reported: the saga has just got stuck, or a reminder was due.
     due: bool,
     /// The event that has reported it.
     told: Option<Box<RawValue>>,
@@ -49,7 +49,7 @@ impl Alerts {
         (known.get() != event.get()).then(|| format!("two different events {}", message.id))
     }
 
-    /// The number of alerts that were due, and how many of them were never published.
+    /// Returns the number of alerts that were due, and how many of them were never published.
     pub(super) fn due(&self) -> (usize, usize) {
         let due: Vec<&Version> = self.versions.values().filter(|version| version.due).collect();
         (due.len(), due.iter().filter(|version| version.told.is_none()).count())

@@ -1,5 +1,5 @@
-//! `with-servers COMMAND ARGUMENT…` runs a command with one PostgreSQL and one RabbitMQ for all the
-//! tests in it, and ends with the command's exit code. A server that is named in the environment is
+//! `with-servers COMMAND ARGUMENT…` runs a command with one PostgreSQL and one RabbitMQ for all of
+//! its tests, and ends with the command's exit code. If the environment names a server, that one is
 //! used instead of a new one.
 
 use std::ffi::OsString;
@@ -97,7 +97,7 @@ fn tell(child: &Child, signal: Signal) -> anyhow::Result<()> {
     kill_process(pid, signal).with_context(|| format!("cannot send {signal:?} to the command"))
 }
 
-/// The exit code that a shell would report.
+/// Returns the exit code that a shell would report.
 fn exit_code(status: ExitStatus) -> i32 {
     match (status.code(), status.signal()) {
         (Some(code), _) => code,
