@@ -164,7 +164,7 @@ pub(crate) const DAMAGES: &[Damage] = &[
         "UPDATE orchestrator.saga_history SET state = 2
          WHERE version = 3 AND saga_id = (SELECT min(id) FROM orchestrator.sagas WHERE state = 3)",
     ),
-    // Somebody has paused a saga without a reason.
+    // The history has a pause without a reason.
     damage(
         &["history-legal"],
         "UPDATE orchestrator.saga_history

@@ -94,7 +94,7 @@ async fn sagas_in_progress_are_no_rest() -> anyhow::Result<()> {
     let found = open.audit(&[]).await?;
     ensure!(found.status == 1, "exit status {}", found.status);
     ensure!(found.verdict("money") == Some("NOT AT REST".to_owned()), "{:?}", found.failed());
-    // Equations that hold at every instant are checked all the same.
+    // Equations that hold at every instant are checked while a saga is in progress too.
     let safety = open.audit(&["--safety"]).await?;
     ensure!(safety.verdict("money").is_none() && safety.verdict("stock-ledger").is_some());
     Ok(())

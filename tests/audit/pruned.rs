@@ -79,8 +79,8 @@ const BELOW: &[(&[&str], &str)] = &[
         "UPDATE inventory.reservations SET state = 'committed'
          WHERE saga_id = (SELECT min(saga_id) FROM inventory.reservations WHERE state = 'released')",
     ),
-    // A record that pruning has not yet deleted, of a saga that is gone, is no damage. A record
-    // without its effect is.
+    // A record that pruning has not yet deleted is no damage, even if its saga is gone. A record
+    // without its effect is damage.
     (
         &["effects-recorded"],
         "INSERT INTO inventory.inbox (saga_id, step, action_hash, action_answer)

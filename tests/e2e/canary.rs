@@ -46,7 +46,7 @@ async fn search(system: &System, collector: &Collector) -> anyhow::Result<()> {
         Tap::on(&url, &exchange("saga.quarantine"), &[""]).await?,
     ];
 
-    // While its saga may need the token, it is in the saga's row, and the search finds it there.
+    // While a saga may need the token, the token is in its row, and this search finds it there.
     place(system, "tok_very_slow", "teapot").await?;
     eventually("the token in the running saga's row", Duration::from_secs(10), async || {
         dump(system, "saga_orchestrator").ok().filter(|dump| dump.contains(CANARY)).map(drop)

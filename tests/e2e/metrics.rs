@@ -67,7 +67,8 @@ async fn check(system: &System) -> anyhow::Result<()> {
     let rules = prometheus.rules().await?;
     anyhow::ensure!(rules.len() >= 10, "only {} rules were loaded", rules.len());
     for (alert, expression) in rules {
-        // A quiet alert returns nothing, but the metric that it compares must exist.
+        // The expression of an alert that does not fire returns nothing, so the test queries only
+        // the metric that it compares.
         let looked_at = [" > ", " == "].iter().find_map(|c| expression.rsplit_once(c));
         let (looked_at, _) = looked_at.with_context(|| format!("{alert} compares nothing"))?;
         expressions.push((alert, looked_at.to_owned()));

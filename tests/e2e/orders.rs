@@ -211,7 +211,7 @@ async fn a_cancel_undoes_what_is_not_captured(system: &System) -> anyhow::Result
     let mut other = OrdersClient::new(system.channel("orchestrator-2")?);
     let cancelled = other.cancel_order(cancel.clone()).await?.into_inner();
     anyhow::ensure!(cancelled.status() == OrderStatus::Cancelled, "{cancelled:?}");
-    // A second cancel has the same result.
+    // A second cancel gets the same answer.
     let again = orders.cancel_order(cancel).await?.into_inner();
     anyhow::ensure!(again.status() == OrderStatus::Cancelled, "{again:?}");
 

@@ -48,8 +48,8 @@ async fn forgotten(system: &System) -> anyhow::Result<()> {
     let (again, repeated) = place(system, &old[59]).await?;
     ensure!(repeated && again == old[59].order_id, "{again} for {:?}", old[59]);
 
-    // New orders go on while the old sagas are forgotten, because participants learn the watermark
-    // from commands.
+    // New orders are needed while the old sagas are forgotten: their commands bring the watermark
+    // to the participants.
     let new = Arc::new(Mutex::new(Vec::new()));
     let going_on = tokio::spawn({
         let (load, new) = (load("new", 100_000, Duration::from_millis(250)), Arc::clone(&new));
@@ -151,8 +151,8 @@ async fn count(pool: &PgPool, sql: &'static str) -> anyhow::Result<i64> {
     Ok(sqlx::query_scalar(sql).fetch_one(pool).await?)
 }
 
-/// Places an order of the log again, under its own key. Its number, at the end of the key, gives
-/// the same request as the first time.
+/// Places a logged order again, with the same key and the same request. The order's number, which
+/// determines the request, is at the end of the key.
 async fn place(system: &System, order: &Logged) -> anyhow::Result<(String, bool)> {
     let number: usize = order.key.rsplit('-').next().unwrap_or_default().parse()?;
     let request = PlaceOrderRequest {

@@ -120,7 +120,7 @@ fn fill(ballast: &std::path::Path) -> anyhow::Result<()> {
     let mut file = std::fs::File::create(ballast)?;
     let block = [0; 4096];
     while file.write_all(&block).is_ok() {}
-    // The space that is freed again is enough for some orders.
+    // Some space is freed again, enough for some orders.
     let length = file.metadata()?.len();
     file.set_len(length.saturating_sub(4 * 1024 * 1024))?;
     Ok(())

@@ -1,6 +1,6 @@
-//! Checks that every package that the program or the bench depends on builds on systems other than
-//! Linux. Our own code cannot be checked here, because this machine has no standard library for
-//! other systems.
+//! Checks that the dependencies of the program and of the bench build on systems other than Linux.
+//! Our own code cannot be checked here, because this machine has no standard library for other
+//! systems.
 
 use std::process::Command;
 
@@ -18,8 +18,8 @@ const UNIX_ONLY: [(&str, &str); 3] = [
     ("nix", "the C library's functions are not there"),
     ("signal-hook", "signals are other ones there"),
 ];
-/// Cargo's kinds of dependencies: those in the program, and those that also build it. Cargo
-/// resolves the latter for this machine.
+/// Kinds of dependencies for `cargo tree`: those that the program contains, and all that are needed
+/// to build it. Cargo resolves build dependencies for this machine.
 const PROGRAM: &str = "normal,no-proc-macro";
 const ALL: &str = "normal,build";
 

@@ -63,8 +63,8 @@ pub(super) struct Bounds {
 #[derive(Clone, Copy)]
 pub(super) struct Rate {
     pub(super) a_second: f64,
-    /// Whether an order that a busy server refuses is placed again after the pause that the server
-    /// advises. Otherwise it counts as refused.
+    /// Whether to place an order again that a busy server has refused, after the pause that the
+    /// server advises. Otherwise the order counts as refused.
     pub(super) honours_advice: bool,
 }
 

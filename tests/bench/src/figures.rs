@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-/// Numbers by name. A dot in a name makes a level of the JSON.
+/// Numbers by name. A dot in a name separates two levels of the JSON.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Figures(BTreeMap<String, f64>);
 

@@ -78,8 +78,8 @@ pub(crate) enum Way {
 }
 
 impl Probe {
-    /// Creates a probe of the broker at a URL. The names of all that it declares begin with the
-    /// prefix; all of it is deleted again.
+    /// Creates a probe of the broker at a URL. The names of its exchanges and queues begin with the
+    /// prefix, and it deletes them again.
     pub(crate) fn new(url: &str, prefix: &str) -> Self {
         Self { url: url.to_owned(), prefix: format!("{prefix}probe.") }
     }

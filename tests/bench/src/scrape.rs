@@ -1,4 +1,4 @@
-//! Reads a system's own metrics, in the parts of Prometheus' text format that are needed.
+//! Reads a system's own metrics. Parses only the parts of Prometheus' text format that it needs.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +58,7 @@ impl Samples {
         self.0.iter().filter(|(series, _)| is_it(series)).map(|(_, value)| value).sum()
     }
 
-    /// Returns a histogram's mean, or `None` if nothing was recorded.
+    /// Returns a histogram's mean, or `None` if it has no values.
     pub(super) fn mean(&self, name: &str) -> Option<f64> {
         let count = self.sum(&format!("{name}_count"));
         (count > 0.0).then(|| self.sum(&format!("{name}_sum")) / count)

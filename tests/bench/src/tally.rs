@@ -19,11 +19,12 @@ const MICROS_A_MILLI: f64 = 1000.0;
 pub(super) struct Tally {
     pub(super) sent: u64,
     pub(super) confirmed: u64,
-    /// Rejected, as their cards require.
+    /// Orders that were rejected, as their cards require.
     pub(super) declined: u64,
-    /// Refused because the system was too busy. They were never admitted, so they have no saga.
+    /// Orders that were refused because the system was too busy. They were never admitted, so they
+    /// have no saga.
     pub(super) refused: u64,
-    /// Ended otherwise than their cards require: the number for each end.
+    /// Orders that did not end as their cards require: the number for each end.
     pub(super) unexpected: BTreeMap<String, u64>,
     /// Orders whose end is not known: the number for each gRPC code.
     pub(super) unknown: BTreeMap<&'static str, u64>,

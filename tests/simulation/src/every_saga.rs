@@ -17,7 +17,8 @@ use crate::{
     shop::{LONG_DEADLINE_MILLIS, STEP_TIMEOUT_MILLIS, Shop},
 };
 
-/// Shorter than all attempts of one step together, and longer than the steps before it take.
+/// A deadline shorter than all attempts of one step together, but longer than the steps before it
+/// take.
 const SHORT_DEADLINE_MILLIS: u64 = 2_500;
 
 /// A saga to test, and the data to begin it with.
@@ -191,7 +192,7 @@ pub fn every_refusal_leaves_nothing<S: Subject>(subject: &S) {
 /// same as if each had arrived once.
 ///
 /// # Panics
-/// If they are not.
+/// If the rows differ.
 pub fn repetition_changes_nothing<S: Subject>(subject: &S) {
     let whole = undisturbed(subject);
     trial(subject, LONG_DEADLINE_MILLIS, Rule::Repeat, async |trial| {

@@ -184,7 +184,8 @@ impl<S: SagaStore> SagaStore for SimStore<S> {
     ) -> Result<(Vec<Admission>, Option<R>), Failure> {
         self.life.pass(Point::BeforeAdmit).await;
         let fate = Fate::of(&self.life).await;
-        // Binding a key is a write too, so an admission that will not commit is not even started.
+        // Binding a key is a write too, so an admission that must not commit does not reach the
+        // store.
         if let (Fate::Conflict | Fate::Unavailable | Fate::UnknownLost, Some(failure)) =
             (fate, fate.failure())
         {

@@ -22,7 +22,7 @@ use crate::{
 
 /// Time that a step waits for its first answer; the longest wait is eight times that.
 pub(crate) const STEP_TIMEOUT_MILLIS: u64 = 400;
-/// Longer than all attempts before the pivot together.
+/// A deadline longer than all attempts before the pivot together.
 pub(crate) const LONG_DEADLINE_MILLIS: u64 = 60_000;
 /// Time limit for any wait: longer than all attempts, and than a stuck saga's next attempt.
 const PATIENCE: Duration = Duration::from_secs(600);

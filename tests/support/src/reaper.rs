@@ -29,7 +29,7 @@ pub(crate) enum LastSignal {
     Quit,
 }
 
-/// Has the child `pid` ended when this process ends.
+/// Makes the reaper end the child `pid` when this process ends.
 pub(crate) fn watch(pid: u32, last: LastSignal) -> anyhow::Result<()> {
     let signal = match last {
         LastSignal::Kill => "KILL",

@@ -32,7 +32,7 @@ pub struct Plant {
     pub planted: &'static str,
 }
 
-/// A proxy that alters some statements. Its connections end with it.
+/// A proxy that changes some statements. When it is dropped, its connections end.
 #[derive(Debug)]
 pub struct SqlProxy {
     url: String,

@@ -14,7 +14,7 @@ use crate::{
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..Default::default() })]
 
-    /// Goes on with participants that never answer again.
+    /// Checks that an operator can end every saga, even if the participants never answer again.
     #[test]
     fn every_saga_has_an_operators_way_out_that_ends_it(
         shape in shape(),

@@ -51,7 +51,7 @@ fn check(definition: &dyn HostedDefinition, first: Instance, reply: &dyn Fn(&str
         let decision = definition.turn(row, &input, Timestamp(0)).expect("it decodes");
         rows.push(decision.saga.expect("it moves the saga"));
     }
-    // The end drops data that no command needs any more, because no command is built after it.
+    // The last row is left out: it no longer has all data, because no command is built from it.
     let end = rows.pop().expect("the first row at least");
     assert_eq!(end.phase, Phase::Completed);
     assert!(definition.open_commands(&end).expect("sound").is_empty());

@@ -113,8 +113,7 @@ fn members(body: &[u8]) -> u64 {
     body.windows(MEMBER.len()).filter(|window| *window == MEMBER).count() as u64
 }
 
-/// A consumer of every event, like a shop's other systems: a durable quorum queue, consumed and
-/// acknowledged.
+/// Consumes and acknowledges every event from a durable quorum queue, like a shop's other systems.
 #[derive(Debug)]
 pub(crate) struct EventConsumer {
     connection: Connection,

@@ -78,7 +78,7 @@ where
     assert_eq!(book.probe.number("SELECT count(*) FROM inbox").await, 5);
 }
 
-/// Of many transactions that lock one key at once, one is first, and every other sees its record.
+/// If many transactions lock one key at once, one is first, and the others see its record.
 pub(super) async fn two_transactions_with_one_key_exclude_each_other<S: Store, R>(
     book: Book<S, R>,
 ) {
@@ -133,8 +133,8 @@ async fn whoever_waits_for_a_dropped_transaction_is_first<S: Store, R>(book: Boo
     assert!(fresh, "nothing of the first one is left");
 }
 
-/// Of many transactions that undo one recorded action at once, one is first, and every other sees
-/// that the action is undone.
+/// If many transactions undo one recorded action at once, one is first, and the others see that the
+/// action is undone.
 pub(super) async fn of_many_compensations_at_once_one_is_first<S: Store, R>(book: Book<S, R>) {
     const CONTENDERS: usize = 12;
     for _ in 0..5 {

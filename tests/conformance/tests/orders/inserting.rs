@@ -47,7 +47,7 @@ async fn a_repeated_insert_changes_nothing<S: Store<Tx: Orders>, R: Reads>(book:
     }
 }
 
-/// Of many transactions that insert one order at once, one creates it, with all its lines.
+/// If many transactions insert one order at once, one creates it, with all its lines.
 pub(super) async fn of_two_inserts_at_once_one_is_new<S: Store<Tx: Orders>, R: Reads>(
     book: Book<S, R>,
 ) {

@@ -19,8 +19,8 @@ holds_on! { Book::{postgres, sqlite, in_memory}:
     of_many_that_end_an_order_at_once_one_finds_it_pending,
 }
 
-/// Locking returns the lines of orders in the order of the purchase, and leaves out orders that do
-/// not exist.
+/// Locking returns each order's lines in the sequence in which they were ordered, and leaves out
+/// orders that do not exist.
 async fn lines_are_locked_in_their_order<S: Store<Tx: Orders>, R: Reads>(book: Book<S, R>) {
     // More than nine lines, to detect numbers that are sorted as text.
     let many: Vec<Line> =
@@ -67,8 +67,8 @@ pub(super) async fn locks_in_opposite_order_do_not_deadlock<S: Store<Tx: Orders>
     }
 }
 
-/// Of many transactions that end one order at once, one finds it pending, and every other sees how
-/// it has ended.
+/// If many transactions end one order at once, one finds it pending, and the others see how it has
+/// ended.
 pub(super) async fn of_many_that_end_an_order_at_once_one_finds_it_pending<
     S: Store<Tx: Orders>,
     R: Reads,

@@ -129,7 +129,7 @@ async fn a_return_of_what_is_not_there_is_never_written<
     assert_eq!(book.read(id).await, before);
 }
 
-/// Returns of one order that are opened at once take each other's held pieces into account.
+/// If several returns of one order are opened at once, each piece is held by one return only.
 async fn returns_at_once_never_have_the_same_piece<S: Store<Tx: Orders + Returns>, R: Reads>(
     book: Book<S, R>,
 ) {

@@ -1,4 +1,4 @@
-//! Payments, their refunds and the ledger: written once, and read back.
+//! Payments, refunds and the ledger are written once and read back.
 
 use saga_core::{Failure, SagaId};
 use saga_kit::Store;
@@ -40,7 +40,8 @@ async fn every_state_is_read_back<S: Store<Tx: Payments>>(till: Till<S>) {
     }
 }
 
-/// An order has one payment: a second opening changes nothing and does not affect the others.
+/// An order has one payment. Opening it again changes nothing, and new payments in the same call
+/// are opened.
 async fn opening_leaves_out_what_is_there<S: Store<Tx: Payments>>(till: Till<S>) {
     let (a, b) = (order(), order());
     let first = payment(a, 5, State::Authorised { provider_id: "p1".to_owned() });

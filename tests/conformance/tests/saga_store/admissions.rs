@@ -76,7 +76,7 @@ async fn a_key_is_scoped_to_its_caller_and_method(sagas: Sagas<impl Store, impl 
         key("k", all[0].id),
         IdempotencyKey { caller: "alice".to_owned(), ..key("k", all[1].id) },
         IdempotencyKey { method: "ReturnOrder", ..key("k", all[2].id) },
-        // Joined together, caller and method of these two give the same text.
+        // For these two, caller and method joined together give the same text.
         IdempotencyKey { caller: "a".to_owned(), method: "bc", ..key("d", all[3].id) },
         IdempotencyKey { caller: "ab".to_owned(), method: "c", ..key("d", all[4].id) },
     ];
@@ -140,7 +140,7 @@ async fn an_admission_is_whole_or_absent(sagas: Sagas<impl Store, impl Beneath>)
     assert_eq!(sagas.history(second.id).await.len(), 1);
 }
 
-/// Of two admissions with one key at once, the second one gets the first one's saga.
+/// If two admissions use one key at once, the second one gets the first one's saga.
 pub(super) async fn of_two_admissions_at_once_one_binds_the_key(
     sagas: Sagas<impl Store, impl Beneath>,
 ) {

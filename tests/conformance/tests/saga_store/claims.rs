@@ -93,7 +93,7 @@ pub(super) async fn a_claim_takes_the_most_overdue_first_and_no_more_than_asked_
     assert_eq!(sagas.version(late[0].id).await, 1);
 }
 
-/// Of many claimants at once, exactly one gets each due saga.
+/// If many claimants run at once, exactly one gets each due saga.
 pub(super) async fn two_claimants_never_get_the_same_saga(sagas: Sagas<impl Store, impl Beneath>) {
     const DUE: usize = 300;
     const CLAIMANTS: usize = 8;

@@ -139,8 +139,8 @@ async fn what_has_ended_below_the_watermark_is_pruned_with_its_history_and_keys(
     assert_eq!((rest.sagas, rest.next), (2, None));
 }
 
-/// Pruning needs no leader: each of two pruners skips the sagas that the other has locked, and in
-/// the end each saga was deleted once.
+/// Pruning needs no leader: each of two pruners skips the sagas that the other has locked, and
+/// every saga is deleted exactly once.
 async fn two_pruners_delete_each_saga_once(sagas: Sagas<impl Store, impl Beneath>) {
     const SAGAS: i64 = 300;
     let now = sagas.now().await;

@@ -106,8 +106,8 @@ async fn a_dropped_call_leaves_nothing_behind(sagas: Sagas<impl Store, impl Bene
     let ids = sagas.some(4).await;
     let seed = AtomicU64::new(7);
     for _ in 0..ROUNDS {
-        // Several clients, so that some turns are dropped while they wait for another. Each
-        // repeats its turn, so that there is always one to drop, however fast turns are.
+        // Several clients make turns at once, so that some are dropped while they wait for
+        // another. Each repeats its turn, so that there is always one to drop.
         let turns = [(); AT_ONCE].map(|()| {
             let (store, ids) = (sagas.store.clone(), ids.clone());
             tokio::spawn(async move {
