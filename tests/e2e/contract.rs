@@ -33,7 +33,7 @@ use crate::system::{ONE_OF_EACH, System, with_system};
 const LIMIT: Duration = Duration::from_secs(60);
 /// The trace id of every message.
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-/// The `source` under which this test sends commands, and the queue of their answers.
+/// The `reply_to` of this test's own commands, under which their answers are published.
 const STRANGER: &str = "stranger";
 /// A message body that is not JSON.
 const POISON: &str = "this is no JSON";

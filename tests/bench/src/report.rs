@@ -190,7 +190,7 @@ impl Report {
         most
     }
 
-    /// Returns the payment provider's average time at the first level, which has the least load.
+    /// Returns the payment provider's average time at the first level.
     pub(super) fn provider(&self) -> Option<Duration> {
         let alone = self.measured.first()?;
         let seconds = alone.medians().get("providerSeconds")?;
