@@ -1,4 +1,4 @@
-//! The books of a real run, and copies of them to be damaged.
+//! The databases of a real run, and copies of them to damage.
 
 use std::{collections::BTreeSet, path::PathBuf, process::Output, time::Duration};
 
@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Where each database is, and what the damages call it.
+/// The name of each database in the damages' SQL, and its file.
 const FILES: [(&str, &str); 5] = [
     ("orchestrator", "orchestrator.sqlite"),
     ("orders", "order.sqlite"),
@@ -15,13 +15,13 @@ const FILES: [(&str, &str); 5] = [
     ("payment", "payment.sqlite"),
     ("provider", "provider/provider.sqlite"),
 ];
-/// Enough for some of every kind.
+/// Enough orders for some of every kind.
 const ORDERS: &str = "150";
 
-/// A directory with the books of a system that has stopped.
+/// A directory with the databases of a system that has stopped.
 pub(crate) struct Books(TempDir);
 
-/// What the audit said.
+/// The audit's report and exit status.
 pub(crate) struct Found {
     pub(crate) report: Value,
     pub(crate) status: i32,
@@ -36,7 +36,7 @@ pub(crate) async fn saga(args: &[&str]) -> anyhow::Result<Output> {
 }
 
 impl Books {
-    /// Has the demo write them, kills included.
+    /// Runs the demo, with its kills, to write the databases.
     pub(crate) async fn write() -> anyhow::Result<Self> {
         let books = Self(tempfile::tempdir()?);
         let output =
@@ -54,7 +54,7 @@ impl Books {
         Ok(copy)
     }
 
-    /// Runs SQL over all five databases. No constraint is in its way.
+    /// Runs SQL on all five databases, with constraints switched off.
     pub(crate) fn damage(&self, sql: &str) -> anyhow::Result<()> {
         let connection = Connection::open_in_memory()?;
         for (name, file) in FILES {
@@ -75,7 +75,7 @@ impl Books {
         Found::of(&output)
     }
 
-    /// What people see.
+    /// Runs the audit and returns its text for people.
     pub(crate) async fn shown(&self, more: &[&str]) -> anyhow::Result<String> {
         let dir = self.dir();
         let output = saga(&[&["audit", "--data-dir", &dir], more].concat()).await?;
@@ -98,7 +98,7 @@ impl Found {
         Ok(Self { report, status: output.status.code().context("killed")? })
     }
 
-    /// Names of the lines that do not pass.
+    /// Returns the names of the report's lines that do not pass.
     pub(crate) fn failed(&self) -> BTreeSet<String> {
         self.lines().filter(|line| line["verdict"] != "PASS").filter_map(name).collect()
     }

@@ -1,7 +1,7 @@
-//! One damage per equation.
+//! The damages: at least one for each equation of the audit.
 
-/// What is done to the books, and which lines must fail then: the one that it is
-/// for first, and behind it those that cannot help failing with it.
+/// SQL that damages the databases, and the lines of the audit that must then fail: first the line
+/// that this damage is for, then the others that fail with it.
 pub(crate) struct Damage {
     pub(crate) lines: &'static [&'static str],
     pub(crate) sql: &'static str,
@@ -16,7 +16,7 @@ pub(crate) const DAMAGES: &[Damage] = &[
         &["stock-conserved"],
         "UPDATE inventory.products SET available = available + 1 WHERE sku = 'teapot'",
     ),
-    // What is reserved is told twice, by the movements and by the reservations.
+    // Reserved stock is recorded twice, in the movements and in the reservations.
     damage(
         &["stock-reserved", "stock-ledger"],
         "UPDATE inventory.products SET reserved = reserved + 1, available = available - 1
@@ -27,7 +27,7 @@ pub(crate) const DAMAGES: &[Damage] = &[
         "UPDATE inventory.products SET received = received + 1, available = available + 1
          WHERE sku = 'teapot'",
     ),
-    // A sum beyond 64 bits is no crash: what cannot be computed does not hold.
+    // A sum beyond 64 bits must not crash the audit: an equation that cannot be computed fails.
     damage(
         &["stock-ledger"],
         "INSERT INTO inventory.receipts (idempotency_key, payload_hash, sku, quantity, at)
@@ -62,13 +62,13 @@ pub(crate) const DAMAGES: &[Damage] = &[
              SELECT l.order_id, l.line_no FROM orders.order_lines l JOIN orders.orders o USING (order_id)
              WHERE o.status = 2 AND l.returned < l.quantity LIMIT 1)",
     ),
-    // More is refunded than its returns come to, as the order sees it.
+    // By the order's records, more is refunded than its returns are worth.
     damage(
         &["returns-add-up", "money"],
         "UPDATE orders.orders SET refunded = refunded + 1
          WHERE order_id = (SELECT min(order_id) FROM orders.orders WHERE status = 2 AND refunded < total)",
     ),
-    // Two returns are taken for each other.
+    // The records of two returns are exchanged.
     damage(
         &["returns-ended"],
         "CREATE TEMP TABLE pair AS SELECT min(return_id) AS a, max(return_id) AS b FROM orders.returns WHERE state = 2;
@@ -164,7 +164,7 @@ pub(crate) const DAMAGES: &[Damage] = &[
         "UPDATE orchestrator.saga_history SET state = 2
          WHERE version = 3 AND saga_id = (SELECT min(id) FROM orchestrator.sagas WHERE state = 3)",
     ),
-    // A pause by somebody, for no reason.
+    // The history has a pause without a reason.
     damage(
         &["history-legal"],
         "UPDATE orchestrator.saga_history
@@ -191,7 +191,7 @@ pub(crate) const DAMAGES: &[Damage] = &[
         "INSERT INTO inventory.inbox (saga_id, step, action_hash)
          SELECT id, 'create-order', x'00' FROM orchestrator.sagas WHERE state = 3 LIMIT 1",
     ),
-    // The saga's history had the answer, too.
+    // The answer is missing from the participant's records, but not from the saga's history.
     damage(
         &["effects-recorded", "answers-agree"],
         "DELETE FROM inventory.inbox WHERE step = 'commit-stock'
@@ -225,13 +225,13 @@ pub(crate) const DAMAGES: &[Damage] = &[
         "UPDATE inventory.reservations SET unit_price = unit_price + 1
          WHERE saga_id = (SELECT min(order_id) FROM orders.orders WHERE status = 2)",
     ),
-    // A line that was never reserved was never sold either.
+    // A line that was never reserved cannot have been sold.
     damage(
         &["orders-sold", "orders-priced"],
         "INSERT INTO orders.order_lines (order_id, line_no, sku, quantity, unit_price)
          SELECT min(order_id), 99, 'extra', 1, 0 FROM orders.orders WHERE status = 2",
     ),
-    // One pays what the other owes, so that the sums are right.
+    // One order pays another's debt, so that the sums are still right.
     damage(
         &["orders-paid"],
         "CREATE TEMP TABLE line AS
@@ -248,7 +248,7 @@ pub(crate) const DAMAGES: &[Damage] = &[
              (SELECT more FROM line WHERE line.order_id = orders.order_id)
          WHERE order_id IN (SELECT order_id FROM line)",
     ),
-    // The sums cannot be wrong while every order is right.
+    // The sums cannot be wrong while every order is right, so two lines fail.
     damage(
         &["money", "orders-paid"],
         "CREATE TEMP TABLE line AS SELECT l.order_id, l.sku FROM orders.order_lines l
@@ -272,7 +272,7 @@ pub(crate) const DAMAGES: &[Damage] = &[
          SELECT 'strange', 'strange', amount, currency, status, decline_code, on_capture, 'strange', created_at
          FROM provider.payments WHERE status = 'declined' LIMIT 1",
     ),
-    // A hold that we know nothing of.
+    // The provider has a hold that our payments do not know.
     damage(
         &["provider-holds-nothing", "provider-known"],
         "CREATE TEMP TABLE held AS SELECT * FROM provider.payments WHERE status = 'declined' LIMIT 1;

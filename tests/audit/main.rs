@@ -1,5 +1,5 @@
-//! The audit finds what is wrong, and only that: books that a real run has
-//! written are damaged in one way per equation.
+//! The audit finds all damage and nothing else: the databases of a real run are damaged in one way
+//! for each equation.
 
 mod books;
 mod damages;
@@ -94,7 +94,7 @@ async fn sagas_in_progress_are_no_rest() -> anyhow::Result<()> {
     let found = open.audit(&[]).await?;
     ensure!(found.status == 1, "exit status {}", found.status);
     ensure!(found.verdict("money") == Some("NOT AT REST".to_owned()), "{:?}", found.failed());
-    // What holds at every instant is judged all the same.
+    // Equations that hold at every instant are checked while a saga is in progress too.
     let safety = open.audit(&["--safety"]).await?;
     ensure!(safety.verdict("money").is_none() && safety.verdict("stock-ledger").is_some());
     Ok(())

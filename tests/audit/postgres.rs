@@ -1,4 +1,4 @@
-//! The same books, in Postgres.
+//! The audit of the same databases in Postgres.
 
 use std::{path::Path, process::Output};
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::books::{Books, Found};
 
-/// So many rows an `INSERT`.
+/// Rows in one `INSERT`.
 const ROWS_AT_ONCE: usize = 200;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,7 +23,7 @@ async fn the_same_books_in_postgres_get_the_same_report() -> anyhow::Result<()> 
     ensure!(there.failed().is_empty() && there.status == 0, "{}", there.offenders());
     ensure!(here.report == there.report, "{}\n{}", here.report, there.report);
 
-    // What an auditor wrote would fail, and what others write is seen.
+    // The auditor's own writes would fail, but it sees what others write.
     sqlx::query(
         "UPDATE products SET received = received + 1, available = available + 1 WHERE sku = 'teapot'",
     )
@@ -45,7 +45,7 @@ async fn a_server_that_is_not_there_is_named_without_its_password() -> anyhow::R
     Ok(())
 }
 
-/// A role's file, and the variable that names its database.
+/// A role's SQLite file, and the variable with the URL of its database.
 const VARIABLES: [(&str, &str); 4] = [
     ("orchestrator.sqlite", "SAGA_ORCHESTRATOR_DATABASE_URL"),
     ("order.sqlite", "SAGA_ORDER_DATABASE_URL"),
@@ -53,7 +53,7 @@ const VARIABLES: [(&str, &str); 4] = [
     ("payment.sqlite", "SAGA_PAYMENT_DATABASE_URL"),
 ];
 
-/// Books whose databases, but for the provider's, are in Postgres.
+/// The databases of a run, moved to Postgres except the provider's.
 struct Moved {
     environment: Vec<(String, String)>,
 }
@@ -83,7 +83,7 @@ impl Moved {
         pool(&self.environment, variable).await
     }
 
-    /// Every transaction of the auditor is one that must not write.
+    /// Runs the audit with read-only transactions.
     async fn audit(&self, more: &[&str]) -> anyhow::Result<Found> {
         let mut environment = self.environment.clone();
         for (_, url) in environment.iter_mut().filter(|(_, url)| url.starts_with("postgres")) {
@@ -106,7 +106,7 @@ async fn pool(environment: &[(String, String)], variable: &str) -> anyhow::Resul
     Ok(saga_postgres::connect(url, &settings).await?)
 }
 
-/// Copies every row of a file into the tables of the same names.
+/// Copies every row of a SQLite file into the tables of the same names.
 async fn copy(file: &Path, pool: &PgPool) -> anyhow::Result<()> {
     let columns = sqlx::query(
         "SELECT table_name::text, array_agg(column_name::text ORDER BY ordinal_position),
@@ -120,7 +120,7 @@ async fn copy(file: &Path, pool: &PgPool) -> anyhow::Result<()> {
         let (table, names, types): (String, Vec<String>, Vec<String>) =
             (row.get(0), row.get(1), row.get(2));
         let rows = literals(file, &table, &names, &types)?;
-        // What a migration has put there is in the file too.
+        // The file also has the rows that migrations insert.
         sqlx::query(AssertSqlSafe(format!("DELETE FROM {table}"))).execute(pool).await?;
         for rows in rows.chunks(ROWS_AT_ONCE) {
             let (names, rows) = (names.join(", "), rows.join(", "));
@@ -131,7 +131,7 @@ async fn copy(file: &Path, pool: &PgPool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A table's rows as Postgres reads them: `(…, …)`.
+/// Returns a table's rows as SQL literals for Postgres: `(…, …)`.
 fn literals(
     file: &Path,
     table: &str,

@@ -1,5 +1,5 @@
-//! Books of which the older half has been forgotten, as pruning does it: sound, and
-//! what is damaged above the watermark is found as ever.
+//! Databases whose older half was forgotten, as by pruning. They pass, and damage above the
+//! watermark is found as before.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use anyhow::ensure;
 
 use crate::books::Books;
 
-/// Everything that pruning deletes below the middle of all sagas.
+/// Deletes everything that pruning deletes, below the middle one of all sagas.
 const PRUNE: &str = "
     CREATE TEMP TABLE mark AS SELECT id AS below FROM orchestrator.sagas ORDER BY id
         LIMIT 1 OFFSET (SELECT count(*) / 2 FROM orchestrator.sagas);
@@ -22,7 +22,7 @@ const PRUNE: &str = "
     DELETE FROM inventory.inbox WHERE saga_id < (SELECT below FROM mark);
     DELETE FROM payment.inbox WHERE saga_id < (SELECT below FROM mark);";
 
-/// Some of it is not deleted yet: the orchestrator is behind, or the participants are.
+/// Deletes only some of these rows: the orchestrator is behind, or the participants are.
 const HALF_WAY: [&str; 2] = [
     "CREATE TEMP TABLE mark AS SELECT id AS below FROM orchestrator.sagas ORDER BY id
          LIMIT 1 OFFSET (SELECT count(*) / 2 FROM orchestrator.sagas);
@@ -37,7 +37,7 @@ const HALF_WAY: [&str; 2] = [
      DELETE FROM orchestrator.sagas WHERE id < (SELECT below FROM mark)",
 ];
 
-/// A damage above the watermark, and the lines that find it.
+/// Damages above the watermark, each with the lines that find it.
 const ABOVE: &[(&[&str], &str)] = &[
     (
         &["answers-agree", "effects-recorded"],
@@ -67,7 +67,7 @@ const ABOVE: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// Books are kept for good: below the watermark as above it.
+/// Damages to records that are kept for ever: below the watermark they are found too.
 const BELOW: &[(&[&str], &str)] = &[
     (
         &["orders-paid", "orders-add-up", "money"],
@@ -79,8 +79,8 @@ const BELOW: &[(&[&str], &str)] = &[
         "UPDATE inventory.reservations SET state = 'committed'
          WHERE saga_id = (SELECT min(saga_id) FROM inventory.reservations WHERE state = 'released')",
     ),
-    // A record that should have been forgotten, of a saga that is gone, says nothing;
-    // one without an effect does.
+    // A record that pruning has not yet deleted is no damage, even if its saga is gone. A record
+    // without its effect is damage.
     (
         &["effects-recorded"],
         "INSERT INTO inventory.inbox (saga_id, step, action_hash, action_answer)
@@ -119,7 +119,7 @@ async fn pruned_books_are_sound_and_a_damage_is_found_below_and_above() -> anyho
     Ok(())
 }
 
-/// The same loss as pruning makes, but above what the watermark says.
+/// The same rows are missing as after pruning, but the watermark does not cover them.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_forgotten_above_the_watermark_is_lost() -> anyhow::Result<()> {
     let books = Books::write().await?;

@@ -1,4 +1,4 @@
-//! The audit: equations over the databases, from outside, with SQL only.
+//! The tests' own audit: checks equations over the databases from outside, with SQL only.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::{
     system::{DATABASES, System},
 };
 
-/// The four databases, read as an administrator.
+/// Administrator connections to the four databases.
 pub(crate) struct Audit {
     pub(crate) orchestrator: PgPool,
     pub(crate) order: PgPool,
@@ -31,7 +31,7 @@ impl Audit {
         Ok(Self { orchestrator: next()?, order: next()?, inventory: next()?, payment: next()? })
     }
 
-    /// Waits until no saga is in progress. Safety is checked all the while.
+    /// Waits until no saga is in progress, and calls [`Audit::safety`] again and again meanwhile.
     pub(crate) async fn wait_until_quiet(&self, limit: std::time::Duration) -> anyhow::Result<()> {
         let deadline = tokio::time::Instant::now() + limit;
         loop {
@@ -68,7 +68,7 @@ impl Audit {
         }
     }
 
-    /// What holds at every instant, in one snapshot a database.
+    /// Checks the equations that hold at every instant.
     pub(crate) async fn safety(&self) -> anyhow::Result<()> {
         none(
             &self.inventory,
@@ -111,7 +111,7 @@ impl Audit {
         .await
     }
 
-    /// What holds once everything has ended.
+    /// Checks the equations that hold once every saga has ended.
     pub(crate) async fn at_rest(&self, system: &System, log: &[Logged]) -> anyhow::Result<()> {
         self.safety().await?;
         self.every_order_ended_as_it_must(log).await?;
@@ -186,7 +186,7 @@ impl Audit {
         Ok(())
     }
 
-    /// Our payments, our orders and the provider's own ledger tell one story.
+    /// Checks that our payments, our orders and the provider's ledger agree.
     async fn ledgers_agree(&self, system: &System) -> anyhow::Result<()> {
         let confirmed = sum(&self.order, "SELECT sum(total) FROM orders WHERE status = 2").await?;
         let captured =
@@ -219,7 +219,7 @@ impl Audit {
         Ok(())
     }
 
-    /// Compensations of every compensated saga ran in reverse of its steps.
+    /// Checks that the compensations of every compensated saga ran in reverse order of its steps.
     pub(crate) async fn compensations_ran_in_reverse(&self) -> anyhow::Result<usize> {
         let rows = sqlx::query(
             "SELECT h.saga_id::text, h.entry FROM saga_history h
@@ -243,7 +243,7 @@ impl Audit {
             let mut undone = done("compensation");
             undone.reverse();
             let acted = done("action");
-            // A step whose outcome stayed unknown is undone although it is not done.
+            // A step with an unknown outcome is not in `acted`, but it is undone too.
             let reversed =
                 acted.iter().all(|step| undone.contains(step)) && is_subsequence(&acted, &undone);
             ensure!(reversed, "saga {id} did {acted:?} and undid, in reverse, {undone:?}");

@@ -1,5 +1,5 @@
-//! The payment provider is away for longer than an order would wait: with the production
-//! defaults of breaker and deadline.
+//! The payment provider is down for longer than an order's deadline. The circuit breaker and the
+//! deadline have their production defaults.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use tonic_types::StatusExt as _;
 
 use crate::system::{ONE_OF_EACH, System, with_system};
 
-/// `SAGA_ORDER_DEADLINE_SECONDS`, as it is unless it is set.
+/// The default of `SAGA_ORDER_DEADLINE_SECONDS`.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// The breaker's longest pause, likewise, and time to hear of its end on a busy machine.
+/// The breaker's longest pause, and some time to notice its end on a busy machine.
 const PROBE: Duration = Duration::from_secs(10 + 15);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,7 +31,8 @@ async fn scenario(system: &System) -> anyhow::Result<()> {
     system.stock("teapot", 1_000).await?;
     system.kill("provider")?;
     let gone = Instant::now();
-    // Accepted while it might be back in time. Nothing of theirs ever reaches the provider.
+    // These orders are accepted because the provider might be back in time. None of their calls
+    // ever reaches it.
     let mut early = Vec::new();
     for n in 0..8 {
         early.push(place(system, &format!("early-{n}")).await?.order_id);
@@ -52,7 +53,7 @@ async fn scenario(system: &System) -> anyhow::Result<()> {
     let again = place(system, "early-0").await?;
     anyhow::ensure!(again.repeated && again.order_id == early[0], "{again:?}");
 
-    // Their holds were never asked for, so they are undone although the provider is away.
+    // Their holds never reached the provider, so they are undone although it is down.
     for order in &early {
         let until = gone + DEADLINE * 3;
         while status(system, order).await? != OrderStatus::Rejected {
@@ -69,7 +70,7 @@ async fn scenario(system: &System) -> anyhow::Result<()> {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let after = place(system, "after").await?;
-    // The late ones are paid after all: they were accepted a few seconds ago.
+    // This order is paid after all: it was accepted a few seconds ago.
     system.run(&["audit", "--wait", "120"]).await?;
     anyhow::ensure!(status(system, &after.order_id).await? == OrderStatus::Confirmed);
     Ok(())

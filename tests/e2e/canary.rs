@@ -1,6 +1,5 @@
-//! A payment token is seen by nobody whom it does not concern: it is in no log, no
-//! trace, no metric, no message but the command that must carry it, and in no
-//! database once the saga has ended.
+//! A payment token does not leak: it is in no log, trace or metric, in no message except the
+//! command that must carry it, and in no database once the saga has ended.
 
 use std::{
     process::Command,
@@ -20,7 +19,7 @@ use crate::{
     system::{DATABASES, ONE_OF_EACH, System, with_system},
 };
 
-/// In every token of this test.
+/// Part of every payment token in this test.
 const CANARY: &str = "canary7f3a91";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,7 +46,7 @@ async fn search(system: &System, collector: &Collector) -> anyhow::Result<()> {
         Tap::on(&url, &exchange("saga.quarantine"), &[""]).await?,
     ];
 
-    // While its saga may need it, it is in the saga's row, and the search finds it.
+    // While a saga may need the token, the token is in its row, and this search finds it there.
     place(system, "tok_very_slow", "teapot").await?;
     eventually("the token in the running saga's row", Duration::from_secs(10), async || {
         dump(system, "saga_orchestrator").ok().filter(|dump| dump.contains(CANARY)).map(drop)
@@ -67,7 +66,7 @@ async fn search(system: &System, collector: &Collector) -> anyhow::Result<()> {
     }
     refused(system, &format!("tok_{CANARY} with blanks\u{e9}")).await?;
     refused(system, &format!("4111111111111111{CANARY}")).await?;
-    // A crash and a restart in the middle show other lines.
+    // A crash and a restart write other log lines, which are searched too.
     system.kill("payment-1")?;
     system.start_role("payment-1").await?;
     Audit::open(system).await?.wait_until_quiet(Duration::from_secs(90)).await?;
@@ -99,7 +98,7 @@ async fn search(system: &System, collector: &Collector) -> anyhow::Result<()> {
         let text = reqwest::get(format!("http://{address}/metrics")).await?.text().await?;
         anyhow::ensure!(!text.contains(CANARY), "in the metrics of {role}");
     }
-    // Stopped, so that the last lines are written and the last spans have left.
+    // All roles are stopped, so that the last log lines are written and the last spans exported.
     for name in system.names() {
         system.stop(&name)?;
     }
@@ -117,7 +116,7 @@ async fn search(system: &System, collector: &Collector) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes a copy of every message at once: a command's copy expires as the command does.
+/// Takes a copy of every message at once, because a copy expires when its command does.
 struct Tap {
     seen: Arc<Mutex<Vec<(String, String)>>>,
     taking: JoinHandle<anyhow::Result<()>>,
@@ -140,7 +139,7 @@ impl Tap {
         Ok(Self { seen, taking })
     }
 
-    /// Routing keys and bodies, up to now.
+    /// Returns the routing keys and bodies of all messages so far.
     fn seen(&self) -> Vec<(String, String)> {
         self.seen.lock().expect("not poisoned").clone()
     }
@@ -158,7 +157,7 @@ fn contains(bytes: &[u8]) -> bool {
 
 fn order(token: &str, sku: &str) -> PlaceOrderRequest {
     PlaceOrderRequest {
-        // The key is the client's own text: the token is not in it.
+        // The key is the client's own text, so it must not contain the token.
         idempotency_key: format!("{}-{sku}", token.len()),
         customer: "alice".to_owned(),
         lines: vec![Line { sku: sku.to_owned(), quantity: 1 }],
@@ -174,7 +173,7 @@ async fn place(system: &System, token: &str, sku: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Such a token is not let in, and the answer does not repeat it.
+/// Checks that an order with this token is refused, and that the answer does not repeat the token.
 async fn refused(system: &System, token: &str) -> anyhow::Result<()> {
     let status = system.orders()?.place_order(order(token, "teapot")).await;
     let status = status.err().context("such a token was let in")?;
@@ -183,7 +182,7 @@ async fn refused(system: &System, token: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Everything that a backup would hold.
+/// Dumps a database, as a backup would.
 fn dump(system: &System, database: &str) -> anyhow::Result<String> {
     let url = system.postgres.url(database);
     let dump = Command::new("pg_dump").args(["--dbname", &url]).output()?;

@@ -1,4 +1,4 @@
-//! Receives spans as a collector does, and keeps them.
+//! A trace collector that keeps the spans that it receives.
 
 use std::{
     collections::BTreeMap,
@@ -22,12 +22,12 @@ pub(crate) struct Received {
     pub(crate) service: String,
     pub(crate) trace: String,
     pub(crate) id: String,
-    /// Empty at the root.
+    /// The parent's id, empty for a root span.
     pub(crate) parent: String,
     pub(crate) name: String,
     pub(crate) kind: SpanKind,
     pub(crate) attributes: BTreeMap<String, String>,
-    /// Traces and spans that it is linked to.
+    /// The ids of the traces and spans that this span is linked to.
     pub(crate) links: Vec<(String, String)>,
 }
 
@@ -75,7 +75,7 @@ impl Collector {
         Ok(Self { endpoint, kept, serving })
     }
 
-    /// Everything that has arrived.
+    /// Returns all spans that have arrived.
     pub(crate) fn spans(&self) -> Vec<Received> {
         let requests = self.kept.0.lock().expect("not poisoned");
         let resources = requests.iter().flat_map(|request| &request.resource_spans);
@@ -88,7 +88,7 @@ impl Collector {
         spans.collect()
     }
 
-    /// Everything that has arrived, as text: whatever was in it is in here.
+    /// Returns everything that has arrived as one text, to be searched.
     pub(crate) fn text(&self) -> String {
         format!("{:?}", self.kept.0.lock().expect("not poisoned"))
     }

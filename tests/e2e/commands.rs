@@ -1,11 +1,11 @@
-//! The command line, as a person and as a program would use it.
+//! The command line, as people and programs use it.
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use crate::system::{ONE_OF_EACH, System, with_system};
 
-/// What a command printed as JSON.
+/// Runs a command with `--json` and returns what it printed.
 async fn json(system: &System, arguments: &[&str]) -> anyhow::Result<Value> {
     let printed = system.run(&[arguments, &["--json"]].concat()).await?;
     serde_json::from_str(printed.trim()).with_context(|| format!("{arguments:?}: {printed}"))
@@ -17,7 +17,7 @@ async fn the_command_line_places_shows_and_cancels_orders() -> anyhow::Result<()
 }
 
 async fn commands(system: &System) -> anyhow::Result<()> {
-    // Setting up what is set up already changes nothing.
+    // A second `setup` changes nothing.
     system.run(&["setup"]).await?;
     system.run(&["restock", "teapot", "100", "--name", "Teapot", "--price", "12.50EUR"]).await?;
     let products = system.run(&["products"]).await?;

@@ -1,10 +1,10 @@
-//! docs/messages.md against the wire: a real system is made to say everything that it
-//! can say, and the document is rendered from what was heard. What is in the document
-//! and was not heard, or the other way round, fails. What there must be comes from the
-//! contract (`saga_proto::COMMANDS`, `EVENTS`) and from the `.proto` files' fields.
+//! Compares docs/messages.md with the messages on the wire: the test makes a real system send every
+//! kind of message and renders the document from them. It fails if the document has a message that
+//! was not seen, or lacks one that was. The kinds that must be seen come from the contract
+//! (`saga_proto::COMMANDS`, `EVENTS`) and from the fields in the `.proto` files.
 //!
-//! `UPDATE_EXPECT=1` writes the document anew. A new command needs nothing here but a
-//! line in [`provoke`] that makes the system send it.
+//! `UPDATE_EXPECT=1` rewrites the document. A new command needs only one line here, in
+//! [`provoke`], that makes the system send it.
 
 mod book;
 mod page;
@@ -31,19 +31,19 @@ use self::{book::Book, wire::Wire};
 use crate::system::{ONE_OF_EACH, System, with_system};
 
 const LIMIT: Duration = Duration::from_secs(60);
-/// The trace that every message belongs to.
+/// The trace id of every message.
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-/// Where the answers to this test's own commands go.
+/// The `reply_to` of this test's own commands, under which their answers are published.
 const STRANGER: &str = "stranger";
-/// What nobody can read.
+/// A message body that is not JSON.
 const POISON: &str = "this is no JSON";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_document_of_the_messages_says_what_is_on_the_wire() -> anyhow::Result<()> {
     let settings = [
-        // What a deployment has, so that the expiry on the wire is a deployment's.
+        // The time-out of a deployment, so that the messages expire as they do there.
         ("SAGA_STEP_TIMEOUT_MILLIS", "3000"),
-        // Long enough to cancel an order meanwhile, short enough to be no time-out.
+        // Long enough to cancel an order meanwhile, and shorter than the step time-out.
         ("SAGA_PROVIDER_SLOW_MILLIS", "2000"),
     ];
     with_system(ONE_OF_EACH, &settings, all).await
@@ -62,7 +62,7 @@ async fn all(system: &System) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes the system say everything that it can say, one thing after the other.
+/// Makes the system send every kind of message, one after the other.
 async fn provoke(system: &System, wire: &Wire) -> anyhow::Result<()> {
     system.stock("teapot", 10).await?;
     let confirmed = place(system, "tok_approved", "teapot", 2, Some(2_500)).await?;
@@ -87,7 +87,7 @@ async fn provoke(system: &System, wire: &Wire) -> anyhow::Result<()> {
     poison(system, wire).await
 }
 
-/// Places an order and waits for its end: how, why, and its id.
+/// Places an order and waits for its end. Returns its status, the reason and its id.
 async fn place(
     system: &System,
     token: &str,
@@ -121,8 +121,8 @@ async fn cancel(system: &System) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// While an order's card is being asked, somebody gives its goods back: they cannot be
-/// sold then, and the saga is stuck.
+/// Releases an order's goods while its card is being authorised. They cannot be sold then, and the
+/// saga is stuck.
 async fn get_stuck(system: &System, wire: &Wire) -> anyhow::Result<()> {
     let request = traced(PlaceOrderRequest {
         idempotency_key: "stuck".to_owned(),
@@ -151,8 +151,8 @@ fn traced<T>(message: T) -> anyhow::Result<Request<T>> {
     Ok(request)
 }
 
-/// Returns an order in two parts, is refused more, and goes by hand where a saga does
-/// not go unless something fails.
+/// Returns an order in two parts, with refused returns in between. Then sends by hand the commands
+/// that a saga sends only after a failure.
 async fn give_back(system: &System, wire: &Wire) -> anyhow::Result<()> {
     let (_, _, order) = place(system, "tok_approved", "teapot", 2, None).await?;
     let (_, _, kept) = place(system, "tok_approved", "teapot", 3, None).await?;
@@ -209,7 +209,7 @@ async fn give_back(system: &System, wire: &Wire) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Gives a captured payment back, as the saga that returns an order would.
+/// Refunds a captured payment, as the saga that returns an order does.
 async fn refund(system: &System, wire: &Wire, order: &str) -> anyhow::Result<()> {
     let (payment, unknown) = ("saga.payment.v1.RefundPayment", Uuid::now_v7().to_string());
     for (order, cents, answer) in [
@@ -227,7 +227,7 @@ async fn refund(system: &System, wire: &Wire, order: &str) -> anyhow::Result<()>
     Ok(())
 }
 
-/// A repeated command gets its recorded answer, whatever it is.
+/// Sends every command again, and checks that each gets its recorded answer, whatever that is.
 async fn every_command_once_more(system: &System, wire: &Wire) -> anyhow::Result<()> {
     for command in wire.first_of_each_command()? {
         let first = wire.answer(&command["id"], false, 0).await;
@@ -270,7 +270,7 @@ async fn poison(system: &System, wire: &Wire) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A command from a stranger.
+/// Creates a command that does not come from an orchestrator.
 fn command(id: &str, type_name: &str, definition: &str, data: Value) -> Value {
     json!({
         "specversion": "1.0",
@@ -294,7 +294,7 @@ async fn ask(system: &System, wire: &Wire, command: Value) -> anyhow::Result<Val
     ask_as(system, wire, &command, &command.to_string()).await
 }
 
-/// As [`ask`], in these very words.
+/// Sends exactly this text as the command and waits for its answer.
 async fn ask_as(
     system: &System,
     wire: &Wire,

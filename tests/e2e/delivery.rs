@@ -1,4 +1,4 @@
-//! A saga that only the test of the foreign participant knows.
+//! A saga that exists only in the test of the foreign participant.
 
 use saga_core::{Command, Definition, Saga, Steps, TypeName, step};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ macro_rules! messages {
         #[serde(rename_all = "camelCase")]
         struct $command { $($field: $type),* }
 
-        // As in any message, what is not sent has its default.
+        // As in every message of the contract, a field that is not sent has its default.
         #[derive(Clone, Default, Serialize, Deserialize)]
         #[serde(rename_all = "camelCase", default)]
         struct $reply { $($answer: $answer_type),* }
@@ -35,7 +35,7 @@ messages! {
     DispatchShipment { address: String, tracking_code: String } => ShipmentDispatchedReply {}
 }
 
-/// Book, which can be undone, then dispatch, which decides.
+/// A saga of two steps: booking, which can be undone, and dispatching, the pivot.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Delivery {
     depot: String,
@@ -66,13 +66,13 @@ impl Saga for Delivery {
     }
 }
 
-/// What a saga must come to.
+/// The end that a saga must reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Dispatched,
-    /// The depot has no room: there is nothing to undo.
+    /// The depot has no room, so there is nothing to undo.
     Refused,
-    /// No road leads there: the booking is undone.
+    /// No road leads to the destination, so the booking is undone.
     Undone,
 }
 

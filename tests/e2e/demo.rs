@@ -1,4 +1,4 @@
-//! `saga demo --server`: the scenario on a system that runs.
+//! `saga demo --server` against a running system.
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
@@ -45,7 +45,7 @@ async fn demo(system: &System) -> anyhow::Result<()> {
     ] {
         ensure!(stderr.contains(told), "nothing of {told:?} in:\n{stderr}");
     }
-    // What it started has ended with it, and what was there serves on.
+    // The roles that the demo started have ended with it, and the others still serve.
     let clients =
         stderr.lines().find(|line| line.starts_with("Clients: ")).context("no servers")?;
     let own = clients.rsplit("http://").next().and_then(|rest| rest.split(' ').next());
@@ -56,7 +56,7 @@ async fn demo(system: &System) -> anyhow::Result<()> {
     refusals(system, &server).await
 }
 
-/// What is wrong is said before anything is placed.
+/// Checks that the demo reports wrong arguments before it places an order.
 async fn refusals(system: &System, server: &str) -> anyhow::Result<()> {
     let alone = system.output(&["demo", "--server", server]).await?;
     ensure!(alone.status.code() == Some(64), "{alone:?}");
@@ -67,11 +67,11 @@ async fn refusals(system: &System, server: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A command that runs one more of a role, with that role's settings.
+/// Returns a shell command that starts one more process of a role, with that role's settings.
 fn joining(system: &System, role: &str) -> anyhow::Result<String> {
     let (mut command, binary) = ("env".to_owned(), env!("CARGO_BIN_EXE_saga"));
     for (name, value) in &system.role(&format!("{role}-1"))?.launch.env {
-        // The demo says where it listens.
+        // The demo chooses the address itself.
         if !name.ends_with("_LISTEN") {
             command.push_str(&format!(" {name}='{value}'"));
         }

@@ -1,6 +1,6 @@
-//! A participant that nobody wrote in Rust: examples/python/shipping.py joins a
-//! saga that only this test knows, is killed in mid-run, gets everything twice,
-//! and has each effect once.
+//! A participant that is not written in Rust: examples/python/shipping.py joins a saga that exists
+//! only in this test. It is killed while it works and receives every command twice, and each
+//! effect still happens once.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,13 +27,13 @@ use uuid::Uuid;
 
 use crate::delivery::{Delivery, Fate, delivery, fate, parcels};
 
-/// How many sagas there are, and how often the participant is killed among them.
+/// The number of sagas, and the number of times that the participant is killed meanwhile.
 const SAGAS: usize = 300;
 const KILLS: u32 = 5;
-/// What the depots have room for; the second one has none.
+/// The room in the north depot; the other depot has none.
 const NORTH: i64 = 5_000;
 const REST: Duration = Duration::from_secs(120);
-/// A participant that says nothing for so long is dead.
+/// A participant that logs nothing new for this long counts as dead.
 const STALL: Duration = Duration::from_secs(30);
 
 /// The Python participant, and an engine in this process that drives its sagas.
@@ -62,7 +62,7 @@ impl World {
         let transport = RabbitMq::connect(saga_rabbitmq::Settings {
             prefix: prefix.clone(),
             participants: vec!["shipping".to_owned()],
-            // As the Python participant has it.
+            // The name of the exchange in the Python participant.
             events: "shop.events".to_owned(),
             ..saga_rabbitmq::Settings::new(amqp.clone(), "foreign test")
         })
@@ -79,7 +79,7 @@ impl World {
         Ok(Self { amqp, prefix, store, pool, handle, python, process, dir, _stop })
     }
 
-    /// Begins all sagas; their ids, in order.
+    /// Begins all sagas and returns their ids, in order.
     async fn place(&self) -> anyhow::Result<Vec<SagaId>> {
         let placing = (0..SAGAS).map(|n| {
             let id = SagaId(Uuid::now_v7());
@@ -143,7 +143,7 @@ impl World {
         Listener::bind(&self.amqp, &format!("{}{exchange}", self.prefix), &[key]).await
     }
 
-    /// Waits for as long as it gets on, however slowly.
+    /// Waits until the log has `times` of these lines. Progress may be slow, but must not stall.
     async fn wait_until_said(&self, what: &[&str], times: usize) -> anyhow::Result<()> {
         let (mut said, mut since) = (0, tokio::time::Instant::now());
         while said < times {
@@ -157,7 +157,7 @@ impl World {
         Ok(())
     }
 
-    /// Its database, from outside.
+    /// Queries the participant's database from outside.
     fn query<T: rusqlite::types::FromSql>(&self, sql: &str) -> anyhow::Result<Vec<T>> {
         let database = rusqlite::Connection::open(self.dir.path().join("shipping.sqlite"))?;
         let mut statement = database.prepare(sql)?;
@@ -182,7 +182,7 @@ async fn a_participant_in_python_has_each_effect_once_through_kills_and_repetiti
     let commands = tap(world.listen("saga.commands", "shipping").await?);
     let ids = world.place().await?;
     for kill in 0..KILLS {
-        // By its progress, so that each kill meets a participant at work.
+        // Each kill waits for progress, so that it meets a participant at work.
         let least = SAGAS * (kill as usize + 1) / 8;
         world.wait_until_said(&["run: "], least).await?;
         world.kill().await?;
@@ -191,7 +191,7 @@ async fn a_participant_in_python_has_each_effect_once_through_kills_and_repetiti
     each_effect_happened_once(&world, &ids).await?;
     ensure!(world.said(&["taken apart: "]) > 0, "no parcel came again: the kills proved nothing");
 
-    // Every command once more, the last one first.
+    // Sends every command again, the last one first.
     let tapped = std::mem::take(&mut *commands.lock().expect("nobody panics"));
     let distinct: BTreeMap<String, Value> =
         members(&tapped)?.into_iter().map(|member| (member["id"].to_string(), member)).collect();
@@ -213,7 +213,7 @@ async fn a_participant_in_python_has_each_effect_once_through_kills_and_repetiti
     Ok(())
 }
 
-/// Takes messages as they come: a command that waits would expire in our queue too.
+/// Taps a queue continuously, because a waiting command would expire in our queue too.
 fn tap(listener: Listener) -> Arc<Mutex<Vec<RawMessage>>> {
     let tapped = Arc::new(Mutex::new(Vec::new()));
     let taken = Arc::clone(&tapped);
@@ -229,7 +229,7 @@ fn tap(listener: Listener) -> Arc<Mutex<Vec<RawMessage>>> {
     tapped
 }
 
-/// Every command in these parcels.
+/// Returns every command in these parcels.
 fn members(parcels: &[RawMessage]) -> anyhow::Result<Vec<Value>> {
     let mut members = Vec::new();
     for parcel in parcels {
@@ -238,7 +238,7 @@ fn members(parcels: &[RawMessage]) -> anyhow::Result<Vec<Value>> {
     Ok(members)
 }
 
-/// The sagas ended as they must, and the participant's own tables add up.
+/// Checks that the sagas ended as they must and that the participant's own tables add up.
 async fn each_effect_happened_once(world: &World, ids: &[SagaId]) -> anyhow::Result<()> {
     let sagas = world.store.find(ids).await?;
     let ends: BTreeMap<SagaId, Option<Ended>> = sagas.iter().map(|s| (s.id, s.ended())).collect();
@@ -256,7 +256,7 @@ async fn each_effect_happened_once(world: &World, ids: &[SagaId]) -> anyhow::Res
         let found = states.first().map(String::as_str);
         ensure!(found == state, "shipment {n}: {found:?}, not {state:?}");
     }
-    // The counters were moved by deltas: an effect that happened twice would show.
+    // The participant adds to and subtracts from these counters, so a repeated effect would show.
     for (column, expected) in [("free", NORTH - gone), ("booked", 0), ("gone", gone)] {
         let sql = format!("SELECT {column} FROM depots WHERE name = 'north'");
         ensure!(world.query::<i64>(&sql)? == [expected], "{column} is not {expected}");
@@ -264,7 +264,7 @@ async fn each_effect_happened_once(world: &World, ids: &[SagaId]) -> anyhow::Res
     Ok(())
 }
 
-/// Events came at least once, and never with two texts; each saga's are complete.
+/// Checks that an event that comes again has the same text, and that each saga has all its events.
 async fn each_event_says_one_thing(events: &Listener, ids: &[SagaId]) -> anyhow::Result<()> {
     let mut heard: BTreeMap<String, (String, Value)> = BTreeMap::new();
     while let Some(message) = events.take().await? {
@@ -338,7 +338,7 @@ async fn poison_takes_no_neighbour_with_it(world: &World, known: &Value) -> anyh
     Ok(())
 }
 
-/// A command from a stranger.
+/// Creates a command that does not come from the orchestrator.
 fn member(saga: Uuid, direction: &str, command: &str, data: &str) -> String {
     format!(
         r#"{{"specversion":"1.0","id":"{saga}/book-shipment/{direction}","source":"stranger","type":"shop.shipping.v1.{command}","subject":"{saga}","attempt":1,"sequence":"0001","definition":"delivery","definitionversion":1,"data":{data}}}"#

@@ -1,5 +1,5 @@
-//! Strangers' messages: each ends in the quarantine or in a counter, and
-//! everything else goes on.
+//! Foreign and damaged messages: each ends in the quarantine or in a counter, and everything else
+//! goes on.
 
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ async fn poison(system: &System) -> anyhow::Result<()> {
             command(system, "inventory", [0xff, 0xfe, 0x00]),
             command(system, "inventory", format!("[{}]", event(&no_command, reserve, &deep))),
             command(system, "inventory", format!("[{}]", event(&wrong_direction, reserve, lines))),
-            // Forged replies: for nobody's saga, and for one that has ended.
+            // Forged replies: to a saga that does not exist, and to one that has ended.
             reply(system, format!("[{}]", forged(&Uuid::new_v4().to_string()))),
             reply(system, format!("[{}]", forged(&ended))),
             reply(system, "neither is this"),
@@ -101,7 +101,7 @@ async fn poison(system: &System) -> anyhow::Result<()> {
         })
         .await;
     }
-    // No JSON, empty, no UTF-8, a member without an id, and the reply that is none.
+    // Not JSON, empty, not UTF-8, a member without an id, and the body that is not a reply.
     eventually("five bodies without an id in the quarantine", LIMIT, async || {
         let count: i64 =
             sqlx::query_scalar("SELECT count(*) FROM quarantine WHERE id NOT LIKE '%/%'")
@@ -111,7 +111,7 @@ async fn poison(system: &System) -> anyhow::Result<()> {
         (count >= 5).then_some(count)
     })
     .await;
-    // The good member among the poison was run: its stock is reserved.
+    // The sound member of the poisoned parcel was handled: its stock is reserved.
     eventually("the good member's reservation", LIMIT, async || {
         let saga = good.split('/').next().and_then(|id| Uuid::parse_str(id).ok());
         let found: Option<i64> =
@@ -134,14 +134,14 @@ async fn poison(system: &System) -> anyhow::Result<()> {
     audit.safety().await
 }
 
-/// A reply that confirms something that was never asked.
+/// Creates a reply to a command that was never sent.
 fn forged(saga: &str) -> String {
     format!(
         r#"{{"specversion":"1.0","id":"{saga}/capture-payment/compensation","source":"stranger","type":"saga.payment.v1.PaymentCapturedReply","subject":"{saga}","outcome":"done","definition":"place-order","definitionversion":1,"data":{{}}}}"#
     )
 }
 
-/// An order goes through, and its id is returned.
+/// Places an order, waits for its confirmation and returns its id.
 async fn place(system: &System, key: &str) -> anyhow::Result<String> {
     let request = PlaceOrderRequest {
         idempotency_key: key.to_owned(),

@@ -1,4 +1,4 @@
-//! `kill -9` of anything, with at least a hundred sagas in flight.
+//! Every process is killed with `kill -9`, with at least a hundred sagas in flight.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,11 +12,11 @@ use crate::{
     system::{ONE_OF_EACH, Replicas, System, with_system},
 };
 
-/// How many sagas must be in flight at the moment of a kill.
+/// The number of sagas that must be in flight at the moment of a kill.
 const IN_FLIGHT: i64 = 100;
-/// How long a role stays dead.
+/// The time for which a killed role stays down.
 const DOWN: Duration = Duration::from_millis(1_500);
-/// How long recovery may take once everything is back.
+/// The time within which every saga must end after the last restart.
 const REST: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,8 +61,7 @@ async fn kill_everything(system: &System) -> anyhow::Result<()> {
             .at_rest(system, &accepted)
             .await
             .with_context(|| format!("after {victim} was killed"))?;
-        // A process that was killed took its counts with it: the most that was ever
-        // seen is a lower bound.
+        // A killed process loses its counts, so the highest total that was seen is a lower bound.
         let seen = system.metric("saga_participant_commands_total", "repeated").await?;
         repeated = repeated.max(seen);
     }
@@ -84,7 +83,7 @@ async fn kill_everything(system: &System) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The kills are the outages here, and each must end well for every card.
+/// Returns a token that makes no provider outage: the kills are outages enough.
 fn without_outage(n: usize) -> &'static str {
     if n == DOWN_FOR_A_WHILE { "tok_approved" } else { mixed_token(n) }
 }

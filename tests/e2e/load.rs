@@ -1,4 +1,4 @@
-//! Clients that place orders and keep a log of their own.
+//! Clients that place orders and log the answers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use saga_proto::{
 use tokio::sync::Mutex;
 use tonic::{Code, transport::Channel};
 
-/// What a client knows of one of its orders.
+/// An order as its client has logged it.
 #[derive(Clone, Debug)]
 pub(crate) struct Logged {
     pub(crate) key: String,
@@ -20,7 +20,7 @@ pub(crate) struct Logged {
     pub(crate) sku: String,
 }
 
-/// How a load places its orders.
+/// The settings of a load of orders.
 #[derive(Clone)]
 pub(crate) struct Load {
     pub(crate) orders: usize,
@@ -32,12 +32,12 @@ pub(crate) struct Load {
     pub(crate) pace: Duration,
 }
 
-/// How often a client tries the same order again while it gets no answer.
+/// The number of times that a client tries an order again while it gets no answer.
 const TRIES: usize = 120;
 
 impl Load {
-    /// Places all orders, each under its own key, trying again for as long as the
-    /// answer is unknown. The log holds what was accepted.
+    /// Places all orders, each under its own key, and repeats a call as long as its outcome is
+    /// unknown. Returns the accepted orders.
     pub(crate) async fn run(&self, channels: Vec<Channel>) -> anyhow::Result<Vec<Logged>> {
         let log = Arc::new(Mutex::new(Vec::new()));
         self.run_into(channels, Arc::clone(&log)).await?;
@@ -45,7 +45,7 @@ impl Load {
         Ok(log)
     }
 
-    /// As [`Load::run`], into a log that others can read meanwhile.
+    /// Like [`Load::run`], but into a log that others can read meanwhile.
     pub(crate) async fn run_into(
         &self,
         channels: Vec<Channel>,
@@ -83,7 +83,7 @@ impl Load {
                     let order_id = response.into_inner().order_id;
                     return Ok(Logged { key, order_id, token: token.into(), sku: sku.into() });
                 }
-                // Unknown whether it was accepted: the same key again.
+                // The order may have been accepted, so the client tries again with the same key.
                 Err(status) if retriable(status.code()) => {
                     tokio::time::sleep(Duration::from_millis(250)).await;
                 }
@@ -106,7 +106,7 @@ fn retriable(code: Code) -> bool {
     )
 }
 
-/// What an order must come to, from what its client knows of it.
+/// Returns the end that an order must reach, from its client's log.
 pub(crate) fn expected(order: &Logged) -> (OrderStatus, &'static str) {
     match (order.sku.as_str(), order.token.as_str()) {
         ("rare", _) => (OrderStatus::Rejected, "OUT_OF_STOCK"),

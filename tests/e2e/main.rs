@@ -1,6 +1,6 @@
-//! The whole path on the real parts: each role its own process, real Postgres,
-//! real RabbitMQ, clients over gRPC. The audit looks from outside, with SQL and
-//! the clients' own log only.
+//! The whole system from end to end: each role is its own process, with real Postgres, real
+//! RabbitMQ, and clients over gRPC. The audit looks from outside, with nothing but SQL and the
+//! clients' own log.
 
 mod audit;
 mod away;

@@ -1,5 +1,5 @@
-//! The dashboard and the alert rules look at what is there: a real Prometheus scrapes
-//! the running system, and every expression returns data after real traffic.
+//! The dashboard and the alert rules refer to metrics that exist: a real Prometheus scrapes the
+//! running system, and every expression returns data once there was traffic.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use crate::{
     system::{System, TWO_ORCHESTRATORS, with_system},
 };
 
-/// A few scrapes at one a second, on a busy machine.
+/// Time for a few scrapes, one each second, on a busy machine.
 const SCRAPED: Duration = Duration::from_secs(45);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +42,7 @@ fn promtool_finds_nothing_wrong_with_the_rules_and_the_configuration() -> anyhow
 
 async fn check(system: &System) -> anyhow::Result<()> {
     let prometheus = Prometheus::start(system)?;
-    // A counter that is first seen when all is over has no rate.
+    // Prometheus must see a counter before the traffic, or the counter has no rate.
     let roles = system.metrics().len().to_string();
     eventually("a first scrape of every role", SCRAPED, async || {
         let up = prometheus.query("sum(up)").await.ok()?;
@@ -56,7 +56,7 @@ async fn check(system: &System) -> anyhow::Result<()> {
         name: "metrics".to_owned(),
         token,
         sku: |n| if n % 25 == 4 { "unknown" } else { "teapot" },
-        // Long enough for several scrapes to see it go on.
+        // Slow enough for several scrapes to see the load.
         pace: Duration::from_millis(500),
     };
     let channels = vec![system.channel("orchestrator-1")?, system.channel("orchestrator-2")?];
@@ -67,14 +67,15 @@ async fn check(system: &System) -> anyhow::Result<()> {
     let rules = prometheus.rules().await?;
     anyhow::ensure!(rules.len() >= 10, "only {} rules were loaded", rules.len());
     for (alert, expression) in rules {
-        // An alert that is quiet returns nothing; what it looks at must be there.
+        // The expression of an alert that does not fire returns nothing, so the test queries only
+        // the metric that it compares.
         let looked_at = [" > ", " == "].iter().find_map(|c| expression.rsplit_once(c));
         let (looked_at, _) = looked_at.with_context(|| format!("{alert} compares nothing"))?;
         expressions.push((alert, looked_at.to_owned()));
     }
     let deadline = tokio::time::Instant::now() + SCRAPED;
     loop {
-        // Traffic comes to rest meanwhile, and rates with it: once seen is seen.
+        // Rates fall to nothing when the traffic ends, so one result for each expression is enough.
         let mut missing = Vec::new();
         for (place, expression) in expressions {
             if prometheus.query(&expression).await?.is_empty() {
@@ -89,7 +90,7 @@ async fn check(system: &System) -> anyhow::Result<()> {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     meanings_are_told(system).await?;
-    // What was counted is what was done: nothing was lost on the way.
+    // Started and ended sagas must be as many as were measured, so that nothing was lost.
     let started = system.metric("saga_started_total", "").await?;
     let ended = system.metric("saga_ended_total", "").await?;
     let measured = system.metric("saga_seconds_count", "").await?;
@@ -104,13 +105,13 @@ fn token(n: usize) -> &'static str {
     match n % 50 {
         3 | 23 => "tok_declined",
         7 => "tok_capture_declined",
-        // Later than the step's time-out: commands are sent again.
+        // Slower than the step's time-out, so commands are sent again.
         11 => "tok_very_slow",
         _ => "tok_approved",
     }
 }
 
-/// Each of our metrics says what it means.
+/// Checks that each of our metrics has a help text.
 async fn meanings_are_told(system: &System) -> anyhow::Result<()> {
     for (role, address) in system.metrics() {
         let text = reqwest::get(format!("http://{address}/metrics")).await?.text().await?;
@@ -127,7 +128,7 @@ fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")
 }
 
-/// Every expression of the dashboard, with the panel that it is in.
+/// Returns every expression of the dashboard, with the panel that it is in.
 fn dashboard() -> anyhow::Result<Vec<(String, String)>> {
     let file = deploy().join("grafana").join("dashboards").join("saga.json");
     let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(file)?)?;
@@ -136,7 +137,7 @@ fn dashboard() -> anyhow::Result<Vec<(String, String)>> {
         for target in panel["targets"].as_array().context("targets")? {
             let expression = target["expr"].as_str().context("an expression")?;
             let title = panel["title"].as_str().context("a title")?.to_owned();
-            // What Grafana would put there.
+            // Grafana would insert its interval here.
             expressions.push((title, expression.replace("$__rate_interval", "1m")));
         }
     }
@@ -144,7 +145,7 @@ fn dashboard() -> anyhow::Result<Vec<(String, String)>> {
     Ok(expressions)
 }
 
-/// A Prometheus of this test's own.
+/// A Prometheus that runs for this test only.
 struct Prometheus {
     address: String,
     _process: Spawned,
@@ -189,14 +190,14 @@ impl Prometheus {
         Ok(answer["data"].clone())
     }
 
-    /// What an expression returns now; what is not a number does not count.
+    /// Returns an expression's current series, without those whose value is NaN.
     async fn query(&self, expression: &str) -> anyhow::Result<Vec<Value>> {
         let data = self.ask("query", &[("query", expression)]).await?;
         let series = data["result"].as_array().context("a result")?.clone();
         Ok(series.into_iter().filter(|series| series["value"][1] != "NaN").collect())
     }
 
-    /// The alerts as Prometheus has loaded them.
+    /// Returns the alerts as Prometheus has loaded them.
     async fn rules(&self) -> anyhow::Result<Vec<(String, String)>> {
         let data = self.ask("rules", &[]).await?;
         let groups = data["groups"].as_array().context("groups")?;

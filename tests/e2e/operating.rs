@@ -1,6 +1,6 @@
-//! The operator's desk over real servers: a participant or the provider is away until
-//! sagas are stuck, `saga`'s own commands find them and bring them to their ends, and the
-//! books agree.
+//! The operators' commands over real servers: a participant or the provider is down until sagas
+//! are stuck. The commands of `saga` find these sagas and bring them to their ends, and the audit
+//! passes.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ use crate::{
     system::{ONE_OF_EACH, System, with_system},
 };
 
-/// Until what is not answered is stuck: twenty sendings at this test's pace.
+/// Time until an unanswered command makes its saga stuck: twenty attempts at this test's pace.
 const STUCK_WITHIN: Duration = Duration::from_secs(120);
-/// Until both undos were sent at least once.
+/// Time until both compensations were sent at least once.
 const LISTENS_FOR: Duration = Duration::from_secs(60);
 
 const SETTINGS: [(&str, &str); 2] = [
     ("SAGA_STEP_TIMEOUT_MILLIS", "60"),
-    // How long a hold takes: long enough for an operator to pause the order meanwhile.
+    // The time that a hold takes: long enough for an operator to pause the order meanwhile.
     ("SAGA_PROVIDER_SLOW_MILLIS", "1200"),
 ];
 
@@ -59,7 +59,7 @@ async fn payment_away(system: &System) -> anyhow::Result<()> {
     let after = saga(system, &id).await?;
     ensure!(after["saga"]["version"] == version.as_str(), "a dry run did something: {after}");
 
-    // What still waits there would answer by itself, before the operator does anything.
+    // The old commands in this queue would be answered before the operator does anything.
     purge(&url, &format!("{}saga.commands.payment", system.prefix())).await?;
     system.start_role("payment-1").await?;
     done(system, &retry).await?;
@@ -76,7 +76,7 @@ async fn payment_away(system: &System) -> anyhow::Result<()> {
     audited(system).await
 }
 
-/// The event says what the list says.
+/// Checks that the event of the stuck saga agrees with the operators' list.
 async fn is_told_of(alerts: &Listener, id: &str) -> anyhow::Result<()> {
     let message = eventually("the event of the stuck saga", STUCK_WITHIN, async || {
         alerts.take().await.expect("the broker is there")
@@ -96,8 +96,8 @@ async fn is_told_of(alerts: &Listener, id: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One of a version that nobody hosts, one whose data does not decode, and one that is
-/// sound: each says what it needs, and a remedy for all does what can be done.
+/// Checks three sagas: one of a version that no server hosts, one with damaged data, and a sound
+/// one. The list shows what each needs, and a remedy for all changes only the sound one.
 async fn what_nobody_can_decide_on_is_shown_and_left_alone(
     system: &System,
     held: &[String],
@@ -133,7 +133,7 @@ async fn what_nobody_can_decide_on_is_shown_and_left_alone(
     Ok(())
 }
 
-/// Several are undone at once, and only those that the filter picks.
+/// Compensates several sagas at once, but only those that the filter matches.
 async fn compensated_by_filter(system: &System) -> anyhow::Result<()> {
     let mut held = Vec::new();
     for key in ["first", "second", "third"] {
@@ -183,7 +183,7 @@ async fn by_hand(system: &System) -> anyhow::Result<()> {
     let url = system.rabbitmq.url();
     let exchange = format!("{}saga.commands", system.prefix());
     let commands = Listener::bind(&url, &exchange, &["payment", "inventory"]).await?;
-    // Copies die soon, so they are taken as they come.
+    // Copies of commands expire soon, so they are taken as they come.
     let heard = tokio::spawn(async move {
         let mut heard = Vec::new();
         let until = tokio::time::Instant::now() + LISTENS_FOR;
@@ -201,7 +201,7 @@ async fn by_hand(system: &System) -> anyhow::Result<()> {
     done(system, &["compensate", &id, "--reason", "the customer gave up"]).await?;
     done(system, &["resume", &id, "--reason", "undo it"]).await?;
 
-    // The provider does not answer the void.
+    // The first undo is stuck because the provider does not answer the void.
     let found = needs_me(system, &id, "authorise-payment/compensation").await?;
     let why = found["why"].as_str().unwrap_or_default();
     ensure!(why.starts_with("undoing authorise-payment was not answered within"), "{why}");
@@ -211,7 +211,7 @@ async fn by_hand(system: &System) -> anyhow::Result<()> {
     ensure!(would["sent"] == json!(["reserve-stock/compensation #1"]), "{would}");
     done(system, &resolve).await?;
 
-    // And there is nobody to take the goods back.
+    // The second undo is stuck because no inventory is running to take the goods back.
     needs_me(system, &id, "reserve-stock/compensation").await?;
     done(system, &["skip", &id, "--reason", "counted on the shelf"]).await?;
     let ended = ended(system, &id).await?;
@@ -225,10 +225,10 @@ async fn by_hand(system: &System) -> anyhow::Result<()> {
         ],
     )?;
 
-    // As long as only the operator has said so, the books do not agree.
+    // Nothing was undone, the operator has only stated it, so the audit fails.
     let report = system.output(&["audit"]).await?;
     ensure!(!report.status.success(), "nothing was undone: {report:?}");
-    // What was said is made true: the very commands, once more.
+    // The test makes the statement true: it sends the same commands once more.
     provider(system, "outage", r#"{"seconds":0}"#).await?;
     system.start_role("inventory-1").await?;
     let mut wanted = ["authorise-payment", "reserve-stock"]
@@ -251,7 +251,7 @@ async fn by_hand(system: &System) -> anyhow::Result<()> {
 }
 
 async fn audited(system: &System) -> anyhow::Result<()> {
-    // What participants are still about is no matter of any saga: nothing tells its end.
+    // A participant may still be working for a saga that has ended, so the audit is tried again.
     let deadline = tokio::time::Instant::now() + STUCK_WITHIN;
     loop {
         let report = system.output(&["audit", "--wait", "60"]).await?;
@@ -266,14 +266,14 @@ async fn audited(system: &System) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An order that an operator has held while its card was being asked, and that nothing
-/// was captured of yet.
+/// Places an order that an operator pauses while its card is being authorised, before anything is
+/// captured.
 async fn held_before_its_capture(system: &System, key: &str) -> anyhow::Result<String> {
     let place = ["place", "--customer", "ada", "--item", "teapot=2", "--token", "tok_slow"];
     let placed = done(system, &[&place[..], &["--no-wait", "--key", key]].concat()).await?;
     let id = placed["orderId"].as_str().context("accepted")?.to_owned();
     until(system, &id, |saga| saga["steps"][2]["state"] == "open").await?;
-    // Between the command's look and its act a command may have been sent again.
+    // The pause fails if the saga sends a command again between the operator's look and the pause.
     while let Err(error) = done(system, &["pause", &id, "--reason", "on the phone"]).await {
         ensure!(format!("{error:#}").contains("SAGA_MOVED_ON"), "{error:#}");
     }
@@ -283,14 +283,14 @@ async fn held_before_its_capture(system: &System, key: &str) -> anyhow::Result<S
     Ok(id)
 }
 
-/// Everything that a command says, which must go well.
+/// Runs a command, which must succeed, and returns all that it printed.
 async fn said(system: &System, args: &[&str]) -> anyhow::Result<Vec<Value>> {
     let printed = system.run(&[args, &["--json"]].concat()).await?;
     let said = serde_json::Deserializer::from_str(&printed).into_iter();
     Ok(said.collect::<Result<_, _>>()?)
 }
 
-/// The first of it.
+/// Like [`said`], but returns only the first object.
 async fn done(system: &System, args: &[&str]) -> anyhow::Result<Value> {
     let said = said(system, args).await?;
     said.into_iter().next().with_context(|| format!("saga {args:?} says nothing"))
@@ -300,7 +300,7 @@ async fn saga(system: &System, id: &str) -> anyhow::Result<Value> {
     done(system, &["saga", id]).await
 }
 
-/// A saga with its history, once it is as it must be.
+/// Waits until a saga satisfies a condition and returns it with its history.
 async fn until(
     system: &System,
     id: &str,
@@ -324,7 +324,7 @@ async fn ended(system: &System, id: &str) -> anyhow::Result<Value> {
     until(system, id, is_end).await
 }
 
-/// The saga among what needs a person, once it is stuck there.
+/// Waits until the saga is stuck at this command and returns its entry in the operators' list.
 async fn needs_me(system: &System, id: &str, at: &str) -> anyhow::Result<Value> {
     let deadline = tokio::time::Instant::now() + STUCK_WITHIN;
     loop {
@@ -347,7 +347,7 @@ fn history_tells(saga: &Value, sentences: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Orders a fault at the payment provider.
+/// Makes the payment provider behave wrongly.
 async fn provider(system: &System, fault: &str, body: &'static str) -> anyhow::Result<()> {
     let url = format!("{}/control/{fault}", system.address("provider"));
     let request = reqwest::Client::new().post(url).header("content-type", "application/json");

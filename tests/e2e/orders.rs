@@ -19,15 +19,15 @@ use crate::{
     system::{ONE_OF_EACH, System, TWO_ORCHESTRATORS, with_system},
 };
 
-/// How long everything may take to come to rest.
+/// The time within which every saga must end.
 const REST: Duration = Duration::from_secs(120);
 
-/// Number of the one order whose card meets a provider that is down for a while.
-/// More of them, alone at the end of a load, are an outage: they open the circuit
-/// breaker, and some orders rightly end as UNAVAILABLE.
+/// The number of the one order whose card meets a provider that is down for a while. Several such
+/// orders at the end of a load would open the circuit breaker, and some orders would rightly end
+/// as UNAVAILABLE.
 pub(crate) const DOWN_FOR_A_WHILE: usize = 37;
 
-/// About one in ten declined, one in forty out of stock, and some of each oddity.
+/// Returns an order's payment token: about one in ten is declined, and some fail in rarer ways.
 pub(crate) fn mixed_token(n: usize) -> &'static str {
     if n == DOWN_FOR_A_WHILE {
         return "tok_down";
@@ -98,7 +98,7 @@ async fn thousand(system: &System) -> anyhow::Result<()> {
     consumer.every_order_is_complete(&all).await
 }
 
-/// Sells the only rare one there is, so that all others are out of stock.
+/// Buys the only rare item, so that it is out of stock for all others.
 async fn take_the_only_rare_one(system: &System) -> anyhow::Result<()> {
     let mut request = order("the-only-one", "rare", "tok_approved");
     request.lines[0].quantity = 1;
@@ -167,7 +167,7 @@ async fn watching_tells_everything_from_the_beginning(system: &System) -> anyhow
         .into_inner();
     anyhow::ensure!(placed.status() == OrderStatus::Rejected, "{placed:?}");
     anyhow::ensure!(placed.reason_code == "CARD_DECLINED", "{placed:?}");
-    // At the other orchestrator, after the fact.
+    // The order has ended, and the other orchestrator shows it as well.
     let mut other = OrdersClient::new(system.channel("orchestrator-2")?);
     let request = WatchOrderRequest { order_id: placed.order_id.clone() };
     let mut updates = other.watch_order(request).await?.into_inner();
@@ -182,7 +182,7 @@ async fn watching_tells_everything_from_the_beginning(system: &System) -> anyhow
     let last = last.ok_or_else(|| anyhow::anyhow!("no update at all"))?;
     anyhow::ensure!(last.ended && last.status() == OrderStatus::Rejected, "{last:?}");
 
-    // Live, decided by whoever gets the reply, seen by the other one.
+    // The order is watched live: another orchestrator may get the reply, and the change shows here.
     let mut request = order("watched-live", "teapot", "tok_slow");
     request.wait = false;
     let placed = system.orders()?.place_order(request).await?.into_inner();
@@ -211,7 +211,7 @@ async fn a_cancel_undoes_what_is_not_captured(system: &System) -> anyhow::Result
     let mut other = OrdersClient::new(system.channel("orchestrator-2")?);
     let cancelled = other.cancel_order(cancel.clone()).await?.into_inner();
     anyhow::ensure!(cancelled.status() == OrderStatus::Cancelled, "{cancelled:?}");
-    // Once more is the same.
+    // A second cancel gets the same answer.
     let again = orders.cancel_order(cancel).await?.into_inner();
     anyhow::ensure!(again.status() == OrderStatus::Cancelled, "{again:?}");
 

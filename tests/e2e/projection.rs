@@ -1,5 +1,5 @@
-//! The event consumer of examples/python: killed in mid-load, told everything again and last things
-//! first, its projection is the books.
+//! The event consumer of examples/python is killed under load and receives everything again, last
+//! events first. In the end its projection agrees with the services' databases.
 
 use std::{
     path::Path,
@@ -34,20 +34,21 @@ use crate::{
     system::{ONE_OF_EACH, System, with_system},
 };
 
-/// Kills, each once this many more events have been applied: so each meets it at work.
+/// The number of kills, and the number of events that are applied before each, so that each kill
+/// interrupts work.
 const KILLS: usize = 6;
 const EVENTS_BETWEEN_KILLS: u64 = 100;
-/// Enough for that: an order has three events at least.
+/// Enough orders for these kills: each order has at least three events.
 const ORDERS: usize = 600;
-/// How long it may say nothing new; Python starts slowly on a busy machine.
+/// How long the consumer may make no progress; Python starts slowly on a busy machine.
 const STALL: Duration = Duration::from_secs(60);
 const REST: Duration = Duration::from_secs(240);
 
-/// The consumer, as a process.
+/// The consumer's process.
 struct Projection(Role);
 
 impl Projection {
-    /// Starts it and waits until its queue is bound, so that it misses nothing from now on.
+    /// Starts the consumer and waits until its queue is bound, so that it misses no later event.
     async fn start(amqp: &str, prefix: &str, dir: &Path) -> anyhow::Result<Self> {
         let database = dir.join("projection.sqlite").display().to_string();
         let port = free_port();
@@ -61,19 +62,19 @@ impl Projection {
         Ok(projection)
     }
 
-    /// Whether `/health` says so; no answer is neither.
+    /// Returns whether `/health` answers, with success (`wanted`) or with failure (not `wanted`).
     async fn consumes(&self, wanted: bool) -> bool {
         let answer = reqwest::get(format!("{}/health", self.0.url())).await;
         answer.is_ok_and(|answer| answer.status().is_success() == wanted)
     }
 
-    /// What it shows now, or nothing while it is starting.
+    /// Returns the current projection, or nothing while the consumer is starting.
     async fn shown(&self) -> Option<Value> {
         let answer = reqwest::get(format!("{}/projection.json", self.0.url())).await.ok()?;
         serde_json::from_slice(&answer.bytes().await.ok()?).ok()
     }
 
-    /// How many messages these verdicts were given, as far as it can be asked now.
+    /// Returns the number of messages with these verdicts, or 0 while the consumer does not answer.
     async fn counted(&self, verdicts: &[&str]) -> u64 {
         let shown = self.shown().await.unwrap_or_default();
         verdicts.iter().filter_map(|verdict| shown["messages"][verdict].as_u64()).sum()
@@ -102,7 +103,7 @@ impl Projection {
         self.wait_until(&what, async |it| it.counted(verdicts).await >= least).await
     }
 
-    /// Waits until it shows the books and nothing in progress.
+    /// Waits until the projection equals `books`, which come from the services' databases.
     async fn wait_until_it_is(&self, books: &Value) -> anyhow::Result<()> {
         let waited = self.wait_until("it shows the books", async |it| {
             it.shown().await.is_some_and(|shown| without_messages(shown) == *books)
@@ -115,14 +116,14 @@ impl Projection {
     }
 }
 
-/// The counts of messages say how it came to what it shows.
+/// Removes the message counts, which depend on kills and repetitions.
 fn without_messages(mut shown: Value) -> Value {
     shown.as_object_mut().and_then(|shown| shown.remove("messages"));
     shown
 }
 
-/// A way to the broker on which what the client says can be lost from some moment on: its
-/// acknowledgements, while deliveries still arrive.
+/// A proxy in front of the broker. From some moment on it can drop the client's bytes, and with
+/// them its acknowledgements, while deliveries still arrive.
 struct Way {
     port: u16,
     deaf: Arc<AtomicBool>,
@@ -148,7 +149,7 @@ impl Way {
     }
 }
 
-/// Ends both directions when one has ended.
+/// Passes bytes on in both directions, until one of them ends.
 async fn pass(client: TcpStream, server: TcpStream, deaf: Arc<AtomicBool>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
@@ -197,7 +198,7 @@ async fn is_the_books(system: &System) -> anyhow::Result<()> {
     for _ in 0..KILLS {
         let applied = projection.counted(&["applied"]).await;
         projection.wait_until_counted(&["applied"], applied + EVENTS_BETWEEN_KILLS).await?;
-        // What it commits from here on it cannot acknowledge.
+        // From here on the consumer commits, but cannot acknowledge.
         way.lose_what_the_client_says(true);
         let applied = projection.counted(&["applied"]).await;
         projection.wait_until_counted(&["applied"], applied + 1).await?;
@@ -225,7 +226,7 @@ async fn is_the_books(system: &System) -> anyhow::Result<()> {
     projection.wait_until_it_is(&books).await
 }
 
-/// Every event again, the last one first, among some that are none.
+/// Sends every event again, the last one first, and among them some messages that are not events.
 async fn everything_once_more(
     projection: &Projection,
     events: &Listener,
@@ -252,7 +253,7 @@ async fn everything_once_more(
     projection.wait_until_counted(&["unknown"], 2).await
 }
 
-/// What the projection must come to, from the services' own databases.
+/// Computes the expected projection from the services' own databases.
 async fn books(audit: &Audit) -> anyhow::Result<Value> {
     let orders = counts(
         &audit.order,
@@ -273,7 +274,7 @@ async fn books(audit: &Audit) -> anyhow::Result<Value> {
          FROM order_lines JOIN orders USING (order_id) WHERE status = 2
          GROUP BY sku, currency ORDER BY sku, currency",
     );
-    // Of the goods that are gone the inventory keeps books of its own.
+    // The sold goods come from the inventory's own tables.
     let gone = counts(&audit.inventory, "SELECT sku, sold FROM products").await?;
     let mut products = Vec::new();
     for row in sold.fetch_all(&audit.order).await? {
@@ -316,7 +317,7 @@ async fn books(audit: &Audit) -> anyhow::Result<Value> {
     }))
 }
 
-/// Names and numbers, as an object.
+/// Runs a query for names and numbers, and returns them as an object.
 async fn counts(pool: &PgPool, query: &'static str) -> anyhow::Result<Map<String, Value>> {
     let rows = sqlx::query(query).fetch_all(pool).await?;
     Ok(rows.iter().map(|row| (row.get(0), json!(row.get::<i64, _>(1)))).collect())
@@ -340,14 +341,14 @@ async fn the_projection_outlives_its_broker_with_no_more_rights_than_a_consumer_
     let service = broker.deployed_url("order")?;
     publish(&service, &[of_order("OrderPlaced", "order.placed", 1)]).await?;
     projection.wait_until_counted(&["applied"], 1).await?;
-    // A broker that is killed within a moment of a queue's declaration does not serve that queue
-    // again (seen on 3.10, each time): it writes down only now and then which queues it has.
+    // RabbitMQ writes down its queues only now and then. If it is killed within a moment of a
+    // queue's declaration, it does not serve that queue again (seen on 3.10, each time).
     tokio::time::sleep(Duration::from_secs(5)).await;
     broker.kill9()?;
     projection.wait_until("it says so", async |it| it.consumes(false).await).await?;
     tokio::task::block_in_place(|| broker.restart())?;
-    // Its queue is durable: what is published before it is back waits there. As a service does, we
-    // publish again until the broker takes it, which it may not while its queues come back.
+    // The queue is durable, so events that come while the consumer is away wait in it. The broker
+    // may refuse events while its queues come back, so the test, like a service, tries again.
     let cancelled = [of_order("OrderCancelled", "order.cancelled", 12)];
     eventually("the broker takes an event", STALL, async || {
         let taken = tokio::time::timeout(Duration::from_secs(2), publish(&service, &cancelled));
@@ -360,7 +361,7 @@ async fn the_projection_outlives_its_broker_with_no_more_rights_than_a_consumer_
     Ok(())
 }
 
-/// An event of an order, as its service says it.
+/// Creates an event of an order, as the order service sends it.
 fn of_order(name: &str, key: &str, sequence: u32) -> RawMessage {
     let event = json!({
         "specversion": "1.0",

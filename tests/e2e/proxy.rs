@@ -1,5 +1,5 @@
-//! Proxies in front of two orchestrators: the very files of deploy/proxy, run by Debian's nginx and by
-//! Envoy.
+//! Proxies in front of two orchestrators. Debian's nginx and Envoy run with the files of
+//! deploy/proxy.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use crate::system::{System, TWO_ORCHESTRATORS, binary, with_system};
 
-/// Orders in progress when an orchestrator is killed.
+/// The number of orders in progress when an orchestrator is killed.
 const ORDERS: usize = 60;
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -58,16 +58,16 @@ async fn envoy_balances_repeats_and_passes_deadlines_on() -> anyhow::Result<()> 
     .await
 }
 
-/// What differs between a proxy's file and a test's.
+/// The parts of a proxy's configuration file that a test replaces.
 struct Config {
     file: &'static str,
-    /// Where it listens, and where it does in a test.
+    /// The listening address in the file, and its replacement.
     listen: [&'static str; 2],
-    /// How orchestrator N stands in it.
+    /// The address of orchestrator N in the file.
     peer: &'static str,
 }
 
-/// A proxy in front of both orchestrators, not started yet.
+/// Prepares a proxy in front of both orchestrators, without starting it.
 fn in_front(
     system: &System,
     program: PathBuf,
@@ -94,7 +94,7 @@ fn in_front(
         let to = config.peer.replace("orchestrator-N", "127.0.0.1").replace("7400", port);
         put(&config.peer.replace('N', replica), &to)?;
     }
-    // Files of its own.
+    // The proxy writes its own files into the test's directory.
     text = text.replace("/tmp/", &format!("{}/", dir.display()));
     let name = Path::new(config.file).file_name().context("a file")?;
     let file = dir.join(name);
@@ -170,7 +170,8 @@ async fn balanced(system: &System, proxy: &Role) -> anyhow::Result<()> {
     answered.await
 }
 
-/// They come from this machine, as an operator would, but through the proxy.
+/// Checks that operators' calls through the proxy are refused, although the proxy is on this
+/// machine.
 async fn operators_are_refused(system: &System, proxy: &Role) -> anyhow::Result<()> {
     let id = Uuid::now_v7().to_string();
     let request = || InterveneRequest {
@@ -191,8 +192,8 @@ async fn operators_are_refused(system: &System, proxy: &Role) -> anyhow::Result<
     Ok(())
 }
 
-/// While nobody takes payments: an answer comes before the client's deadline, and whoever watches
-/// is cut off, watches again, and has seen each update once in the end.
+/// Stops the payment service. A client must be answered before its deadline. A watcher whose stream
+/// is cut off watches again, and must have seen each update once in the end.
 async fn deadlines_and_cut_streams(system: &System, proxy: &Role) -> anyhow::Result<()> {
     system.kill("payment-1")?;
     let mut request = Request::new(order("deadline"));
@@ -228,11 +229,11 @@ async fn deadlines_and_cut_streams(system: &System, proxy: &Role) -> anyhow::Res
     Ok(())
 }
 
-/// No client hears of an orchestrator that is killed while it answers them; of both, it is told
-/// to call again.
+/// Checks that clients do not notice the kill of one orchestrator. If both are killed, clients get
+/// UNAVAILABLE and call again.
 async fn repeated(system: &System, proxy: &Role) -> anyhow::Result<()> {
     let placing = (0..ORDERS).map(|n| async move {
-        // The second half comes while one is dead.
+        // The second half is placed while one orchestrator is dead.
         tokio::time::sleep(Duration::from_millis(50) * u32::try_from(n)?).await;
         confirmed(proxy, &format!("repeated-{n}")).await
     });
@@ -258,7 +259,7 @@ async fn repeated(system: &System, proxy: &Role) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where the package from PyPI has it.
+/// Returns the path of Envoy in its package from PyPI.
 fn envoy() -> anyhow::Result<PathBuf> {
     let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/lib");
     let pythons = std::fs::read_dir(&lib).with_context(|| lib.display().to_string())?;

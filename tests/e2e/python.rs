@@ -1,4 +1,4 @@
-//! Clients that nobody here wrote: Python, generated from the contract.
+//! Clients in other languages: Python code that is generated from the contract.
 
 use std::{
     collections::BTreeMap,
@@ -15,14 +15,14 @@ use crate::{
     system::{ONE_OF_EACH, System, with_system},
 };
 
-/// The Python event consumer, with a durable queue of its own.
+/// The Python event consumer, with its own durable queue.
 pub(crate) struct EventConsumer {
     arguments: Vec<String>,
     orders: PathBuf,
 }
 
 impl EventConsumer {
-    /// Binds the consumer's queue, so that nothing is missed from now on.
+    /// Binds the consumer's queue, so that no later event is missed.
     pub(crate) fn start(system: &System) -> anyhow::Result<Self> {
         let arguments: Vec<String> = [
             "--amqp",
@@ -43,7 +43,7 @@ impl EventConsumer {
         Ok(consumer)
     }
 
-    /// Each of these orders' events are there, complete by their sequence.
+    /// Checks that the consumer got all events of each of these orders, complete by their sequence.
     pub(crate) async fn every_order_is_complete(&self, orders: &[Logged]) -> anyhow::Result<()> {
         let ids: Vec<&str> = orders.iter().map(|order| order.order_id.as_str()).collect();
         std::fs::write(&self.orders, ids.join("\n"))?;
@@ -56,7 +56,7 @@ impl EventConsumer {
     }
 }
 
-/// An example that runs until it is killed; its log is in `dir`.
+/// Returns the command for an example that runs until it is killed. Its log is in `dir`.
 pub(crate) fn launch(script: &str, arguments: &[&str], dir: &Path) -> anyhow::Result<Launch> {
     let (program, path) = example(script)?;
     let mut args = vec![path.display().to_string()];
@@ -70,7 +70,7 @@ pub(crate) fn launch(script: &str, arguments: &[&str], dir: &Path) -> anyhow::Re
     })
 }
 
-/// The interpreter, and an example for it.
+/// Returns the paths of the interpreter and of an example.
 fn example(script: &str) -> anyhow::Result<(PathBuf, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let interpreter = root.join(".venv/bin/python");

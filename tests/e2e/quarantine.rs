@@ -1,5 +1,5 @@
-//! The quarantine's desk over Postgres and RabbitMQ: an inventory of an older version
-//! cannot handle a command; once the new one runs, an operator has it sent again.
+//! The operators' quarantine commands over Postgres and RabbitMQ: an inventory of an older version
+//! cannot handle a command. Once the new version runs, an operator sends the command again.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::system::{ONE_OF_EACH, System, with_system};
 
 const LIMIT: Duration = Duration::from_secs(30);
-/// Longer than the test: nothing is sent again but by the operator.
+/// A time-out longer than the test, so that only the operator sends a command again.
 const STEP_TIMEOUT: &str = "100000";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +64,7 @@ async fn at_the_desk(system: &System) -> anyhow::Result<()> {
     let inside = system.run(&["quarantine", "stranger"]).await?;
     ensure!(!inside.contains("tok_secret") && inside.contains("no JSON"), "{inside}");
 
-    // The new version runs; nothing comes to it by itself.
+    // The new version runs, but the command does not come to it by itself.
     drop(old);
     system.start_role("inventory-1").await?;
     let redrive = ["quarantine", "re-drive", &command, "--reason", "the new version is out"];
@@ -95,7 +95,7 @@ async fn at_the_desk(system: &System) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a command says, as JSON.
+/// Runs a command and returns the JSON that it printed.
 async fn say(system: &System, args: &[&str]) -> anyhow::Result<Value> {
     Ok(serde_json::from_str(&system.run(&[args, &["--json"]].concat()).await?)?)
 }

@@ -1,5 +1,5 @@
-//! Retention, made short: what has ended is forgotten everywhere while orders go on,
-//! the books stay, and nothing is lost.
+//! A short retention: ended sagas are forgotten everywhere while new orders go on. The orders
+//! themselves stay, and nothing is lost.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
 };
 
 const RETENTION: &str = "12";
-/// More than the retention, what a watermark takes to settle, and a busy machine.
+/// More than the retention, the time that a watermark takes to settle, and a busy machine.
 const FORGOTTEN_WITHIN: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,12 +44,12 @@ async fn forgotten(system: &System) -> anyhow::Result<()> {
     };
 
     let old = load("old", 60, Duration::ZERO).run(channels.clone()).await?;
-    // A key that is younger than the retention still answers.
+    // A key that is younger than the retention still gets its first answer.
     let (again, repeated) = place(system, &old[59]).await?;
     ensure!(repeated && again == old[59].order_id, "{again} for {:?}", old[59]);
 
-    // Orders go on while the old ones are forgotten: it is commands that tell the
-    // participants of it.
+    // New orders are needed while the old sagas are forgotten: their commands bring the watermark
+    // to the participants.
     let new = Arc::new(Mutex::new(Vec::new()));
     let going_on = tokio::spawn({
         let (load, new) = (load("new", 100_000, Duration::from_millis(250)), Arc::clone(&new));
@@ -59,7 +59,7 @@ async fn forgotten(system: &System) -> anyhow::Result<()> {
     ensure!(!going_on.is_finished(), "the load ended: {:?}", going_on.await);
     gone?;
 
-    // The books stay, and so do the answers to reads; the key is free again.
+    // Orders stay and can still be read, but their idempotency keys are free again.
     for order in &old {
         let request = GetOrderRequest { order_id: order.order_id.clone() };
         let found = system.orders()?.get_order(request).await?.into_inner();
@@ -70,7 +70,7 @@ async fn forgotten(system: &System) -> anyhow::Result<()> {
     let (another, repeated) = place(system, confirmed).await?;
     ensure!(!repeated && another != confirmed.order_id, "a pruned key means a new order");
 
-    // Stop where it is: what was accepted is in the log, or on its way there.
+    // The load can be stopped at any moment: each accepted order is in the log or about to be.
     going_on.abort();
     let _ = going_on.await;
     for (name, label) in [
@@ -85,7 +85,7 @@ async fn forgotten(system: &System) -> anyhow::Result<()> {
     }
     let report = system.output(&["audit", "--wait", "60", "--require-rows"]).await?;
     ensure!(report.status.success(), "{}", String::from_utf8_lossy(&report.stdout));
-    // Whoever was accepted has an order, in the end that it must have.
+    // Every accepted order exists and reaches the end that it must have.
     let accepted = new.lock().await.clone();
     ensure!(accepted.len() > 20, "only {} orders went on", accepted.len());
     for order in &accepted {
@@ -96,7 +96,7 @@ async fn forgotten(system: &System) -> anyhow::Result<()> {
     by_command(system, &audit).await
 }
 
-/// `saga prune` finds, and deletes, what the orchestrators have not come to yet.
+/// Checks that `saga prune` deletes sagas that the orchestrators have not pruned yet.
 async fn by_command(system: &System, audit: &Audit) -> anyhow::Result<()> {
     tokio::time::sleep(Duration::from_secs(12)).await;
     let dry = system.run(&["prune", "--dry-run"]).await?;
@@ -151,8 +151,8 @@ async fn count(pool: &PgPool, sql: &'static str) -> anyhow::Result<i64> {
     Ok(sqlx::query_scalar(sql).fetch_one(pool).await?)
 }
 
-/// Places an order of the log once more, under its own key. Each asks for what it
-/// asked for then, whose number is the end of its key.
+/// Places a logged order again, with the same key and the same request. The order's number, which
+/// determines the request, is at the end of the key.
 async fn place(system: &System, order: &Logged) -> anyhow::Result<(String, bool)> {
     let number: usize = order.key.rsplit('-').next().unwrap_or_default().parse()?;
     let request = PlaceOrderRequest {

@@ -1,5 +1,5 @@
-//! Returns over Postgres and RabbitMQ, with `kill -9` in the middle, and the books
-//! afterwards.
+//! Returns over Postgres and RabbitMQ, with `kill -9` in the middle. Afterwards the databases must
+//! agree.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use crate::{
     system::{ONE_OF_EACH, System, with_system},
 };
 
-/// How many returns are in flight when something is killed.
+/// The number of returns in flight when a process is killed.
 const RETURNS: usize = 40;
-/// How long a role stays dead.
+/// The time for which a killed role stays down.
 const DOWN: Duration = Duration::from_millis(500);
-/// How often one return is asked for until it has ended.
+/// The number of times that a return is requested until it has ended.
 const TRIES: u32 = 120;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +64,7 @@ async fn place(channel: Channel, key: String) -> anyhow::Result<String> {
     Ok(OrdersClient::new(channel).place_order(request).await?.into_inner().order_id)
 }
 
-/// Asks under one key until it is known that the order has come back.
+/// Requests a return under one key until the answer says that it is done.
 pub(crate) async fn give_back(channel: Channel, order: String) -> anyhow::Result<()> {
     let asked = ReturnOrderRequest {
         idempotency_key: format!("return-{order}"),

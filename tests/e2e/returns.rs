@@ -1,5 +1,5 @@
-//! What a client sees of returns, on any system: whole, in parts, refused, repeated,
-//! and several at once.
+//! Returns from the client's side, on any system: of whole orders and parts, refused, repeated, and
+//! several at once.
 
 use anyhow::ensure;
 use futures::future::join_all;
@@ -14,7 +14,7 @@ use saga_proto::{
 };
 use tonic::{Code, transport::Channel};
 
-/// Needs teapots in stock.
+/// Runs all checks. There must be teapots in stock.
 pub(crate) async fn tell(channel: Channel) -> anyhow::Result<()> {
     let mut orders = OrdersClient::new(channel);
     parts_come_back_until_nothing_is_left(&mut orders).await?;
@@ -140,7 +140,7 @@ async fn one_key_is_one_return(orders: &mut Client) -> anyhow::Result<()> {
     ensure!(known.returned[0].quantity == 1, "{known:?}");
     let other = orders.return_order(ask("key-1", &order, Some(2))).await;
     ensure!(other.expect_err("another payload").code() == Code::AlreadyExists);
-    // The key of an order is another method's.
+    // An order has the same key: the keys of another method are separate.
     let told = give(orders, ask("key", &order, Some(1))).await?;
     let read = orders.get_return(GetReturnRequest { return_id: told.return_id.clone() }).await?;
     ensure!(read.into_inner() == told && told.status() == ReturnStatus::Done, "{told:?}");

@@ -1,5 +1,5 @@
-//! The host of the database goes without a word: no connection is reset, and nothing more comes on any
-//! of them. New connections reach its successor, as after a failover.
+//! The database's host falls silent: no connection is reset, and nothing more arrives on any of
+//! them. New connections reach its successor, as after a failover.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,13 +12,14 @@ use crate::{
     system::{ONE_OF_EACH, System, with_system_of},
 };
 
-/// Orders, and those of them that have been accepted when the host goes.
+/// The number of orders, and how many of them are accepted before the host falls silent.
 const ORDERS: usize = 400;
 const BEFORE: usize = 100;
-/// The bound on one call of a database is 30 s; what was open then is asked for again.
+/// The time in which all orders must end. A database call gives up after 30 s, and then the open
+/// orders are tried again.
 const HEALED: Duration = Duration::from_secs(100);
 
-/// No role ends, and none has to: each leaves the connections that do not answer.
+/// All roles keep running: each drops only the connections that do not answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_host_that_goes_silent_under_load_holds_up_no_order_for_good()
 -> anyhow::Result<()> {

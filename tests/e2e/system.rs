@@ -25,7 +25,7 @@ pub(crate) async fn with_system(
     with_system_of(replicas, settings, async |_| Ok(()), test).await
 }
 
-/// The same with a system whose roles are prepared before they start.
+/// Like [`with_system`], but prepares the roles before they start.
 pub(crate) async fn with_system_of(
     replicas: Replicas,
     settings: &[(&str, &str)],

@@ -1,5 +1,5 @@
-//! Traces over real processes: one order is one tree, from the client's call to its
-//! events, and what joins several orders is linked to each.
+//! Traces over real processes. One order is one tree, from the client's call to its events; a span
+//! that serves several orders is linked to each.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,10 +23,10 @@ use crate::{
     system::{ONE_OF_EACH, System, with_system},
 };
 
-/// Spans are exported within a second or two.
+/// The time in which spans must arrive. They are exported within a second or two.
 const EXPORTED: Duration = Duration::from_secs(30);
 
-/// Each process exports once a second: so long after the last span there is none left.
+/// Each process exports once a second, so after this long without a span none is left.
 const QUIET: Duration = Duration::from_secs(4);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,7 +35,7 @@ async fn one_order_is_one_trace_and_a_parcel_of_many_is_linked_to_each() -> anyh
     let endpoint = collector.endpoint.clone();
     let settings = [
         ("SAGA_OTLP_ENDPOINT", endpoint.as_str()),
-        // A command that is sent again, on a cold or busy machine, would be a second one in the tree.
+        // A command that is sent again, on a busy machine, would be a second span in the tree.
         ("SAGA_STEP_TIMEOUT_MILLIS", "30000"),
     ];
     with_system(ONE_OF_EACH, &settings, async |system| all(system, collector).await).await
@@ -48,7 +48,7 @@ async fn all(system: &System, collector: Collector) -> anyhow::Result<()> {
     forwarded(system, &collector).await?;
     unsampled(system, &collector).await?;
     many_at_once(system, &collector).await?;
-    // Nobody takes the spans any more, and nobody minds.
+    // Without a collector, orders still go through.
     drop(collector);
     let (status, _) = place(system, "after", "tok_approved", None).await?;
     anyhow::ensure!(status == OrderStatus::Confirmed, "without a collector: {status:?}");
@@ -76,13 +76,13 @@ async fn completed(system: &System, collector: &Collector) -> anyhow::Result<()>
         ("confirm-order action", "saga-order", "done"),
     ])?;
     tree.turns_and_commands_alternate()?;
-    // What the handler's author has instrumented.
+    // Spans that the handler's own code makes.
     let transaction = tree.child(tree.named("reserve-stock action")?, "transaction")?;
     let reserve = tree.child(transaction, "reserve")?;
     anyhow::ensure!(reserve.service == "saga-inventory", "{reserve:?}");
     anyhow::ensure!(reserve.kind == SpanKind::Internal, "{reserve:?}");
     anyhow::ensure!(reserve.is("commands", "1"), "{reserve:?}");
-    // The provider's side of the call, in a process that is not ours.
+    // The provider's span of the call, from the provider's process.
     for payment in ["authorise-payment action", "capture-payment action"] {
         let call = tree.child(tree.named(payment)?, "POST")?;
         anyhow::ensure!(call.is("http.request.method", "POST"), "{call:?}");
@@ -91,7 +91,7 @@ async fn completed(system: &System, collector: &Collector) -> anyhow::Result<()>
         anyhow::ensure!(answer.service == "saga-provider", "{answer:?}");
         anyhow::ensure!(answer.kind == SpanKind::Server, "{answer:?}");
     }
-    // To the events.
+    // The tree reaches the events.
     for (command, event) in
         [("create-order action", "order.placed"), ("confirm-order action", "order.confirmed")]
     {
@@ -101,13 +101,13 @@ async fn completed(system: &System, collector: &Collector) -> anyhow::Result<()>
         anyhow::ensure!(event.is("messaging.system", "rabbitmq"), "{event:?}");
         anyhow::ensure!(event.is("messaging.operation.type", "send"), "{event:?}");
     }
-    // What an operator sees of the saga names its trace.
+    // `saga saga` shows an operator the trace.
     let shown = system.run(&["saga", &id]).await?;
     anyhow::ensure!(shown.contains(caller.0), "no trace in\n{shown}");
     Ok(())
 }
 
-/// A read that another service answers is one trace too, well or not.
+/// Checks that a read that another service answers is one trace, whether it succeeds or fails.
 async fn forwarded(system: &System, collector: &Collector) -> anyhow::Result<()> {
     let (_, known) = place(system, "read", "tok_approved", None).await?;
     let unknown = uuid::Uuid::now_v7().to_string();
@@ -140,7 +140,7 @@ async fn forwarded(system: &System, collector: &Collector) -> anyhow::Result<()>
 }
 
 async fn compensated(system: &System, collector: &Collector) -> anyhow::Result<()> {
-    // Without a trace of its caller's a new one begins here.
+    // The caller has sent no trace, so a new one begins here.
     let (status, id) = place(system, "compensated", "tok_declined", None).await?;
     anyhow::ensure!(status == OrderStatus::Rejected, "{status:?}");
     let described = system.run(&["saga", &id, "--json"]).await?;
@@ -174,7 +174,7 @@ async fn unsampled(system: &System, collector: &Collector) -> anyhow::Result<()>
     let mut request = Request::new(GetOrderRequest { order_id: id });
     request.metadata_mut().insert("traceparent", context.parse()?);
     system.orders()?.get_order(request).await?;
-    // Whatever is exported later has overtaken what would have been exported of it.
+    // The marker's spans are exported later, so any span of the first trace has arrived by then.
     let (_, _) = place(system, "marker", "tok_approved", Some(&marker())).await?;
     Tree::of(collector, &marker()[3..35], "completed").await?;
     let strays = collector.spans().into_iter().filter(|span| span.trace == trace).count();
@@ -232,7 +232,7 @@ async fn many_at_once(system: &System, collector: &Collector) -> anyhow::Result<
                 };
                 let linked: Vec<_> = batch.links.iter().map(|to| transactions.get(to)).collect();
                 let traces: BTreeSet<_> = linked.iter().flatten().map(|span| &span.trace).collect();
-                // Two orders or more, in one transaction.
+                // The span is of a transaction with at least two orders.
                 let size = batch.links.len().to_string();
                 batch.parent.is_empty()
                     && traces.len() == batch.links.len()
@@ -275,8 +275,8 @@ struct Tree {
 }
 
 impl Tree {
-    /// Waits until the turn that ended the saga is there, and every span's parent, and
-    /// nothing has come for a while: leaves of other processes may be the last.
+    /// Waits until the span of the turn that ended the saga has arrived, every span has its parent,
+    /// and no span has come for a while: spans of other processes may come last.
     async fn of(collector: &Collector, trace: &str, end: &str) -> anyhow::Result<Self> {
         let deadline = tokio::time::Instant::now() + EXPORTED;
         let mut grown = (0, tokio::time::Instant::now());
@@ -323,7 +323,7 @@ impl Tree {
         self.spans.get(&span.parent).map_or(0, |parent| 1 + self.depth(parent))
     }
 
-    /// Exactly these commands were handled, each in a transaction.
+    /// Checks that exactly these commands were handled, each in a transaction.
     fn commands_are(&self, expected: &[(&str, &str, &str)]) -> anyhow::Result<()> {
         let commands: BTreeSet<&str> = self.commands().map(|span| span.name.as_str()).collect();
         let names: BTreeSet<&str> = expected.iter().map(|(name, ..)| *name).collect();
@@ -346,8 +346,8 @@ impl Tree {
         })
     }
 
-    /// A command is handled below the turn that sent it, beside the parcel that brought
-    /// it; an answer is decided on below the handling that gave it.
+    /// Checks the nesting: a command is handled below the turn that sent it, beside its parcel. An
+    /// answer is decided on below the handling that gave it.
     fn turns_and_commands_alternate(&self) -> anyhow::Result<()> {
         for command in self.commands() {
             let turn = self.spans.get(&command.parent).context("a parent")?;

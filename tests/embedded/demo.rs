@@ -1,4 +1,4 @@
-//! `saga demo`, as a newcomer and as a program run it.
+//! `saga demo`, run as a newcomer and as a program would run it.
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
@@ -22,7 +22,7 @@ async fn the_demo_ends_with_an_audit_that_passes() -> anyhow::Result<()> {
     ensure!(confirmed + rejected + cancelled == 200, "{summary}");
     ensure!(confirmed > 100 && rejected > 10 && cancelled > 0, "{summary}");
     ensure!(count("returned") > 0, "{summary}");
-    // What was done to it, and the three stories.
+    // The report names the faults and tells the three stories.
     for told in [
         "the orchestrator is killed",
         "the orchestrator is started again",
@@ -35,7 +35,7 @@ async fn the_demo_ends_with_an_audit_that_passes() -> anyhow::Result<()> {
     ] {
         ensure!(stderr.contains(told), "nothing of {told:?} in:\n{stderr}");
     }
-    // No terminal, no control codes.
+    // Without a terminal there are no control codes.
     ensure!(!stderr.contains('\u{1b}') && !stderr.contains('\r'), "{stderr:?}");
     audit(&data).await
 }
@@ -48,7 +48,7 @@ async fn the_demo_reads_well_in_a_pipe() -> anyhow::Result<()> {
     ensure!(!stdout.contains('\u{1b}') && !stdout.contains('\r'), "{stdout:?}");
     ensure!(stdout.contains("60/60 ended") && stdout.contains("PASS"), "{stdout}");
     ensure!(!stdout.contains("FAIL"), "{stdout}");
-    // The audit is a screenful: a line a book.
+    // The audit fits on a screen: it has one line for each group of equations.
     let (_, audit) = stdout.split_once("== The audit").context("an audit")?;
     ensure!(audit.lines().count() < 15 && audit.contains("sagas       8 of 8 hold"), "{audit}");
     Ok(())

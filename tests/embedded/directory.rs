@@ -1,5 +1,5 @@
-//! Directories that cannot be used: each is refused with a sentence that says why,
-//! and left as it was.
+//! Directories that cannot be used: each is refused with a sentence that says why, and is not
+//! changed.
 
 use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::system::{binary, embedded, saga};
 
-/// Starts on a directory and expects to be refused.
+/// Starts `saga all` on a directory, which must be refused, and returns the message.
 async fn refused(data: &Path) -> anyhow::Result<String> {
     let data = data.display().to_string();
     let output = saga(&["all", "--data-dir", &data]).await?;
@@ -17,7 +17,7 @@ async fn refused(data: &Path) -> anyhow::Result<String> {
     Ok(told)
 }
 
-/// A directory that was used, and is not any more.
+/// Runs the system on a directory and stops it again.
 async fn used(dir: &Path) -> anyhow::Result<()> {
     let system = embedded(dir, &dir.join("logs"));
     system.start().await?;
@@ -34,7 +34,7 @@ async fn a_second_process_on_the_same_directory_is_refused() -> anyhow::Result<(
     ensure!(told.contains("in use by another saga process"), "{told}");
     system.stock("teapot", 10).await.context("the first goes on")?;
     system.kill()?;
-    // The lock dies with its process, however that ended.
+    // The lock ends with its process, however the process ended.
     system.start().await?;
     system.stop()
 }
@@ -46,7 +46,7 @@ async fn a_directory_that_cannot_be_written_is_refused() -> anyhow::Result<()> {
     let told = refused(&dir.path().join("file/data")).await?;
     ensure!(told.contains("cannot be used") && told.contains("file/data"), "{told}");
 
-    // Root may write everywhere, so somebody else has to try.
+    // Root may write everywhere, so the test needs another user.
     let locked = dir.path().join("locked");
     std::fs::create_dir(&locked)?;
     for path in [dir.path(), &locked] {

@@ -1,4 +1,4 @@
-//! A disk that is full, and then is not.
+//! A disk is full for a while.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -12,7 +12,7 @@ use tonic::Code;
 
 use crate::system::{binary, embedded};
 
-/// A file system of the process's own: nobody else sees it, and it goes with it.
+/// Mounts a file system that only the process sees and that ends with it.
 const MOUNT: &str = r#"mount -t tmpfs -o size=16m tmpfs "$0" && exec "$@""#;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,7 +28,7 @@ async fn a_full_disk_stops_orders_loses_none_and_needs_nothing_but_room() -> any
     launch.args.splice(..0, before.into_iter().chain([program.display().to_string()]));
     system.start().await?;
     system.stock("teapot", 1_000_000).await?;
-    // What the process sees, through its eyes.
+    // The directory as the process sees it.
     let inside = PathBuf::from(format!("/proc/{}/root", system.process()?.pid()));
     let inside = inside.join(data.strip_prefix("/")?);
     ensure!(inside.join("order.sqlite").exists(), "{} is not there", inside.display());
@@ -59,7 +59,8 @@ async fn a_full_disk_stops_orders_loses_none_and_needs_nothing_but_room() -> any
     ensure!(log.contains("full"), "the log does not say why:\n{log}");
 
     std::fs::remove_file(&ballast)?;
-    // The order whose answer was lost, under its key; and everything before it.
+    // The last order's answer was lost, so it is placed again under its key. The accepted orders
+    // are placed again too.
     let mut last = order(n);
     last.wait = true;
     let placed = until_placed(&mut orders, last).await?;
@@ -75,7 +76,7 @@ async fn a_full_disk_stops_orders_loses_none_and_needs_nothing_but_room() -> any
     system.stop()
 }
 
-/// The audit, by a process that sees the same disk.
+/// Runs the audit in a process that sees the same disk.
 async fn audit_inside(pid: u32, data: &str) -> anyhow::Result<()> {
     let output = tokio::process::Command::new("nsenter")
         .args(["--mount", "--target", &pid.to_string()])
@@ -113,13 +114,13 @@ async fn until_placed(
     anyhow::bail!("it never recovered")
 }
 
-/// Takes all the room there is.
+/// Fills the disk.
 fn fill(ballast: &std::path::Path) -> anyhow::Result<()> {
     use std::io::Write as _;
     let mut file = std::fs::File::create(ballast)?;
     let block = [0; 4096];
     while file.write_all(&block).is_ok() {}
-    // Enough for some orders.
+    // Some space is freed again, enough for some orders.
     let length = file.metadata()?.len();
     file.set_len(length.saturating_sub(4 * 1024 * 1024))?;
     Ok(())

@@ -1,4 +1,4 @@
-//! `kill -9` of the whole system, again and again, under load.
+//! The whole system is killed with `kill -9` under load, again and again.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -11,9 +11,9 @@ use crate::{
 };
 
 const KILLS: u32 = 20;
-/// Decides when it is killed.
+/// Determines the moments of the kills.
 const SEED: u64 = 20_261_124;
-/// From the moment that it serves again: sometimes in the middle of recovering,
+/// The time from serving to the kill, in milliseconds: sometimes in the middle of recovering,
 /// sometimes at full load.
 const LIVES: std::ops::Range<u64> = 50..1_200;
 
@@ -59,7 +59,7 @@ async fn killed_twenty_times_under_load_it_finishes_every_accepted_order() -> an
     system.stop()
 }
 
-/// Some of each oddity that ends the same way whatever is killed.
+/// Some cards are declined or behave oddly, but each ends the same way whatever is killed.
 fn token(n: usize) -> &'static str {
     match n % 20 {
         3 => "tok_declined",
@@ -91,7 +91,7 @@ fn every_order_ended_as_it_must(data: &Path, log: &[Logged]) -> anyhow::Result<(
     Ok(())
 }
 
-/// To the order that its client was told.
+/// Checks that every key belongs to the order that its client was told.
 fn every_key_is_bound(data: &Path, log: &[Logged]) -> anyhow::Result<()> {
     let database = rusqlite::Connection::open(data.join("orchestrator.sqlite"))?;
     let mut rows = database.prepare("SELECT key, lower(hex(saga_id)) FROM idempotency_keys")?;
@@ -105,7 +105,7 @@ fn every_key_is_bound(data: &Path, log: &[Logged]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How often a saga woke and sent again.
+/// Returns the number of times that a saga woke and sent a command again.
 fn resent(data: &Path) -> anyhow::Result<i64> {
     let database = rusqlite::Connection::open(data.join("orchestrator.sqlite"))?;
     let query = r#"SELECT count(*) FROM saga_history WHERE entry LIKE '{"what":"resent"%'"#;

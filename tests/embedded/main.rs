@@ -1,5 +1,5 @@
-//! The embedded system as a newcomer and a small shop run it: one process, one
-//! directory, no servers. It is killed, refused and starved, and audited.
+//! The embedded system as newcomers and small shops run it: one process, one directory, no servers.
+//! It is killed, it gets bad directories and a full disk, and it is audited.
 
 mod demo;
 mod directory;

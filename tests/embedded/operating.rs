@@ -1,5 +1,5 @@
-//! The operator's desk, as an operator uses it: a payment is made stuck for real, by the
-//! provider's outage, and `saga`'s own commands find it, try dry, and bring it to its end.
+//! The operators' commands. The provider's outage makes a payment stuck, and `saga`'s commands find
+//! its saga, do a dry run, and bring the saga to its end.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::system::{audit, embedded, saga};
 
-/// Until a capture without an answer is stuck: twenty sendings at this test's pace.
+/// Time until an unanswered capture makes its saga stuck: twenty attempts at this test's pace.
 const STUCK_WITHIN: Duration = Duration::from_secs(120);
-/// How slow the provider is while an order is being held: long enough for a shell.
+/// Slows the provider down while an order is being paused: long enough for a shell command.
 const SLOW: &str = r#"{"millis":1500}"#;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +36,7 @@ async fn a_payment_that_is_stuck_is_found_tried_dry_retried_and_the_books_agree(
     let remedies = stuck["remedies"].to_string();
     ensure!(remedies.contains("retry") && !remedies.contains("skip"), "{remedies}");
 
-    // What cannot be, and what was seen too long ago, changes nothing.
+    // Impossible remedies, and remedies for an outdated version, change nothing.
     for (args, code) in [
         (["skip", &id, "--reason", "no", "--dry-run"].as_slice(), "NOT_POSSIBLE"),
         (["compensate", &id, "--reason", "no"].as_slice(), "NOT_POSSIBLE"),
@@ -59,7 +59,7 @@ async fn a_payment_that_is_stuck_is_found_tried_dry_retried_and_the_books_agree(
         "it is back",
     ];
     let would = desk.done(&[&all[..], &["--dry-run"]].concat()).await?;
-    // It may have come out by itself: then there is nothing to be done, and that is right.
+    // The dry run finds this saga and reports the command that it would send.
     ensure!(would["sagaId"] == id && would["sent"][0] == "capture-payment/action #1", "{would}");
     let did = desk.done(&all).await?;
     ensure!(did["sagaId"] == id && did["applied"] == true, "{did}");
@@ -78,8 +78,8 @@ async fn a_payment_that_is_stuck_is_found_tried_dry_retried_and_the_books_agree(
     system.stop()
 }
 
-/// An order that an operator has held after its card was charged nothing yet. The
-/// order may be faster than the operator: then there is another.
+/// Places an order that an operator pauses before anything is captured. If an order is faster than
+/// the operator, tries another one.
 async fn held_before_its_capture(desk: &Desk) -> anyhow::Result<String> {
     desk.provider("delay", SLOW).await?;
     for _ in 0..10 {
@@ -111,7 +111,7 @@ impl Desk {
         saga(&[args, &["--json", "--server", &self.server]].concat()).await
     }
 
-    /// What a command that must go well says: the first object of it.
+    /// Runs a command, which must succeed, and returns the first object that it printed.
     async fn done(&self, args: &[&str]) -> anyhow::Result<Value> {
         let output = self.run(args).await?;
         let error = String::from_utf8_lossy(&output.stderr);
@@ -120,7 +120,7 @@ impl Desk {
         said.with_context(|| format!("saga {args:?} says nothing"))?.map_err(Into::into)
     }
 
-    /// A saga, once it is as it must be.
+    /// Waits until a saga satisfies a condition, and returns it.
     async fn saga(&self, id: &str, enough: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
         let deadline = tokio::time::Instant::now() + STUCK_WITHIN;
         loop {
@@ -133,7 +133,7 @@ impl Desk {
         }
     }
 
-    /// The first saga that needs a person and is as it must be.
+    /// Waits until a saga that needs a person satisfies a condition, and returns it.
     async fn needs_me(&self, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
         let deadline = tokio::time::Instant::now() + STUCK_WITHIN;
         loop {
@@ -147,7 +147,7 @@ impl Desk {
         }
     }
 
-    /// Orders a fault at the payment provider.
+    /// Makes the payment provider behave wrongly.
     async fn provider(&self, fault: &str, body: &str) -> anyhow::Result<()> {
         let mut stream = tokio::net::TcpStream::connect(&self.provider).await?;
         let request = format!(

@@ -1,4 +1,4 @@
-//! Returns over SQLite, and the books afterwards.
+//! Returns over SQLite. Afterwards the databases must agree.
 
 use crate::{
     returns,

@@ -23,7 +23,7 @@ pub(crate) async fn saga(args: &[&str]) -> anyhow::Result<Output> {
         .with_context(|| format!("saga {args:?} takes too long"))??)
 }
 
-/// The whole system in one process, not started yet.
+/// Describes the process that plays all roles. It is not started yet.
 pub(crate) fn embedded(data_dir: &Path, logs: &Path) -> Role {
     let port = free_port();
     let mut env = BTreeMap::from(
@@ -48,7 +48,7 @@ pub(crate) fn embedded(data_dir: &Path, logs: &Path) -> Role {
     Role::new(launch, port)
 }
 
-/// Audits a directory and expects it to be in order.
+/// Audits a directory, which must pass.
 pub(crate) async fn audit(data_dir: &Path) -> anyhow::Result<()> {
     let dir = data_dir.display().to_string();
     let output = saga(&["audit", "--data-dir", &dir, "--wait", "150"]).await?;

@@ -1,4 +1,4 @@
-//! `scripts/chaos` says what is missing before it builds.
+//! `scripts/chaos` reports missing tools before it builds.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
@@ -22,7 +22,7 @@ fn who_may_not_run_chaos_is_told_before_anything_is_built() {
     assert!(!built.exists(), "it was built first");
 }
 
-/// A program that stands before the real one of its name.
+/// Creates a program that is found before the real one of the same name.
 fn tool(dir: &Path, name: &str, script: &str) {
     let file = dir.join(name);
     fs::write(&file, format!("#!/bin/sh\n{script}\n")).expect("written");

@@ -1,4 +1,4 @@
-//! What the documents cite is there: files, tests, types.
+//! Checks that the files, tests and types that the documents cite exist.
 
 use std::{
     collections::BTreeSet,
@@ -6,11 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Not ours, or made by a build.
+/// Directories that are not ours or are made by a build.
 const PASSED_OVER: [&str; 4] = [".git", ".venv", "target", "node_modules"];
-/// A word that ends like this is a file, wherever it is.
+/// A cited word with one of these endings is a file.
 const FILES: [&str; 7] = [".rs", ".sql", ".md", ".toml", ".yml", ".proto", ".py"];
-/// Cited, and rightly not there.
+/// Cited files that rightly do not exist, with the reason.
 const NOT_THERE: [(&str, &str); 3] = [
     ("proto/shop/saga/shipping/v1/shipping.proto", "the README's example of a step to be added"),
     ("services/shipping", "the same"),
@@ -66,7 +66,7 @@ fn what_is_not_there_is_found() {
     assert_eq!(missing, ["a_test_that_was_renamed", "Planted::NoSuchBug"]);
 }
 
-/// What is missing, with the document that cites it.
+/// Applies `missing` to each document, and adds the document's name to the results.
 fn each_document(missing: impl Fn(&str) -> Vec<String>) -> Vec<String> {
     let documents = documents().into_iter();
     let all = documents.flat_map(|name| {
@@ -84,13 +84,14 @@ fn documents() -> Vec<String> {
     top.into_iter().chain(docs.filter(|name| name.ends_with(".md"))).collect()
 }
 
-/// What stands between backticks, outside of listings.
+/// Returns the texts between backticks, outside of code blocks.
 fn cited(text: &str) -> impl Iterator<Item = &str> {
     let prose = text.split("```").step_by(2);
     prose.flat_map(|prose| prose.split('`').skip(1).step_by(2))
 }
 
-/// Tests have long names in lower case; types are known by what is theirs, as in `Planted::NoDeduplication`.
+/// Returns the cited names that are not in the code. A test has a long lower-case name; a type is
+/// recognised by its members, as in `Planted::NoDeduplication`.
 fn missing_names(text: &str, words: &BTreeSet<String>) -> Vec<String> {
     let is_name = |cited: &&str| {
         let of_a_name = |c: char| c.is_ascii_alphanumeric() || "_:".contains(c);
@@ -112,7 +113,7 @@ impl Tree {
         Self(paths)
     }
 
-    /// The files, without the directories.
+    /// Returns the files, without the directories.
     pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str).filter(|path| root().join(path).is_file())
     }
@@ -125,7 +126,8 @@ impl Tree {
         cited(text).filter(is_missing).map(str::to_owned).collect()
     }
 
-    /// A word is a path if it ends like a file's, or begins with one of our directories.
+    /// Returns whether a word is a path: it ends like a file's name or begins with one of our
+    /// directories.
     fn is_path(&self, cited: &str) -> bool {
         let of_a_path = |c: char| c.is_ascii_alphanumeric() || "_-./*{},".contains(c);
         let directory = cited.split_once('/').is_some_and(|(first, _)| {
@@ -134,7 +136,7 @@ impl Tree {
         cited.chars().all(of_a_path) && (directory || FILES.iter().any(|end| cited.ends_with(end)))
     }
 
-    /// Whether a file or a directory ends in this path: documents cite what follows from where they are.
+    /// Returns whether a file or directory ends with this path: documents may cite relative paths.
     fn has(&self, cited: &str) -> bool {
         let cited: Vec<&str> = cited.trim_end_matches('/').rsplit('/').collect();
         self.0.iter().any(|path| {
@@ -144,8 +146,8 @@ impl Tree {
         })
     }
 
-    /// Every word of the code, without comments that are whole lines, and without the examples
-    /// of the tests beside this one.
+    /// Returns all words of the code, without comments on lines of their own and without the
+    /// examples of the tests beside this one.
     fn words(&self) -> BTreeSet<String> {
         let mut words = BTreeSet::new();
         let examples = Path::new(file!()).parent().expect("a directory");
@@ -163,7 +165,7 @@ impl Tree {
     }
 }
 
-/// `services/{order,payment}` are two paths.
+/// Expands braces: `services/{order,payment}` is two paths.
 fn alternatives(cited: &str) -> Vec<String> {
     match cited.split_once('{').and_then(|(head, rest)| Some((head, rest.split_once('}')?))) {
         Some((head, (names, tail))) => {

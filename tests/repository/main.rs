@@ -1,4 +1,4 @@
-//! What the repository says of itself, checked without running the system.
+//! Checks of the repository that do not run the system.
 
 mod chaos;
 mod documents;

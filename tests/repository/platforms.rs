@@ -1,23 +1,25 @@
-//! Systems other than Linux: nothing that the program or the bench depends on refuses to be built there. Whether our own code compiles
-//! for them can only be seen on them: no standard library but this machine's is installed.
+//! Checks that the dependencies of the program and of the bench build on systems other than Linux.
+//! Our own code cannot be checked here, because this machine has no standard library for other
+//! systems.
 
 use std::process::Command;
 
 use crate::documents::root;
 
-/// Crates, by the beginning of their names, that build for Linux only, and why.
+/// Beginnings of the names of crates that build only for Linux, with the reasons.
 const LINUX_ONLY: [(&str, &str); 3] = [
     ("procfs", "its build script ends with an error"),
     ("inotify", "the kernel's interface is not there"),
     ("io-uring", "the kernel's interface is not there"),
 ];
-/// Those that build for any Unix.
+/// Beginnings of the names of crates that build only for Unix, with the reasons.
 const UNIX_ONLY: [(&str, &str); 3] = [
     ("rustix", "processes and signals are other ones there"),
     ("nix", "the C library's functions are not there"),
     ("signal-hook", "signals are other ones there"),
 ];
-/// What ends up in the program, and in what builds it. Cargo resolves the latter for this machine.
+/// Kinds of dependencies for `cargo tree`: those that the program contains, and all that are needed
+/// to build it. Cargo resolves build dependencies for this machine.
 const PROGRAM: &str = "normal,no-proc-macro";
 const ALL: &str = "normal,build";
 
@@ -41,7 +43,7 @@ fn a_crate_that_is_refused_elsewhere_is_found_where_it_is_used() {
     }
 }
 
-/// The packages that are needed for that target and do not build for it.
+/// Returns the packages that the target needs but that do not build for it.
 fn refused(target: &str, edges: &str, known: &[(&str, &str)]) -> Vec<String> {
     let output = Command::new(env!("CARGO"))
         .args([

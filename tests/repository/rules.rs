@@ -1,14 +1,15 @@
-//! Promises and rules: whichever is cited is written down, and each names tests that exist.
+//! Checks that each promise or rule that is cited exists, and that each names existing tests.
 
 use std::fs;
 
 use crate::documents::{Tree, root};
 
-/// Each document of numbered rules, by the word that a citation begins with: "semantics 8, 26".
+/// Each document of numbered rules, by the first word of its citations ("semantics 8, 26"), and the
+/// number of its rules.
 const DOCUMENTS: [(&str, u32); 2] = [("semantics", 28), ("protocol", 16)];
-/// Files that may cite a rule, by how their names end.
+/// Endings of the files that may cite a rule.
 const CITING: [&str; 4] = [".rs", ".proto", ".sql", ".md"];
-/// An honest gap, in place of a test's name.
+/// Stands in place of a test's name if a rule has no test.
 const NO_TEST: &str = "No test of its own yet";
 
 #[test]
@@ -52,7 +53,7 @@ fn every_rule_names_tests_that_exist() {
 
 #[test]
 fn a_citation_of_a_rule_that_is_not_there_is_found() {
-    // Put together here, so that this file cites nothing that is not there.
+    // The "@" is replaced only when the test runs, so that this file does not cite missing rules.
     let text =
         "/// One (@ 9, 31), two (@\n/// 30).\n-- @ 1 and 2; @ 4 to 6. Version @ 3.0, @s 7, @ rules
         # @ 7-9,\n# 12 and not 40";
@@ -83,14 +84,14 @@ fn read(document: &str) -> String {
     fs::read_to_string(root().join(format!("docs/{document}.md"))).expect("the document")
 }
 
-/// A promise or a rule, as its document has it.
+/// A promise or a rule in its document.
 struct Rule<'a> {
     number: u32,
     /// The text after "Tests:".
     tests: &'a str,
 }
 
-/// A rule begins a line with its number and its title, in bold.
+/// Reads the rules of a document. Each begins a line with its number and its title, in bold.
 fn rules(text: &str) -> Vec<Rule<'_>> {
     let rule = |part: &'_ str| -> Option<(u32, usize)> {
         let (number, rest) = part.split_once(". ")?;
@@ -106,8 +107,8 @@ fn rules(text: &str) -> Vec<Rule<'_>> {
     parts.collect()
 }
 
-/// The numbers that a text cites of a document, in order. Lists and ranges may go on in a
-/// comment's next line.
+/// Returns the numbers that a text cites of a document, in order. A list or range may continue in
+/// the next line of a comment.
 fn cited(text: &str, document: &str) -> Vec<u32> {
     let of_a_comment = |word: &&str| !["///", "//!", "//", "--", "#", ">"].contains(word);
     let words: Vec<&str> = text.split_whitespace().filter(of_a_comment).collect();
@@ -130,13 +131,13 @@ fn cited(text: &str, document: &str) -> Vec<u32> {
     found
 }
 
-/// "8" or "8-10".
+/// Parses "8" or "8-10".
 fn numbers(word: &str) -> Option<(u32, u32)> {
     let (first, last) = word.split_once(['-', '–']).unwrap_or((word, word));
     Some((first.parse().ok()?, last.parse().ok()?))
 }
 
-/// What a rule may name as its test.
+/// The texts in which a rule's tests must occur.
 struct Tests {
     /// All Rust code.
     code: String,
@@ -169,7 +170,7 @@ impl Tests {
         }
     }
 
-    /// What is wrong with the tests that a rule names.
+    /// Returns the errors in a rule's list of tests.
     fn missing(&self, rule: &Rule<'_>) -> impl Iterator<Item = String> {
         let (number, tests) = (rule.number, rule.tests);
         // A name with a space in it is a command.

@@ -1,4 +1,4 @@
-//! The structure that ARCHITECTURE.md draws: files of a crate import each other without circles, the
+//! Checks the structure of ARCHITECTURE.md: files of a crate import each other without circles, the
 //! framework does not import the shop, and the product does not import its harness.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 
 use crate::documents::root;
 
-/// The crates that know nothing of orders, and those that are the shop.
+/// The crates of the framework, which know nothing of orders, and then those of the shop.
 const FRAMEWORK: [&str; 13] = [
     "orchestrator/core",
     "orchestrator/cli",
@@ -38,7 +38,7 @@ const SHOP: [&str; 7] = [
 #[test]
 fn no_files_of_a_crate_import_each_other_in_a_circle() {
     let mut circles = Vec::new();
-    // The worlds of tests are left out: a world and who lives in it know each other.
+    // The crates of tests are left out: there a test world and its parts refer to each other.
     for member in members().into_iter().filter(|member| !member.starts_with("tests/")) {
         let source = root().join(&member).join("src");
         let found = Files::read(&source).circles();
@@ -154,7 +154,7 @@ fn a_circle_is_found_wherever_it_is_closed() {
         ("a", "use crate::b::B;\n#[cfg(test)]\nmod tests { use crate::c::C; }"),
         ("b", "// use crate::a::A;"),
         ("c", "use crate::a::A;"),
-        // A module and what is below it are one room.
+        // A module and its submodules may import each other.
         ("d/mod", "use self::e::E;"),
         ("d/e", "use super::D;"),
     ];
@@ -168,7 +168,7 @@ fn members() -> Vec<String> {
     members.chain([".".to_owned()]).collect()
 }
 
-/// A package's name, and the crates that it depends on outside its tests.
+/// A package's name, and its dependencies outside of tests.
 struct Manifest {
     name: String,
     dependencies: BTreeSet<String>,
@@ -201,7 +201,7 @@ impl Manifest {
     }
 }
 
-/// The files of one crate by their module's path (`a/b`), and what each imports.
+/// The files of one crate by their module path (`a/b`), and the files that each imports.
 struct Files {
     imports: BTreeMap<String, BTreeSet<String>>,
 }
@@ -216,7 +216,7 @@ impl Files {
     fn of<'a>(texts: impl Iterator<Item = (String, &'a str)>) -> Self {
         let texts: BTreeMap<String, String> =
             texts.map(|(path, text)| (module(&path), code(text))).collect();
-        // What the root hands on, and from where.
+        // The items that the crate root re-exports, and the files that they come from.
         let mut handed_on = BTreeMap::new();
         for path in texts.get("").into_iter().flat_map(|text| uses(text, "use ")) {
             if let Some((from, item)) = path.rsplit_once("::") {
@@ -240,7 +240,7 @@ impl Files {
         Self { imports: imports.collect() }
     }
 
-    /// Each circle once, as its files in order.
+    /// Returns each circle once, as its files in order.
     fn circles(&self) -> Vec<Vec<String>> {
         let reach = |from: &str| {
             let (mut seen, mut next) = (BTreeSet::new(), vec![from.to_owned()]);
@@ -263,33 +263,33 @@ impl Files {
     }
 }
 
-/// The module of a file: `a/b` for `a/b.rs` and `a/b/mod.rs`, nothing for the root.
+/// Converts a file's path to its module: `a/b` for `a/b.rs` and `a/b/mod.rs`, empty for the root.
 fn module(path: &str) -> String {
     let path = path.strip_suffix("/mod").unwrap_or(path);
     if matches!(path, "lib" | "main" | "mod") { String::new() } else { path.to_owned() }
 }
 
-/// The file that a path leads into; the root's own items are in none.
+/// Returns the file that an import path leads to. The root's own items are in none.
 fn longest(texts: &BTreeMap<String, String>, path: &str) -> Option<String> {
     let parts: Vec<&str> = path.split("::").collect();
     let prefixes = (1..=parts.len()).rev().map(|count| parts[..count].join("/"));
     prefixes.into_iter().find(|prefix| texts.contains_key(prefix))
 }
 
-/// Whether one is the other, or above it.
+/// Returns whether two modules are the same or one is above the other.
 fn related(one: &str, other: &str) -> bool {
     let above = |a: &str, b: &str| b == a || b.starts_with(&format!("{a}/"));
     above(one, other) || above(other, one)
 }
 
-/// A file without comments and without its tests, which are at its end.
+/// Removes a file's comments and its tests, which are at its end.
 fn code(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod ").next().expect("the first part");
     let lines = text.lines().map(|line| line.split("//").next().expect("the first part"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The paths that follow `start`, with their braces opened: `a::{b, c::D}` is two.
+/// Returns the paths after each `start`, with braces expanded: `a::{b, c::D}` is two.
 fn uses(text: &str, start: &str) -> Vec<String> {
     let mut paths = Vec::new();
     for rest in text.split(start).skip(1) {

@@ -1,6 +1,6 @@
-//! Wrong orders of steps do not compile (semantics 16). Each has a
-//! twin that does, which this test compiles too. So the compiler refuses the order, and not some
-//! typing error.
+//! Definitions with a wrong order of steps do not compile (semantics 16). This test also compiles
+//! a correct twin of each, which shows that the compiler refuses the order and not some typing
+//! error.
 
 #[path = "compile/shop.rs"]
 mod shop;

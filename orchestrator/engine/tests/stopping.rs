@@ -1,4 +1,4 @@
-//! An engine that has lost one of its loops does not go on with the others.
+//! If one of an engine's loops fails, the engine stops the others too.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use saga_messaging::{Changed, Consumer, Delivery, Message, PublishError, Queue, 
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
-/// A store whose claims panic when `broken`, and that holds nothing.
+/// An empty store. Its claims panic if it is `broken`.
 #[derive(Clone)]
 struct Store {
     broken: bool,
@@ -108,7 +108,7 @@ impl Retention for Store {
     }
 }
 
-/// A broker on which nothing ever comes.
+/// A broker that never delivers a message.
 #[derive(Clone)]
 struct Silence {
     hints: broadcast::Sender<Vec<Changed>>,

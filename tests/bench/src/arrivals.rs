@@ -1,9 +1,10 @@
-//! When orders arrive in an open loop: at a constant rate, whatever becomes of those before.
+//! The arrival times of an open loop's orders: at a constant rate, however long earlier ones take.
 
 use std::time::{Duration, Instant};
 
-/// Instants at a constant distance. An order's latency counts from *its* instant and not from when somebody came round to
-/// placing it: if the system (or this process) stalls, those who would have come meanwhile have waited, and it shows.
+/// Instants at a constant distance. An order's latency counts from *its* instant and not from the
+/// moment at which it is placed. So if the system (or this process) stalls, the orders of that time
+/// have waited, and the latencies show it.
 pub(super) struct Arrivals {
     rate: f64,
     began: Instant,
@@ -12,18 +13,19 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
-    /// So many a second, for so long from now.
+    /// Arrivals at `rate` per second, for `time` from `began`.
     pub(super) fn new(rate: f64, began: Instant, time: Duration) -> Self {
         Self { rate, began, until: began + time, taken: 0 }
     }
 
-    /// The next instant; `None` when the time is over.
+    /// Returns the next instant, or `None` when the time is over.
     pub(super) fn next(&self) -> Option<Instant> {
         let at = self.began + Duration::from_secs_f64(self.taken as f64 / self.rate);
         (at < self.until).then_some(at)
     }
 
-    /// The next one, if it has come. Ask until there is none: after a stall there are many.
+    /// Takes the next instant if it has passed. Call it until it returns `None`: after a stall
+    /// there are many.
     pub(super) fn due(&mut self, now: Instant) -> Option<Instant> {
         let at = self.next().filter(|at| *at <= now)?;
         self.taken += 1;
@@ -55,8 +57,8 @@ mod tests {
         let mut arrivals = Arrivals::new(1_000.0, began, Duration::from_secs(10));
         assert_eq!(arrivals.due(began), Some(began));
         assert_eq!(arrivals.due(began), None, "the next one has not come");
-        // A server that answers within a millisecond, but stands still for a second, seen by a loop that is held up with
-        // it. Measured from when it gets round to placing them, all would have taken a millisecond.
+        // A server that answers within a millisecond stalls for a second, and the loop with it.
+        // Counted from their placing, all orders would have taken a millisecond.
         let (resumed, mut latencies) = (began + 1_000 * MILLI, Vec::new());
         while let Some(at) = arrivals.due(resumed) {
             latencies.push((resumed + MILLI) - at);

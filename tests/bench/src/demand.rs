@@ -1,4 +1,4 @@
-//! What is ordered: by numbers, so that every run orders alike.
+//! The orders of a run. They are derived from numbers, so that every run places the same orders.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -7,13 +7,13 @@ use uuid::Uuid;
 
 use super::stock::sku;
 
-/// A number without a common divisor with 100: stepping by it visits each of a hundred once.
+/// A step without a common divisor with 100: a hundred such steps visit each number below 100.
 const STRIDE: u64 = 7919;
-/// The card that is declined.
+/// The payment token that the provider declines.
 pub(super) const DECLINED: &str = "tok_declined";
-/// One product in so many is hot …
+/// One product in this many is hot …
 const PRODUCTS_A_HOT_ONE: u64 = 100;
-/// … and every so many-th order is for one of those.
+/// … and one order in this many is for a hot product.
 const ORDERS_A_HOT_ONE: u64 = 2;
 
 /// The orders of a run, one after the other.
@@ -24,10 +24,10 @@ pub(super) struct Demand {
     placed: AtomicU64,
 }
 
-/// One of them.
+/// One order of a run.
 pub(super) struct Wanted {
     pub(super) request: PlaceOrderRequest,
-    /// Whether its card is declined, so that it must end REJECTED.
+    /// Whether its card is declined. If so, the order must end REJECTED.
     pub(super) is_declined: bool,
 }
 
@@ -36,7 +36,7 @@ impl Demand {
         Self { run, skus, decline_percent, placed: AtomicU64::new(0) }
     }
 
-    /// The next order, with a key of its own.
+    /// Returns the next order, with a key of its own.
     pub(super) fn next(&self) -> Wanted {
         let number = self.placed.fetch_add(1, Relaxed);
         let is_declined = is_declined(number, self.decline_percent);
@@ -52,12 +52,13 @@ impl Demand {
     }
 }
 
-/// Exactly so many of each hundred orders, and not one after the other.
+/// Returns whether an order is declined: exactly `percent` of each hundred orders, spread out.
 fn is_declined(number: u64, percent: u64) -> bool {
     number.wrapping_mul(STRIDE) % 100 < percent
 }
 
-/// Which product: every other order wants one of the few hot ones, so their rows are contended for.
+/// Returns the number of an order's product. Every other order is for a hot product, so that the
+/// rows of these products are contended.
 fn product(number: u64, skus: u64) -> u64 {
     let hot = (skus / PRODUCTS_A_HOT_ONE).max(1);
     let (kind, number) = (number % ORDERS_A_HOT_ONE, number / ORDERS_A_HOT_ONE);

@@ -1,4 +1,4 @@
-//! The loops that place orders: closed (so many in flight) and open (so many a second).
+//! The loops that place orders: closed (a fixed number in flight) and open (a fixed rate).
 
 use std::{
     sync::{
@@ -26,30 +26,32 @@ use super::{
 };
 use saga::client::again::{self, Patience};
 
-/// How many callers share a connection: servers commonly allow 100 to 200 streams on one, and the rest would queue in the
-/// client and be measured as the system's.
+/// Callers on one connection. Servers commonly allow 100 to 200 streams on one; more would queue
+/// in the client, and their waiting would be measured as the system's.
 const CALLERS_A_CONNECTION: u32 = 100;
-/// Connections of an open loop, which has no number of callers: enough for 20,000 calls at 1,024 on each, which is what
-/// our orchestrators take, and no more, because each costs.
+/// Connections of an open loop, whose number of callers is not known. They are enough for 20,000
+/// calls at 1,024 on each, which our orchestrators allow. More would only cost.
 const OPEN_CONNECTIONS: usize = 20;
-/// Orders of an open loop that may be under way; a further one is not placed, and counted.
+/// The most orders of an open loop that may be under way. Beyond that an order is not placed, but
+/// counted.
 const MOST_UNDER_WAY: usize = 50_000;
-/// A loop that fails so often has nothing more to say.
+/// A loop with this many failures gives up.
 const MOST_FAILURES: u64 = 100;
-/// Warming up lasts until as many orders have ended as there are callers, and so does measuring, but no longer than this.
+/// Warming up and measuring may each take this much longer than configured, until as many orders
+/// have ended as there are callers.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// The median of fewer orders than this says nothing.
+/// With fewer orders than this the median is meaningless.
 const LEAST_ORDERS: u64 = 20;
-/// How often the loop's bounds are looked at.
+/// The pause between two checks of a loop's bounds.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Places orders with a running system.
+/// Places orders in a running system.
 pub(super) struct Driver {
     pub(super) endpoint: Box<Endpoint>,
     pub(super) demand: Arc<Demand>,
 }
 
-/// How long a loop measures: whichever comes first.
+/// The time to warm up, and the bounds of the measurement, which ends at the first one.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) warm_up: Duration,
@@ -57,25 +59,26 @@ pub(super) struct Bounds {
     pub(super) orders: u64,
 }
 
-/// An open loop.
+/// The rate of an open loop.
 #[derive(Clone, Copy)]
 pub(super) struct Rate {
     pub(super) a_second: f64,
-    /// Whether an order that is refused for want of room is placed again when the server advises; otherwise it counts as
-    /// refused.
+    /// Whether to place an order again that a busy server has refused, after the pause that the
+    /// server advises. Otherwise the order counts as refused.
     pub(super) honours_advice: bool,
 }
 
-/// What a loop measured.
+/// The result of a loop.
 pub(super) struct Run {
-    /// Of a closed loop the orders that ended while it was measuring, of an open one those that were to come meanwhile.
+    /// In a closed loop the orders that ended during the measurement, in an open loop those that
+    /// were due during it.
     pub(super) measured: Tally,
-    /// All others.
+    /// All other orders.
     pub(super) rest: Tally,
-    /// Sagas that ended while it was measuring.
+    /// Sagas that ended during the measurement.
     pub(super) completed: u64,
     pub(super) time: Duration,
-    /// Orders that were to come and were not placed, because too many were under way.
+    /// Orders that were due but were not placed, because too many were under way.
     pub(super) held_back: u64,
     pub(super) used: Used,
 }
@@ -84,26 +87,26 @@ const WARMING: u8 = 0;
 const MEASURING: u8 = 1;
 const OVER: u8 = 2;
 
-/// What the callers of a loop share.
+/// State that the callers of a loop share.
 struct Shared {
     demand: Arc<Demand>,
     phase: AtomicU8,
     ended: AtomicU64,
-    /// Ended while it was measuring.
+    /// Sagas that ended during the measurement.
     completed: AtomicU64,
     failed: AtomicU64,
-    /// One for all: a histogram has a hundred kilobytes, and there are thousands of callers.
+    /// One for all callers: there are thousands, and a histogram takes a hundred kilobytes.
     tallies: Mutex<Tallies>,
 }
 
-/// Orders that are measured, and those that are not.
+/// The orders that are measured, and the others.
 struct Tallies {
     measured: Tally,
     rest: Tally,
 }
 
 impl Driver {
-    /// So many callers, each of whom waits for its order's end before it places the next.
+    /// Runs `in_flight` callers, each of which waits for its order's end before it places the next.
     pub(super) async fn closed(
         &self,
         in_flight: u32,
@@ -124,7 +127,8 @@ impl Driver {
         Ok(shared.run(time, used, 0))
     }
 
-    /// Orders come at a constant rate. Their latency counts from when they were to come.
+    /// Places orders at a constant rate. Each latency counts from the instant at which the order
+    /// is due.
     pub(super) async fn open(
         &self,
         rate: Rate,
@@ -139,7 +143,7 @@ impl Driver {
             let began = Instant::now();
             let mut arrivals = Arrivals::new(rate.a_second, began, whole);
             let mut clients = channels.iter().cycle().map(|c| OrdersClient::new(c.clone()));
-            // Whatever happens meanwhile, and however late it is: everybody who was to come comes.
+            // Every order that is due is placed, however late.
             while let Some(next) = arrivals.next().filter(|_| !shared.is_hopeless()) {
                 sleep_until(next.into()).await;
                 while let Some(at) = arrivals.due(Instant::now()) {
@@ -183,7 +187,7 @@ impl Driver {
 }
 
 impl Shared {
-    /// Waits until all is warm, then lets the window begin and end. An open loop has no callers.
+    /// Warms up, then measures. An open loop has 0 callers.
     async fn measure(
         &self,
         callers: u64,
@@ -200,7 +204,8 @@ impl Shared {
         let began = Instant::now();
         self.phase.store(MEASURING, Relaxed);
         let least = if callers == 0 { 0 } else { callers.max(LEAST_ORDERS) };
-        // Callers tend to go in step, a batch at a time: a window shorter than a batch would see all of it or nothing.
+        // Callers tend to move in step, a batch at a time. A window shorter than a batch would
+        // count all of it or nothing.
         let is_over = || {
             let (time, completed) = (began.elapsed(), self.completed.load(Relaxed));
             let enough = completed >= least || time >= bounds.time + LONGEST_WAIT;
@@ -260,7 +265,7 @@ impl Shared {
     }
 }
 
-/// What became of one order.
+/// The outcome of one order.
 struct Outcome {
     is_measured: bool,
     is_declined: bool,
@@ -279,13 +284,13 @@ async fn call_in_turn(orders: OrdersClient<Channel>, shared: Arc<Shared>) {
     }
 }
 
-/// An order of an open loop: when it was to come, and whether that was after the warming up.
+/// An order of an open loop: the instant at which it is due, and whether it is measured.
 struct Coming {
     at: Instant,
     is_measured: bool,
 }
 
-/// Places one order that was to come then.
+/// Places an order that was due at `at`.
 async fn call_at(
     Coming { at, is_measured }: Coming,
     honours_advice: bool,

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-/// Numbers by name. A dot in a name makes a level of the JSON.
+/// Numbers by name. A dot in a name separates two levels of the JSON.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Figures(BTreeMap<String, f64>);
 
 impl Figures {
-    /// A number that is none (0 / 0) is left out.
+    /// Sets a figure. A value that is not a finite number (0 / 0) is left out.
     pub(super) fn set(&mut self, name: &str, value: f64) {
         if value.is_finite() {
             self.0.insert(name.to_owned(), value);
@@ -20,13 +20,13 @@ impl Figures {
         self.0.get(name).copied()
     }
 
-    /// Those whose name begins so, before a dot.
+    /// Returns the figures whose names begin with this level and a dot.
     pub(super) fn below<'a>(&'a self, level: &'a str) -> impl Iterator<Item = (&'a str, f64)> + 'a {
         let of = move |name: &'a String| name.strip_prefix(level)?.strip_prefix('.');
         self.0.iter().filter_map(move |(name, value)| Some((of(name)?, *value)))
     }
 
-    /// Of each figure the median over the rounds that have it.
+    /// Returns the median of each figure, over the rounds that have it.
     pub(super) fn medians(rounds: &[Self]) -> Self {
         let mut all: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
         for (name, value) in rounds.iter().flat_map(|round| &round.0) {
@@ -53,7 +53,7 @@ impl Figures {
     }
 }
 
-/// The middle one; of an even number the mean of the two.
+/// Returns the middle value, or the mean of the two middle values.
 pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

@@ -1,5 +1,5 @@
-//! What a system stands on, measured by itself: the databases' floor, the broker's limit, and the sum of what one order
-//! cannot help waiting for.
+//! Measures the limits of a system's servers: the databases' floor, the broker's limit, and the
+//! sum of the waits that one order cannot avoid.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,21 +15,21 @@ use super::{
 use crate::probe::{Flood, Flow, Probe, Tapped, Way};
 use saga::config::Setup;
 
-/// How many hops and confirms are timed.
+/// The number of hops and of confirms that are timed.
 const PINGS: usize = 200;
-/// What a command is like if nobody has seen any.
+/// A command's usual size, for runs that have not seen any.
 const USUAL_BYTES: f64 = 600.0;
 
-/// How many messages of which size a saga takes.
+/// The number and the size of the messages that a saga takes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Traffic {
     pub(super) messages_a_saga: f64,
     pub(super) bytes: f64,
-    /// Commands, replies or events in one.
+    /// Commands, replies or events in one message.
     pub(super) members: f64,
 }
 
-/// Commands, replies and events.
+/// The traffic of commands, of replies and of events.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Mix {
     pub(super) commands: Traffic,
@@ -37,7 +37,7 @@ pub(super) struct Mix {
     pub(super) events: Traffic,
 }
 
-/// All of it.
+/// All limits of a system.
 pub(super) struct Limits {
     pub(super) floor: Floor,
     pub(super) broker: Option<BrokerLimit>,
@@ -45,7 +45,7 @@ pub(super) struct Limits {
     pub(super) costs: Costs,
 }
 
-/// What the broker alone can do.
+/// The limit of the broker alone.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BrokerLimit {
     pub(super) messages_a_second: f64,
@@ -54,18 +54,18 @@ pub(super) struct BrokerLimit {
     pub(super) events_are_consumed: bool,
 }
 
-/// What must be known of the measured system.
+/// Facts about the measured system that the limits depend on.
 pub(super) struct Known {
     pub(super) mix: Mix,
     pub(super) events_are_consumed: bool,
-    /// How long its payment provider takes, on average, at one in flight.
+    /// The average time of its payment provider with one order in flight.
     pub(super) provider: Duration,
     pub(super) rounds: Rounds,
-    /// Orders like those that were measured.
+    /// The source of orders like the measured ones.
     pub(super) demand: Arc<Demand>,
 }
 
-/// Measures all of it. The system must have been stopped: it would take part.
+/// Measures all limits. The system must have been stopped, or it would use the same servers.
 pub(super) async fn measure(backing: &Backing, known: &Known) -> anyhow::Result<Option<Limits>> {
     let demand = Arc::clone(&known.demand);
     let (floor, servers) = match backing {
@@ -93,7 +93,7 @@ async fn broker(setup: &Setup, known: &Known, costs: &mut Costs) -> anyhow::Resu
     let probe = Probe::new(&broker.url.0, &broker.prefix);
     let mix = known.mix;
     let events_way = if known.events_are_consumed { Way::Queue } else { Way::Nowhere };
-    // Alone, a parcel has one member.
+    // An order that is alone has parcels of one member.
     let alone = |traffic: &Traffic| (traffic.bytes / traffic.members.max(1.0)) as usize;
     costs.hop = Timing::of(probe.hops(alone(&mix.commands), PINGS).await?);
     costs.confirm = Timing::of(probe.confirms(events_way, alone(&mix.events), PINGS).await?);
@@ -112,7 +112,7 @@ async fn broker(setup: &Setup, known: &Known, costs: &mut Costs) -> anyhow::Resu
     })
 }
 
-/// As a system of ours uses its queues: commands to three participants, replies, and events.
+/// Returns the flows of a system like ours: commands to three participants, replies, and events.
 fn flows(mix: &Mix, events_way: Way) -> Vec<Flow> {
     let flow = |way, traffic: &Traffic, parts: f64| Flow {
         way,
@@ -153,7 +153,7 @@ impl Mix {
 }
 
 impl Limits {
-    /// How long one order cannot help waiting.
+    /// Returns the time that one order cannot avoid waiting.
     pub(super) fn sum(&self) -> Timing {
         self.path.sum(&self.costs)
     }

@@ -1,12 +1,13 @@
-//! `saga-bench`: how many sagas a second a system completes, how long each takes, what that costs, and how far it is from
-//! what its database and its broker can do.
+//! `saga-bench` measures how many sagas a second a system completes, how long each takes, and what
+//! that costs. It compares the results with the limits of the system's databases and broker.
 //!
-//! It is a client like any other: orders go through gRPC, each call waiting for its order's end. Beside that it looks at
-//! processes (/proc, on Linux), at the system's own metrics, and at Postgres' count of commits. Once the system has been
-//! stopped, like orders are carried out by its databases alone (`floor`).
+//! It is a client like any other: orders go through gRPC, and each call waits for its order's end.
+//! Meanwhile it reads the processes' costs (/proc, on Linux), the system's own metrics, and
+//! Postgres' count of commits. Once the system has been stopped, its databases alone carry out
+//! similar orders (`floor`).
 //!
-//! Read first: [`Bench::ask`], which is a run from top to bottom, then `drive` for the loops, `floor` for the floor and
-//! `path` for what an order cannot help waiting for.
+//! Read first: [`Bench::ask`], a whole run from top to bottom. Then `drive` for the loops, `floor`
+//! for the floor, and `path` for the waits that an order cannot avoid.
 
 mod arrivals;
 mod demand;
@@ -44,7 +45,7 @@ use saga::roles::broker_settings;
 use stock::Stock;
 use system::{Backing, System};
 
-/// How long a system's messages are looked at, at the least.
+/// The least time for which a system's messages are counted.
 const TAP_FOR: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
@@ -66,13 +67,13 @@ fn main() -> ExitCode {
 }
 
 impl Bench {
-    /// Runs it, and says whether it adds up.
+    /// Runs the bench, and returns whether the results add up.
     async fn ask(self, console: &mut Console<'_>) -> Result<Verdict, Failure> {
         let shown = !console.json && std::io::stderr().is_terminal();
         let mut progress = Progress { shown, console };
         let mut system = self.system(&mut progress).await?;
         let measured = self.measure(&mut system, &mut progress).await;
-        // A system that was started is ended whatever happened.
+        // A system that the bench has started is stopped even after a failure.
         system.stop().await?;
         let (mut report, mix) = measured?;
         if self.is_started() && !self.without_limits {
@@ -108,7 +109,7 @@ impl Bench {
         }
     }
 
-    /// Everything that needs the system.
+    /// Makes all measurements that need the running system.
     async fn measure(
         &self,
         system: &mut System,
@@ -151,7 +152,8 @@ impl Bench {
         Ok((report, mix))
     }
 
-    /// The closed levels. Rounds are the outer loop, so that a machine that is slow for a while is so for every level.
+    /// Measures the closed levels. Rounds are the outer loop, so that a slow phase of the machine
+    /// affects every level.
     async fn closed(
         &self,
         driver: &Driver,
@@ -205,7 +207,8 @@ impl Bench {
         Ok(measured)
     }
 
-    /// Looks at the messages of the busiest level once more. Looking costs the broker, so that is not measured.
+    /// Counts the messages in one more run of the busiest level. The taps cost the broker time, so
+    /// this run is not measured.
     async fn tap(
         &self,
         in_flight: u32,
@@ -240,7 +243,7 @@ impl Bench {
         }
     }
 
-    /// What is measured, in words.
+    /// Describes the measured system.
     fn what(&self) -> String {
         match (self.embedded, self.servers, self.process_a_role) {
             (true, ..) => "embedded: SQLite, one process".to_owned(),
@@ -251,7 +254,7 @@ impl Bench {
     }
 }
 
-/// One line on a terminal that is written over and over; nothing elsewhere.
+/// The progress line: on a terminal it is overwritten again and again, elsewhere nothing is shown.
 struct Progress<'c, 'w> {
     shown: bool,
     console: &'c mut Console<'w>,

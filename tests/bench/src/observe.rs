@@ -1,4 +1,4 @@
-//! What a system uses while it works: CPU, memory, batches, messages, commits.
+//! Observes what a system uses while it works: CPU, memory, batches, messages, commits.
 
 use std::collections::BTreeMap;
 
@@ -10,34 +10,34 @@ use super::{
     scrape::Samples,
 };
 
-/// Looks at a system from outside.
+/// The sources that show what a system uses.
 #[derive(Default)]
 pub(super) struct Observer {
     pub(super) processes: Vec<Watched>,
-    /// Where each of its processes shows its metrics.
+    /// The addresses of its processes' metrics.
     pub(super) metrics: Vec<String>,
     pub(super) databases: Option<Databases>,
 }
 
-/// The server's own count of what was committed in a system's databases.
+/// The database server's count of commits in a system's databases.
 pub(super) struct Databases {
-    /// Of another database, so that looking is not counted.
+    /// Connected to another database, so that these queries do not count as the system's.
     pub(super) pool: Pool,
     pub(super) names: Vec<String>,
 }
 
-/// What one look saw.
+/// The values at one moment.
 pub(super) struct Look {
     costs: Costs,
     samples: Samples,
     commits: Option<i64>,
 }
 
-/// What was used between two looks.
+/// The values used between two looks.
 pub(super) struct Used {
-    /// Seconds of CPU, by process.
+    /// Seconds of CPU, for each process.
     cpu: BTreeMap<String, f64>,
-    /// Bytes, by process, at the end.
+    /// Bytes at the end, for each process.
     pub(super) memory: BTreeMap<String, u64>,
     samples: Samples,
     commits: Option<i64>,
@@ -81,7 +81,7 @@ impl Look {
 }
 
 impl Used {
-    /// All of it, a saga.
+    /// Adds all values, divided by the number of sagas.
     pub(super) fn figures(&self, sagas: u64, figures: &mut Figures) {
         if sagas == 0 {
             return;

@@ -10,9 +10,9 @@ const MOST_ORDERS: u64 = 10_000_000;
 const MOST_SKUS: u64 = 10_000;
 const MOST_SECONDS: f64 = 3600.0;
 const MOST_ROUNDS: i64 = 99;
-/// What a system that runs already is asked by default …
+/// Default levels for a system that is already running …
 const FEW_LEVELS: [u32; 2] = [1, 256];
-/// … and one that was started to be measured.
+/// … and for one that the bench starts.
 const ALL_LEVELS: [u32; 6] = [1, 16, 64, 256, 1_000, 4_000];
 const ALL_RATES: [Arrival; 2] = [Arrival::Share(0.7), Arrival::Share(1.5)];
 const MANY_ROUNDS: u32 = 3;
@@ -110,11 +110,11 @@ pub(crate) struct Bench {
     pub(super) connection: Connection,
 }
 
-/// How many orders come a second.
+/// The rate of an open loop.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Arrival {
     Rate(f64),
-    /// Of the best closed level of the same run.
+    /// A share of the best closed level's rate in the same run.
     Share(f64),
     None,
 }
@@ -143,7 +143,7 @@ impl Bench {
         self.connection.json
     }
 
-    /// Whether the system is started to be measured.
+    /// Returns whether the bench starts the system itself.
     pub(super) fn is_started(&self) -> bool {
         self.embedded || self.servers
     }

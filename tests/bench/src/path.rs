@@ -1,11 +1,12 @@
-//! The critical path of one order: what comes one after the other, whatever is done about throughput. Counted from the
-//! steps and the rules of the protocol, not from what the system happens to do.
+//! The critical path of one order: the waits that come one after the other, whatever the
+//! throughput. They follow from the steps and the protocol's rules, not from observation.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// Answers that a confirmed order's participants record, one a step: create, reserve, authorise, capture, commit, confirm.
+/// Answers that participants record for a confirmed order, one for each step: create, reserve,
+/// authorise, capture, commit, confirm.
 pub(super) const LOCAL_TRANSACTIONS_CONFIRMED: u64 = {
     let (mut steps, mut stage) = (0, 0);
     while stage < STAGES.len() {
@@ -14,13 +15,13 @@ pub(super) const LOCAL_TRANSACTIONS_CONFIRMED: u64 = {
     }
     steps as u64
 };
-/// Those of a declined one: create, reserve, the refusal, release, reject.
+/// Answers that they record for a declined order: create, reserve, the refusal, release, reject.
 pub(super) const LOCAL_TRANSACTIONS_DECLINED: u64 = 5;
 
-/// A stage of place order, whose steps go side by side.
+/// A stage of place order. Its steps run side by side.
 struct Stage {
     steps: &'static [&'static str],
-    /// Whether it asks the payment provider.
+    /// Whether a step calls the payment provider.
     asks_outside: bool,
 }
 
@@ -32,13 +33,13 @@ const STAGES: [Stage; 5] = [
     Stage { steps: &["commit-stock", "confirm-order"], asks_outside: false },
 ];
 
-/// How often a confirmed order waits for what.
+/// The waits of a confirmed order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Path {
     pub(super) parts: Vec<Part>,
 }
 
-/// One reason to wait.
+/// One kind of wait, and how often it comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) wait: Wait,
@@ -46,7 +47,7 @@ pub(super) struct Part {
     pub(super) why: &'static str,
 }
 
-/// What is waited for.
+/// The kinds of waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
     /// A durable commit.
@@ -59,25 +60,25 @@ pub(super) enum Wait {
     Provider,
 }
 
-/// How long something takes when it is done again and again.
+/// The duration of something that was timed repeatedly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Timing {
     pub(super) median: Duration,
-    /// A tenth of them took no longer: nearer to what it takes where others use the machine too.
+    /// A tenth of the times were no longer. That is the better estimate on a shared machine.
     pub(super) tenth: Duration,
 }
 
-/// How long each takes, by itself, on the servers at hand.
+/// The duration of each kind of wait on the given servers, without other load.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Costs {
     pub(super) commit: Timing,
-    /// Messages in the process take none.
+    /// Zero if messages stay within the process.
     pub(super) hop: Timing,
     pub(super) confirm: Timing,
     pub(super) provider: Timing,
 }
 
-/// Counts a confirmed order's path.
+/// Computes the critical path of a confirmed order.
 pub(super) fn of_a_confirmed_order() -> Path {
     let stages = u32::try_from(STAGES.len()).expect("a handful");
     let outside = STAGES.iter().map(|stage| u32::from(stage.asks_outside)).sum();
@@ -121,7 +122,7 @@ impl Path {
         self.parts.iter().filter(|part| part.wait == wait).map(|part| part.count).sum()
     }
 
-    /// How long all of it takes.
+    /// Adds up all waits.
     pub(super) fn sum(&self, costs: &Costs) -> Timing {
         let sum = |of: fn(Timing) -> Duration| {
             self.parts.iter().map(|part| of(costs.of(part.wait)) * part.count).sum()
@@ -147,14 +148,14 @@ impl Path {
 }
 
 impl Timing {
-    /// Of so many.
+    /// Returns the timing of these measured times.
     pub(super) fn of(mut took: Vec<Duration>) -> Self {
         took.sort();
         let at = |place: usize| took.get(place).copied().unwrap_or_default();
         Self { median: at(took.len() / 2), tenth: at(took.len() / 10) }
     }
 
-    /// Of what is known by one number only.
+    /// Returns a timing of which only one number is known.
     pub(super) fn always(took: Duration) -> Self {
         Self { median: took, tenth: took }
     }
@@ -209,7 +210,7 @@ mod tests {
     #[test]
     fn a_confirmed_order_waits_for_thirteen_commits_and_ten_hops() {
         let path = of_a_confirmed_order();
-        // Admission, five effects, two intents, five turns.
+        // Admission, five effects, two intents, and five turns.
         assert_eq!(path.count(Wait::Commit), 13);
         assert_eq!(path.count(Wait::Hop), 10);
         assert_eq!(path.count(Wait::Confirm), 5);

@@ -15,14 +15,14 @@ const P99: RGBColor = RGBColor(190, 30, 45);
 
 type Panel<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// A line of a panel.
+/// A line in a panel.
 struct Line {
     name: String,
     colour: RGBColor,
     points: Vec<(f64, f64)>,
 }
 
-/// Draws it.
+/// Draws the report.
 pub(super) fn svg(report: &Report) -> anyhow::Result<String> {
     let mut drawing = String::new();
     {
@@ -73,7 +73,7 @@ fn open(report: &Report) -> Vec<(f64, &Measured)> {
     over(report, of)
 }
 
-/// Loads by how heavy they are.
+/// Returns the loads and their weights, sorted by weight.
 fn over(report: &Report, weight: impl Fn(Load) -> Option<f64>) -> Vec<(f64, &Measured)> {
     let mut loads: Vec<_> =
         report.measured.iter().filter_map(|this| Some((weight(this.load)?, this))).collect();
@@ -104,7 +104,7 @@ fn level(name: &str, colour: RGBColor, loads: &[(f64, &Measured)], height: f64) 
     Line { name: format!("{name}: {height:.0}"), colour, points }
 }
 
-/// Both axes are logarithmic: loads double, and so does what comes of them.
+/// Draws a panel. Both axes are logarithmic, because loads double.
 fn panel(area: &Panel<'_>, what: &str, over: &str, lines: &[Line]) -> anyhow::Result<()> {
     let points =
         || lines.iter().flat_map(|line| &line.points).filter(|(x, y)| *x > 0.0 && *y > 0.0);
@@ -156,7 +156,7 @@ fn whole(number: &f64) -> String {
     format!("{number:.0}")
 }
 
-/// Only memory is drawn to, so nothing can go wrong that one could do something about.
+/// Converts a drawing error. Only memory is written, so the user could not correct any cause.
 fn failed(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow!("the plot cannot be drawn: {error}")
 }

@@ -1,6 +1,6 @@
-//! The capacity of the broker alone, for `saga-bench`. The messages are raw, with the number, the
-//! sizes and the kinds of queues of a real system, and with confirms and acknowledgements, but
-//! nothing is decided on them.
+//! Measures the capacity of the broker alone, for `saga-bench`. The messages have the numbers, the
+//! sizes and the kinds of queues of a real system, with confirms and acknowledgements, but nobody
+//! decides anything on them.
 //!
 //! It is not a second transport: it gives up at the first error, and the messages mean nothing.
 
@@ -32,7 +32,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// `delivery_mode` of messages that must survive a restart of the broker.
 const PERSISTENT: u8 = 2;
 
-/// The broker did not do what it was asked for.
+/// A failure of the broker.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProbeError {
     /// Any error of the protocol or the connection.
@@ -41,7 +41,7 @@ pub(crate) enum ProbeError {
     /// The broker closed a queue's consumer.
     #[error("the broker ended a consumer")]
     Ended,
-    /// A message came back, or was refused.
+    /// A message came back or was refused.
     #[error("the broker did not take a message")]
     NotTaken,
 }
@@ -54,8 +54,8 @@ pub(crate) struct Probe {
     prefix: String,
 }
 
-/// A probe's connections for one measurement. They are closed after it, and take everything that
-/// still happens on them with them.
+/// A probe's connections for one measurement. They are closed after it, and whatever still happens
+/// on them ends.
 struct Session {
     publishing: Connection,
     consuming: Connection,
@@ -78,8 +78,8 @@ pub(crate) enum Way {
 }
 
 impl Probe {
-    /// A probe of the broker at a URL. The names of all that it declares begin with the prefix; all
-    /// of it is deleted again.
+    /// Creates a probe of the broker at a URL. The names of its exchanges and queues begin with the
+    /// prefix, and it deletes them again.
     pub(crate) fn new(url: &str, prefix: &str) -> Self {
         Self { url: url.to_owned(), prefix: format!("{prefix}probe.") }
     }
@@ -91,7 +91,8 @@ impl Probe {
         })
     }
 
-    /// Times from publishing a message to its delivery, repeatedly, one message at a time.
+    /// Measures the times from publishing a message to its delivery, repeatedly, one message at a
+    /// time.
     pub(crate) async fn hops(
         &self,
         bytes: usize,
@@ -117,7 +118,7 @@ impl Probe {
         Ok(took)
     }
 
-    /// Times from publishing an event to its confirm, one event at a time.
+    /// Measures the times from publishing an event to its confirm, one event at a time.
     pub(crate) async fn confirms(
         &self,
         way: Way,
@@ -148,7 +149,7 @@ impl Session {
     }
 }
 
-/// An exchange, and a queue behind it if there is one.
+/// An exchange, and a queue behind it unless the way is [`Way::Nowhere`].
 #[derive(Clone, Debug)]
 struct Road {
     way: Way,
@@ -216,7 +217,7 @@ async fn connect(url: &str, name: &str) -> Result<Connection, ProbeError> {
     Ok(Box::pin(Connection::connect(url, properties)).await?)
 }
 
-/// Closes a connection. It is of no use any more, so an error changes nothing.
+/// Closes a connection. An error changes nothing, because the connection is not used any more.
 async fn close(connection: &Connection) {
     let _ = tokio::time::timeout(CLOSE_LIMIT, connection.close(200, "bye".into())).await;
 }

@@ -1,6 +1,6 @@
-//! What processes cost: CPU and memory, of this machine's processes only, on Linux only.
+//! The CPU and memory of this machine's processes, on Linux only.
 
-// In tests the other one is compiled too: here is no machine on which it is the only one.
+// Tests compile `elsewhere` on Linux too: we have no other machine that would compile it.
 #[cfg(any(not(target_os = "linux"), test))]
 mod elsewhere;
 #[cfg(target_os = "linux")]
@@ -13,11 +13,11 @@ pub(super) use elsewhere::{NOT_MEASURED, Watched, costs};
 #[cfg(target_os = "linux")]
 pub(super) use linux::{NOT_MEASURED, Watched, costs};
 
-/// What all of them had used at one moment.
+/// The costs of processes up to one moment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Costs {
-    /// Seconds of CPU since each began.
+    /// Seconds of CPU since each process began.
     pub(super) cpu: BTreeMap<String, f64>,
-    /// Bytes of memory: the peak of a single process (VmHWM), what is there now of several.
+    /// Bytes of memory: for a single process its peak (VmHWM), for several their current sum.
     pub(super) memory: BTreeMap<String, u64>,
 }

@@ -1,4 +1,4 @@
-//! What came out, and whether it adds up.
+//! The results of a run, and whether they add up.
 
 mod text;
 
@@ -15,40 +15,40 @@ use super::{
 };
 use std::{collections::BTreeMap, time::Duration};
 
-/// Everything that was measured.
+/// All results of a run.
 pub(super) struct Report {
     pub(super) run: Uuid,
-    /// What was measured, in words.
+    /// Describes the measured system.
     pub(super) of: String,
     pub(super) measured: Vec<Measured>,
-    /// Loops that were run for another reason, whose orders count all the same.
+    /// Loops that ran for another purpose. Their orders count in the checks all the same.
     pub(super) unmeasured: Vec<Run>,
-    /// What the catalogue says that happened.
+    /// The changes that the catalogue shows.
     pub(super) books: Books,
     /// Events that a consumer received, if there was one.
     pub(super) events: Option<u64>,
     pub(super) limits: Option<Limits>,
 }
 
-/// How orders were placed.
+/// The way in which orders were placed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Load {
     Closed { in_flight: u32 },
     Open { a_second: f64, share: Option<f64> },
 }
 
-/// One load, as often as it was measured.
+/// One load, with the result of each round.
 pub(super) struct Measured {
     pub(super) load: Load,
     pub(super) rounds: Vec<Run>,
 }
 
-/// The best closed level's sagas a second.
+/// Returns the rate of the best closed level, in sagas a second.
 pub(super) fn saturation(measured: &[Measured]) -> f64 {
     best(measured).map(|(rate, _)| rate).unwrap_or_default()
 }
 
-/// How many were in flight at the best closed level.
+/// Returns the number of orders in flight at the best closed level.
 pub(super) fn busiest(measured: &[Measured]) -> u32 {
     best(measured).map_or(1, |(_, in_flight)| in_flight)
 }
@@ -61,7 +61,7 @@ fn best(measured: &[Measured]) -> Option<(f64, u32)> {
     levels.max_by(|(one, _), (other, _)| one.total_cmp(other))
 }
 
-/// One number beside another; none where there is nothing to compare with.
+/// Divides two numbers. Returns `None` if either is missing or the divisor is not positive.
 pub(super) fn ratio(value: Option<f64>, reference: Option<f64>) -> Option<f64> {
     let (value, reference) = (value?, reference?);
     (reference > 0.0).then(|| value / reference)
@@ -82,13 +82,13 @@ impl Measured {
         Self { load, rounds: Vec::new() }
     }
 
-    /// Over the rounds.
+    /// Returns the medians over the rounds.
     pub(super) fn medians(&self) -> Figures {
         let rounds: Vec<Figures> = self.rounds.iter().map(Run::figures).collect();
         Figures::medians(&rounds)
     }
 
-    /// All rounds' orders together.
+    /// Returns the sum of all rounds' orders.
     pub(super) fn tally(&self) -> Tally {
         let mut all = Tally::new();
         self.rounds.iter().for_each(|run| all.add(&run.measured));
@@ -125,7 +125,8 @@ impl Run {
     }
 }
 
-/// As the definition counts them: one that ended as its card asked for has so many.
+/// Computes the average number of local transactions. An order that ended as its card requires has
+/// a fixed number of them.
 fn local_transactions_a_saga(tally: &Tally) -> Option<f64> {
     let all = tally.confirmed * LOCAL_TRANSACTIONS_CONFIRMED
         + tally.declined * LOCAL_TRANSACTIONS_DECLINED;
@@ -134,7 +135,7 @@ fn local_transactions_a_saga(tally: &Tally) -> Option<f64> {
 }
 
 impl Report {
-    /// What does not add up, as sentences; none is good news.
+    /// Returns a sentence for each result that does not add up.
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         for this in &self.measured {
@@ -148,7 +149,7 @@ impl Report {
                 ));
             }
         }
-        // An order whose end we do not know may have been sold, and may still be held.
+        // An order whose end is not known may have been sold, or may still be held.
         let unknown: u64 = self.all().flat_map(|tally| tally.unknown.values()).sum();
         let confirmed: u64 = self.all().map(|tally| tally.confirmed).sum();
         let Books { sold, reserved, unbalanced } = self.books;
@@ -171,13 +172,13 @@ impl Report {
         problems
     }
 
-    /// Every order of the run, measured or not.
+    /// Returns all orders of the run, measured or not.
     fn all(&self) -> impl Iterator<Item = &Tally> {
         let runs = self.measured.iter().flat_map(|this| &this.rounds).chain(&self.unmeasured);
         runs.flat_map(|run| [&run.measured, &run.rest])
     }
 
-    /// The most memory that each process was seen to use.
+    /// Returns the most memory that each process has used.
     fn memory(&self) -> BTreeMap<&str, u64> {
         let mut most: BTreeMap<&str, u64> = BTreeMap::new();
         for run in self.measured.iter().flat_map(|this| &this.rounds) {
@@ -189,14 +190,14 @@ impl Report {
         most
     }
 
-    /// How long the payment provider takes when there is nothing else to do.
+    /// Returns the payment provider's average time at the first level.
     pub(super) fn provider(&self) -> Option<Duration> {
         let alone = self.measured.first()?;
         let seconds = alone.medians().get("providerSeconds")?;
         Duration::try_from_secs_f64(seconds).ok()
     }
 
-    /// A load's figures, and how they stand to the limits.
+    /// Returns a load's figures, and their ratios to the limits.
     pub(super) fn figures(&self, this: &Measured) -> Figures {
         let mut figures = this.medians();
         let Some(limits) = &self.limits else { return figures };
@@ -218,7 +219,7 @@ impl Report {
         figures
     }
 
-    /// For programs.
+    /// Renders the report as JSON for programs.
     pub(super) fn json(&self, problems: &[String]) -> Value {
         let of = |wanted: fn(&Load) -> bool| -> Vec<Value> {
             self.measured.iter().filter(|m| wanted(&m.load)).map(|m| self.one(m)).collect()

@@ -1,15 +1,15 @@
-//! What a system's own metrics say: Prometheus' text format, as far as it is needed.
+//! Reads a system's own metrics. Parses only the parts of Prometheus' text format that it needs.
 
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 
-/// Every series of every process, summed up: name with labels, and value.
+/// The value of each series (name with labels), summed over all processes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Samples(BTreeMap<String, f64>);
 
 impl Samples {
-    /// Asks all of them.
+    /// Scrapes all processes.
     pub(super) async fn from_all(urls: &[String]) -> anyhow::Result<Self> {
         let mut all = Self::default();
         for url in urls {
@@ -29,13 +29,13 @@ impl Samples {
         }
     }
 
-    /// What was added since.
+    /// Returns the increase since an earlier scrape.
     pub(super) fn since(&self, before: &Self) -> Self {
         let was = |series: &str| before.0.get(series).copied().unwrap_or_default();
         Self(self.0.iter().map(|(series, now)| (series.clone(), now - was(series))).collect())
     }
 
-    /// A counter's sums, by one of its labels.
+    /// Returns a counter's sums, grouped by one of its labels.
     pub(super) fn by(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
         let mut sums = BTreeMap::new();
         for (series, value) in &self.0 {
@@ -52,19 +52,19 @@ impl Samples {
         sums
     }
 
-    /// A series without labels, or the sum of those that have some.
+    /// Returns the value of a series, summed over its labels.
     pub(super) fn sum(&self, name: &str) -> f64 {
         let is_it = |series: &str| series.split('{').next() == Some(name);
         self.0.iter().filter(|(series, _)| is_it(series)).map(|(_, value)| value).sum()
     }
 
-    /// A histogram's mean; `None` if nothing was recorded.
+    /// Returns a histogram's mean, or `None` if it has no values.
     pub(super) fn mean(&self, name: &str) -> Option<f64> {
         let count = self.sum(&format!("{name}_count"));
         (count > 0.0).then(|| self.sum(&format!("{name}_sum")) / count)
     }
 
-    /// A histogram's means, by one of its labels.
+    /// Returns a histogram's means, grouped by one of its labels.
     pub(super) fn means(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
         let counts = self.by(&format!("{name}_count"), label);
         let sums = self.by(&format!("{name}_sum"), label);

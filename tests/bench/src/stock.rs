@@ -1,4 +1,4 @@
-//! The bench's products: enough of each, and what the catalogue says of them before and after.
+//! The bench's products: receives enough of each, and reads their levels before and after a run.
 
 use std::collections::BTreeSet;
 
@@ -14,12 +14,13 @@ use saga::client::{
     goods::{Goods, receive},
 };
 
-/// So much of each product comes in before each run: more than any run can sell, and few enough for 10⁹ runs.
+/// The quantity of each product that is received before a run: more than any run can sell, and few
+/// enough for 10⁹ runs.
 const PLENTY: i64 = 1_000_000_000;
-/// The largest page that the contract allows, and the largest catalogue that is read.
+/// The contract's largest page, and the most pages that are read.
 const PAGE: i32 = 500;
 const MOST_PAGES: u32 = 10_000;
-/// What each product costs, in cents.
+/// Each product's price, in cents.
 const PRICE: i64 = 1234;
 
 /// The products of a run.
@@ -29,21 +30,21 @@ pub(super) struct Stock {
     pub(super) catalogue: CatalogueClient<Channel>,
 }
 
-/// The catalogue's sums over the bench's products.
+/// The sums over the bench's products, from the catalogue.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Books {
     pub(super) sold: i64,
     pub(super) reserved: i64,
-    /// Products whose received is not available + reserved + sold.
+    /// The number of products whose received is not available + reserved + sold.
     pub(super) unbalanced: i64,
 }
 
-/// A product's SKU, by its number.
+/// Returns a product's SKU, by its number.
 pub(super) fn sku(number: u64) -> String {
     format!("bench-{number:05}")
 }
 
-/// Plenty of each product.
+/// Returns a large quantity of each product.
 pub(super) fn goods(skus: u64) -> impl Iterator<Item = Goods> {
     (0..skus).map(|number| Goods {
         sku: sku(number),
@@ -54,14 +55,14 @@ pub(super) fn goods(skus: u64) -> impl Iterator<Item = Goods> {
 }
 
 impl Stock {
-    /// Receives enough of each product for the whole run, and returns the books as they were.
+    /// Receives enough of each product for the whole run, and returns the sums as they were before.
     pub(super) async fn receive(&self) -> Result<Books, Status> {
         let key = format!("bench/{}", self.run);
         let received = receive(&self.catalogue, goods(self.skus), &key).await?;
         Ok(received.iter().collect())
     }
 
-    /// Reads the books.
+    /// Reads the sums from the catalogue.
     pub(super) async fn read(&self) -> Result<Books, Status> {
         let ours: BTreeSet<_> = (0..self.skus).map(sku).collect();
         let (mut products, mut page_token) = (Vec::new(), String::new());
@@ -95,7 +96,8 @@ impl<'a> FromIterator<&'a Product> for Books {
 }
 
 impl Books {
-    /// What changed since then; what is out of balance is so now.
+    /// Returns the change since an earlier reading, except `unbalanced`, which is the current
+    /// number.
     pub(super) fn since(self, before: &Self) -> Self {
         Self {
             sold: self.sold - before.sold,

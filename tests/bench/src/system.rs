@@ -1,4 +1,5 @@
-//! The system that is measured: one that runs already, or one that the bench starts as processes of `saga`.
+//! The measured system: one that is already running, or one that the bench starts as `saga`
+//! processes.
 
 use std::{
     net::SocketAddr,
@@ -24,28 +25,28 @@ use saga::{
     secrets::Secret,
 };
 
-/// The program whose roles are started. It was built into the same directory as this one.
+/// The program whose roles are started. It was built into the bench's own directory.
 const SAGA: &str = if cfg!(windows) { "saga.exe" } else { "saga" };
-/// How long a system may take to serve, schemas and queues included.
+/// The time within which a system must serve, including its schemas and queues.
 const START_LIMIT: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// What a log's end shows when a process has failed.
+/// Lines from the end of a failed process's log that are shown.
 const LOG_LINES: usize = 12;
 
-/// A system, and who looks at it.
+/// The measured system, and the observer of its costs.
 pub(super) struct System {
     pub(super) endpoint: Box<Endpoint>,
     pub(super) observer: Observer,
     pub(super) backing: Backing,
     children: Vec<Role>,
-    /// Data and logs; removed at the end.
+    /// Holds data and logs; removed at the end.
     _dir: Option<TempDir>,
 }
 
-/// What a system keeps its state in, as far as the bench may look into it.
+/// The storage of a system, as far as the bench has access.
 #[derive(Clone)]
 pub(super) enum Backing {
-    /// Not ours to know.
+    /// No access to the storage.
     Unknown,
     /// SQLite files in this directory.
     Directory(PathBuf),
@@ -53,14 +54,14 @@ pub(super) enum Backing {
     Servers(Box<Setup>),
 }
 
-/// One process of ours.
+/// One process that the bench has started.
 struct Role {
     name: &'static str,
     child: Child,
     log: PathBuf,
 }
 
-/// Addresses on this machine that nobody uses yet.
+/// Free addresses on this machine.
 struct Addresses {
     orchestrator: SocketAddr,
     order: SocketAddr,
@@ -70,7 +71,7 @@ struct Addresses {
 }
 
 impl System {
-    /// One that runs already.
+    /// Connects to a system that is already running.
     pub(super) fn running(endpoint: Box<Endpoint>, metrics: Vec<String>) -> Self {
         let port = endpoint.uri().port_u16().unwrap_or(80);
         let is_here = matches!(endpoint.uri().host(), Some("127.0.0.1" | "localhost"));
@@ -80,7 +81,7 @@ impl System {
         Self { endpoint, observer, backing: Backing::Unknown, children: Vec::new(), _dir: None }
     }
 
-    /// Every role in one process over SQLite.
+    /// Starts every role in one process over SQLite.
     pub(super) async fn embedded() -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("saga-bench-").tempdir()?;
         let data = dir.path().join("data");
@@ -92,7 +93,7 @@ impl System {
         system.serves().await
     }
 
-    /// On the servers that the environment names: in one process, or a process a role.
+    /// Starts a system on the servers of the environment: as one process, or as one for each role.
     pub(super) async fn on_servers(process_a_role: bool) -> anyhow::Result<Self> {
         let setup = config::read(&config::process, |env| env.all())?.setup;
         let dir = tempfile::Builder::new().prefix("saga-bench-").tempdir()?;
@@ -125,7 +126,8 @@ impl System {
         Ok(Self { endpoint, observer, backing, children, _dir: dir })
     }
 
-    /// Waits until the catalogue answers: then orchestrator, inventory and what is between them work.
+    /// Waits until the catalogue answers: then the orchestrator, the inventory and the connection
+    /// between them work.
     async fn serves(mut self) -> anyhow::Result<Self> {
         let mut catalogue = CatalogueClient::new(self.endpoint.connect_lazy());
         let began = Instant::now();
@@ -142,7 +144,7 @@ impl System {
         }
     }
 
-    /// Ends what was started; the data stays until this is dropped.
+    /// Stops the processes that were started. The data remains until this value is dropped.
     pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
         for role in self.children.iter_mut().rev() {
             child::stop(&mut role.child).await?;
@@ -153,7 +155,7 @@ impl System {
 }
 
 impl Observer {
-    /// The servers' processes, where they run here, and the databases' own count of commits.
+    /// Watches the servers' processes if they run here, and the databases' count of commits.
     async fn watch_servers(&mut self, setup: &Setup) -> anyhow::Result<()> {
         let of = |name, url: &Secret| Watched::listener(name, port_of(&url.0)?);
         self.processes.extend(of("postgres", &setup.orchestrator));
@@ -168,7 +170,7 @@ impl Observer {
     }
 }
 
-/// Processes that are being started.
+/// The processes that are being started.
 struct Starting<'a> {
     dir: &'a Path,
     addresses: &'a Addresses,
@@ -182,7 +184,7 @@ impl<'a> Starting<'a> {
         Self { dir, addresses, children: Vec::new(), observer }
     }
 
-    /// Starts one process. It is killed when the bench ends, however that happens in its own time.
+    /// Starts one process. It is killed if the bench ends without stopping it.
     fn role(&mut self, name: &'static str, arguments: &[&str]) -> anyhow::Result<()> {
         let Addresses { orchestrator, order, inventory, payment, provider } = self.addresses;
         let log = self.dir.join(format!("{name}.log"));
@@ -249,7 +251,7 @@ fn text(path: &Path) -> anyhow::Result<&str> {
     path.to_str().context("the temporary directory's name is no UTF-8")
 }
 
-/// The port of a server's URL on this machine.
+/// Returns the port of a server's URL, if the server runs on this machine.
 fn port_of(url: &str) -> Option<u16> {
     let url: reqwest::Url = url.parse().ok()?;
     let default = if url.scheme().starts_with("amqp") { 5672 } else { 5432 };
@@ -257,7 +259,7 @@ fn port_of(url: &str) -> Option<u16> {
     is_here.then(|| url.port().unwrap_or(default))
 }
 
-/// The database's name in a URL.
+/// Returns the database's name in a URL.
 pub(super) fn database_of(url: &str) -> String {
     let url: Option<reqwest::Url> = url.parse().ok();
     url.map(|url| url.path().trim_start_matches('/').to_owned()).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What became of orders: counts and latencies, of one caller or of many.
+//! The outcomes of orders: counts and latencies, of one caller or of many.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,28 +8,29 @@ use tonic::{Code, Status};
 
 use saga::client;
 
-/// The histogram's range; slower orders count as the highest.
+/// The end of the histogram's range; slower orders count as this.
 const SLOWEST_MICROS: u64 = 600_000_000;
-/// Its precision, in decimal digits.
+/// The histogram's precision, in decimal digits.
 const DIGITS: u8 = 3;
 const MICROS_A_MILLI: f64 = 1000.0;
 
-/// What became of orders.
+/// Counts of orders by outcome.
 #[derive(Clone)]
 pub(super) struct Tally {
     pub(super) sent: u64,
     pub(super) confirmed: u64,
-    /// Rejected, as the card asked for.
+    /// Orders that were rejected, as their cards require.
     pub(super) declined: u64,
-    /// Refused because the system was too busy: never admitted, so no saga.
+    /// Orders that were refused because the system was too busy. They were never admitted, so they
+    /// have no saga.
     pub(super) refused: u64,
-    /// Ended otherwise than the card asked for: how, and how often.
+    /// Orders that did not end as their cards require: the number for each end.
     pub(super) unexpected: BTreeMap<String, u64>,
-    /// Orders whose end we do not know: the gRPC code, and how often.
+    /// Orders whose end is not known: the number for each gRPC code.
     pub(super) unknown: BTreeMap<&'static str, u64>,
     /// Calls that were repeated, with the same key.
     pub(super) repeats: u64,
-    /// Of the sagas that ended, in microseconds.
+    /// Latencies of the sagas that ended, in microseconds.
     latency: Histogram<u64>,
 }
 
@@ -48,7 +49,7 @@ impl Tally {
         }
     }
 
-    /// Counts one order, which took so long.
+    /// Counts one order and its latency.
     pub(super) fn count(
         &mut self,
         is_declined: bool,
@@ -108,12 +109,12 @@ impl Tally {
         self.confirmed + self.declined + self.unexpected.values().sum::<u64>()
     }
 
-    /// How many are in each pile.
+    /// Returns the sum of all outcomes.
     pub(super) fn piled(&self) -> u64 {
         self.completed() + self.refused + self.unknown.values().sum::<u64>()
     }
 
-    /// In milliseconds.
+    /// Quantiles of the latency, in milliseconds.
     pub(super) fn latencies(&self) -> [(&'static str, f64); 4] {
         [
             ("p50", self.latency.value_at_quantile(0.5)),

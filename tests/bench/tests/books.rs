@@ -1,4 +1,5 @@
-//! The bench against a server that answers as the test says: its counts and its look at the books.
+//! The bench against a server whose answers the test controls: its counts, and its checks of the
+//! catalogue.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +27,7 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-/// The products of a shop that sells everything that is asked for, but declines the declined card.
+/// The products of a shop that sells whatever is ordered, except to the declined card.
 type Products = Mutex<BTreeMap<String, Product>>;
 
 #[derive(Clone)]
@@ -182,7 +183,7 @@ async fn a_bench_measures_each_level_and_checks_the_books() {
         assert_eq!(level["inFlight"], in_flight);
         let count = |what: &str| level[what].as_u64().expect("a count");
         let (confirmed, declined) = (count("confirmed"), count("declined"));
-        // Two rounds, each of at least a hundred orders or half a second.
+        // There were two rounds, each of at least a hundred orders or half a second.
         assert!(confirmed >= 20, "{level}");
         assert!((confirmed / 15..=confirmed / 5).contains(&declined), "{level}");
         assert_eq!(level["rounds"].as_array().map(Vec::len), Some(2));

@@ -1,18 +1,19 @@
-//! `scripts/bench --quick`, end to end, with what is built in release: it starts a system, measures it, and what it says is plausible.
+//! `scripts/bench --quick` with the release build: it starts a system and measures it, and the
+//! results are plausible.
 
 use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-/// What a run printed and left behind.
+/// The output of a run, and the files that it wrote.
 struct Ran {
     table: String,
     json: Value,
     svg: String,
 }
 
-/// Runs it with what is built, on the servers of the environment or on its own.
+/// Runs the built bench, on the servers of the environment or on new ones.
 fn bench(name: &str, options: &[&str]) -> anyhow::Result<Ran> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target = Path::new(env!("CARGO_BIN_EXE_saga-bench")).ancestors().nth(2);
@@ -34,7 +35,7 @@ fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or(f64::NAN)
 }
 
-/// What must hold of any system.
+/// Checks results that must hold for any system.
 fn plausible(Ran { table, json, svg }: &Ran) -> anyhow::Result<()> {
     ensure!(json["addsUp"] == true && table.contains("It adds up"), "{table}");
     let loads = |name: &str| json[name].as_array().cloned().unwrap_or_default();
@@ -59,7 +60,7 @@ fn plausible(Ran { table, json, svg }: &Ran) -> anyhow::Result<()> {
         ensure!(number(&level["cpuMillisPerSaga"]["total"]) > 0.0, "{level}");
     }
     for rate in &rates {
-        // Everybody who was to come in that second has come, however busy this machine was.
+        // Every order that was due in that second was placed, however busy this machine was.
         let (offered, sent) = (number(&rate["offeredPerSecond"]), number(&rate["sent"]));
         ensure!((sent - offered).abs() <= 1.5 && rate["heldBack"] == 0, "{rate}");
     }
@@ -102,13 +103,13 @@ fn a_quick_bench_on_servers_is_plausible_and_its_events_are_heard() -> anyhow::R
         ensure!(number(&json["levels"][1]["cpuMillisPerSaga"][name]) > 0.0, "{json}");
     }
     let (alone, many) = (&json["levels"][0], &json["levels"][1]);
-    // Thirteen; but Postgres counts a connection's commits up to a second late.
+    // Thirteen are expected, but Postgres counts a connection's commits up to a second late.
     let commits = number(&alone["commitsPerSaga"]);
     ensure!((4.0..=30.0).contains(&commits), "{alone}");
     ensure!(number(&alone["parcel"]["commands"]) < 1.2, "nobody shares a parcel: {alone}");
     ensure!(number(&many["parcel"]["commands"]) > 1.2, "they do: {many}");
     ensure!(number(&many["batch"]["replies"]) > number(&alone["batch"]["replies"]), "{json}");
-    // Ten commands and replies, six events.
+    // Ten commands and replies, and six events.
     let messages = number(&alone["messagesPerSaga"]["total"]);
     ensure!((10.0..=24.0).contains(&messages), "{alone}");
     let broker = &json["limits"]["broker"];

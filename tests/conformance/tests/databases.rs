@@ -1,5 +1,5 @@
-//! Fresh databases, empty but for their schema: Postgres, a SQLite file, and
-//! SQLite in memory.
+//! Fresh databases that are empty except for their schema: Postgres, a SQLite file, and SQLite in
+//! memory.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use saga_sqlite::{Clock, Database, Schema};
 use saga_test_support::Servers;
 use tempfile::TempDir;
 
-/// More than any property uses at once.
+/// More connections than any property uses at once.
 const CONNECTIONS: u32 = 20;
 
-/// A database on the tests' Postgres, and its URL.
+/// Creates a database on the tests' Postgres, and returns a pool and its URL.
 pub(crate) async fn postgres(hint: &'static str, parts: &[&Migrations]) -> (Pool, String) {
     let fresh = || Servers::shared().fresh_database(hint);
     let url = tokio::task::spawn_blocking(fresh).await.expect("a database is made");
@@ -20,30 +20,30 @@ pub(crate) async fn postgres(hint: &'static str, parts: &[&Migrations]) -> (Pool
     (pool, url)
 }
 
-/// Another pool on it.
+/// Opens one more pool on a database.
 pub(crate) async fn pool(url: &str) -> Pool {
     let settings = PoolSettings { application: "conformance".into(), max_connections: CONNECTIONS };
     connect(url, &settings).await.expect("the database answers")
 }
 
-/// A file, in a directory that goes with what is returned.
+/// Creates a SQLite file, in a directory that is deleted when the `TempDir` is dropped.
 pub(crate) fn sqlite(schema: &Schema) -> (Database, TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
     (sqlite_in(directory.path(), schema), directory)
 }
 
-/// The file in that directory, which may be there already.
+/// Opens the file in a directory, and creates it if necessary.
 pub(crate) fn sqlite_in(directory: &Path, schema: &Schema) -> Database {
     let path = directory.join("conformance.sqlite");
     Database::open(&path, schema, Clock::system()).expect("a database")
 }
 
-/// A database that is gone with its last clone.
+/// Creates a database that ends with its last clone.
 pub(crate) fn in_memory(schema: &Schema) -> Database {
     Database::in_memory(schema, Clock::system()).expect("a database")
 }
 
-/// Looks at tables past the port. Its SQL must be the same in every dialect.
+/// Queries tables directly, past the port. The SQL must be the same in every dialect.
 #[derive(Clone)]
 pub(crate) enum Probe {
     Postgres(Pool),
@@ -51,7 +51,7 @@ pub(crate) enum Probe {
 }
 
 impl Probe {
-    /// The number that a query finds.
+    /// Runs a query for one number.
     pub(crate) async fn number(&self, sql: &'static str) -> i64 {
         match self {
             Self::Postgres(pool) => {

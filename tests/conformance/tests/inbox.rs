@@ -1,5 +1,5 @@
-//! The participants' [`Store`]: Postgres, a SQLite file, SQLite in memory. It is
-//! tried beside the order service's tables, which are its transaction's effect.
+//! The participants' [`Store`]: Postgres, a SQLite file, SQLite in memory. The order service's
+//! tables stand for the effect in its transactions.
 
 mod planted;
 mod records;
@@ -15,7 +15,7 @@ fn key(step: &str) -> Key {
     Key { saga: SagaId(Uuid::now_v7()), step: step.to_owned() }
 }
 
-/// This many keys of one step, sorted.
+/// Creates this many keys of one step, sorted.
 fn keys(count: usize) -> Vec<Key> {
     let mut keys: Vec<Key> = (0..count).map(|_| key("reserve-stock")).collect();
     keys.sort();
@@ -36,7 +36,7 @@ fn action(key: &Key, data: &str) -> Entry {
     entry(key, Direction::Action, b"hash", Some(answer(data)))
 }
 
-/// A record as text: hash and answer of the action, then of the compensation.
+/// Converts a record to text: hash and answer of the action, then of the compensation.
 fn text(record: &Record<Recorded>) -> [Option<(Vec<u8>, Option<String>)>; 2] {
     let text = |part: &Part<Recorded>| {
         let answer = part.answer.as_ref();
@@ -50,13 +50,13 @@ fn is_fresh(record: &Record<Recorded>) -> bool {
     text(record) == [None, None]
 }
 
-/// Reads the records, in a transaction that leaves nothing.
+/// Reads the records in a transaction that is dropped.
 async fn look<S: Store>(store: &S, keys: &[Key]) -> Locked {
     let mut tx = store.begin().await.expect("a transaction");
     store.lock(&mut tx, keys).await.expect("the rows")
 }
 
-/// Records and commits.
+/// Records the entries and commits.
 async fn put<S: Store>(store: &S, entries: &[Entry]) -> Result<(), Failure> {
     let mut keys: Vec<Key> = entries.iter().map(|entry| entry.key.clone()).collect();
     keys.sort();

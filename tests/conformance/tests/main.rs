@@ -1,9 +1,9 @@
-//! The properties that every adapter of a port must have, a file a topic, run over each of
-//! the port's adapters; and, in each port's `planted.rs`, the properties over SQL with
-//! a bug in it, which they must see. An adapter that is not listed here is not one yet.
+//! The properties that every adapter of a port must have. Each file tests one topic on each of the
+//! port's adapters. Each port's `planted.rs` tests properties on SQL with a bug in it, and they
+//! must fail. An adapter is complete only when it is listed here.
 
-/// Makes the tests of these properties: a module for each property, and in it a test for each
-/// adapter. A property is an async function of what `Fixture::adapter().await` returns.
+/// Generates the tests: a module for each property, and in it a test for each adapter. A property
+/// is an async function that takes the result of `Fixture::adapter().await`.
 macro_rules! holds_on {
     ($fixture:ident::$adapters:tt: $($property:ident),+ $(,)?) => {
         $(holds_on!(@one $fixture $adapters $property);)+

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::databases::{self, Probe};
 
-/// The tables behind their ports.
+/// The order service's tables, behind their ports.
 pub(crate) struct Book<S, R> {
     pub(crate) store: S,
     pub(crate) reads: R,
@@ -31,7 +31,7 @@ pub(crate) struct Book<S, R> {
     place: Place,
 }
 
-/// The place of the tables.
+/// The database that holds the tables.
 enum Place {
     Postgres(String),
     File(TempDir),
@@ -75,7 +75,7 @@ impl Book<saga_sqlite::Inbox, SqliteReads> {
     }
 }
 
-/// Tables that outlive their connections.
+/// Tables that survive the end of their connections.
 pub(crate) trait Reopen {
     async fn reopen(self) -> Self;
 }
@@ -100,7 +100,7 @@ impl Reopen for Book<saga_sqlite::Inbox, SqliteReads> {
 }
 
 impl<S: Store<Tx: Orders>, R: Reads> Book<S, R> {
-    /// Creates orders in one transaction; returns those that were new, sorted.
+    /// Creates orders in one transaction, and returns the ids of the new ones, sorted.
     pub(crate) async fn insert(&self, orders: &[NewOrder<'_>]) -> Result<Vec<SagaId>, Failure> {
         let mut tx = self.store.begin().await?;
         let mut new: Vec<SagaId> = tx.insert(orders).await?.into_iter().collect();

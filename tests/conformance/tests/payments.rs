@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::databases::{self, Probe};
 
-/// The tables behind their port.
+/// The payment service's tables, behind their port.
 struct Till<S> {
     store: S,
     probe: Probe,
@@ -69,7 +69,7 @@ impl<S: Store<Tx: Payments>> Till<S> {
         self.store.commit(tx).await
     }
 
-    /// The payments of the same orders, in the same order, as they are committed.
+    /// Returns the committed payments of the same orders, in the same order.
     async fn payments(&self, of: &[Payment]) -> Vec<Payment> {
         let orders: Vec<SagaId> = of.iter().map(|payment| payment.order).collect();
         let mut tx = self.store.begin().await.expect("a transaction");
@@ -78,7 +78,7 @@ impl<S: Store<Tx: Payments>> Till<S> {
         payments
     }
 
-    /// The refunds of orders, sorted by saga.
+    /// Returns the refunds of orders, sorted by saga.
     async fn refunds(&self, orders: &[SagaId]) -> Vec<Refund> {
         let mut tx = self.store.begin().await.expect("a transaction");
         let mut refunds = tx.refunds(orders).await.expect("the rows");
@@ -95,7 +95,7 @@ fn payment(order: SagaId, cents: i64, state: State) -> Payment {
     Payment { order, amount: Money::new(cents, "EUR"), state }
 }
 
-/// Every state, each with every shape of its data.
+/// Returns all states, with every form of their data.
 fn states() -> Vec<State> {
     let id = || "pay_\u{1F375}".to_owned();
     vec![

@@ -1,5 +1,5 @@
-//! Bugs planted in the SQL on its way to Postgres: a property that was never seen to
-//! fail proves nothing. SQLite has one writer and hides these races.
+//! Plants bugs in the SQL on its way to Postgres: a property proves something only if it was seen
+//! to fail. SQLite has one writer, so it hides these races.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ pub(crate) use saga_test_support::sql_proxy::Plant;
 
 use crate::databases;
 
-/// A race is run this often before a bug counts as not caught. One round is nearly
+/// The number of times that a race is run before its bug counts as not caught. One round is nearly
 /// always enough.
 const ROUNDS: u32 = 10;
-/// Longer than anything waits for a lock.
+/// Longer than any wait for a lock.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// A property fails with these plants in the SQL, saying this, and holds through the
-/// same proxy without them. `open` gets a database with its schema.
+/// Checks that a property fails with these plants in the SQL, with this message, and holds through
+/// the same proxy without them. `open` gets a database with its schema.
 pub(crate) async fn is_caught<F: Future<Output = ()> + Send + 'static>(
     parts: &'static [&'static Migrations],
     plants: &[Plant],
@@ -36,7 +36,7 @@ pub(crate) async fn is_caught<F: Future<Output = ()> + Send + 'static>(
     panic!("{plants:?} was not caught in {ROUNDS} rounds");
 }
 
-/// With one safeguard away the others still hold the property.
+/// Checks that a property still holds without one safeguard, because others back it up.
 pub(crate) async fn is_backed_up<F: Future<Output = ()> + Send + 'static>(
     parts: &'static [&'static Migrations],
     plants: &[Plant],
@@ -47,7 +47,7 @@ pub(crate) async fn is_backed_up<F: Future<Output = ()> + Send + 'static>(
     }
 }
 
-/// Runs a property on a fresh database. Returns what it says if it fails.
+/// Runs a property on a fresh database, and returns its message if it fails.
 async fn failure<F: Future<Output = ()> + Send + 'static>(
     parts: &'static [&'static Migrations],
     plants: &[Plant],
@@ -57,7 +57,7 @@ async fn failure<F: Future<Output = ()> + Send + 'static>(
     let url = tokio::task::spawn_blocking(fresh).await.expect("a database is made");
     let direct = databases::pool(&url).await;
     migrate(&direct, parts).await.expect("the schema is ours");
-    // Postgres looks for a deadlock after a second of waiting; these tests make many.
+    // Postgres looks for a deadlock only after a second of waiting, and these tests make many.
     let hasty = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET deadlock_timeout = 50',
                      current_database()); END $$";
     sqlx::query(hasty).execute(&direct).await.expect("we may do everything there");

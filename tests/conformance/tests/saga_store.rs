@@ -27,30 +27,30 @@ use uuid::Uuid;
 
 use crate::databases;
 
-/// The engine's ports.
+/// The ports of the engine that this store implements.
 trait Store: SagaStore + SagaReads + Retention {}
 
 impl<T: SagaStore + SagaReads + Retention> Store for T {}
 
-/// The things that a property must do past the port, in the adapter's own SQL.
+/// Accesses the database directly, past the port, in the adapter's own SQL.
 trait Beneath: Clone + Send + Sync + 'static {
-    /// Makes a saga's row undecodable.
+    /// Damages a saga's row so that it does not decode.
     fn damage(&self, id: SagaId, damage: Damage) -> impl Future<Output = ()> + Send;
 
-    /// The quarantine, in the order of its ids.
+    /// Returns the quarantine, in the order of its ids.
     fn quarantined(&self) -> impl Future<Output = Vec<Quarantined>> + Send;
 }
 
-/// A way in which a row does not decode.
+/// The ways in which a row can be damaged so that it does not decode.
 #[derive(Clone, Copy)]
 enum Damage {
-    /// `progress` is no JSON.
+    /// `progress` is not JSON.
     Progress,
-    /// `data` is no JSON.
+    /// `data` is not JSON.
     Data,
-    /// A newer binary has written it.
+    /// A newer binary has written the row.
     Format,
-    /// A number that none of ours is.
+    /// A version number that no definition of ours has.
     DefinitionVersion,
 }
 
@@ -148,7 +148,7 @@ impl Sagas<postgres::SagaTable, Pool> {
         Self { store, beneath: pool, _directory: None }
     }
 
-    /// As an orchestrator uses it: it decides on what it wrote last itself.
+    /// Creates a store with an orchestrator's memory: it decides on the sagas that it wrote last.
     async fn postgres_remembering() -> Self {
         let Self { store, beneath, _directory } = Self::postgres().await;
         Self { store: store.remembering(), beneath, _directory }
@@ -173,11 +173,11 @@ impl Sagas<sqlite::SagaTable, Database> {
 
 const DEFINITION: &str = "place-order";
 const HOSTED: [(&str, u32); 1] = [(DEFINITION, 1)];
-/// 2001, long due.
+/// An instant in 2001. A saga that wakes then is long due.
 const PAST: Timestamp = Timestamp(1_000_000_000_000_000);
-/// In microseconds.
+/// A day in microseconds.
 const DAY: i64 = 86_400_000_000;
-/// 2096, not due.
+/// An instant in 2096. A saga that wakes then is not due.
 const FUTURE: Timestamp = Timestamp(4_000_000_000_000_000);
 
 impl<S: Store, B: Beneath> Sagas<S, B> {
@@ -193,7 +193,7 @@ impl<S: Store, B: Beneath> Sagas<S, B> {
         assert_eq!(decided, Some(()));
     }
 
-    /// As many sagas, of which nothing is due.
+    /// Admits this many sagas, none of which is due.
     async fn some(&self, count: usize) -> Vec<SagaId> {
         let sagas: Vec<Instance> = (0..count).map(|_| saga()).collect();
         self.admit(&sagas).await;
@@ -210,7 +210,7 @@ impl<S: Store, B: Beneath> Sagas<S, B> {
         self.find(id).await.expect("it exists").version
     }
 
-    /// The store's clock.
+    /// Returns the time on the store's clock.
     async fn now(&self) -> Timestamp {
         self.store.turn(&[], |now, _| (vec![], now)).await.expect("a turn")
     }
@@ -220,7 +220,7 @@ impl<S: Store, B: Beneath> Sagas<S, B> {
     }
 }
 
-/// A saga that was just begun, with nothing due.
+/// Creates a saga that has just begun and is not due.
 fn saga() -> Instance {
     Instance {
         id: SagaId(Uuid::now_v7()),
@@ -259,13 +259,13 @@ fn entry(saga: &Instance, happening: Happening) -> HistoryEntry {
     }
 }
 
-/// The first write of a saga.
+/// Returns the first write of a saga.
 fn begun(saga: Instance) -> Write {
     let history = vec![entry(&saga, Happening::Started)];
     Write { before: 0, saga, history }
 }
 
-/// A saga's next transition.
+/// Returns a saga's next transition.
 fn moved(mut saga: Instance) -> Write {
     let before = saga.version;
     saga.version += 1;
@@ -273,7 +273,7 @@ fn moved(mut saga: Instance) -> Write {
     Write { before, saga, history }
 }
 
-/// A saga's last transition.
+/// Returns a saga's last transition.
 fn ended(saga: Instance) -> Write {
     let Write { before, saga, .. } = moved(saga);
     let saga = Instance { phase: Phase::Completed, wake_at: None, ..saga };
@@ -281,18 +281,18 @@ fn ended(saga: Instance) -> Write {
     Write { before, saga, history }
 }
 
-/// The id of a saga that was made this many days ago.
+/// Returns the id of a saga that was made this many days ago.
 fn made(now: Timestamp, days: i64) -> SagaId {
     Watermark::at(Timestamp(now.0 - days * DAY)).id()
 }
 
-/// Moves every saga on, and says which there were.
+/// Moves every saga on and returns the ids.
 fn move_on(_: Timestamp, sagas: Vec<Instance>) -> (Vec<Write>, Vec<SagaId>) {
     let ids = sagas.iter().map(|saga| saga.id).collect();
     (sagas.into_iter().map(moved).collect(), ids)
 }
 
-/// Writes nothing, and says which sagas there were.
+/// Writes nothing and returns the ids of the sagas.
 fn look(_: Timestamp, sagas: Vec<Instance>) -> (Vec<Write>, Vec<SagaId>) {
     (Vec::new(), sagas.iter().map(|saga| saga.id).collect())
 }
@@ -307,7 +307,7 @@ fn key(name: &str, saga: SagaId) -> IdempotencyKey {
     }
 }
 
-/// Everything that a row keeps, to be compared.
+/// Formats all fields of a row, for comparison.
 fn shown(saga: &Instance) -> String {
     let Instance {
         id,
@@ -333,9 +333,9 @@ fn shown(saga: &Instance) -> String {
     )
 }
 
-/// A seed for what a property does at random: different in each use.
+/// Returns the next seed for a property's random choices.
 fn next(seed: &AtomicU64) -> u64 {
-    // Knuth's constants: enough to spread moments, and the same in each run.
+    // Knuth's constants: they spread the moments well enough, and alike in each run.
     let step = |seed: u64| seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
     let last = seed.fetch_update(
         std::sync::atomic::Ordering::Relaxed,

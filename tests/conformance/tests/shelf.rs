@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::databases::{self, Probe};
 
-/// The tables behind their ports.
+/// The inventory service's tables, behind their ports.
 struct Shop<S, C> {
     store: S,
     catalogue: C,
@@ -69,7 +69,7 @@ impl Shop<saga_sqlite::Inbox, SqliteCatalogue> {
 }
 
 impl<S: Store<Tx: Shelf>, C: Catalogue> Shop<S, C> {
-    /// Puts a product on the shelf.
+    /// Receives a quantity of a product.
     async fn stock(&self, sku: &str, quantity: i64) {
         let first = receipt(&format!("first {sku}"), sku, quantity);
         receive(&self.store, &first).await.expect("the goods are received");
@@ -83,7 +83,7 @@ impl<S: Store<Tx: Shelf>, C: Catalogue> Shop<S, C> {
         close(&self.store, saga, how).await
     }
 
-    /// A product as it is committed.
+    /// Returns a product's committed row.
     async fn product(&self, sku: &str) -> Product {
         let mut tx = self.store.begin().await.expect("a transaction");
         let mut stock = tx.lock(&[sku.to_owned()]).await.expect("the row");
@@ -95,7 +95,7 @@ impl<S: Store<Tx: Shelf>, C: Catalogue> Shop<S, C> {
     }
 }
 
-/// Takes goods in, in one transaction.
+/// Takes a receipt's goods in, in one transaction.
 async fn receive<S: Store<Tx: Shelf>>(store: &S, receipt: &Receipt) -> Result<(), Failure> {
     let mut tx = store.begin().await?;
     tx.claim(receipt).await?;
@@ -105,7 +105,7 @@ async fn receive<S: Store<Tx: Shelf>>(store: &S, receipt: &Receipt) -> Result<()
     store.commit(tx).await
 }
 
-/// Reserves as the handler does. A refusal's code comes as a permanent failure.
+/// Reserves goods as the handler does. A refusal is returned as a permanent failure with its code.
 async fn reserve<S: Store<Tx: Shelf>>(
     store: &S,
     saga: SagaId,
@@ -130,7 +130,7 @@ async fn reserve<S: Store<Tx: Shelf>>(
     store.commit(tx).await
 }
 
-/// Closes what a saga holds, and says whether it held anything.
+/// Closes a saga's reservations, and returns whether there were any.
 async fn close<S: Store<Tx: Shelf>>(
     store: &S,
     saga: SagaId,
@@ -151,7 +151,7 @@ async fn close<S: Store<Tx: Shelf>>(
     Ok(!closed.is_empty())
 }
 
-/// Goods with a name and a price.
+/// Creates a receipt of goods with a name and a price.
 fn receipt(key: &str, sku: &str, quantity: i64) -> Receipt {
     Receipt {
         key: key.to_owned(),
@@ -162,7 +162,7 @@ fn receipt(key: &str, sku: &str, quantity: i64) -> Receipt {
     }
 }
 
-/// More than a float can tell from its neighbours.
+/// Returns a price with more digits than a float keeps.
 fn price() -> Money {
     Money::new(9_007_199_254_740_993, "EUR")
 }

@@ -1,5 +1,4 @@
-//! The transport: in process, and RabbitMQ. `bench.rs` has what the
-//! properties share.
+//! The transport: in process, and RabbitMQ. `bench.rs` has the code that the properties share.
 
 mod bench;
 mod consuming;

@@ -1,4 +1,4 @@
-//! One example of each kind of message, chosen among all that were heard.
+//! Examples for the document: one of each kind of message, chosen among all that were seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,11 +14,11 @@ use super::{
     wire::{Wire, stable},
 };
 
-/// What a message says, apart from its values.
+/// The kinds of messages. The document has one example of each.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Command(String),
-    /// To which command, and how.
+    /// The command that it answers, and the kind of answer.
     Reply(String, Answer),
     Event(String),
 }
@@ -26,20 +26,20 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Answer {
     Done,
-    /// With its code.
+    /// The refusal's code.
     Refused(String),
     TooLate,
     Repeat,
 }
 
-/// The examples, and for each exchange a whole message.
+/// The examples, and one whole message of each exchange.
 pub(crate) struct Book {
     pub(crate) examples: BTreeMap<Kind, Value>,
     pub(crate) messages: [(&'static str, RawMessage); 4],
     set: FileDescriptorSet,
 }
 
-/// Every command of the contract.
+/// Returns every command of the contract.
 pub(crate) fn commands() -> impl Iterator<Item = &'static CommandKind> {
     COMMANDS.iter().copied().flatten()
 }
@@ -91,8 +91,8 @@ impl Book {
         Ok(Self { examples, messages, set })
     }
 
-    /// Nothing of the contract was left unsaid: every command, its answer when it is
-    /// done, a repetition of it, every event, and every field of each.
+    /// Checks that all of the contract was seen: every command, its answer *done*, a repetition of
+    /// it, every event, and every field of each.
     pub(crate) fn is_complete(&self) -> anyhow::Result<()> {
         for command in commands() {
             let name = command.type_name.to_owned();
@@ -153,12 +153,12 @@ impl Book {
             .with_context(|| format!("no message {type_name}"))
     }
 
-    /// What the `.proto` file says of a message.
+    /// Returns the comment on a message in its `.proto` file.
     pub(crate) fn comment(&self, type_name: &str) -> Option<String> {
         let (package, name) = type_name.rsplit_once('.')?;
         let file = self.set.file.iter().find(|file| file.package() == package)?;
         let place = file.message_type.iter().position(|message| message.name() == name)?;
-        // 4: the messages of a file, in descriptor.proto.
+        // In descriptor.proto, 4 is the number of the field that holds a file's messages.
         let path = [4, i32::try_from(place).ok()?];
         let mut locations = file.source_code_info.iter().flat_map(|info| &info.location);
         let comment = locations.find(|location| location.path == path)?.leading_comments();
@@ -179,7 +179,7 @@ fn answer(reply: &Value) -> anyhow::Result<Answer> {
     })
 }
 
-/// The richest of all, the first one among equals; all others look like it.
+/// Chooses the example with the most fields, the first of several. All others must fit it.
 fn choose(kind: Kind, all: &[Value]) -> anyhow::Result<Value> {
     let all: Vec<Value> = all
         .iter()
@@ -212,8 +212,8 @@ fn leaves(value: &Value) -> usize {
     }
 }
 
-/// Whether it has no field that the example lacks, and each is of the same JSON type.
-/// What has its default is left out on the wire.
+/// Returns whether `value` has only fields that the example has, of the same JSON types. It may
+/// lack some: on the wire a field with its default is left out.
 fn fits(value: &Value, example: &Value) -> bool {
     match (value, example) {
         (Value::Object(some), Value::Object(all)) => some

@@ -1,4 +1,4 @@
-//! The document, from the examples.
+//! Renders the document from the examples.
 
 use std::fmt::Write as _;
 
@@ -13,10 +13,10 @@ use super::{
     wire::stable_text,
 };
 
-/// Where the head, which people write, ends.
+/// The line after the head. People write the head, and this test writes the rest.
 pub(crate) const BEGINS: &str = "<!-- From here on written by tests/e2e/contract.rs. -->\n";
 
-/// The attributes in the order in which they are on the wire.
+/// The attributes of a message, in their order on the wire.
 const ATTRIBUTES: [&str; 15] = [
     "specversion",
     "id",
@@ -62,7 +62,7 @@ pub(crate) fn render(head: &str, book: &Book) -> anyhow::Result<String> {
     Ok(page)
 }
 
-/// The head's tables explain each attribute, property and header that was heard.
+/// Checks that the head's tables explain each attribute, property and header that was seen.
 fn head_names_everything(head: &str, book: &Book) -> anyhow::Result<()> {
     let examples = book.examples.values().filter_map(Value::as_object);
     let mut names: Vec<String> = examples.flat_map(|example| example.keys().cloned()).collect();
@@ -114,7 +114,7 @@ fn properties_of(exchange: &str, message: &RawMessage) -> anyhow::Result<Value> 
     let own = id.split('/').next().unwrap_or_default();
     let mut headers = json!({});
     for (name, value) in &message.headers {
-        // It tells returned messages apart, and is never the same.
+        // This header has a new value each time: it identifies a message that the broker returns.
         let stable = if name == "saga-publish" { "1".to_owned() } else { value.clone() };
         let stable = stable.replacen(&prefix_of(exchange, message), "", 1);
         headers[name.as_str()] = json!(stable);
@@ -130,7 +130,7 @@ fn properties_of(exchange: &str, message: &RawMessage) -> anyhow::Result<Value> 
         properties["reply_to"] = json!(reply_to);
     }
     if let Some(expiration) = &message.expiration {
-        // 0.8 of the 3 s that the first answer is waited for, and a jitter.
+        // The expiry is 0.8 of the first time-out, which is 3 s, with a jitter.
         let millis: u64 = expiration.parse()?;
         anyhow::ensure!((1_900..=2_900).contains(&millis), "it lives for {millis} ms");
         properties["expiration"] = json!("2400");
@@ -145,7 +145,7 @@ fn prefix_of(exchange: &str, message: &RawMessage) -> String {
     message.exchange.strip_suffix(exchange).unwrap_or_default().to_owned()
 }
 
-/// A command, and every answer to it.
+/// Writes a command and every answer to it.
 fn exchange_of(page: &mut String, book: &Book, command: &CommandKind) -> anyhow::Result<()> {
     let name = command.type_name.to_owned();
     let comment = book.comment(command.type_name).context("a command has a comment")?;
@@ -165,7 +165,7 @@ fn exchange_of(page: &mut String, book: &Book, command: &CommandKind) -> anyhow:
     Ok(())
 }
 
-/// The answers that look alike for every command; each was compared.
+/// Writes the answers that look alike for every command (all of them were compared).
 fn late_and_repeated(page: &mut String, book: &Book) -> anyhow::Result<()> {
     writeln!(page, "\n## Answers to every command")?;
     let mut show = |title: &str, wanted: Answer| {
@@ -180,7 +180,7 @@ fn late_and_repeated(page: &mut String, book: &Book) -> anyhow::Result<()> {
     show("Repeated: the recorded answer, whatever it is, once more", Answer::Repeat)
 }
 
-/// A link to the message's fields.
+/// Returns a link to the description of a message's fields.
 fn link(type_name: &str) -> String {
     format!("[`{type_name}`](grpc.md#{})", type_name.to_lowercase().replace('.', ""))
 }
@@ -189,7 +189,7 @@ fn source(event: &Value) -> &str {
     event["source"].as_str().unwrap_or_default()
 }
 
-/// JSON with its attributes in the wire's order.
+/// Writes a JSON object, with its attributes in their order on the wire.
 fn block(page: &mut String, value: &Value) -> anyhow::Result<()> {
     let object = value.as_object().context("an object")?;
     let known = ATTRIBUTES.iter().filter_map(|name| object.get_key_value(*name));

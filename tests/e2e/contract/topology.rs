@@ -1,4 +1,4 @@
-//! Exchanges and queues: what the document lists is what the broker has.
+//! Exchanges and queues: the broker has those that the document lists.
 
 use anyhow::ensure;
 use saga_test_support::amqp::{ExchangeKind, exchange_is, queue_has};
@@ -6,7 +6,7 @@ use saga_test_support::amqp::{ExchangeKind, exchange_is, queue_has};
 use super::book;
 use crate::system::System;
 
-/// Name, kind, durability, what its routing key is, and what is bound to it.
+/// Returns each exchange: its name, kind, durability, routing key, and the queues bound to it.
 pub(crate) fn exchanges() -> [(&'static str, ExchangeKind, bool, &'static str, &'static str); 5] {
     use ExchangeKind::{Direct, Fanout, Topic};
     let (queue, none) = ("`saga.commands.{participant}`", "none");
@@ -19,7 +19,7 @@ pub(crate) fn exchanges() -> [(&'static str, ExchangeKind, bool, &'static str, &
     ]
 }
 
-/// Arguments of a queue that gives up what it cannot deliver. `{prefix}` is the deployment's.
+/// Arguments of a queue whose dead letters go to the quarantine. `{prefix}` is the deployment's.
 pub(crate) const BOUNDED: &[(&str, &str)] = &[
     ("x-queue-type", "quorum"),
     ("x-delivery-limit", "10"),
@@ -28,17 +28,18 @@ pub(crate) const BOUNDED: &[(&str, &str)] = &[
     ("x-overflow", "reject-publish"),
 ];
 
-/// Arguments of the queue that keeps everything.
+/// Arguments of the queue that keeps every message.
 pub(crate) const KEEPING: &[(&str, &str)] = &[("x-queue-type", "quorum")];
 
-/// The queues, with their arguments.
+/// Returns the queues, with their arguments.
 pub(crate) fn queues() -> Vec<(String, &'static [(&'static str, &'static str)])> {
     let commands = book::participants().map(|name| (format!("saga.commands.{name}"), BOUNDED));
     let others = [("saga.replies".to_owned(), BOUNDED), ("saga.quarantine".to_owned(), KEEPING)];
     commands.chain(others).collect()
 }
 
-/// A broker refuses to declare anew what it has otherwise.
+/// Checks the broker by declaring everything as documented: a declaration that differs from an
+/// existing exchange or queue is refused.
 pub(crate) async fn is_as_documented(system: &System) -> anyhow::Result<()> {
     let (url, prefix) = (system.rabbitmq.url(), system.prefix());
     for (name, kind, durable, ..) in exchanges() {

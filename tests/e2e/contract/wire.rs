@@ -1,4 +1,4 @@
-//! What was on the wire, in the order of each exchange.
+//! The messages that were on the wire, in order within each exchange.
 
 use std::{
     collections::BTreeMap,
@@ -15,8 +15,8 @@ use serde_json::{Value, json, value::RawValue};
 use super::{LIMIT, POISON, STRANGER, book};
 use crate::system::System;
 
-/// Taps at each exchange. They are emptied all the time: a command that waits would
-/// expire in a tap's queue too.
+/// Taps on the exchanges. They are emptied all the time, because a waiting command would expire
+/// in a tap's queue too.
 pub(crate) struct Wire {
     pub(crate) commands: Tap,
     pub(crate) replies: Tap,
@@ -24,7 +24,7 @@ pub(crate) struct Wire {
     pub(crate) quarantine: Tap,
 }
 
-/// What one exchange has carried.
+/// The messages that one exchange has carried.
 pub(crate) struct Tap(Arc<Mutex<Vec<RawMessage>>>);
 
 impl Wire {
@@ -38,7 +38,7 @@ impl Wire {
         })
     }
 
-    /// Of each type the first command.
+    /// Returns the first command of each type.
     pub(crate) fn first_of_each_command(&self) -> anyhow::Result<Vec<Value>> {
         let mut first: BTreeMap<String, Value> = BTreeMap::new();
         for (_, command) in self.commands.members()? {
@@ -47,7 +47,8 @@ impl Wire {
         Ok(first.into_values().collect())
     }
 
-    /// A command's own text: another order of its fields would be another payload.
+    /// Returns a command's original text: with its fields in another order it would be another
+    /// payload.
     pub(crate) fn text_of(&self, id: &Value) -> anyhow::Result<String> {
         for message in self.commands.messages() {
             let parcel: Vec<&RawValue> = serde_json::from_slice(&message.body).unwrap_or_default();
@@ -60,7 +61,7 @@ impl Wire {
         anyhow::bail!("{id} was never sent")
     }
 
-    /// What a command was answered, in order; of these only those to the test itself.
+    /// Returns the answers to a command, in order. With `only_ours`, only those sent to this test.
     pub(crate) fn answers(&self, id: &Value, only_ours: bool) -> Vec<Value> {
         let replies = self.replies.members().expect("replies are JSON");
         let ours = |message: &RawMessage| message.key == STRANGER || !only_ours;
@@ -69,7 +70,7 @@ impl Wire {
         found.map(|(_, reply)| reply).collect()
     }
 
-    /// Waits until there are more answers to a command than so many.
+    /// Waits until a command has more than `known` answers, and returns the first new one.
     pub(crate) async fn answer(&self, id: &Value, only_ours: bool, known: usize) -> Value {
         eventually(&format!("an answer to {id}"), LIMIT, async || {
             self.answers(id, only_ours).into_iter().nth(known)
@@ -77,7 +78,7 @@ impl Wire {
         .await
     }
 
-    /// Whether it was told that a saga is stuck.
+    /// Returns `Some` if an event has reported that the saga is stuck.
     pub(crate) fn told(&self, saga: &str) -> Option<()> {
         let is_of = |m: &RawMessage| m.key == "saga.stuck" && of_saga(m, saga);
         self.events.messages().iter().any(is_of).then_some(())
@@ -114,7 +115,7 @@ impl Tap {
         self.0.lock().expect("nobody panics").clone()
     }
 
-    /// Every CloudEvent, with the message that carried it. A stranger's poison is none.
+    /// Returns every CloudEvent, with the message that carried it, but without this test's poison.
     pub(crate) fn members(&self) -> anyhow::Result<Vec<(RawMessage, Value)>> {
         let mut members = Vec::new();
         for message in self.messages().into_iter().filter(|m| m.body != POISON.as_bytes()) {
@@ -129,7 +130,7 @@ impl Tap {
     }
 }
 
-/// With what differs from run to run replaced: ids, times, and the places in a trace.
+/// Replaces the values that differ from run to run: ids, times, and span ids.
 pub(crate) fn stable(event: &Value) -> Value {
     let own = event["subject"].as_str().unwrap_or_default().to_owned();
     let mut event = event.clone();
@@ -139,11 +140,11 @@ pub(crate) fn stable(event: &Value) -> Value {
     if event.get("traceparent").is_some() {
         event["traceparent"] = json!(format!("00-{}-00f067aa0ba902b7-01", super::TRACE));
     }
-    // Which command has it depends on what was sent together.
+    // Which command carries the watermark depends on the commands that were sent together.
     if let Some(event) = event.as_object_mut() {
         event.remove("watermark");
     }
-    // Whether a neighbour's answer came first, and when, is chance.
+    // The version depends on which of two answers came first, and that is chance.
     if event["type"] == "saga.operations.v1.SagaStuck" {
         event["id"] = json!(format!("{own}/stuck/9"));
         event["data"]["version"] = json!("9");
@@ -153,7 +154,7 @@ pub(crate) fn stable(event: &Value) -> Value {
     event
 }
 
-/// The subject's saga, and any other.
+/// Replacement ids: of the saga in the subject, and of any other saga.
 const SAGA: &str = "019b76da-0000-7000-8000-000000000001";
 const OTHER: &str = "019b76da-0000-7000-8000-000000000002";
 
@@ -166,7 +167,7 @@ fn replace(value: &mut Value, own: &str) {
     }
 }
 
-/// A text that begins with an id.
+/// Replaces the id with which a text begins.
 pub(crate) fn stable_text(text: &str, own: &str) -> String {
     match text.split('/').next() {
         Some(id) if id.parse::<uuid::Uuid>().is_ok() => {

@@ -1,17 +1,17 @@
-//! Judges the books of a run by the equations of `saga audit`.
+//! Checks a run's databases by the equations of `saga audit`.
 
 use rusqlite::Connection;
 use saga_audit::{Books, Database, Failure, Options, Scratch, Verdict, copy, judge};
 
 use crate::world::World;
 
-/// The numbers of rows that a run must have.
+/// The numbers of rows that the databases must have.
 pub(crate) struct Expected {
     pub(crate) orders: usize,
     pub(crate) quarantined: usize,
 }
 
-/// The rows that the equations report as wrong.
+/// Returns the rows that the equations report as wrong.
 pub(crate) async fn offenders(world: &World, expected: &Expected) -> Vec<String> {
     match books(world).await.and_then(|books| judged(&books, expected)) {
         Ok(offenders) => offenders,

@@ -1,7 +1,7 @@
-//! The books of all services and of the provider, to be compared.
+//! The rows of all services and of the provider, for comparing two runs.
 //!
-//! Ids and times are left out, because they differ from run to run. Rows that were undone can be
-//! left out too: a rejected order or a void payment counts as none.
+//! Ids and times are left out, because they differ from run to run. Rows whose effect was undone,
+//! such as a rejected order or a void payment, can be left out too.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -9,7 +9,7 @@ use rusqlite::{Connection, Result, types::Value};
 
 use crate::world::World;
 
-/// A table, and the condition for its rows that were undone and no longer count.
+/// A table, and the SQL condition for its undone rows.
 struct Table {
     name: &'static str,
     undone: &'static str,
@@ -19,9 +19,9 @@ const fn table(name: &'static str, undone: &'static str) -> Table {
     Table { name, undone }
 }
 
-/// No row of the table is ever undone.
+/// The condition for a table whose rows are never undone.
 const NEVER: &str = "FALSE";
-/// Tables that only remember commands and calls. They are not books.
+/// Tables that only remember commands and calls. They are not compared.
 const MEMORY: [&str; 4] = ["inbox", "inbox_watermark", "operations", "attempts"];
 
 const ORDER: [Table; 4] = [
@@ -59,7 +59,7 @@ const PROVIDER: [Table; 2] = [
 /// The rows of every table as text, sorted.
 type Rows = BTreeMap<String, Vec<String>>;
 
-/// The books at one moment.
+/// The rows of all databases at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Books {
     /// All rows.
@@ -69,7 +69,7 @@ pub(crate) struct Books {
 }
 
 impl Books {
-    /// Reads all books.
+    /// Reads the rows of all databases.
     pub(crate) async fn read(world: &World) -> Self {
         let mut books = Self { all: Rows::new(), standing: Rows::new() };
         let databases = &world.databases;
@@ -107,7 +107,7 @@ impl Books {
     }
 }
 
-/// The rows of a table that are not undone.
+/// Returns the rows of a table for which the condition `undone` does not hold.
 fn rows(connection: &Connection, table: &str, undone: &str) -> Result<Vec<String>> {
     let mut asked = connection.prepare(&format!("SELECT * FROM {table} WHERE NOT ({undone})"))?;
     let names: Vec<String> = asked.column_names().into_iter().map(str::to_owned).collect();
@@ -136,7 +136,7 @@ fn told(value: &Value) -> String {
     }
 }
 
-/// True for ids, hashes and times.
+/// Returns whether a column differs from run to run: ids, hashes and times do.
 fn differs(name: &str, value: &Value) -> bool {
     let id = matches!(
         name,
@@ -145,7 +145,7 @@ fn differs(name: &str, value: &Value) -> bool {
     id || matches!(value, Value::Blob(_)) || name == "at" || name.ends_with("_at")
 }
 
-/// The differences between expected rows and rows that were found.
+/// The expected rows and the rows that were found. Displays the differences.
 pub(crate) struct Difference<'a>(pub(crate) &'a Rows, pub(crate) &'a Rows);
 
 impl fmt::Display for Difference<'_> {

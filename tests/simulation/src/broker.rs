@@ -1,5 +1,5 @@
-//! A broker that keeps its promises and no more. A confirmed message is stored, and an
-//! unacknowledged one comes again. Nothing is promised about order or time.
+//! A broker that gives only a real broker's guarantees: a confirmed message is stored, and an
+//! unacknowledged one is redelivered. It guarantees nothing about order or time.
 
 use std::{
     collections::BTreeMap,
@@ -25,33 +25,32 @@ use crate::{
 
 /// The `reply_to` of this deployment.
 pub(crate) const DEPLOYMENT: &str = "orchestrator";
-/// Number of hints that a receiver may fall behind.
+/// The number of hints that are kept for a slow receiver.
 const HINTS: usize = 64;
-/// Time in which deliveries that are being handled may still be acknowledged after their consumer
-/// ended.
+/// The time after a consumer's end in which its deliveries may still be acknowledged.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 
-/// The state that all processes share.
+/// The broker's state, which all processes share.
 #[derive(Debug)]
 pub(crate) struct Broker {
     sim: Arc<Sim>,
     checks: Arc<Checks>,
     queues: Mutex<BTreeMap<String, Backlog>>,
-    /// Number of redeliveries after which a message is given up; `None`: it never is.
+    /// The number of redeliveries after which a message is given up; `None`: no limit.
     delivery_limit: Option<u32>,
-    /// True if commands that are too old are given up.
+    /// Whether expired commands are given up.
     expires: bool,
     away_until: Mutex<Option<Instant>>,
-    /// Ends every connection.
+    /// A notification ends every connection.
     cut: Notify,
     pub(crate) changes: broadcast::Sender<Vec<Changed>>,
-    /// A test's interference with single messages.
+    /// A test's rule for single messages.
     pub(crate) meddler: Meddler,
 }
 
 #[derive(Debug, Default)]
 struct Backlog {
-    /// Keyed by the earliest time of delivery, then by the order of arrival.
+    /// Messages by the earliest time of delivery, then by the order of arrival.
     waiting: BTreeMap<(Instant, u64), Stored>,
     next: u64,
     consumers: usize,
@@ -67,7 +66,7 @@ struct Stored {
 }
 
 impl Broker {
-    /// A broker with empty queues.
+    /// Creates a broker with empty queues.
     #[must_use]
     pub(crate) fn new(
         sim: Arc<Sim>,
@@ -99,17 +98,17 @@ impl Broker {
         self.cut.notify_waiters();
     }
 
-    /// Time at which the broker will be back, if it is away.
+    /// Returns the time at which the broker will be back, if it is away.
     pub(crate) fn away(&self) -> Option<Instant> {
         lock(&self.away_until).filter(|until| *until > Instant::now())
     }
 
-    /// Number of messages in a queue, without those that are out.
+    /// Returns the number of messages in a queue, without those that are out for delivery.
     pub(crate) fn depth(&self, queue: &Queue) -> usize {
         lock(&self.queues).get(&name(queue)).map_or(0, |backlog| backlog.waiting.len())
     }
 
-    /// Takes a message. It may then be late or arrive twice.
+    /// Accepts a message, which may then arrive late or twice.
     pub(crate) fn take(&self, mut message: Message) -> Result<(), Refused> {
         let queue = match &message.route {
             Route::Command { participant } => {
@@ -178,13 +177,13 @@ impl Broker {
         }
     }
 
-    /// Time at which a queue has a message to take.
+    /// Returns the time at which the next message of a queue can be delivered.
     fn next_ready(&self, queue: &str) -> Option<Instant> {
         let ready = lock(&self.queues).get(queue)?.waiting.first_key_value()?.0.0;
         Some(self.away().map_or(ready, |back| back.max(ready)))
     }
 
-    /// Takes the message that is due, or leaves it to another consumer.
+    /// Takes the next message that is due, or by chance leaves it to another consumer.
     fn next(&self, queue: &str) -> Option<Stored> {
         loop {
             let stored = {
@@ -281,7 +280,7 @@ impl Broker {
                 () = more, if room => {}
             }
         }
-        // From now on only holders of deliveries keep the acknowledgements open.
+        // From here on only the holders of deliveries keep the channel of acknowledgements open.
         drop((to, ack));
         if !life.is_dead() {
             let settling = async {

@@ -1,5 +1,5 @@
-//! Conditions that must hold at every commit and for every message. They do not ask the code under
-//! test, except for what a row needs (`HostedDefinition::need`).
+//! Conditions that must hold at every commit and for every message. They do not use the code under
+//! test, except to find the time at which a row must wake (`HostedDefinition::need`).
 
 mod alerts;
 
@@ -24,10 +24,10 @@ use crate::{
     transport::short,
 };
 
-/// Most commands that orchestrators may publish for one saga. Without a fault there are 6. Replies
-/// have no such limit, because each redelivered command is answered again.
+/// The most commands that orchestrators may publish for one saga; without a fault there are 6.
+/// Replies have no such limit, because each redelivered command is answered again.
 const MOST_COMMANDS: u64 = 150;
-/// Most commands and replies of one saga that may arrive after everything was healed.
+/// The most commands and replies of one saga that may arrive after everything was healed.
 const MOST_MESSAGES_HEALED: u64 = 150;
 
 /// Watches a run, and reports violations.
@@ -36,8 +36,8 @@ pub(crate) struct Checks {
     sim: Arc<Sim>,
     hosted: Hosted,
     clock: Watch,
-    /// True if due sagas are woken. Otherwise only a redelivered message may wake a saga, and no
-    /// saga may be left asleep.
+    /// Whether due sagas are woken. If not, only a redelivered message may wake a saga, and still
+    /// no saga may remain asleep.
     timers: bool,
     seen: Mutex<Seen>,
 }
@@ -46,8 +46,8 @@ pub(crate) struct Checks {
 #[derive(Debug, Default)]
 struct Seen {
     sagas: BTreeMap<SagaId, Instance>,
-    /// Commands that were opened, have not reached the broker, and belong to no message that would
-    /// be redelivered. Only a wake-up sends them.
+    /// Commands that were opened but have not reached the broker, and that no redelivered message
+    /// would publish. Only a wake-up sends them.
     owed: BTreeMap<SagaId, BTreeSet<String>>,
     /// Commands that were answered with a repeat.
     repeated: BTreeSet<CommandId>,
@@ -65,7 +65,7 @@ struct Seen {
 /// The numbers of commands and replies of a saga.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Messages {
-    /// All of them.
+    /// All commands and replies.
     pub(crate) all: u64,
     /// Commands that orchestrators have published.
     pub(crate) commands: u64,
@@ -97,7 +97,7 @@ impl Checks {
                     direction: *direction,
                 };
                 let owed = match &entry.happening {
-                    // A request does not come again once it is answered.
+                    // Clients do not repeat an answered request, so no message comes again.
                     Happening::Started
                     | Happening::Cancel(_)
                     | Happening::Resumed(_)
@@ -110,7 +110,7 @@ impl Checks {
                     | Happening::Refused { step, direction, .. } => {
                         seen.repeated.contains(&id(step, direction))
                     }
-                    // No message would come again for a command that a wake-up has opened.
+                    // If a wake-up has opened a command, no redelivered message publishes it.
                     Happening::Resent | Happening::GaveUp { .. } | Happening::DeadlinePassed => {
                         true
                     }
@@ -131,7 +131,7 @@ impl Checks {
         }
     }
 
-    /// The commands that a saga waits for, as step and direction.
+    /// Returns the commands that a saga waits for, as step and direction.
     fn open(&self, saga: &Instance) -> Vec<String> {
         let definition = self.hosted.get(&saga.definition, saga.definition_version);
         let open = definition.and_then(|definition| definition.open_commands(saga).ok());
@@ -139,7 +139,7 @@ impl Checks {
         open.map(|command| format!("{}/{}", command.id.step, command.id.direction)).collect()
     }
 
-    /// The rule that a write breaks, if it breaks one.
+    /// Returns the rule that a write breaks, if any.
     fn wrong(&self, before: Option<&Instance>, write: &Write) -> Option<String> {
         let Write { before: version, saga, history } = write;
         let known = before.map_or(0, |before| before.version);
@@ -165,7 +165,7 @@ impl Checks {
         let Some(definition) = definition else {
             return Some("nobody hosts its definition".to_owned());
         };
-        // Protocol 5.
+        // A row must wake no later than it needs to (protocol 5).
         match (saga.wake_at, definition.need(saga)) {
             (_, None) => None,
             (Some(at), Some(need)) if at <= need => None,
@@ -176,7 +176,7 @@ impl Checks {
         }
     }
 
-    /// The current time, if the store has anything for a claim.
+    /// Returns the current time if a saga is due.
     pub(crate) fn anything_due(&self) -> Option<Timestamp> {
         let (now, seen) = (self.clock.now(), lock(&self.seen));
         let due = |saga: &&Instance| saga.wake_at.is_some_and(|at| at <= now);
@@ -184,7 +184,7 @@ impl Checks {
         due.next().map(|_| now)
     }
 
-    /// True if a claim may take this saga.
+    /// Returns whether a claim may take this saga.
     pub(crate) fn may_wake(&self, saga: SagaId) -> bool {
         self.wakes(&lock(&self.seen), saga)
     }
@@ -193,12 +193,12 @@ impl Checks {
         self.timers || seen.owed.get(&saga).is_some_and(|owed| !owed.is_empty())
     }
 
-    /// The time on the clock of the orchestrators' database.
+    /// Returns the time on the clock of the orchestrators' database.
     pub(crate) fn saga_clock(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// All sagas that have not ended.
+    /// Returns all sagas that have not ended.
     pub(crate) fn in_progress(&self) -> Vec<Instance> {
         let going = |saga: &&Instance| match saga.phase.state() {
             State::Running | State::Compensating | State::Stuck => true,
@@ -207,22 +207,22 @@ impl Checks {
         lock(&self.seen).sagas.values().filter(going).cloned().collect()
     }
 
-    /// All sagas, as they were last written.
+    /// Returns all sagas, as they were last written.
     pub(crate) fn sagas(&self) -> Vec<Instance> {
         lock(&self.seen).sagas.values().cloned().collect()
     }
 
-    /// True if a saga has ended.
+    /// Returns whether a saga has ended.
     pub(crate) fn has_ended(&self, saga: SagaId) -> bool {
         lock(&self.seen).sagas.get(&saga).is_some_and(|saga| saga.ended().is_some())
     }
 
-    /// A saga's version, as an operator sees it.
+    /// Returns a saga's version, as an operator sees it.
     pub(crate) fn version(&self, saga: SagaId) -> u64 {
         lock(&self.seen).sagas.get(&saga).map_or(0, |saga| saga.version)
     }
 
-    /// The numbers of commands and replies of each saga.
+    /// Returns the numbers of commands and replies of each saga.
     pub(crate) fn messages(&self) -> BTreeMap<SagaId, Messages> {
         lock(&self.seen).messages.clone()
     }
@@ -289,7 +289,7 @@ impl Checks {
         }
     }
 
-    /// The number of alerts that were due, and the number of these that were never published.
+    /// Returns the number of alerts that were due, and how many of them were never published.
     pub(crate) fn alerts(&self) -> (usize, usize) {
         lock(&self.seen).alerts.due()
     }
@@ -335,7 +335,7 @@ impl Checks {
         }
     }
 
-    /// True if a saga's committed row says that this command was opened.
+    /// Returns whether a saga's committed row says that this command was opened.
     fn begun(&self, seen: &Seen, id: &CommandId) -> bool {
         let Some(saga) = seen.sagas.get(&id.saga) else { return false };
         let definition = self.hosted.get(&saga.definition, saga.definition_version);
@@ -355,19 +355,19 @@ impl Checks {
         }
     }
 
-    /// Notes that the broker gives a message up: its members go to the quarantine.
+    /// Notes that the broker moves a message to the quarantine, with all its members.
     pub(crate) fn given_up(&self, message: &Message) {
         let members = parcel::read(&message.body).unwrap_or_default();
         let ids = members.into_iter().flatten().map(|envelope| envelope.id);
         lock(&self.seen).given_up.extend(ids);
     }
 
-    /// The number of rows that the quarantine must have.
+    /// Returns the number of rows that the quarantine must have.
     pub(crate) fn quarantined(&self) -> usize {
         lock(&self.seen).given_up.len()
     }
 
-    /// Reports sagas whose messages multiply.
+    /// Reports sagas with too many messages.
     pub(crate) fn flooded(&self) {
         for (saga, messages) in &lock(&self.seen).messages {
             let Messages { commands, healed, .. } = messages;
@@ -379,7 +379,7 @@ impl Checks {
         }
     }
 
-    /// Reports recorded events that were never published, and gaps in those that were.
+    /// Reports events that were recorded but never published, and completed sagas that lack events.
     pub(crate) fn unheard(&self) {
         let seen = lock(&self.seen);
         for (id, sequence) in &seen.answers {
@@ -401,7 +401,7 @@ impl Checks {
     }
 }
 
-/// The reason why a reply must not exist, if there is one.
+/// Returns the reason why a reply must not exist, if there is one.
 fn unfounded(seen: &Seen, id: &CommandId, outcome: Outcome) -> Option<&'static str> {
     let other = |direction| CommandId { direction, ..id.clone() };
     let told = |id: &CommandId| match seen.answers.get(id) {
@@ -411,7 +411,7 @@ fn unfounded(seen: &Seen, id: &CommandId, outcome: Outcome) -> Option<&'static s
     match outcome {
         Outcome::TooLate => {
             let undone = seen.answers.contains_key(&other(Direction::Compensation));
-            // There is a recorded intent to undo, whose answer is still to come.
+            // A compensation's intent is recorded, and its answer is still to come.
             (!undone && id.direction == Direction::Compensation).then_some("too late for what?")
         }
         Outcome::Done | Outcome::Refused if !seen.answers.contains_key(id) => {
@@ -424,7 +424,7 @@ fn unfounded(seen: &Seen, id: &CommandId, outcome: Outcome) -> Option<&'static s
     }
 }
 
-/// True if a saga may go from one state to the other.
+/// Returns whether a saga may go from one state to the other.
 fn may(from: Option<State>, to: State) -> bool {
     use State::{Compensated, Compensating, Completed, Running, Stuck};
     match from {
@@ -435,7 +435,7 @@ fn may(from: Option<State>, to: State) -> bool {
     }
 }
 
-/// A product whose stock levels do not add up (semantics 23).
+/// Returns a product whose stock levels do not add up (semantics 23), if there is one.
 fn unbalanced(tx: &Connection) -> Option<String> {
     let asked = tx.prepare_cached(
         "SELECT sku FROM products

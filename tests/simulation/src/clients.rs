@@ -1,5 +1,5 @@
-//! Clients and operators. Clients place orders, repeat their calls, cancel orders and go away;
-//! operators pause sagas for a while.
+//! Clients and operators. Clients place orders, repeat their calls, cancel orders and disconnect.
+//! Operators pause sagas for a while.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,10 +23,10 @@ use crate::{
 pub(crate) const GOODS: [(&str, i64, i64); 3] =
     [("teapot", 1_000, 2_500), ("cup", 40, 450), ("last-one", 2, 99_900)];
 
-/// The caller to whom all orders belong.
+/// The caller that owns all orders.
 const CALLER: &str = "ada";
 
-/// The cards, and the weight with which each is drawn.
+/// The cards, each with the weight of its choice.
 const CARDS: [(&str, usize); 9] = [
     ("tok_approved", 40),
     ("tok_declined", 8),
@@ -39,7 +39,7 @@ const CARDS: [(&str, usize); 9] = [
     ("tok_capture_declined", 8),
 ];
 
-/// The cards for which the provider does not answer at first.
+/// The cards for which the provider does not answer in time.
 const SILENT: [&str; 5] =
     ["tok_slow", "tok_very_slow", "tok_answer_lost", "tok_capture_answer_lost", "tok_down"];
 
@@ -87,8 +87,8 @@ impl Wanted {
             here
         });
         let card = card.map_or("tok_approved", |(card, _)| card);
-        // If the provider does not answer, the command is dropped, and it is sent again only when
-        // its saga wakes. So a run without timers uses no such card.
+        // If the provider does not answer, the service drops the command, and only a wake-up of the
+        // saga sends it again. So a run without timers does not use such a card.
         let card = if plan.timers || !SILENT.contains(&card) { card } else { "tok_approved" };
         let expected_total = dice.chance(0.05).then(|| Money::new(1, "EUR"));
         let order = PlaceOrder {
@@ -119,7 +119,7 @@ impl Wanted {
         Self { key, what: What::Return(back), deadline_millis: 60_000 }
     }
 
-    /// Another request under the same key.
+    /// Returns another request with the same key.
     fn changed(&self) -> Self {
         let mut changed = self.clone();
         match &mut changed.what {
@@ -156,7 +156,7 @@ impl Wanted {
     }
 }
 
-/// Runs one client, until it has nothing more to ask.
+/// Runs one client until it has made all its requests.
 pub(crate) async fn client(world: Arc<World>, number: usize) {
     let (sim, dice) = (&world.sim, &world.sim.dice);
     sleep(dice.millis(0..=world.plan.orders_within_millis)).await;
@@ -203,8 +203,8 @@ pub(crate) async fn client(world: Arc<World>, number: usize) {
         }
     }
     for _ in 0..returns {
-        // Mostly it waits until there is something to return. A return of stock that is not
-        // committed yet is tried again only when its saga wakes.
+        // Mostly the client waits until there is something to return. If stock is not committed
+        // yet, only a wake-up of the saga retries the return.
         if dice.chance(0.9) || !world.plan.timers {
             while !world.checks.has_ended(id) {
                 sleep(Duration::from_millis(700)).await;
@@ -216,7 +216,7 @@ pub(crate) async fn client(world: Arc<World>, number: usize) {
     }
 }
 
-/// An operator's intervention at the version that the operator sees, repeated as often as needed.
+/// Intervenes at the version that the operator sees, and repeats the call until it is answered.
 pub(crate) async fn intervene(world: &World, id: SagaId, remedy: &Remedy) {
     loop {
         let signed = Signed { by: "grace".to_owned(), reason: "to have a look".to_owned() };
@@ -247,7 +247,7 @@ async fn placed(world: &World, who: &str, wanted: &Wanted) -> SagaId {
     }
 }
 
-/// Places an order, repeating the call under its key as often as needed.
+/// Places an order, and repeats the call under its key until it is answered.
 async fn place(world: &World, who: &str, wanted: &Wanted) -> Placed {
     loop {
         let handle = orchestrator(world).await;
@@ -272,7 +272,7 @@ fn told(placed: Placed) -> String {
     }
 }
 
-/// Sends an input to a saga, as often as needed.
+/// Sends an input to a saga, and repeats the call until it is answered.
 async fn input(world: &World, who: &str, id: SagaId, input: &Input) -> Verdict {
     loop {
         let handle = orchestrator(world).await;
@@ -303,7 +303,7 @@ fn name(input: &Input) -> &'static str {
     }
 }
 
-/// Waits for an answer, unless it takes too long or the client goes away.
+/// Waits for an answer. Returns `None` if it takes too long or the client disconnects.
 async fn patiently<T>(world: &World, call: impl Future<Output = T>) -> Option<T> {
     let patience = if world.sim.strikes(Fault::ClientGone) {
         world.sim.dice.millis(0..=20)

@@ -1,7 +1,7 @@
-//! Three tests of any saga. A new definition gets all of them in three calls: the tests read its
-//! steps from it and name none.
+//! Three tests for any saga. A new definition is tested by three calls, because the tests read the
+//! steps from the definition and name none.
 //!
-//! They do not show the effect of many faults at once: the seeds do that.
+//! They inject one fault at a time; the seeds combine many.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -17,7 +17,8 @@ use crate::{
     shop::{LONG_DEADLINE_MILLIS, STEP_TIMEOUT_MILLIS, Shop},
 };
 
-/// Shorter than all attempts of a step together, and longer than the steps before it take.
+/// A deadline shorter than all attempts of one step together, but longer than the steps before it
+/// take.
 const SHORT_DEADLINE_MILLIS: u64 = 2_500;
 
 /// A saga to test, and the data to begin it with.
@@ -25,23 +26,23 @@ pub trait Subject {
     /// The saga.
     type Saga: Saga;
 
-    /// Its definition, unless a test needs another one.
+    /// Returns the definition to run: the saga's own, unless a test needs another one.
     #[must_use]
     fn steps(&self) -> Definition<Self::Saga> {
         Self::Saga::steps()
     }
 
-    /// The data of a saga that completes if nothing goes wrong. Everything that must happen before
-    /// it is done first.
+    /// Makes all preparations for a saga that completes if nothing goes wrong, and returns its
+    /// data.
     fn begin(&self, shop: &Shop) -> impl Future<Output = Self::Saga>;
 }
 
 /// One step of a definition.
 struct Step {
     name: &'static str,
-    /// True if a refusal undoes the saga: that is so up to and including the pivot.
+    /// Whether a refusal undoes the saga: true up to and including the pivot.
     may_refuse: bool,
-    /// True if the step may be given up without an answer: that is so before the pivot.
+    /// Whether the saga may give up on the step without an answer: true before the pivot.
     may_be_given_up: bool,
 }
 
@@ -63,7 +64,7 @@ struct Trial<'a> {
     before: Books,
 }
 
-/// Begins one saga under a rule, in a shop of its own.
+/// Begins one saga under a rule, in a fresh shop.
 fn trial<S: Subject, R>(
     subject: &S,
     deadline_millis: u64,
@@ -83,7 +84,7 @@ fn trial<S: Subject, R>(
     })
 }
 
-/// The books after a saga without faults, in which everything happened once.
+/// Returns the rows that a saga leaves without faults, where everything happens once.
 fn undisturbed<S: Subject>(subject: &S) -> Books {
     trial(
         subject,
@@ -107,7 +108,7 @@ impl Trial<'_> {
         saga
     }
 
-    /// Checks that the saga ends undone for that reason, and leaves nothing behind.
+    /// Checks that the saga is compensated for the given reason, and that no effect remains.
     async fn leaves_nothing(&self, why: impl Fn(&Cause) -> bool) {
         let saga = self.ends(State::Compensated).await;
         let so = saga.phase.cause().is_some_and(why);
@@ -117,7 +118,7 @@ impl Trial<'_> {
         self.shop.hold(due == found, || format!("something is left: {}", Difference(due, found)));
     }
 
-    /// Checks that the saga completes, and that everything has happened once.
+    /// Checks that the saga completes, and that each effect has happened once.
     async fn is_complete(&self, whole: &Books) {
         self.ends(State::Completed).await;
         let books = self.shop.settle().await;
@@ -138,7 +139,7 @@ impl Trial<'_> {
     async fn is_told_and_reminded_of(&self) {
         let reminder = Duration::from_millis(saga_core::limits::STUCK_REMINDER_MILLIS);
         for due in 1..=2 {
-            // The wake comes within the claims' interval, and the event after it.
+            // The wake-up comes within the interval of the claims, and the event after it.
             let settle = Duration::from_secs(5);
             tokio::time::sleep(if due == 1 { settle } else { reminder + settle }).await;
             let (found, unheard) = self.shop.world.checks.alerts();
@@ -163,8 +164,8 @@ fn action(saga: SagaId, step: &Step) -> CommandId {
     CommandId { saga, step: step.name.to_owned(), direction: Direction::Action }
 }
 
-/// Every step in turn refuses. Up to the pivot nothing is left of the saga. After the pivot the
-/// saga is stuck and says why, and an operator's retry completes it.
+/// Lets every step refuse in turn. Up to the pivot, no effect of the saga remains. After the pivot,
+/// the saga is stuck and gives the reason, and an operator's retry completes it.
 ///
 /// # Panics
 /// If any of this does not hold.
@@ -187,17 +188,17 @@ pub fn every_refusal_leaves_nothing<S: Subject>(subject: &S) {
     }
 }
 
-/// Every command and every reply arrives twice, and once more after the end. The books are the same
-/// as if each had arrived once.
+/// Delivers every command and every reply twice, and once more after the end. The rows must be the
+/// same as if each had arrived once.
 ///
 /// # Panics
-/// If they are not.
+/// If the rows differ.
 pub fn repetition_changes_nothing<S: Subject>(subject: &S) {
     let whole = undisturbed(subject);
     trial(subject, LONG_DEADLINE_MILLIS, Rule::Repeat, async |trial| {
         trial.is_complete(&whole).await;
         trial.shop.world.broker.meddler.set(Rule::Pass);
-        // Replies may share a parcel, and commands to one participant too.
+        // Replies may share a parcel, and so may commands to one participant.
         let participants: BTreeSet<&str> = {
             let definition = subject.steps();
             let of = |step| definition.participant(step, Direction::Action);
@@ -205,7 +206,7 @@ pub fn repetition_changes_nothing<S: Subject>(subject: &S) {
         };
         trial.late_messages_change_nothing(2 * participants.len()).await;
     });
-    // The same for a saga that is undone.
+    // The same test for a saga that is undone.
     for step in steps(subject).iter().filter(|step| step.may_refuse) {
         let rule = |saga| Rule::RefuseAndRepeat(action(saga, step));
         trial(subject, LONG_DEADLINE_MILLIS, rule, async |trial| {
@@ -216,10 +217,10 @@ pub fn repetition_changes_nothing<S: Subject>(subject: &S) {
     }
 }
 
-/// The outcome of every step in turn is unknown, until the attempts or the deadline have run out:
-/// its command never arrives, or is run and never answered. Before the pivot nothing is left of the
-/// saga. From the pivot on the step is asked for until an answer is possible. The withheld messages
-/// arrive after the end.
+/// Makes the outcome of every step in turn unknown, until the attempts or the deadline run out: its
+/// command never arrives, or its reply never does. Before the pivot, no effect of the saga remains.
+/// From the pivot on, the saga is stuck until an answer can arrive, and then completes. The
+/// withheld messages arrive after the end.
 ///
 /// # Panics
 /// If any of this does not hold.

@@ -14,7 +14,7 @@ macro_rules! named {
             /// All values.
             pub(crate) const ALL: &[Self] = &[$(Self::$one,)*];
 
-            /// The name for people.
+            /// Returns the name that people read.
             #[must_use]
             pub(crate) const fn name(self) -> &'static str {
                 match self {
@@ -32,23 +32,23 @@ named! {
         CrashAtPoint: "crash at a point",
         /// A process dies, wherever its tasks are.
         Crash: "crash anywhere",
-        /// A process is asked to stop, and is started again.
+        /// A process is told to stop, and is started again.
         Restart: "orderly restart",
-        /// A process stands still past every time-out, and goes on.
+        /// A process stands still for longer than every time-out, and goes on.
         Freeze: "freeze",
-        /// Publishing is not confirmed; some of it may have arrived.
+        /// Published messages are not confirmed; some of them may have arrived.
         PublishUnconfirmed: "publish not confirmed",
         /// The broker refuses some of the messages.
         PublishRefused: "publish refused",
         /// A message arrives twice.
         Duplicate: "message duplicated",
-        /// A message takes its time.
+        /// A message arrives late.
         SlowMessage: "message delayed",
-        /// A confirmation takes its time.
+        /// A confirmation arrives late.
         SlowConfirm: "confirmation delayed",
-        /// An acknowledgement is lost with its connection: all that is out comes again.
+        /// An acknowledgement is lost with its connection; unacknowledged messages come again.
         AckLost: "acknowledgement lost",
-        /// A consumer's connection ends: all that is out comes again.
+        /// A consumer's connection ends; unacknowledged messages come again.
         Cut: "connection cut",
         /// The broker is away for a while, and every connection ends.
         BrokerAway: "broker away",
@@ -56,21 +56,21 @@ named! {
         Conflict: "conflict or deadlock",
         /// The database does not answer.
         Unavailable: "database unavailable",
-        /// A commit's answer is lost; it was written.
+        /// A commit's answer is lost, although the commit was written.
         UnknownDone: "commit unknown, done",
-        /// A commit's answer is lost; it was not written.
+        /// A commit's answer is lost, and the commit was not written.
         UnknownLost: "commit unknown, not done",
-        /// A statement takes its time.
+        /// A statement is slow.
         SlowStore: "database slow",
         /// A database's clock jumps.
         ClockJump: "database clock jump",
         /// A call never reaches the provider.
         CallLost: "provider call lost",
-        /// A call reaches the provider when nobody waits for it any more.
+        /// A call reaches the provider after its caller has given up.
         CallLate: "provider call late",
         /// The provider's answer is lost.
         AnswerLost: "provider answer lost",
-        /// The provider takes its time.
+        /// The provider answers late.
         SlowAnswer: "provider slow",
         /// The provider is away for a while.
         ProviderAway: "provider away",
@@ -94,9 +94,9 @@ named! {
         BeforeClaim: "orchestrator: before a claim's commit",
         /// After due sagas are claimed.
         AfterClaim: "orchestrator: after a claim's commit",
-        /// Before poison is kept.
+        /// Before poison is stored in the quarantine.
         BeforeQuarantine: "orchestrator: before keeping poison",
-        /// After poison is kept.
+        /// After poison is stored in the quarantine.
         AfterQuarantine: "orchestrator: after keeping poison",
         /// Before commands are published.
         BeforeCommands: "orchestrator: before publishing commands",
@@ -110,7 +110,7 @@ named! {
         BeforeBegin: "participant: before a transaction",
         /// Before rows are locked.
         BeforeLock: "participant: before locking",
-        /// Before answers are recorded: the effect is written.
+        /// Before answers are recorded, when the effect is already written.
         BeforeRecord: "participant: before recording answers",
         /// Before the commit.
         BeforeCommit: "participant: before the commit",
@@ -124,15 +124,15 @@ named! {
         BeforeReplies: "participant: before publishing replies",
         /// After replies are published.
         AfterReplies: "participant: after publishing replies",
-        /// Before a parcel is taken apart.
+        /// Before a parcel is split.
         BeforeApart: "participant: before taking a parcel apart",
-        /// After a parcel is taken apart.
+        /// After a parcel is split.
         AfterApart: "participant: after taking a parcel apart",
         /// Before commands are acknowledged.
         BeforeCommandAck: "participant: before acknowledging",
         /// After commands are acknowledged.
         AfterCommandAck: "participant: after acknowledging",
-        /// Before the provider is asked.
+        /// Before the provider is called.
         BeforeCall: "payment: before asking the provider",
         /// After the provider has answered.
         AfterCall: "payment: after asking the provider",
@@ -144,7 +144,7 @@ named! {
 pub(crate) struct Rates(Vec<f64>);
 
 impl Rates {
-    /// The rates of a run without faults.
+    /// Returns the rates of a run without faults.
     #[must_use]
     pub(crate) fn none() -> Self {
         Self(vec![0.0; Fault::ALL.len()])
@@ -161,13 +161,13 @@ impl Rates {
         Self(Fault::ALL.iter().map(rate).collect())
     }
 
-    /// The rate of this fault.
+    /// Returns the rate of this fault.
     #[must_use]
     pub(crate) fn of(&self, fault: Fault) -> f64 {
         self.0[fault as usize]
     }
 
-    /// The same rates without these faults.
+    /// Returns the same rates without these faults.
     #[must_use]
     pub(crate) fn without(mut self, faults: &[Fault]) -> Self {
         for fault in faults {
@@ -178,8 +178,8 @@ impl Rates {
 }
 
 impl Fault {
-    /// The highest rate that is drawn. Some faults are drawn once a second by chaos, the others at
-    /// every call by a port.
+    /// Returns the highest rate that is drawn. Some faults are drawn once a second, the others at
+    /// every call of a port.
     const fn most(self) -> f64 {
         match self {
             Self::CrashAtPoint => 0.06,

@@ -1,4 +1,4 @@
-//! The store of one participant's replica: the real one, with faults around it.
+//! The store of one participant's replica: the real one, with injected faults.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     saga_store::Fate,
 };
 
-/// The store, as a process sees it.
+/// A process's view of the store.
 #[derive(Clone)]
 pub(crate) struct SimInbox {
     inner: Inbox,
@@ -23,7 +23,7 @@ pub(crate) struct SimInbox {
 }
 
 impl SimInbox {
-    /// A process's handle of the store.
+    /// Creates a process's handle of the store.
     #[must_use]
     pub(crate) fn new(
         inner: Inbox,
@@ -44,7 +44,7 @@ impl Store for SimInbox {
             return Err(Failure::Unavailable("the database is away".to_owned()));
         }
         let tx = self.inner.begin().await?;
-        // The process may have died while it waited for its turn.
+        // The process may have died while it waited for the transaction.
         self.life.thaw().await;
         self.checks.began(self.service);
         Ok(tx)

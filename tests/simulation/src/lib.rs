@@ -1,15 +1,15 @@
 //! Deterministic simulation of the whole system: one seed, one run.
 //!
-//! Everything that decides is real: the core, the engine's loops, the participants' kit and rules,
-//! the payment's client with its breaker, the provider's rules and ledger, the SQLite adapters in
-//! memory. Everything around that is decided by the seed. Messages are lost before they are
-//! confirmed, repeated, late and out of order. Commits fail, or their answers are lost. Processes
-//! die at any await and at named points. The provider is slow, silent or away, and the databases'
-//! clocks jump. Then everything heals, and every saga must end, with the books in order.
+//! All code that decides is real: the core, the engine's loops, the participants' kit and rules,
+//! the payment service's client with its breaker, the provider's rules and ledger, and the SQLite
+//! adapters in memory. The seed decides on everything around that code. Messages are lost before
+//! they are confirmed, repeated, late and out of order. Commits fail, or their answers are lost.
+//! Processes die at any await and at named points. The provider is slow, silent or away, and the
+//! databases' clocks jump. Then everything heals, every saga must end, and the audit must pass.
 //!
 //! There is one thread, one paused clock and one source of chance, so a seed gives the same run in
-//! every process. Two things this cannot show: races between Postgres' transactions, because SQLite
-//! has one writer, and the behaviour of a real broker.
+//! every process. The simulation cannot show two things: races between Postgres' transactions,
+//! because SQLite has one writer, and the behaviour of a real broker.
 //!
 //! Read first: [`run`] and `world.rs`, then `check.rs` (the conditions that must hold).
 

@@ -16,8 +16,8 @@ use crate::{
     sim::{Sim, lock},
 };
 
-/// One run of a process. All acts of its ports go through its life, so that a dead process does
-/// nothing more, wherever its tasks are.
+/// One run of a process. Every action of its ports goes through its life, so that a dead process
+/// does nothing more, wherever its tasks are.
 #[derive(Debug)]
 pub(crate) struct Life {
     /// Name of the process.
@@ -43,8 +43,7 @@ impl Life {
         })
     }
 
-    /// Passes a point. The process may die there, and it does not continue while it is frozen or
-    /// dead.
+    /// Passes a point. The process may die there. While it is frozen or dead, it does not go on.
     pub(crate) async fn pass(&self, point: Point) {
         self.thaw().await;
         if self.sim.crashes(point) {
@@ -67,7 +66,7 @@ impl Life {
         }
     }
 
-    /// Lets time pass. A dead process never returns from it.
+    /// Lets time pass. In a dead process this never returns.
     pub(crate) async fn spend(&self, time: Duration) {
         if !time.is_zero() {
             tokio::time::sleep(time).await;
@@ -89,17 +88,17 @@ impl Life {
         }
     }
 
-    /// True if it has died.
+    /// Returns whether the process has died.
     pub(crate) fn is_dead(&self) -> bool {
         self.dead.load(Ordering::Relaxed)
     }
 
-    /// Returns once it has been killed.
+    /// Returns once the process has been killed.
     pub(crate) async fn died(&self) {
         self.died.notified().await;
     }
 
-    /// Writes an act of the process to the transcript.
+    /// Writes an action of the process to the transcript.
     pub(crate) fn say(&self, what: impl FnOnce() -> String) {
         self.sim.say(&self.name, what);
     }

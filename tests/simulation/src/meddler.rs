@@ -1,5 +1,4 @@
-//! A test's interference with single messages on their way. (Faults, in contrast, are drawn by the
-//! dice.)
+//! A test's rules for single messages. (Faults, in contrast, are drawn by the dice.)
 
 use std::{sync::Mutex, time::Duration};
 
@@ -11,16 +10,16 @@ use crate::{
     sim::lock,
 };
 
-/// Delay of the copy of a message: later than the message, earlier than a resend.
+/// The delay of a copied message: the copy comes after the message and before a resend.
 const COPY_LATE: Duration = Duration::from_millis(20);
 
-/// The treatment of messages.
+/// A rule for messages.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum Rule {
-    /// Everything passes.
+    /// Every message passes.
     #[default]
     Pass,
-    /// The first copy of a command is refused, and nobody runs it.
+    /// The first copy of a command is refused, and no participant runs it.
     Refuse(CommandId),
     /// No copy of a command arrives.
     WithholdCommand(CommandId),
@@ -45,14 +44,14 @@ impl Meddler {
         *lock(&self.rule) = rule;
     }
 
-    /// The current rule.
+    /// Returns the current rule.
     pub(crate) fn rule(&self) -> Rule {
         lock(&self.rule).clone()
     }
 }
 
 impl Broker {
-    /// The part of a message that goes on.
+    /// Applies the rule to a message, and returns the part of it that goes on.
     pub(crate) fn meddle(&self, queue: &Queue, message: Message) -> Option<Message> {
         match self.meddler.rule() {
             Rule::Pass => Some(message),
@@ -80,7 +79,7 @@ impl Broker {
         }
     }
 
-    /// The refusal, if the command is among the members, and the part of the message that goes on.
+    /// Refuses the command if it is among the members, and returns the part that goes on.
     fn refuse(
         &self,
         message: Message,
@@ -135,7 +134,7 @@ fn is_reply(member: &Envelope, id: &CommandId) -> bool {
     member.id == *id && matches!(member.body, Body::Reply(_))
 }
 
-/// The members that `concerned` picks, and the message without them.
+/// Splits a message: returns the members that `concerned` selects, and the message without them.
 fn parted(
     message: Message,
     concerned: impl Fn(&Envelope) -> bool,
@@ -150,14 +149,14 @@ fn parted(
     (those, rest)
 }
 
-/// The same message with other members.
+/// Returns the same message with other members.
 fn carrying(message: &Message, members: &[Envelope]) -> Message {
     let parcels = parcel::write(members);
     let [(_, body)] = &parcels[..] else { unreachable!("a part of a parcel is one parcel") };
     Message { body: body.clone().into(), ..message.clone() }
 }
 
-/// The reply of a participant that refuses a command.
+/// Creates the reply of a participant that refuses a command.
 fn refused(command: &Envelope) -> Message {
     let Body::Command(body) = &command.body else { unreachable!("only commands are refused") };
     let refusal = Refusal::new("REFUSED_BY_TEST", "a test refuses this step");

@@ -1,4 +1,4 @@
-//! The processes: the real loops over this run's ports. They are started again whenever they end.
+//! The processes: the real loops over this run's ports. A process that ends is started again.
 
 use std::{
     future::pending,
@@ -39,9 +39,9 @@ pub(crate) enum Role {
     Payment,
 }
 
-/// One process, through all its lives.
+/// One process, over all its restarts.
 pub(crate) struct Process {
-    /// The name for people.
+    /// The name for transcripts.
     pub(crate) name: String,
     role: Role,
     now: Mutex<Option<Running>>,
@@ -56,7 +56,7 @@ struct Running {
 }
 
 impl Process {
-    /// A process that does not run yet.
+    /// Creates a process that does not run yet.
     #[must_use]
     pub(crate) fn new(role: Role, number: usize) -> Arc<Self> {
         let role_name = match role {
@@ -68,7 +68,7 @@ impl Process {
         Arc::new(Self { name: format!("{role_name}-{number}"), role, now: Mutex::default() })
     }
 
-    /// The handle for clients, if this is a running orchestrator.
+    /// Returns the handle for clients, if the process is a running orchestrator.
     pub(crate) fn handle(&self) -> Option<Handle> {
         let now = lock(&self.now);
         now.as_ref().filter(|running| !running.life.is_dead())?.handle.clone()
@@ -79,7 +79,7 @@ impl Process {
         self.with(|running| running.life.kill("anywhere"));
     }
 
-    /// Asks the process to stop.
+    /// Tells the process to stop.
     pub(crate) fn stop(&self) {
         self.with(|running| {
             running.life.say(|| "is told to stop".to_owned());
@@ -104,7 +104,7 @@ impl Process {
         }
     }
 
-    /// Runs the process, life after life.
+    /// Runs the process, and starts it again whenever it ends.
     pub(crate) async fn supervise(self: Arc<Self>, world: Arc<World>) {
         loop {
             let life = Life::new(&self.name, Arc::clone(&world.sim));
@@ -180,7 +180,7 @@ impl Process {
                 let inbox = store(world.databases.payment.clone(), "payment");
                 let participant = saga_payment::participant(inbox, provider);
                 let running = participant.run(transport, Settings::default(), stop);
-                // They are one task, so that both die together.
+                // One task for both, so that both die together.
                 tokio::spawn(async move {
                     tokio::select! {
                         biased;

@@ -18,7 +18,7 @@ use crate::{
     transport::short,
 };
 
-/// The provider. It is a third party that never crashes, but it is not always there.
+/// The provider. It is a third party: it never crashes, but it can be away.
 #[derive(Clone)]
 pub(crate) struct SimProvider {
     /// Its calls, rules and ledger.
@@ -27,7 +27,7 @@ pub(crate) struct SimProvider {
 }
 
 impl SimProvider {
-    /// A provider with an empty ledger.
+    /// Creates a provider with an empty ledger.
     ///
     /// # Panics
     /// If there is no memory for a database.
@@ -120,7 +120,7 @@ impl SimWire {
     }
 }
 
-/// The path without its query, which holds a key.
+/// Returns the path without its query, because the query holds a key.
 fn path(call: &Call) -> &str {
     call.path_and_query.split('?').next().unwrap_or_default()
 }

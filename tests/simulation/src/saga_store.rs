@@ -1,4 +1,4 @@
-//! The sagas' store of one orchestrator: the real one, with faults around it.
+//! The saga store of one orchestrator: the real one, with injected faults.
 
 use std::{
     collections::BTreeMap,
@@ -18,13 +18,13 @@ use crate::{
     sim::lock,
 };
 
-/// The store, as a process sees it.
+/// A process's view of the store.
 #[derive(Clone)]
 pub(crate) struct SimStore<S> {
     inner: S,
     life: Arc<Life>,
     checks: Arc<Checks>,
-    /// The sagas that this process wrote last, if it may decide on them without reading again.
+    /// The sagas as this process wrote them last, if it may decide without reading them again.
     memory: Option<Arc<Mutex<BTreeMap<SagaId, Instance>>>>,
 }
 
@@ -55,7 +55,7 @@ impl Fate {
         struck.map_or(Self::Done, |(_, fate)| fate)
     }
 
-    /// The failure that the caller sees.
+    /// Returns the failure that the caller gets, if any.
     pub(crate) fn failure(self) -> Option<Failure> {
         match self {
             Self::Done => None,
@@ -69,7 +69,7 @@ impl Fate {
 }
 
 impl<S> SimStore<S> {
-    /// A process's handle of the store.
+    /// Creates a process's handle of the store.
     pub(crate) fn new(inner: S, life: Arc<Life>, checks: Arc<Checks>, remembers: bool) -> Self {
         Self { inner, life, checks, memory: remembers.then(Arc::default) }
     }
@@ -94,7 +94,7 @@ impl<S> SimStore<S> {
         Some(known)
     }
 
-    /// The result of a transaction, as its caller sees it.
+    /// Ends a transaction, and returns the result that its caller gets.
     async fn end<R>(
         &self,
         what: &str,
@@ -111,7 +111,7 @@ impl<S> SimStore<S> {
         }
         if let Some(failure) = fate.failure() {
             self.life.say(|| format!("{what}: {failure}"));
-            // Their state is no longer known here (protocol 2).
+            // This process no longer knows the state of these sagas (protocol 2).
             self.forget(&writes.iter().map(|write| write.saga.id).collect::<Vec<_>>());
             return Err(failure);
         }
@@ -122,9 +122,9 @@ impl<S> SimStore<S> {
 }
 
 impl<S: SagaStore> SimStore<S> {
-    /// A turn as in the store for servers. A decision that writes may rely on the sagas that this
-    /// process wrote last, because the write checks every version (protocol 1). `None`: the rows
-    /// must be read.
+    /// Makes a turn like the store for servers. A decision that writes may rely on the sagas as
+    /// this process wrote them last, because the write checks every version (protocol 1). Returns
+    /// `None` if the rows must be read.
     async fn turn_from_memory<R: Send>(
         &self,
         ids: &[SagaId],
@@ -158,7 +158,7 @@ impl<S: SagaStore> SimStore<S> {
     }
 }
 
-/// A transition for people.
+/// Describes a transition in the transcript.
 fn told(write: &Write) -> String {
     let Write { before, saga, history } = write;
     let happenings: Vec<String> = history.iter().map(|e| format!("{:?}", e.happening)).collect();
@@ -166,12 +166,12 @@ fn told(write: &Write) -> String {
     format!("{id} v{before}>v{} {} {}", saga.version, saga.phase.name(), happenings.join("; "))
 }
 
-/// The writes of a decision, or none if its transaction will not be written.
+/// Returns the writes of a decision, or none if its transaction will not be written.
 fn kept<R>(fate: Fate, decided: (Vec<Write>, R)) -> (Vec<Write>, (Vec<Write>, R)) {
     let (writes, result) = decided;
     match fate {
         Fate::Done | Fate::UnknownDone => (writes.clone(), (writes, result)),
-        // Decided, and then rolled back by the database.
+        // The decision was made, and the database then rolled it back.
         Fate::Conflict | Fate::Unavailable | Fate::UnknownLost => (Vec::new(), (writes, result)),
     }
 }
@@ -184,7 +184,8 @@ impl<S: SagaStore> SagaStore for SimStore<S> {
     ) -> Result<(Vec<Admission>, Option<R>), Failure> {
         self.life.pass(Point::BeforeAdmit).await;
         let fate = Fate::of(&self.life).await;
-        // Binding a key is a write too, so an admission that will not commit is not begun.
+        // Binding a key is a write too, so an admission that must not commit does not reach the
+        // store.
         if let (Fate::Conflict | Fate::Unavailable | Fate::UnknownLost, Some(failure)) =
             (fate, fate.failure())
         {
@@ -228,7 +229,7 @@ impl<S: SagaStore> SagaStore for SimStore<S> {
     ) -> Result<R, Failure> {
         self.life.thaw().await;
         let Some(now) = self.checks.anything_due() else {
-            // Nothing is due, so the store need not be asked.
+            // Nothing is due, so the store is not called.
             return Ok(decide(self.checks.saga_clock(), Vec::new()).1);
         };
         let _ = now;

@@ -1,4 +1,4 @@
-//! A shop in which nothing goes wrong, except for what a test makes go wrong.
+//! A shop without faults, except those that a test causes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,13 +22,13 @@ use crate::{
 
 /// Time that a step waits for its first answer; the longest wait is eight times that.
 pub(crate) const STEP_TIMEOUT_MILLIS: u64 = 400;
-/// Longer than all attempts before the pivot together.
+/// A deadline longer than all attempts before the pivot together.
 pub(crate) const LONG_DEADLINE_MILLIS: u64 = 60_000;
-/// Time limit for any wait: longer than all attempts, and than a stuck saga's next one.
+/// Time limit for any wait: longer than all attempts, and than a stuck saga's next attempt.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// Time within which everything that is on its way arrives.
+/// The time within which every message under way arrives.
 const SETTLING: Duration = Duration::from_secs(30);
-/// Number of the last lines of the transcript that a failure shows.
+/// The number of lines from the end of the transcript that a failure shows.
 const TOLD_LINES: usize = 60;
 
 /// A shop with running processes.
@@ -38,10 +38,10 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// Runs a test in a shop, on a clock of its own.
+    /// Runs a test in a shop on its own clock.
     ///
     /// # Panics
-    /// If there is no runtime to be had.
+    /// If there is no runtime.
     pub(crate) fn with<R>(hosted: Hosted, test: impl AsyncFnOnce(&Self) -> R) -> R {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime of one thread").block_on(async {
@@ -70,10 +70,10 @@ impl Shop {
         Self { world, running }
     }
 
-    /// Runs one of the shop's sagas until it completes, as a preparation for others.
+    /// Runs one of the shop's sagas to its completion, to prepare for others.
     ///
     /// # Panics
-    /// If it ends otherwise.
+    /// If it ends in another state.
     pub async fn complete<S: Saga>(&self, data: S) -> SagaId {
         let id = SagaId(self.world.sim.uuid());
         self.begin(id, data, LONG_DEADLINE_MILLIS).await;
@@ -119,7 +119,7 @@ impl Shop {
         }
     }
 
-    /// The books once everything that is on its way has arrived. Every saga must have ended.
+    /// Waits until all messages have arrived, and returns the rows. Every saga must have ended.
     pub(crate) async fn settle(&self) -> Books {
         sleep(SETTLING).await;
         self.world.judge(true, None).await;
@@ -128,7 +128,7 @@ impl Shop {
         self.books().await
     }
 
-    /// The books as they are now.
+    /// Returns the rows as they are now.
     pub(crate) async fn books(&self) -> Books {
         Books::read(&self.world).await
     }

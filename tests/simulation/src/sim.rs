@@ -19,7 +19,7 @@ use crate::{
     faults::{Fault, Point, Rates},
 };
 
-/// The beginning of every run on the databases' clocks: 2026-01-01, in microseconds.
+/// The time on the databases' clocks when a run begins: 2026-01-01, in microseconds.
 const EPOCH_MICROS: i64 = 1_767_225_600_000_000;
 
 /// One run of the simulation.
@@ -46,7 +46,7 @@ pub struct Tally {
 }
 
 impl Sim {
-    /// A run. It must be made inside its runtime.
+    /// Creates a run. Must be called inside its runtime.
     #[must_use]
     pub(crate) fn new(dice: Dice, rates: Rates, transcribe: bool) -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Sim {
         strikes
     }
 
-    /// True if this fault has ever happened.
+    /// Returns whether this fault has ever happened.
     pub(crate) fn struck(&self, fault: Fault) -> bool {
         lock(&self.tally).faults.contains_key(&fault)
     }
@@ -96,17 +96,17 @@ impl Sim {
         self.healed.store(true, Ordering::Relaxed);
     }
 
-    /// True once everything is healed.
+    /// Returns whether everything is healed.
     pub(crate) fn healed(&self) -> bool {
         self.healed.load(Ordering::Relaxed)
     }
 
-    /// Time since the run began.
+    /// Returns the time since the run began.
     pub(crate) fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// An id of version 7 as processes make them, but with this run's time and chance.
+    /// Creates an id of version 7, as processes do, but with this run's time and chance.
     pub(crate) fn uuid(&self) -> Uuid {
         let millis = (EPOCH_MICROS / 1_000) as u128 + self.elapsed().as_millis();
         let chance = self.dice.bits() & ((1 << 76) - 1);
@@ -136,17 +136,17 @@ impl Sim {
         self.violated.notified().await;
     }
 
-    /// The violations so far.
+    /// Returns the violations so far.
     pub(crate) fn violations(&self) -> Vec<String> {
         lock(&self.violations).clone()
     }
 
-    /// The faults so far.
+    /// Returns the faults so far.
     pub(crate) fn tally(&self) -> Tally {
         lock(&self.tally).clone()
     }
 
-    /// The transcript so far.
+    /// Returns the transcript so far.
     pub(crate) fn transcript(&self) -> Vec<String> {
         self.transcript.as_ref().map(|lines| lock(lines).clone()).unwrap_or_default()
     }
@@ -160,25 +160,25 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// A correct clock.
+    /// Creates a correct clock.
     #[must_use]
     pub(crate) fn new(sim: &Sim) -> Self {
         Self { began: sim.began, offset: std::sync::Arc::default() }
     }
 
-    /// Sets the clock off by this many seconds.
+    /// Makes the clock wrong by this many seconds.
     pub(crate) fn set_off(&self, seconds: i64) {
         self.offset.store(seconds * 1_000_000, Ordering::Relaxed);
     }
 
-    /// The time that the clock shows.
+    /// Returns the time that the clock shows.
     #[must_use]
     pub(crate) fn now(&self) -> Timestamp {
         let elapsed = self.began.elapsed().as_micros() as i64;
         Timestamp(EPOCH_MICROS + elapsed + self.offset.load(Ordering::Relaxed))
     }
 
-    /// The clock in the form that a database takes.
+    /// Returns the clock in the form that a database needs.
     #[must_use]
     pub(crate) fn clock(&self) -> Clock {
         let watch = self.clone();
@@ -186,7 +186,7 @@ impl Watch {
     }
 }
 
-/// Locks a mutex that nobody holds while panicking.
+/// Locks a mutex, even if another thread has panicked while it held the lock.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

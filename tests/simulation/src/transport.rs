@@ -36,8 +36,8 @@ impl SimTransport {
         Self { broker, life, cut }
     }
 
-    /// Publishes messages. If the fault is that some are not confirmed, any of them may arrive. If
-    /// it is that some are refused, the others arrive.
+    /// Publishes messages. A fault may leave them unconfirmed, and then any of them may arrive.
+    /// Another fault has some refused, and then the others arrive.
     fn send(&self, messages: Vec<Message>) -> Result<(), PublishError> {
         let sim = &self.life.sim;
         if sim.strikes(Fault::PublishUnconfirmed) {
@@ -102,7 +102,7 @@ impl Transport for SimTransport {
 
     fn announce(&self, changed: Vec<Changed>) {
         if !self.life.is_dead() {
-            // Nobody may be listening.
+            // There may be no listeners.
             let _ = self.broker.changes.send(changed);
         }
     }
@@ -112,10 +112,10 @@ impl Transport for SimTransport {
     }
 }
 
-/// The points before and after publishing at which a process can die.
+/// Returns the points before and after publishing at which a process can die.
 fn points(message: &Message) -> (Point, Point) {
     match &message.route {
-        // A participant sends commands only when it takes a parcel apart.
+        // A participant sends commands only when it splits a parcel.
         Route::Command { .. } if message.redelivered => (Point::BeforeApart, Point::AfterApart),
         Route::Command { .. } => (Point::BeforeCommands, Point::AfterCommands),
         Route::Event { .. } => (Point::BeforeEvents, Point::AfterEvents),
@@ -125,7 +125,7 @@ fn points(message: &Message) -> (Point, Point) {
     }
 }
 
-/// A message's members for people.
+/// Describes a message's members in the transcript.
 pub(crate) fn describe(message: &Message) -> String {
     if message.content_type == parcel::SINGLE {
         let Route::Event { key } = &message.route else { return message.id.clone() };

@@ -1,5 +1,5 @@
-//! A child process that we own: as long as this value has not seen its end, its number is its own,
-//! so a signal can never reach a stranger.
+//! A child process that we own. Until this value has seen the child's end, no other process can get
+//! its process id, so a signal never reaches a foreign process.
 
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
@@ -10,11 +10,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::reaper::{self, LastSignal};
 use crate::wait::poll;
 
-/// How long a process may take to be gone after SIGKILL. Only a process that waits for a broken
-/// disk takes longer.
+/// The time in which a process must be gone after SIGKILL. Only one that waits for a broken disk
+/// takes longer.
 const GONE_AFTER_KILL: Duration = Duration::from_secs(30);
 
-/// Ended with SIGKILL when dropped; and by the reaper, should this process not come to that.
+/// A child that is ended with SIGKILL when this is dropped, or else by the reaper.
 #[derive(Debug)]
 pub(crate) struct OwnedChild {
     child: Child,
@@ -35,7 +35,7 @@ impl OwnedChild {
         self.child.id()
     }
 
-    /// How it ended, or `None` while it runs.
+    /// Returns the exit status, or `None` while the child runs.
     pub(crate) fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         if self.ended.is_none() {
             self.ended = self.child.try_wait()?;
@@ -54,7 +54,7 @@ impl OwnedChild {
         send(self.pid(), signal)
     }
 
-    /// Ends it with SIGKILL and waits until it is gone.
+    /// Ends the child with SIGKILL and waits until it is gone.
     pub(crate) fn kill9(&mut self) -> anyhow::Result<ExitStatus> {
         self.signal(Signal::KILL)?;
         match self.wait(GONE_AFTER_KILL)? {
@@ -63,7 +63,7 @@ impl OwnedChild {
         }
     }
 
-    /// Waits for its end; `None` when it still runs after `limit`.
+    /// Waits for the child's end. Returns `None` if it still runs after `limit`.
     pub(crate) fn wait(&mut self, limit: Duration) -> anyhow::Result<Option<ExitStatus>> {
         poll(limit, || self.ended().transpose()).transpose()
     }
@@ -71,7 +71,7 @@ impl OwnedChild {
 
 impl Drop for OwnedChild {
     fn drop(&mut self) {
-        // A failure here has nobody to go to, and the reaper tries again.
+        // A failure cannot be returned from here, and the reaper tries again.
         let _ = self.kill9();
     }
 }

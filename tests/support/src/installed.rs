@@ -1,10 +1,10 @@
-//! Finds the programs of the servers, and says what to install when they are missing.
+//! Finds the servers' programs, or says what to install.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// The folder with the programs of the newest PostgreSQL that is installed.
+/// Returns the folder with the programs of the newest PostgreSQL that is installed.
 pub(crate) fn postgres_programs() -> anyhow::Result<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let newest = versions
@@ -26,7 +26,8 @@ pub(crate) fn postgres_programs() -> anyhow::Result<PathBuf> {
     Ok(real.parent().context("a program lies in a folder")?.to_owned())
 }
 
-/// The script that starts RabbitMQ as whoever calls it. The one in /usr/sbin changes the user.
+/// Returns the script that starts RabbitMQ under the current user. The one in /usr/sbin changes the
+/// user.
 pub(crate) fn rabbitmq_server() -> anyhow::Result<PathBuf> {
     let packaged = Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server");
     if packaged.exists() {
@@ -40,7 +41,7 @@ pub(crate) fn rabbitmq_server() -> anyhow::Result<PathBuf> {
     })
 }
 
-/// Erlang's registry of nodes.
+/// Returns the path of epmd, Erlang's registry of nodes.
 pub(crate) fn epmd() -> anyhow::Result<PathBuf> {
     on_path("epmd").context(
         "Erlang's epmd is missing: apt-get install rabbitmq-server (it brings erlang-base)",

@@ -1,17 +1,17 @@
 //! Throw-away servers and processes for the tests: a private PostgreSQL, a private RabbitMQ, and
 //! programs of ours, each of which can be killed with signal 9 and started again.
 //!
-//! It is not for production and not a place for test data or assertions about sagas. Everything
-//! binds to 127.0.0.1, every wait is bounded, and whatever was started ends with the process that
-//! started it, even if that process is killed (see `reaper.rs`).
+//! It is not for production, and test data and assertions about sagas do not belong here.
+//! Everything binds to 127.0.0.1, and every wait is bounded. Whatever was started ends with the
+//! process that started it, even if that process is killed (see `reaper.rs`).
 //!
-//! Read first: [`Servers`] (what an ordinary test takes), [`Postgres`] and [`RabbitMq`] (what a test
-//! that kills servers takes), [`process::Spawned`] (our own programs as processes), [`system::System`]
-//! (all roles of `saga` as processes).
+//! Read first: [`Servers`] (for ordinary tests), [`Postgres`] and [`RabbitMq`] (for tests that kill
+//! servers), [`process::Spawned`] (our own programs as processes), [`system::System`] (all roles of
+//! `saga` as processes).
 //!
-//! All calls block. In an async test they are short, except starting and restarting a server
-//! (seconds): use a multi-threaded runtime, or `spawn_blocking`, when other tasks must go on
-//! meanwhile.
+//! All calls block. Most are short, but starting and restarting a server takes seconds. An async
+//! test with other tasks that must go on meanwhile needs a multi-threaded runtime or
+//! `spawn_blocking`.
 
 pub mod amqp;
 mod child;

@@ -1,4 +1,4 @@
-//! Loopback ports that nobody else takes.
+//! Loopback ports that are reserved for one process.
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
@@ -6,22 +6,22 @@ use std::net::TcpListener;
 use std::ops::Range;
 use std::sync::Mutex;
 
-/// Where ports are taken from. It lies below the range that Linux takes a *client's* port from
-/// (32768 and up): otherwise a client that reconnects to a server that is down can be given the
-/// server's own port, connect to itself, and keep the server from ever coming back.
+/// The ports that can be reserved. They lie below Linux's range for *client* ports (32768 and up).
+/// Otherwise a client that reconnects to a stopped server could get the server's own port, connect
+/// to itself, and keep the server from coming back.
 const PORTS: Range<u16> = 20_000..32_000;
 
-/// Tries before giving up; that many taken ports in a row means that something else is wrong.
+/// Attempts before giving up: if this many ports are taken in a row, something else is wrong.
 const MOST_TRIES: usize = 1_000;
 
-/// The locks of the ports that this process holds; the system lets go of them when it ends.
+/// The locks on the ports that this process holds. The system releases them when it ends.
 static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
-/// A port on 127.0.0.1 that nobody listens on, and that no other call (of this process or another)
-/// gets as long as this process lives. So a server can be stopped and started on the same port.
+/// Reserves a port on 127.0.0.1 on which nobody listens. No other call, in this process or another,
+/// gets it while this process lives. So a server can be stopped and started on the same port.
 ///
 /// # Panics
-/// When no port can be had, which means a broken machine.
+/// When no port is free, which means a broken machine.
 pub fn free_port() -> u16 {
     let folder = std::env::temp_dir()
         .join(format!("saga-test-ports-{}", rustix::process::getuid().as_raw()));
@@ -43,7 +43,7 @@ fn random_below(bound: u16) -> u16 {
     u16::try_from(random).expect("it is below a u16")
 }
 
-/// A random number. Each `RandomState` has fresh keys, which is randomness enough for names and ports.
+/// Returns a random number. Each `RandomState` has fresh keys: random enough for names and ports.
 pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }

@@ -20,27 +20,28 @@ use crate::process::{append_to, end_of};
 use crate::reaper::{self, LastSignal};
 use crate::wait::poll;
 
-/// Every test's pools on one server, and room for the tests' own connections.
+/// Enough for all tests' pools on one server and the tests' own connections.
 const MAX_CONNECTIONS: u32 = 300;
-/// Recovery after a kill under load takes seconds; a machine that builds at the same time, longer.
+/// Time limit for starting. Recovery after a kill under load takes seconds, or longer on a busy
+/// machine.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// A fast shutdown ends the sessions and writes a checkpoint.
+/// Time limit for a fast shutdown, which ends the sessions and writes a checkpoint.
 const STOPPED_WITHIN: Duration = Duration::from_secs(20);
-/// The children of a killed server, each of which has been killed as well.
+/// The time in which a killed server's children, which are killed too, must be gone.
 const CHILDREN_GONE_WITHIN: Duration = Duration::from_secs(10);
-/// Starts of one server before the failure is believed.
+/// Attempts to start one server before the failure is reported.
 const MOST_STARTS: u32 = 3;
 
-/// A throw-away PostgreSQL on a port of its own, with its data in a temporary folder. `fsync` is on:
-/// what survives a kill is what would survive it in production. Stopped and removed when dropped.
+/// A throw-away PostgreSQL on its own port, with its data in a temporary folder. `fsync` is on, so
+/// data that survives a kill here would survive it in production. Stopped and removed when dropped.
 #[derive(Debug)]
 pub struct Postgres {
-    /// `None` between a kill or a stop and the next start. Before `folder`: dropped first.
+    /// `None` between a kill or a stop and the next start. Dropped before `folder`.
     server: Mutex<Option<OwnedChild>>,
     programs: PathBuf,
     account: Account,
     port: u16,
-    /// What the server is told beyond its own settings.
+    /// Environment variables of the server, on top of its own settings.
     environment: BTreeMap<String, String>,
     folder: TempDir,
 }
@@ -51,7 +52,7 @@ impl Postgres {
         Self::start_in(&std::env::temp_dir(), BTreeMap::new())
     }
 
-    /// The same with its folder in another, and with an environment.
+    /// Like [`Self::start`], but with the folder in `parent` and an environment.
     pub fn start_in(parent: &Path, environment: BTreeMap<String, String>) -> anyhow::Result<Self> {
         let programs = installed::postgres_programs()?;
         let account = Account::for_postgres()?;
@@ -65,17 +66,17 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// The URL of a database, for the superuser.
+    /// Returns the URL of a database, for the superuser.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable", self.port)
     }
 
-    /// The port, which stays the same over restarts.
+    /// Returns the port, which stays the same over restarts.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The process number of the server (its postmaster), unless it is down.
+    /// Returns the process id of the server (its postmaster), unless it is down.
     pub fn pid(&self) -> Option<u32> {
         self.server().as_ref().map(OwnedChild::pid)
     }
@@ -88,12 +89,12 @@ impl Postgres {
         }
     }
 
-    /// Stops it as an administrator would (SIGINT); if that takes too long it is killed.
+    /// Stops the server as an administrator would (SIGINT). If that takes too long, kills it.
     pub fn stop(&self) -> anyhow::Result<()> {
         let Some(mut server) = self.server().take() else {
             return Ok(());
         };
-        // One that is paused would not see it.
+        // A paused server reacts to the signal only when it goes on.
         server.signal(Signal::INT)?;
         server.signal(Signal::CONT)?;
         match server.wait(STOPPED_WITHIN)? {
@@ -102,14 +103,14 @@ impl Postgres {
         }
     }
 
-    /// Starts it again on the same port and data, and waits until it accepts connections. A server
-    /// that still runs is stopped first.
+    /// Starts the server again on the same port and data, and waits until it accepts connections. A
+    /// running server is stopped first.
     pub fn restart(&self) -> anyhow::Result<()> {
         self.stop()?;
         let mut failure = anyhow::anyhow!("never started");
         for _ in 0..MOST_STARTS {
-            // The processes of the last start are known to be gone, so its lock file is stale. Left
-            // there, it would keep the server from starting when its number belongs to a stranger.
+            // The processes of the last start are gone, so the lock file is stale. It would keep
+            // the server from starting if another process now had the id in it.
             let _ = fs::remove_file(self.data().join("postmaster.pid"));
             match self.start_once() {
                 Ok(server) => {
@@ -134,13 +135,13 @@ impl Postgres {
             "unix_socket_directories=".to_owned(),
             "fsync=on".to_owned(),
             "synchronous_commit=on".to_owned(),
-            // In the data folder rather than /dev/shm, where a killed server leaves it behind.
+            // In the data folder, because a killed server leaves files behind in /dev/shm.
             "dynamic_shared_memory_type=mmap".to_owned(),
         ] {
             command.args(["-c", &setting]);
         }
         command.stdout(log.try_clone()?).stderr(log);
-        // A group of its own: an interrupt from the terminal is for the tests, not for their server.
+        // Its own process group: an interrupt from the terminal must reach only the tests.
         command.process_group(0);
         let mut server = OwnedChild::spawn(&mut command, LastSignal::Quit)?;
         match self.wait_until_ready(&mut server) {
@@ -161,7 +162,7 @@ impl Postgres {
         ready.unwrap_or_else(|| bail!("it accepts no connection after {READY_WITHIN:?}"))
     }
 
-    /// Whether it runs and takes connections.
+    /// Returns whether the server runs and accepts connections.
     pub fn accepts(&self) -> bool {
         let mut command = self.command("pg_isready");
         command.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-t", "2"]);
@@ -170,7 +171,7 @@ impl Postgres {
 
     fn make_cluster(&self) -> anyhow::Result<()> {
         let mut command = self.command("initdb");
-        // `--no-sync` is for making the cluster only; the server itself syncs.
+        // `--no-sync` speeds up only the creation of the cluster; the server itself syncs.
         command.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
         command.args(["--no-sync", "--pgdata"]).arg(self.data());
         let output = command.output().context("cannot run initdb")?;
@@ -180,7 +181,8 @@ impl Postgres {
         Ok(())
     }
 
-    /// A program of the server, under the server's account, untouched by our environment.
+    /// Creates a command for a program of the server, under the server's account, without our
+    /// environment.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
         command.env_clear().env("LANG", "C.UTF-8").env("PATH", "/usr/bin:/bin");
@@ -200,17 +202,17 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // A failure here has nobody to go to, and the reaper tries again.
+        // A failure cannot be returned from here, and the reaper tries again.
         let _ = self.stop();
     }
 }
 
-/// Who the server runs as: it refuses to run as root.
+/// The account of the server, which refuses to run as root.
 #[derive(Clone, Copy, Debug)]
 enum Account {
-    /// We are not root: it runs as we do.
+    /// We are not root, so the server runs under our account.
     Ours,
-    /// We are root: it runs as the user `postgres`, whom the Debian package makes.
+    /// We are root, so the server runs as the user `postgres`, which the Debian package creates.
     Postgres { uid: u32, gid: u32 },
 }
 
@@ -251,15 +253,15 @@ impl Account {
     }
 }
 
-/// Kills a server with its children. Left alone, they would notice by themselves, but some of them
-/// late: and the next start refuses as long as one of them holds the shared memory.
+/// Kills a server with its children. They would end by themselves, but some of them late, and the
+/// next start fails while one of them holds the shared memory.
 fn kill_with_children(mut server: OwnedChild) -> anyhow::Result<()> {
-    // While it is paused it has no new children.
+    // A paused server starts no more children.
     server.signal(Signal::STOP)?;
     let children = children_of(server.pid())?;
     server.kill9()?;
     for child in &children {
-        // One that has ended by itself meanwhile is what we want.
+        // A child that has meanwhile ended by itself is no failure.
         let _ = send(*child, Signal::KILL);
     }
     let gone = poll(CHILDREN_GONE_WITHIN, || {
@@ -282,7 +284,8 @@ fn children_of(parent: u32) -> anyhow::Result<Vec<u32>> {
     Ok(children)
 }
 
-/// The parent of a process, or `None` if the process is gone or is a zombie, which holds nothing.
+/// Returns the parent of a process, or `None` if the process is gone or a zombie, which holds no
+/// resources.
 fn parent_of_living(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();

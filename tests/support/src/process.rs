@@ -17,18 +17,18 @@ use crate::wait::poll;
 pub use crate::ports::free_port;
 pub use crate::wait::{eventually, wait_until};
 
-/// What to start.
+/// A description of the process to start.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// What the log file is called (`<name>.log`); launches of one name append to one file.
+    /// The name of the log file (`<name>.log`). Launches with one name append to one file.
     pub name: String,
     /// The program, usually `env!("CARGO_BIN_EXE_…")`.
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
-    /// Set on top of the environment of this process.
+    /// Variables on top of the environment of this process.
     pub env: BTreeMap<String, String>,
-    /// The folder for the log file; made if it is missing.
+    /// The folder for the log file; created if missing.
     pub log_dir: PathBuf,
 }
 
@@ -40,17 +40,17 @@ pub struct Spawned {
     log_file: PathBuf,
 }
 
-/// How a process ended that was asked to.
+/// The end of a process that was told to terminate.
 #[derive(Clone, Copy, Debug)]
 pub enum Terminated {
-    /// By itself within the limit, or before it was asked.
+    /// It ended by itself within the limit, or before the signal.
     InTime(ExitStatus),
     /// It did not end in time and was killed.
     Killed,
 }
 
 impl Spawned {
-    /// Starts it; standard output and standard error go to the log file.
+    /// Starts the process. Its standard output and standard error go to the log file.
     pub fn start(launch: &Launch) -> anyhow::Result<Self> {
         fs::create_dir_all(&launch.log_dir)
             .with_context(|| format!("cannot make {}", launch.log_dir.display()))?;
@@ -68,25 +68,25 @@ impl Spawned {
         Ok(Self { child: Mutex::new(child), pid, log_file })
     }
 
-    /// Its process number.
+    /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Whether it still runs (a paused process does).
+    /// Returns whether the process still runs. A paused process does.
     pub fn is_running(&self) -> anyhow::Result<bool> {
         Ok(self.child().ended()?.is_none())
     }
 
-    /// Ends it with SIGKILL and waits until it is gone; no error if it had ended already.
+    /// Ends the process with SIGKILL and waits until it is gone. It may have ended already.
     pub fn kill9(&self) -> anyhow::Result<ExitStatus> {
         self.child().kill9()
     }
 
-    /// Asks it to end (SIGTERM) and waits; after `limit` it is killed.
+    /// Sends SIGTERM and waits. After `limit` the process is killed.
     pub fn terminate(&self, limit: Duration) -> anyhow::Result<Terminated> {
         self.child().signal(Signal::TERM)?;
-        // A paused process sees SIGTERM only when it goes on.
+        // A paused process reacts to SIGTERM only when it goes on.
         self.child().signal(Signal::CONT)?;
         match self.wait(limit)? {
             Some(status) => Ok(Terminated::InTime(status)),
@@ -97,28 +97,28 @@ impl Spawned {
         }
     }
 
-    /// Waits for its own end; `None` when it still runs after `limit`.
+    /// Waits until the process ends by itself. Returns `None` if it still runs after `limit`.
     pub fn wait(&self, limit: Duration) -> anyhow::Result<Option<ExitStatus>> {
-        // Locked for each look only, so that another thread can kill it meanwhile.
+        // Locked only for each check, so that another thread can kill the process meanwhile.
         poll(limit, || self.child().ended().transpose()).transpose()
     }
 
-    /// Pauses it (SIGSTOP).
+    /// Pauses the process (SIGSTOP).
     pub fn sigstop(&self) -> anyhow::Result<()> {
         self.child().signal(Signal::STOP)
     }
 
-    /// Lets it go on (SIGCONT).
+    /// Resumes the process (SIGCONT).
     pub fn sigcont(&self) -> anyhow::Result<()> {
         self.child().signal(Signal::CONT)
     }
 
-    /// The file with its standard output and standard error.
+    /// Returns the file with the process's standard output and standard error.
     pub fn log_file(&self) -> &Path {
         &self.log_file
     }
 
-    /// What it (and earlier launches of its name) wrote so far.
+    /// Returns the output so far, including that of earlier launches with the same name.
     pub fn log(&self) -> anyhow::Result<String> {
         let bytes = fs::read(&self.log_file)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -130,7 +130,7 @@ impl Spawned {
 }
 
 impl Terminated {
-    /// Whether it ended in time, with exit code 0.
+    /// Returns whether the process ended in time, with exit code 0.
     pub fn was_clean(&self) -> bool {
         match self {
             Self::InTime(status) => status.success(),
@@ -139,14 +139,14 @@ impl Terminated {
     }
 }
 
-/// Opens a log file so that what is there stays there.
+/// Opens a log file for appending.
 pub(crate) fn append_to(file: &Path) -> anyhow::Result<File> {
     let mut options = File::options();
     options.create(true).append(true);
     options.open(file).with_context(|| format!("cannot write to {}", file.display()))
 }
 
-/// The end of a log file, for an error message.
+/// Returns the end of a log file, for an error message.
 pub(crate) fn end_of(file: &Path, count: usize) -> String {
     let text = fs::read(file).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

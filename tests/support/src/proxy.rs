@@ -1,5 +1,4 @@
-//! A TCP proxy between one process and one of its servers, which can be told to
-//! misbehave.
+//! A TCP proxy between one process and one of its servers, with faults that a test can switch on.
 
 use std::{
     sync::{
@@ -20,16 +19,16 @@ use tokio::{
 
 use crate::free_port;
 
-/// What passes.
+/// The way in which bytes pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Everything, at once.
+    /// All bytes pass at once.
     Open,
-    /// Connections stay, and nothing passes.
+    /// Connections stay open, and no bytes pass.
     Blackhole,
-    /// Each piece comes 200 ms late, give or take 50 %.
+    /// Each piece arrives 200 ms late, give or take 50 %.
     Delay,
-    /// A kilobyte a second each way.
+    /// One kilobyte a second in each direction.
     Trickle,
 }
 
@@ -37,27 +36,27 @@ const DELAY_MILLIS: u64 = 200;
 const TRICKLE_BYTES: usize = 100;
 const TRICKLE_PAUSE: Duration = Duration::from_millis(100);
 
-/// Within it a COMMIT has reached the server.
+/// The time in which a COMMIT reaches the server.
 const COMMIT_ARRIVES: Duration = Duration::from_millis(20);
 
-/// What becomes of the next COMMIT.
+/// The faults for the next COMMIT.
 const NOTHING: u8 = 0;
 const DROP_COMMIT: u8 = 1;
 const DROP_ITS_ANSWER: u8 = 2;
 
-/// One way to one server.
+/// A proxy in front of one server.
 pub struct Proxy {
-    /// The port at which it listens.
+    /// The port on which it listens.
     pub port: u16,
     mode: watch::Sender<Mode>,
-    /// Counts: each connection that sees it change is reset.
+    /// A counter. When it changes, every open connection is reset.
     resets: watch::Sender<u64>,
-    /// Counts: nothing more passes on a connection that sees it change, for ever.
+    /// A counter. When it changes, nothing more passes on any open connection.
     silences: watch::Sender<u64>,
     commit: Arc<AtomicU8>,
 }
 
-/// What a connection knows of its proxy.
+/// The settings of its proxy that a connection follows.
 #[derive(Clone)]
 struct Orders {
     mode: watch::Receiver<Mode>,
@@ -67,7 +66,7 @@ struct Orders {
 }
 
 impl Proxy {
-    /// A proxy in front of a server on this machine.
+    /// Starts a proxy in front of a server on this machine.
     ///
     /// # Errors
     /// No port can be bound.
@@ -99,28 +98,28 @@ impl Proxy {
         self.resets.send_modify(|resets| *resets += 1);
     }
 
-    /// The host at the other end of every open connection is gone: nothing more passes, and nobody
-    /// says so. New connections reach its successor.
+    /// Behaves as if the host at the other end of every open connection had vanished: nothing more
+    /// passes, and no connection is closed. New connections reach the host's successor.
     pub fn go_silent(&self) {
         self.silences.send_modify(|silences| *silences += 1);
     }
 
-    /// The connection that commits next is reset, before its COMMIT arrives or
-    /// before the answer to it does.
+    /// Resets the connection that commits next: after its COMMIT has arrived at the server but
+    /// before the answer reaches the client (`arrives`), or before the COMMIT arrives.
     pub fn reset_during_commit(&self, arrives: bool) {
         let what = if arrives { DROP_ITS_ANSWER } else { DROP_COMMIT };
         self.commit.store(what, Ordering::SeqCst);
     }
 
-    /// Whether that has happened; otherwise it will not happen any more.
+    /// Returns whether that reset has happened, and cancels it otherwise.
     pub fn commit_was_met(&self) -> bool {
         self.commit.swap(NOTHING, Ordering::SeqCst) == NOTHING
     }
 }
 
-/// Ends with both sides reset, unless both have said goodbye.
+/// Passes bytes on, and resets both sides at the end unless both have closed the connection.
 async fn connection(client: TcpStream, server: u16, mut orders: Orders) {
-    // While nothing passes, a new connection is taken and hears nothing.
+    // While nothing passes, a new connection is accepted but gets no answer.
     let mut resets = orders.resets.clone();
     let seen = *resets.borrow_and_update();
     let opened = tokio::select! {
@@ -130,11 +129,11 @@ async fn connection(client: TcpStream, server: u16, mut orders: Orders) {
         } => server,
         _ = resets.wait_for(|resets| *resets != seen) => return,
     };
-    // Whoever is refused by the server sees a connection that ends at once.
+    // If the server refuses the connection, the client's ends at once.
     let Ok(server) = opened else { return };
     for stream in [&client, &server] {
         let _ = stream.set_nodelay(true);
-        // Dropped, it is reset.
+        // With this option a dropped connection is reset.
         let _ = stream.set_zero_linger();
     }
     let (from_client, to_client) = client.into_split();
@@ -149,17 +148,17 @@ async fn connection(client: TcpStream, server: u16, mut orders: Orders) {
     }
 }
 
-/// How a connection that meets its COMMIT ends.
+/// The state of a connection whose COMMIT is to fail.
 #[derive(Default)]
 struct Cut {
-    /// The client hears nothing more, above all no answer to its COMMIT.
+    /// Nothing more passes to the client, in particular no answer to its COMMIT.
     deaf: AtomicBool,
     now: Notify,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// From the client, and so with COMMITs in it.
+    /// From the client to the server. This direction carries the COMMITs.
     Up,
     Down,
 }
@@ -188,7 +187,7 @@ async fn pump(
             if what == DROP_ITS_ANSWER {
                 cut.deaf.store(true, Ordering::SeqCst);
                 let _ = to.write_all(piece).await;
-                // The server reads it before the reset reaches it.
+                // The server must read the COMMIT before the reset arrives.
                 tokio::time::sleep(COMMIT_ARRIVES).await;
             }
             if what != NOTHING {
@@ -203,7 +202,7 @@ async fn pump(
         let passed = match mode {
             Mode::Open | Mode::Blackhole => to.write_all(piece).await,
             Mode::Delay => {
-                // Jitter that needs no randomness: a fixed walk through the range.
+                // Jitter without randomness: a fixed sequence within the range.
                 let millis = DELAY_MILLIS / 2 + number * 37 % DELAY_MILLIS;
                 tokio::time::sleep(Duration::from_millis(millis)).await;
                 to.write_all(piece).await
@@ -227,7 +226,7 @@ async fn trickle(to: &mut OwnedWriteHalf, piece: &[u8], orders: &Orders) -> std:
     Ok(())
 }
 
-/// Postgres's simple query, as sqlx ends its transactions.
+/// Returns whether a piece has a COMMIT, which sqlx sends as a simple query.
 fn commits(piece: &[u8]) -> bool {
     piece.windows(6).any(|word| word == b"COMMIT")
 }
@@ -236,7 +235,7 @@ fn commits(piece: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Answers each piece with itself.
+    /// Starts a server that answers each piece with itself.
     async fn echo() -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("bound").port();

@@ -19,25 +19,25 @@ use crate::process::{append_to, end_of};
 use crate::reaper::{self, LastSignal};
 use crate::wait::poll;
 
-/// About 5 s on a quiet machine, 30 s on a busy one.
+/// Time limit for starting, which takes about 5 s on a quiet machine and 30 s on a busy one.
 const READY_WITHIN: Duration = Duration::from_secs(120);
-/// One attempt at an AMQP handshake while the node boots.
+/// Time limit for one AMQP handshake while the node boots.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
-/// Between two attempts; a refused connection costs the node nothing.
+/// Pause between two handshakes; a refused connection costs the node nothing.
 const BETWEEN_HANDSHAKES: Duration = Duration::from_millis(100);
-/// A clean shutdown takes about a second.
+/// Time limit for a clean shutdown, which takes about a second.
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
-/// Starts before a failure is believed: epmd may take a moment to notice that a killed node is gone,
-/// and until then refuses its name.
+/// Attempts to start before a failure is reported: epmd may take a moment to notice that a killed
+/// node is gone, and refuses the node's name until then.
 const MOST_STARTS: u32 = 3;
 
-/// A throw-away RabbitMQ on ports of its own, with its data in a temporary folder. Stopped and
-/// removed when dropped.
+/// A throw-away RabbitMQ on its own ports, with its data in a temporary folder. Stopped and removed
+/// when dropped.
 #[derive(Debug)]
 pub struct RabbitMq {
     /// `None` between a kill or a stop and the next start.
     broker: Mutex<Option<OwnedChild>>,
-    /// Ends after the broker, as fields are dropped in their order.
+    /// Ends after the broker, because fields are dropped in their order.
     _epmd: OwnedChild,
     script: PathBuf,
     ports: Ports,
@@ -58,7 +58,8 @@ impl RabbitMq {
         let folder = tempfile::Builder::new().prefix("saga-test-rabbitmq-").tempdir()?;
         reaper::remove(folder.path())?;
         let ports = Ports { amqp: free_port(), distribution: free_port(), epmd: free_port() };
-        // The node would start one by itself, which would outlive it and which nobody would own.
+        // A node starts an epmd if there is none. That one would outlive the node, and nobody would
+        // own it.
         let mut epmd = Command::new(installed::epmd()?);
         epmd.args(["-port", &ports.epmd.to_string(), "-address", "127.0.0.1"])
             .stdin(Stdio::null())
@@ -72,16 +73,16 @@ impl RabbitMq {
         Ok(rabbitmq)
     }
 
-    /// The URL of its default virtual host, for the default user.
+    /// Returns the URL of the default virtual host, for the default user.
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.ports.amqp)
     }
 
-    /// Adds the users, permissions and policies that docker-compose.yml gives its broker.
+    /// Adds the users, permissions and policies of the broker in docker-compose.yml.
     pub fn load_deployed_definitions(&self) -> anyhow::Result<()> {
         let mut command = self.program(&self.script.with_file_name("rabbitmqctl"));
         command
-            // Erlang's command line talks as a node of its own, which also keeps to loopback.
+            // The command line tool is an Erlang node too, and must also stay on loopback.
             .env("RABBITMQ_CTL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
             .args(["--quiet", "--timeout", "60", "import_definitions"])
             .arg(deployed("rabbitmq/definitions.json"));
@@ -95,7 +96,7 @@ impl RabbitMq {
         Ok(())
     }
 
-    /// The URL with which docker-compose.yml lets this user in, for this broker.
+    /// Returns the URL that docker-compose.yml gives to this user, with this broker's address.
     pub fn deployed_url(&self, user: &str) -> anyhow::Result<String> {
         let file = deployed(&format!("secrets/{user}_amqp_url"));
         let url =
@@ -103,12 +104,12 @@ impl RabbitMq {
         Ok(url.trim().replace("@rabbitmq/", &format!("@127.0.0.1:{}/", self.ports.amqp)))
     }
 
-    /// The port for AMQP, which stays the same over restarts.
+    /// Returns the port for AMQP, which stays the same over restarts.
     pub fn port(&self) -> u16 {
         self.ports.amqp
     }
 
-    /// The process number of the Erlang machine that the broker is, unless it is down.
+    /// Returns the process id of the broker's Erlang machine, unless it is down.
     pub fn pid(&self) -> Option<u32> {
         self.broker().as_ref().map(OwnedChild::pid)
     }
@@ -121,12 +122,12 @@ impl RabbitMq {
         }
     }
 
-    /// Stops it as an administrator would (SIGTERM); if that takes too long it is killed.
+    /// Stops the broker as an administrator would (SIGTERM). If that takes too long, kills it.
     pub fn stop(&self) -> anyhow::Result<()> {
         let Some(mut broker) = self.broker().take() else {
             return Ok(());
         };
-        // One that is paused would not see it.
+        // A paused broker reacts to the signal only when it goes on.
         broker.signal(Signal::TERM)?;
         broker.signal(Signal::CONT)?;
         match broker.wait(STOPPED_WITHIN)? {
@@ -135,8 +136,8 @@ impl RabbitMq {
         }
     }
 
-    /// Starts it again on the same ports and data, and waits until it takes AMQP connections. A
-    /// broker that still runs is stopped first.
+    /// Starts the broker again on the same ports and data, and waits until it accepts AMQP
+    /// connections. A running broker is stopped first.
     pub fn restart(&self) -> anyhow::Result<()> {
         self.stop()?;
         let mut failure = anyhow::anyhow!("never started");
@@ -192,14 +193,14 @@ impl RabbitMq {
             self.ports.amqp
         );
         fs::write(self.settings_file(), settings)?;
-        // The cookie is the distribution's password; Erlang would make one, by the time of day.
+        // The cookie is the nodes' password. Erlang would derive one from the time of day.
         let cookie = self.folder.path().join(".erlang.cookie");
         fs::write(&cookie, format!("{:016X}", crate::ports::random()))?;
         let only_owner = std::os::unix::fs::PermissionsExt::from_mode(0o400);
         fs::set_permissions(&cookie, only_owner).context("cannot protect Erlang's cookie")
     }
 
-    /// The node.
+    /// Creates the command that starts the node.
     fn command(&self) -> Command {
         let mut command = self.program(&self.script);
         command
@@ -207,14 +208,14 @@ impl RabbitMq {
                 "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
                 "-kernel inet_dist_use_interface {127,0,0,1}",
             )
-            // The script then becomes the Erlang machine (exec) instead of starting one: our child
-            // is the broker, and a SIGKILL for it is one for the broker.
+            // With this variable the script becomes the Erlang machine (exec) instead of starting
+            // one. So our child is the broker itself, and SIGKILL hits the broker.
             .env("RUNNING_UNDER_SYSTEMD", "true");
         command
     }
 
-    /// One of RabbitMQ's programs, untouched by our environment and by the machine's own RabbitMQ
-    /// settings.
+    /// Creates a command for one of RabbitMQ's programs, without our environment and the machine's
+    /// own RabbitMQ settings.
     fn program(&self, script: &Path) -> Command {
         let folder = self.folder.path();
         let mut command = Command::new(script);
@@ -241,7 +242,7 @@ impl RabbitMq {
             .env("ERL_CRASH_DUMP_SECONDS", "0")
             .current_dir(folder)
             .stdin(Stdio::null())
-            // A group of its own: an interrupt from the terminal is for the tests.
+            // Its own process group: an interrupt from the terminal must reach only the tests.
             .process_group(0);
         command
     }
@@ -257,17 +258,17 @@ impl RabbitMq {
 
 impl Drop for RabbitMq {
     fn drop(&mut self) {
-        // A failure here has nobody to go to, and the reaper tries again.
+        // A failure cannot be returned from here, and the reaper tries again.
         let _ = self.stop();
     }
 }
 
-/// A file of the deployment that docker-compose.yml is.
+/// Returns the path of a file in `deploy`, which docker-compose.yml uses.
 fn deployed(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(file)
 }
 
-/// Connects and disconnects. On a thread of its own, since the caller may be inside a runtime.
+/// Connects and disconnects, on its own thread because the caller may be inside a runtime.
 fn handshake(url: &str) -> anyhow::Result<()> {
     let connecting = async {
         let connection = Connection::connect(url, ConnectionProperties::default()).await?;

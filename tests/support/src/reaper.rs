@@ -1,9 +1,9 @@
-//! Ends what a test process leaves behind.
+//! Ends the processes that a test process leaves behind.
 //!
-//! `Drop` is not enough: values in a `static` are never dropped, and a process that is killed drops
-//! nothing. So the first child that we start brings a small shell script with it, which reads from
-//! a pipe that only this process can write to. When this process ends, in whatever way, the pipe
-//! ends too, and the script kills the children that are left and removes their folders.
+//! `Drop` is not enough: values in a `static` are never dropped, and a killed process drops none.
+//! So with our first child we also start a small shell script, which reads from a pipe that only
+//! this process can write to. However this process ends, the pipe ends too, and the script kills
+//! the remaining children and removes their folders.
 //!
 //! (`PR_SET_PDEATHSIG` would be the obvious way. It needs unsafe code, and it fires when the
 //! *thread* that started the child ends, which for a test is long before the end.)
@@ -20,16 +20,16 @@ const SCRIPT: &str = include_str!("reaper.sh");
 
 static PIPE: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
 
-/// How a child that was left behind is ended, before SIGKILL after a few seconds.
+/// The signal that first ends a child that was left behind; SIGKILL follows after a few seconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LastSignal {
-    /// At once, for a process that has no children of its own to end.
+    /// SIGKILL at once, for a process that has no children to end.
     Kill,
     /// SIGQUIT: PostgreSQL then ends its backends and itself without a checkpoint.
     Quit,
 }
 
-/// Ends the process `pid`, a child of ours, when this process ends.
+/// Makes the reaper end the child `pid` when this process ends.
 pub(crate) fn watch(pid: u32, last: LastSignal) -> anyhow::Result<()> {
     let signal = match last {
         LastSignal::Kill => "KILL",
@@ -38,7 +38,7 @@ pub(crate) fn watch(pid: u32, last: LastSignal) -> anyhow::Result<()> {
     tell(&format!("watch {signal} {pid}"))
 }
 
-/// The process `pid` has ended and its number may soon belong to somebody else.
+/// Stops watching `pid`: the process has ended, and another process may soon get its id.
 pub(crate) fn forget(pid: u32) -> anyhow::Result<()> {
     tell(&format!("forget {pid}"))
 }
@@ -52,7 +52,7 @@ fn tell(line: &str) -> anyhow::Result<()> {
     let pipe = match PIPE.get() {
         Some(pipe) => pipe,
         None => {
-            // Two threads may both start one; the loser's reads the end of its pipe and leaves.
+            // Two threads may both start a script. The second script's pipe closes, so it ends.
             let started = start()?;
             PIPE.get_or_init(|| Mutex::new(started))
         }
@@ -68,7 +68,7 @@ fn start() -> anyhow::Result<ChildStdin> {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // A group of its own: a signal for the group of this process must not end the reaper.
+        // Its own process group: a signal to this process's group must not end the reaper.
         .process_group(0)
         .spawn()
         .context("cannot start /bin/sh")?;

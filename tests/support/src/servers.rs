@@ -14,51 +14,52 @@ pub const POSTGRES_URL_VARIABLE: &str = "SAGA_TEST_POSTGRES_URL";
 /// The URL of a virtual host of a running broker, for a user who may do everything there.
 pub const AMQP_URL_VARIABLE: &str = "SAGA_TEST_AMQP_URL";
 
-/// PostgreSQL cuts off longer names, without an error.
+/// The longest hint in a name. PostgreSQL truncates names that are too long, without an error.
 const LONGEST_HINT: usize = 30;
 
-/// One PostgreSQL and one RabbitMQ for all tests: those of the environment (`with-servers` sets it,
-/// and `scripts/test` runs all tests under that), or else own ones, each started when a test of this
-/// process first needs it.
+/// One PostgreSQL and one RabbitMQ for all tests. The environment may name them (`with-servers`
+/// sets it, and `scripts/test` runs all tests under `with-servers`). Otherwise each is started when
+/// a test of this process first needs it.
 ///
 /// A test that stops or kills a server starts its own [`Postgres`] or [`RabbitMq`] instead.
 ///
-/// The methods (but for those named `try_…`) panic when a server cannot be had: a test without its
-/// server is a failed test.
+/// The methods panic when a server is not available, except those named `try_…`: a test without
+/// its server is a failed test.
 #[derive(Debug, Default)]
 pub struct Servers {
     postgres: Mutex<Option<Source<Postgres>>>,
     rabbitmq: Mutex<Option<Source<RabbitMq>>>,
 }
 
-/// Where a server comes from.
+/// The origin of a server.
 #[derive(Debug)]
 enum Source<T> {
-    /// Somebody else started it; this is its URL.
+    /// Somebody else has started it at this URL.
     Environment(String),
-    /// We did. Never dropped: the reaper ends it with this process.
+    /// We have started it. It is never dropped: the reaper ends it with this process.
     Own(T),
 }
 
 impl Servers {
-    /// The servers of this process.
+    /// Returns the servers of this process.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Servers> = OnceLock::new();
         SHARED.get_or_init(Servers::default)
     }
 
-    /// The URL of the database `postgres`, for the superuser. Tests take a [`Self::fresh_database`].
+    /// Returns the URL of the database `postgres`, for the superuser. Tests use a
+    /// [`Self::fresh_database`].
     pub fn postgres_url(&self) -> String {
         self.try_postgres_url().unwrap_or_else(|error| give_up(&error))
     }
 
-    /// The URL of the broker. Tests keep apart by a [`Self::fresh_prefix`].
+    /// Returns the URL of the broker. Tests use separate names with a [`Self::fresh_prefix`].
     pub fn amqp_url(&self) -> String {
         self.try_amqp_url().unwrap_or_else(|error| give_up(&error))
     }
 
-    /// Makes an empty database that nobody else has, and returns its URL. The hint becomes part of
-    /// its name.
+    /// Creates an empty database that no other test uses, and returns its URL. The hint becomes
+    /// part of its name.
     pub fn fresh_database(&self, hint: &str) -> String {
         let name = format!("t{}_{}", unique(), plain(hint, '_'));
         let postgres = self.postgres_url();
@@ -66,25 +67,26 @@ impl Servers {
         with_database(&postgres, &name)
     }
 
-    /// A prefix for exchanges and queues that nobody else has, such as `t3f9a1c27.stock.`.
+    /// Creates a prefix for exchanges and queues that no other test uses, such as
+    /// `t3f9a1c27.stock.`.
     pub fn fresh_prefix(&self, hint: &str) -> String {
         format!("t{}.{}.", unique(), plain(hint, '-'))
     }
 
-    /// [`Self::postgres_url`], for programs that report the failure themselves.
+    /// Like [`Self::postgres_url`], for programs that report the failure themselves.
     pub fn try_postgres_url(&self) -> anyhow::Result<String> {
         let start = Postgres::start;
         url_of(&self.postgres, POSTGRES_URL_VARIABLE, start, |own| own.url("postgres"))
     }
 
-    /// [`Self::amqp_url`], for programs that report the failure themselves.
+    /// Like [`Self::amqp_url`], for programs that report the failure themselves.
     pub fn try_amqp_url(&self) -> anyhow::Result<String> {
         let start = RabbitMq::start;
         url_of(&self.rabbitmq, AMQP_URL_VARIABLE, start, RabbitMq::url)
     }
 }
 
-/// Finds or starts the server when it is first asked for; others wait meanwhile.
+/// Finds or starts the server on the first call. Other calls wait meanwhile.
 fn url_of<T>(
     place: &Mutex<Option<Source<T>>>,
     variable: &str,
@@ -119,7 +121,7 @@ fn create_database(postgres: &str, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The same URL with another database.
+/// Returns the same URL with another database.
 fn with_database(url: &str, database: &str) -> String {
     let (address, options) = match url.split_once('?') {
         Some((address, options)) => (address, format!("?{options}")),
@@ -135,7 +137,7 @@ fn unique() -> String {
     format!("{:08x}", random() >> 32)
 }
 
-/// Lower-case letters, digits and `gap` only, and not too long.
+/// Converts a hint to a short name of lower-case letters, digits and `gap`.
 fn plain(hint: &str, gap: char) -> String {
     let lower = hint.chars().take(LONGEST_HINT).map(|letter| letter.to_ascii_lowercase());
     lower.map(|letter| if letter.is_ascii_alphanumeric() { letter } else { gap }).collect()

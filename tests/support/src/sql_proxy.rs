@@ -1,8 +1,8 @@
-//! A proxy before a PostgreSQL that plants bugs: it replaces fragments of the SQL on its way.
+//! A proxy in front of a PostgreSQL that plants bugs: it replaces fragments of the SQL.
 //!
-//! A check that was never seen to fail proves nothing, and production code has no switch for a
-//! bug. So the statement is altered where it is text: in the client's `Parse` and `Query` messages,
-//! whose frames say how long they are.
+//! A check proves something only if it was seen to fail, and production code has no switches for
+//! bugs. So the proxy changes statements where they are text: in the client's `Parse` and `Query`
+//! messages, whose frames state their lengths.
 
 use std::{
     io,
@@ -22,17 +22,17 @@ use tokio::{
     task::AbortHandle,
 };
 
-/// A fragment of the real SQL, and what stands there instead. Runs of white space count as one
-/// blank, in the fragment and in the SQL.
+/// A fragment of the real SQL and its replacement. Runs of white space count as one blank, in the
+/// fragment and in the SQL.
 #[derive(Clone, Copy, Debug)]
 pub struct Plant {
-    /// What the real statement has, once.
+    /// The fragment in the real statement, where it occurs once.
     pub real: &'static str,
-    /// What the server gets.
+    /// The text that the server gets.
     pub planted: &'static str,
 }
 
-/// A proxy that alters some statements. Its connections end with it.
+/// A proxy that changes some statements. When it is dropped, its connections end.
 #[derive(Debug)]
 pub struct SqlProxy {
     url: String,
@@ -43,17 +43,17 @@ pub struct SqlProxy {
 #[derive(Debug)]
 struct Planted {
     plants: Vec<Plant>,
-    /// How often each was planted.
+    /// The number of times that each plant was used.
     times: Vec<AtomicU64>,
 }
 
-/// A frame's length says no more than this; ours are far shorter.
+/// The longest frame that is accepted; ours are far shorter.
 const LONGEST_FRAME: usize = 64 << 20;
-/// Protocol 3.0: from here on every message begins with its type.
+/// Protocol 3.0. After this message every message begins with its type.
 const STARTUP: u32 = 196_608;
 
 impl SqlProxy {
-    /// A proxy before the server of this URL.
+    /// Starts a proxy in front of the server of this URL.
     ///
     /// # Errors
     /// If the URL names no host and port, or there is no port to listen at.
@@ -67,12 +67,12 @@ impl SqlProxy {
         Ok(Self { url, planted, accepting: accepting.abort_handle() })
     }
 
-    /// The server's URL, through the proxy.
+    /// Returns the server's URL, through the proxy.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Whether every plant was in some statement, so that it can have had an effect.
+    /// Returns whether every plant has replaced a fragment, so that it can have had an effect.
     pub fn has_planted_all(&self) -> bool {
         self.planted.times.iter().all(|times| times.load(Ordering::Relaxed) > 0)
     }
@@ -84,7 +84,7 @@ impl Drop for SqlProxy {
     }
 }
 
-/// `host:port` of a URL.
+/// Returns `host:port` of a URL.
 fn address(url: &str) -> anyhow::Result<&str> {
     let rest = url.split_once("://").context("no URL")?.1;
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
@@ -94,12 +94,12 @@ fn address(url: &str) -> anyhow::Result<&str> {
 }
 
 async fn accept(listener: TcpListener, server: String, planted: Arc<Planted>) {
-    // They end with this task, and it with the proxy.
+    // The connections end with this task, and the task ends with the proxy.
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         let (server, planted) = (server.clone(), Arc::clone(&planted));
         connections.spawn(async move {
-            // Either side's end is the connection's: nobody else has to know why.
+            // When either side ends, the connection ends, and the reason does not matter.
             let _ = connect(client, &server, &planted).await;
         });
         while connections.try_join_next().is_some() {}
@@ -118,13 +118,13 @@ async fn connect(client: TcpStream, server: &str, planted: &Planted) -> io::Resu
     }
 }
 
-/// Passes the client's messages on, the SQL in them altered.
+/// Passes the client's messages on, with the plants in their SQL.
 async fn requests(
     mut client: OwnedReadHalf,
     mut server: OwnedWriteHalf,
     planted: &Planted,
 ) -> io::Result<()> {
-    // Before the start there may be questions, such as whether to encrypt.
+    // Before the startup message the client may send requests, such as one for encryption.
     loop {
         let body = body(&mut client).await?;
         server.write_all(&frame(None, &body)).await?;
@@ -136,7 +136,7 @@ async fn requests(
         let kind = client.read_u8().await?;
         let body = body(&mut client).await?;
         let body = match kind {
-            // The statement's name, the SQL, the parameters' types.
+            // The body has the statement's name, the SQL, and the parameters' types.
             b'P' => planted.after(&body, text_end(&body, 0)),
             b'Q' => planted.after(&body, Some(0)),
             _ => body,
@@ -146,7 +146,7 @@ async fn requests(
 }
 
 async fn body(client: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
-    // The length counts itself.
+    // The length includes itself.
     let length = client.read_u32().await? as usize;
     if !(4..=LONGEST_FRAME).contains(&length) {
         return Err(io::ErrorKind::InvalidData.into());
@@ -161,14 +161,14 @@ fn frame(kind: Option<u8>, body: &[u8]) -> Vec<u8> {
     kind.into_iter().chain(length.to_be_bytes()).chain(body.iter().copied()).collect()
 }
 
-/// Where the text that begins there ends, with its NUL.
+/// Returns the end of the text that begins at `begin`, after its NUL.
 fn text_end(body: &[u8], begin: usize) -> Option<usize> {
     let length = body.get(begin..)?.iter().position(|byte| *byte == 0)?;
     Some(begin + length + 1)
 }
 
 impl Planted {
-    /// The body with the SQL that begins there altered.
+    /// Returns the body with the plants in the SQL that begins at `begin`.
     fn after(&self, body: &[u8], begin: Option<usize>) -> Vec<u8> {
         let altered = || {
             let begin = begin?;
@@ -180,7 +180,7 @@ impl Planted {
         altered().unwrap_or_else(|| body.to_vec())
     }
 
-    /// A statement with all that fits it planted; `None` if nothing does.
+    /// Returns a statement with all plants that match, or `None` if none does.
     fn alter(&self, sql: &str) -> Option<String> {
         let mut altered = plain(sql);
         let mut any = false;

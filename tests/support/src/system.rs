@@ -1,7 +1,6 @@
-//! The system under test: `saga`'s roles as processes, over a Postgres and a RabbitMQ of their own.
+//! The system under test: `saga`'s roles as processes, with their own Postgres and RabbitMQ.
 //!
-//! Read first: [`System`], then [`Role`], which is also how a single process that plays all roles is
-//! started.
+//! Read first: [`System`], then [`Role`]. A single process that plays all roles is also a [`Role`].
 
 use std::{
     collections::BTreeMap,
@@ -29,31 +28,31 @@ use crate::{
     process::{Launch, Spawned, end_of},
 };
 
-/// How long a role may take to serve on a busy machine.
+/// The time in which a role must serve on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// Between two looks whether it serves.
+/// The pause between two checks whether it serves.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
-/// How long a role may take to finish what it has begun.
+/// The time in which a stopped role must finish what it has begun.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
-/// How long a command of `saga` may take.
+/// Time limit for a command of `saga`.
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
-/// How many lines of each log a failed test shows.
+/// The number of lines of each log that a failed test shows.
 const LOG_LINES: usize = 40;
 
-/// The roles of which there can be several.
+/// The roles that can have several processes.
 pub const REPLICATED: [&str; 4] = ["orchestrator", "order", "inventory", "payment"];
-/// The databases of those roles, each with a user of the same name.
+/// The databases of those roles. Each has a user of the same name.
 pub const DATABASES: [&str; 4] =
     ["saga_orchestrator", "saga_order", "saga_inventory", "saga_payment"];
 
 const METRICS: &str = "SAGA_METRICS_LISTEN";
 
-/// How many of each role.
+/// The number of processes of each role.
 #[derive(Clone, Copy, Debug)]
 pub struct Replicas {
-    /// Named `orchestrator-1` and on.
+    /// The number of orchestrators, named `orchestrator-1` and on.
     pub orchestrators: usize,
-    /// Of each service, named `order-1` and on.
+    /// The number of processes of each service, named `order-1` and on.
     pub services: usize,
 }
 
@@ -62,13 +61,13 @@ pub struct Replicas {
 pub struct Options {
     /// `saga`, usually `env!("CARGO_BIN_EXE_saga")`.
     pub program: PathBuf,
-    /// How many of each role.
+    /// The number of processes of each role.
     pub replicas: Replicas,
-    /// Where test and provider may keep files.
+    /// The folder for files of the test and the provider.
     pub dir: PathBuf,
-    /// Where each role has its log.
+    /// The folder for the roles' logs.
     pub logs: PathBuf,
-    /// Where the database server has its own folder.
+    /// The parent folder of the database server's folder.
     pub database_parent: PathBuf,
     /// Environment of the database server.
     pub database_environment: BTreeMap<String, String>,
@@ -76,12 +75,12 @@ pub struct Options {
     pub settings: BTreeMap<String, String>,
 }
 
-/// A system, of which not every role need run.
+/// A system. Some of its roles may be stopped.
 #[derive(Debug)]
 pub struct System {
-    /// Its database server.
+    /// The system's database server.
     pub postgres: Arc<Postgres>,
-    /// Its broker.
+    /// The system's broker.
     pub rabbitmq: Arc<RabbitMq>,
     program: PathBuf,
     dir: PathBuf,
@@ -90,7 +89,7 @@ pub struct System {
 }
 
 impl System {
-    /// Starts the servers and sets them up. No role runs yet.
+    /// Starts the servers and sets them up, but starts no role.
     pub async fn new(options: Options) -> anyhow::Result<Self> {
         let Options { database_parent, database_environment, .. } = options;
         let (postgres, rabbitmq) = tokio::task::spawn_blocking(move || {
@@ -181,32 +180,32 @@ impl System {
         self.role(name)?.kill()
     }
 
-    /// Stops a role with SIGTERM. It must drain and end well.
+    /// Stops a role with SIGTERM. It must drain and exit with code 0.
     pub fn stop(&self, name: &str) -> anyhow::Result<()> {
         self.role(name)?.stop()
     }
 
-    /// A role, by its name.
+    /// Returns the role with this name.
     pub fn role(&self, name: &str) -> anyhow::Result<&Role> {
         self.roles.get(name).with_context(|| format!("no role {name}"))
     }
 
-    /// All roles, in their starting order.
+    /// Returns all roles, in their starting order.
     pub fn roles(&self) -> impl Iterator<Item = &Role> {
         self.roles.values()
     }
 
-    /// All roles, to change what they are started with.
+    /// Returns all roles, so that a test can change how they are started.
     pub fn roles_mut(&mut self) -> impl Iterator<Item = &mut Role> {
         self.roles.values_mut()
     }
 
-    /// Names of the roles, in their starting order.
+    /// Returns the names of the roles, in their starting order.
     pub fn names(&self) -> Vec<String> {
         self.roles.keys().cloned().collect()
     }
 
-    /// The URL of a role.
+    /// Returns the URL of a role.
     ///
     /// # Panics
     /// When there is no such role.
@@ -214,22 +213,22 @@ impl System {
         self.roles[name].url()
     }
 
-    /// A channel to an orchestrator, which need not be up.
+    /// Returns a channel to an orchestrator. It need not be running.
     pub fn channel(&self, name: &str) -> anyhow::Result<Channel> {
         self.role(name)?.channel()
     }
 
-    /// A client of the first orchestrator.
+    /// Returns a client of the first orchestrator.
     pub fn orders(&self) -> anyhow::Result<OrdersClient<Channel>> {
         Ok(OrdersClient::new(self.channel("orchestrator-1")?))
     }
 
-    /// Puts a product on the shelf.
+    /// Receives a quantity of a product.
     pub async fn stock(&self, sku: &str, quantity: i64) -> anyhow::Result<()> {
         self.role("orchestrator-1")?.stock(sku, quantity).await
     }
 
-    /// `saga` with these arguments and the roles' environment, not started yet.
+    /// Creates a `saga` command with these arguments and the roles' environment, not started yet.
     pub fn command(&self, args: &[&str]) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(&self.program);
         command.args(args).env_clear().envs(&self.environment).kill_on_drop(true);
@@ -245,8 +244,7 @@ impl System {
         Ok(output.with_context(|| format!("saga {args:?} takes too long"))??)
     }
 
-    /// Runs `saga` with these arguments to its end, which must be a good one, and returns what it
-    /// printed.
+    /// Runs `saga` with these arguments, which must succeed, and returns its output.
     pub async fn run(&self, args: &[&str]) -> anyhow::Result<String> {
         let output = self.output(args).await?;
         let error = String::from_utf8_lossy(&output.stderr);
@@ -254,8 +252,8 @@ impl System {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// A metric's sum over its labels that contain `label`, over all processes that run. A process
-    /// that was killed has taken its counts with it.
+    /// Returns a metric's sum over all running processes and all series whose labels contain
+    /// `label`. A killed process has lost its counts.
     pub async fn metric(&self, name: &str, label: &str) -> anyhow::Result<f64> {
         let mut sum = 0.0;
         for role in self.roles().filter(|role| role.process().is_ok()) {
@@ -264,34 +262,34 @@ impl System {
         Ok(sum)
     }
 
-    /// As [`System::metric`], of one role.
+    /// Like [`System::metric`], but for one role.
     pub async fn metric_of(&self, role: &str, name: &str, label: &str) -> anyhow::Result<f64> {
         let scraped = scrape(&self.role(role)?.launch.env[METRICS], name, label).await;
         scraped.with_context(|| format!("metrics of {role}"))
     }
 
-    /// Where each role's metrics are: `127.0.0.1:port`.
+    /// Returns the address of each role's metrics: `127.0.0.1:port`.
     pub fn metrics(&self) -> Vec<(String, String)> {
         let address = |role: &Role| role.launch.env[METRICS].clone();
         self.roles.iter().map(|(name, role)| (name.clone(), address(role))).collect()
     }
 
-    /// The prefix of exchanges and queues.
+    /// Returns the prefix of exchanges and queues.
     pub fn prefix(&self) -> &str {
         &self.environment["SAGA_PREFIX"]
     }
 
-    /// The folder of this system.
+    /// Returns the folder of this system.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The file with the payment provider's ledger.
+    /// Returns the file with the payment provider's ledger.
     pub fn provider_ledger(&self) -> PathBuf {
         Path::new(&self.environment["SAGA_PROVIDER_DATA_DIR"]).join("provider.sqlite")
     }
 
-    /// The ends of the roles' logs, for a failed test.
+    /// Returns the ends of the roles' logs, for a failed test.
     pub fn logs(&self) -> String {
         let logs = self.roles().map(|role| {
             let name = &role.launch.name;
@@ -301,7 +299,7 @@ impl System {
     }
 }
 
-/// Environment of a process that reaches the servers on these ports.
+/// Returns the environment of a process that uses the servers on these ports.
 pub fn servers_at(postgres: u16, rabbitmq: u16) -> BTreeMap<String, String> {
     let amqp = format!("amqp://guest:guest@127.0.0.1:{rabbitmq}/%2f");
     let mut environment = BTreeMap::from([("SAGA_AMQP_URL".to_owned(), amqp)]);
@@ -329,23 +327,23 @@ async fn scrape(address: &str, name: &str, label: &str) -> anyhow::Result<f64> {
     values.sum()
 }
 
-/// One role as a process, or all of them in one, and how to start it again.
+/// The process of one role, or of all roles together, and how to start it again.
 #[derive(Debug)]
 pub struct Role {
-    /// How it is started.
+    /// Describes how the process is started.
     pub launch: Launch,
-    /// Where it listens.
+    /// The port on which it listens.
     pub port: u16,
     process: Mutex<Option<Arc<Spawned>>>,
 }
 
 impl Role {
-    /// Not started yet.
+    /// Creates a role that is not started yet.
     pub fn new(launch: Launch, port: u16) -> Self {
         Self { launch, port, process: Mutex::default() }
     }
 
-    /// Starts it and waits until it serves.
+    /// Starts the process and waits until it serves.
     pub async fn start(&self) -> anyhow::Result<()> {
         let serves = self.start_as(&self.launch, Instant::now() + START_LIMIT).await?;
         let name = &self.launch.name;
@@ -357,7 +355,7 @@ impl Role {
         Ok(())
     }
 
-    /// Starts it in another way, once, and waits until it serves (`true`) or has ended (`false`).
+    /// Starts a process from `launch`, and waits until it serves (`true`) or has ended (`false`).
     pub async fn start_as(&self, launch: &Launch, deadline: Instant) -> anyhow::Result<bool> {
         let process = Arc::new(Spawned::start(launch)?);
         *self.slot() = Some(Arc::clone(&process));
@@ -371,35 +369,35 @@ impl Role {
         Ok(false)
     }
 
-    /// Kills it with SIGKILL.
+    /// Kills the process with SIGKILL.
     pub fn kill(&self) -> anyhow::Result<()> {
         self.take()?.kill9()?;
         Ok(())
     }
 
-    /// Stops it with SIGTERM. It must drain and end well.
+    /// Stops the process with SIGTERM. It must drain and exit with code 0.
     pub fn stop(&self) -> anyhow::Result<()> {
         let ended = self.take()?.terminate(DRAIN_LIMIT)?;
         ensure!(ended.was_clean(), "{} did not end well: {ended:?}", self.launch.name);
         Ok(())
     }
 
-    /// Its process, which may have ended by itself; an error if it was stopped or never started.
+    /// The process, which may have ended by itself. An error if it was stopped or never started.
     pub fn process(&self) -> anyhow::Result<Arc<Spawned>> {
         self.slot().clone().with_context(|| format!("{} does not run", self.launch.name))
     }
 
-    /// As [`Role::process`], and it counts as stopped from now on.
+    /// Like [`Role::process`], but the role counts as stopped from now on.
     pub fn take(&self) -> anyhow::Result<Arc<Spawned>> {
         self.slot().take().with_context(|| format!("{} does not run", self.launch.name))
     }
 
-    /// Its URL.
+    /// Returns the URL of the process.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// A channel to it. It need not be up.
+    /// Returns a channel to the process, which need not be running.
     pub fn channel(&self) -> anyhow::Result<Channel> {
         let endpoint = Endpoint::from_shared(self.url())?
             .connect_timeout(Duration::from_secs(2))
@@ -407,7 +405,7 @@ impl Role {
         Ok(endpoint.connect_lazy())
     }
 
-    /// Puts a product on the shelf, through this orchestrator.
+    /// Receives a quantity of a product through this orchestrator.
     pub async fn stock(&self, sku: &str, quantity: i64) -> anyhow::Result<()> {
         let request = ReceiveStockRequest {
             sku: sku.to_owned(),
@@ -420,7 +418,7 @@ impl Role {
         Ok(())
     }
 
-    /// The file with the output of all its processes so far.
+    /// Returns the file with the output of all processes of this role so far.
     pub fn log_file(&self) -> PathBuf {
         self.launch.log_dir.join(format!("{}.log", self.launch.name))
     }

@@ -1,11 +1,11 @@
-//! Waiting for something that another process does: by looking again, within a bound.
+//! Waits for changes that another process makes: checks again and again, within a time limit.
 
 use std::time::{Duration, Instant};
 
-/// How long to pause between two looks. Short against anything we wait for, long against a look.
+/// The pause between two checks: short compared with any wait, long compared with a check.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
-/// Looks until `holds` is true, and panics with `what` if that takes longer than `limit`.
+/// Waits until `holds` is true. Panics with `what` if that takes longer than `limit`.
 ///
 /// `what` completes the sentence "waited 5s for …".
 #[track_caller]
@@ -15,8 +15,8 @@ pub fn wait_until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) 
     }
 }
 
-/// Asks until `look` gives a value, and panics with `what` if that takes longer than `limit`. A look
-/// that hangs counts too: it is dropped at the limit, so it must not hold a transaction.
+/// Calls `look` until it returns a value. Panics with `what` if that takes longer than `limit`. A
+/// call that hangs is dropped at the limit, so it must not hold a transaction.
 pub async fn eventually<T>(
     what: &str,
     limit: Duration,
@@ -36,8 +36,8 @@ pub async fn eventually<T>(
     }
 }
 
-/// Looks until there is something to see or the time is up; always looks at least once, and once
-/// after the time is up.
+/// Calls `look` until it returns a value or the time is up: at least once, and once more after the
+/// time is up.
 pub(crate) fn poll<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let started = Instant::now();
     loop {

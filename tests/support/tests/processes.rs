@@ -1,4 +1,4 @@
-//! What a test starts can be paused, ended and killed, and ends with the test.
+//! Processes and servers of a test can be paused, stopped and killed, and end with the test.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -100,7 +100,7 @@ fn a_program_that_does_not_exist_is_named() {
 
 #[test]
 fn servers_end_with_a_test_run_that_is_killed() {
-    // The command ends with its standard input, so with this test.
+    // The command ends when its standard input closes, and so when this test ends.
     let mut command =
         with_servers("echo \"$SAGA_TEST_POSTGRES_URL $SAGA_TEST_AMQP_URL\"; exec cat");
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -120,7 +120,7 @@ fn servers_end_with_a_test_run_that_is_killed() {
 #[test]
 fn the_exit_code_of_the_command_is_passed_on() {
     for (script, expected) in [("exit 0", 0), ("exit 7", 7), ("kill -s KILL $$", 137)] {
-        // Servers that are named are not started (and not tried: these names lead nowhere).
+        // Named servers are not started (and not used: these URLs lead nowhere).
         let status = with_servers(script)
             .env("SAGA_TEST_POSTGRES_URL", "postgres://nowhere")
             .env("SAGA_TEST_AMQP_URL", "amqp://nowhere")

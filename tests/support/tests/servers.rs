@@ -1,4 +1,4 @@
-//! The servers survive being killed, with their data, and leave nothing behind.
+//! Servers and their data survive a kill, and leave nothing behind at the end.
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -27,7 +27,7 @@ async fn a_killed_broker_loses_nothing_that_was_confirmed_and_the_consumer_goes_
                 let id = number.to_string();
                 match rabbit.publish(vec![command(&id)]).await {
                     Ok(()) => drop(confirmed.insert(id)),
-                    // Neither is a promise, so neither is relied on.
+                    // Neither error confirms the message, so it need not arrive.
                     Err(PublishError::Unavailable(_) | PublishError::Refused(_)) => {
                         outages += 1;
                         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -45,7 +45,7 @@ async fn a_killed_broker_loses_nothing_that_was_confirmed_and_the_consumer_goes_
     });
     let mut consumer = rabbit.consume(stock(), 20);
     let mut seen = BTreeSet::new();
-    // Some deliveries are acknowledged before the kill, some are out during it.
+    // Some deliveries are acknowledged before the kill, and some are unacknowledged during it.
     for _ in 0..50 {
         let delivery = take(&mut consumer, 1).await.remove(0);
         seen.insert(id(&delivery).to_owned());

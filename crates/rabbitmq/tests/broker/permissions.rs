@@ -1,5 +1,5 @@
-//! The event consumers' user of `deploy/rabbitmq/definitions.json`, at a real broker. It may do all
-//! that a consumer must do, and nothing that would let it touch a saga or speak for a service.
+//! The event consumers' user of `deploy/rabbitmq/definitions.json`, at a real broker. It may do
+//! everything that a consumer must do, but may not affect a saga or publish events for a service.
 
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind,
@@ -17,7 +17,7 @@ use crate::setup::SOON;
 const EVENTS: &str = "shop.events";
 const OWN: &str = "consumer.test";
 
-/// The broker of docker-compose.yml, as `saga setup` leaves it.
+/// Starts a broker with the users of docker-compose.yml, and declares the queues of `saga setup`.
 async fn deployed() -> saga_test_support::RabbitMq {
     let broker = tokio::task::spawn_blocking(|| {
         let broker = saga_test_support::RabbitMq::start().expect("a broker");
@@ -33,7 +33,7 @@ async fn deployed() -> saga_test_support::RabbitMq {
     broker
 }
 
-/// Connects as a user, for as long as the connection lives.
+/// Connects as a user.
 async fn login(broker: &saga_test_support::RabbitMq, user: &str) -> Connection {
     let url = broker.deployed_url(user).expect("its secret");
     Connection::connect(&url, ConnectionProperties::default()).await.expect("it may log in")
@@ -75,8 +75,8 @@ async fn get(channel: &Channel, queue: &str) -> lapin::Result<bool> {
     Ok(true)
 }
 
-/// Checks that an attempt is refused. Each attempt has a channel of its own, because a refusal ends
-/// the channel.
+/// Checks that an attempt is refused. Each attempt uses a new channel, because a refusal closes the
+/// channel.
 async fn refused(
     connection: &Connection,
     what: &str,
@@ -189,7 +189,7 @@ async fn exchanges_are_not_its_own(connection: &Connection) {
         c.exchange_delete(EVENTS.into(), ExchangeDeleteOptions::default()).await
     })
     .await;
-    // An exchange of its own is harmless, as long as nothing leads from it to ours.
+    // The consumer may declare its own exchange, as long as it cannot bind it to ours.
     let options = ExchangeDeclareOptions::default();
     let channel = connection.create_channel().await.expect("a channel");
     channel

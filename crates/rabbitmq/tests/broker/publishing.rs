@@ -35,7 +35,7 @@ async fn a_parcel_goes_round_with_all_that_it_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unroutable_command_is_named_and_its_neighbours_arrive() {
     let rabbit = connect(&settings("unroutable")).await;
-    // All have one id, and must be told apart all the same.
+    // All messages have one id, and must still be told apart.
     let lost = || message(Route::Command { participant: "nobody".into() }, "same");
     let messages = vec![command("same"), lost(), command("same"), lost(), command("same")];
     for _ in 0..20 {

@@ -13,12 +13,12 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// Long enough: a message that has not come by then does not come.
 pub(crate) const NEVER: Duration = Duration::from_millis(500);
 
-/// Settings for the shared broker, under a prefix of this test alone.
+/// Returns settings for the shared broker, with a prefix of this test alone.
 pub(crate) fn settings(hint: &str) -> Settings {
     settings_for(Servers::shared().amqp_url(), hint)
 }
 
-/// The same for a given broker.
+/// Returns settings for a given broker, with a prefix of this test alone.
 pub(crate) fn settings_for(url: String, hint: &str) -> Settings {
     let mut settings = Settings::new(url, "saga test");
     settings.prefix = Servers::shared().fresh_prefix(hint);
@@ -31,7 +31,7 @@ pub(crate) async fn connect(settings: &Settings) -> RabbitMq {
     tokio::time::timeout(SOON, connecting).await.expect("in time").expect("a broker")
 }
 
-/// A channel of a foreign client.
+/// Opens a channel of a foreign client.
 pub(crate) async fn stranger(settings: &Settings) -> (Connection, Channel) {
     let connection = Connection::connect(&settings.url, ConnectionProperties::default())
         .await
@@ -56,7 +56,7 @@ pub(crate) fn message(route: Route, id: &str) -> Message {
     }
 }
 
-/// A command to the participant that every test has.
+/// Creates a command to `stock`, the participant in every test.
 pub(crate) fn command(id: &str) -> Message {
     message(Route::Command { participant: "stock".to_owned() }, id)
 }

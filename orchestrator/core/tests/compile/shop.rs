@@ -1,4 +1,4 @@
-//! A saga to define wrongly.
+//! The saga that the other files of this folder define in a right or wrong order.
 
 use saga_core::{Command, Definition, Saga, Steps, TypeName, step};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Invariants that hold after every turn of every saga.
+//! Invariants that every saga keeps at every turn.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use saga_core::{
 
 use crate::shapes::{Memory, Shape, index};
 
-/// One turn, seen from outside.
+/// The inputs and the result of one turn.
 pub(crate) struct Seen<'a> {
     pub(crate) before: &'a Instance,
     pub(crate) input: &'a Input,
@@ -17,7 +17,7 @@ pub(crate) struct Seen<'a> {
     pub(crate) now: Timestamp,
 }
 
-/// Invariants of a row.
+/// Checks the invariants of a row.
 pub(crate) fn row(shape: &Shape, definition: &Definition<Memory>, saga: &Instance) {
     it_wakes_in_time(shape, saga);
     an_end_has_settled_steps(saga);
@@ -46,7 +46,7 @@ pub(crate) fn row(shape: &Shape, definition: &Definition<Memory>, saga: &Instanc
     }
 }
 
-/// Invariants of a transition.
+/// Checks the invariants of a transition.
 pub(crate) fn turn(
     shape: &Shape,
     definition: &Definition<Memory>,
@@ -82,7 +82,7 @@ pub(crate) fn turn(
     }
 }
 
-/// `wake_at ≤ need`, with the need computed from the row alone (protocol 5).
+/// Checks `wake_at ≤ need`, with the need computed from the row alone (protocol 5).
 fn it_wakes_in_time(shape: &Shape, saga: &Instance) {
     if saga.phase.ended().is_some() || saga.paused.is_some() {
         return;
@@ -196,7 +196,7 @@ fn what_is_sent_is_what_the_row_says(
     let was = definition.open_commands(before).expect("sound");
     let key = |c: &saga_core::OutgoingCommand| (c.id.clone(), c.attempt);
     let was: BTreeSet<_> = was.iter().map(key).collect();
-    // A retry counts from the beginning, so its attempts may have been sent before.
+    // A retry counts attempts from the beginning, so the same attempt may have been sent before.
     let news = |key: &_| retried || !was.contains(key);
     let new: BTreeSet<_> = open.iter().map(key).filter(news).collect();
     let sent: BTreeSet<_> = decision.send.iter().map(key).collect();

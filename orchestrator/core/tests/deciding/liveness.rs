@@ -22,7 +22,7 @@ proptest! {
             run.play(op);
         }
         let _ = run.operate(Remedy::Resume);
-        // Every step in both directions, each with that many wakes before its answer.
+        // Every step in both directions, with the wake-ups before each answer.
         let most = run.shape.steps() * 2 * (deaf_for as usize + 2) + 4;
         let mut deaf = deaf_for;
         for _ in 0..most {

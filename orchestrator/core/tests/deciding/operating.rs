@@ -14,7 +14,7 @@ use crate::{
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..Default::default() })]
 
-    /// Goes on with participants that never answer again.
+    /// Checks that an operator can end every saga, even if the participants never answer again.
     #[test]
     fn every_saga_has_an_operators_way_out_that_ends_it(
         shape in shape(),
@@ -104,7 +104,7 @@ proptest! {
     }
 }
 
-/// The remedies that move a stuck saga on without a participant: all but retry and pause.
+/// Returns the remedies that move a stuck saga on without a participant: all but retry and pause.
 fn ways_out(run: &Run) -> Vec<Remedy> {
     let Phase::Stuck(stuck) = &run.saga.phase else { return Vec::new() };
     let reply = Some(r#"{"number":1}"#.to_owned());
@@ -147,7 +147,7 @@ fn tried(run: &Run, saga: &Instance, remedy: &Remedy, now: Timestamp) -> Interve
     verdict
 }
 
-/// The same, without the reply of a resolve as done.
+/// Returns whether two remedies are equal, apart from the reply of a resolve as done.
 fn alike(a: &Remedy, b: &Remedy) -> bool {
     match (a, b) {
         (

@@ -1,4 +1,4 @@
-//! Any shape, any inputs: every invariant holds at every turn.
+//! Sagas of any shape, with any inputs: every invariant holds at every turn.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! One saga of any shape, turn by turn, with every invariant checked at each.
+//! Runs one saga of any shape turn by turn, and checks every invariant at each turn.
 
 use std::collections::BTreeMap;
 
@@ -15,20 +15,20 @@ use crate::{
     shapes::{Acted, Memory, Shape, name},
 };
 
-/// An input that may come to a saga, true or not.
+/// An input to a saga. It may contradict what has happened before.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     /// An answer to one of the open commands.
     Answer { pick: usize, outcome: Said },
     /// A reply to any step in any direction, open or not.
     Stray { step: usize, direction: Direction, outcome: Said, redelivered: bool, repeat: bool },
-    /// A wake when it is due.
+    /// A wake-up when it is due.
     Wake,
-    /// A wake at some time.
+    /// A wake-up at any time.
     Later { millis: u64 },
     /// A client's cancel.
     Cancel,
-    /// An operator, who may have seen an older version.
+    /// An operator's remedy, which may rest on an older version.
     Operate { remedy: Remedy, behind: u64 },
 }
 
@@ -41,7 +41,7 @@ pub(crate) enum Said {
     Nonsense,
 }
 
-/// Any input, mostly sensible ones.
+/// Generates inputs, most of them sensible.
 pub(crate) fn op() -> impl Strategy<Value = Op> {
     let direction = prop_oneof![Just(Direction::Action), Just(Direction::Compensation)];
     prop_oneof![
@@ -59,7 +59,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Any remedy, possible or not.
+/// Generates remedies, possible or not.
 pub(crate) fn remedy() -> impl Strategy<Value = Remedy> {
     let direction = prop_oneof![Just(Direction::Action), Just(Direction::Compensation)];
     let reply = prop_oneof![
@@ -105,7 +105,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Begins, and returns the commands to send.
+    /// Begins a saga, and returns it with the commands to send.
     pub(crate) fn start(shape: Shape) -> (Self, Vec<OutgoingCommand>) {
         let definition = shape.definition();
         let admitted = Admitted {
@@ -124,7 +124,7 @@ impl Run {
         (run, decision.send)
     }
 
-    /// One turn, with all its invariants.
+    /// Makes one turn and checks all its invariants.
     pub(crate) fn turn(&mut self, input: &Input) -> Result<Decision, StateError> {
         let decision = self.definition.turn(&self.saga, input, self.now);
         let again = self.definition.turn(&self.saga, input, self.now);
@@ -148,7 +148,7 @@ impl Run {
         self.definition.open_commands(&self.saga).expect("a sound row")
     }
 
-    /// The intervention of an operator who has seen the current version.
+    /// Makes an intervention at the current version.
     pub(crate) fn operate(&mut self, remedy: Remedy) -> Decision {
         let intervention =
             Intervention { remedy, expected_version: self.saga.version, signed: operator() };
@@ -193,7 +193,7 @@ impl Run {
         })
     }
 
-    /// The same command has the same bytes at every attempt.
+    /// Checks that a command has the same bytes at every attempt.
     fn remember_bytes(&mut self, decision: &Decision) {
         for command in &decision.send {
             let data = command.payload.data.get().to_owned();
@@ -207,7 +207,7 @@ pub(crate) fn operator() -> Signed {
     Signed { by: "op".into(), reason: "looking".into() }
 }
 
-/// A participant's reply.
+/// Creates a participant's reply.
 pub(crate) fn reply(step: &str, direction: Direction, said: Said) -> Reply {
     let done = |data: Box<RawValue>| ReplyOutcome::Done {
         type_name: match direction {

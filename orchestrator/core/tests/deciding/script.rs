@@ -1,4 +1,5 @@
-//! A small language: one input to a saga on each line, and the decision on it.
+//! A small language for transcripts: each line is one input to a saga, and the output shows the
+//! decision on it.
 //!
 //! `start [trip]`, `until STEP` (everything is answered *done* until that step is
 //! open; only the last turn is shown), `[redelivered] [repeat] reply STEP action|compensation
@@ -19,7 +20,7 @@ use serde_json::value::RawValue;
 
 use crate::shop::{Order, Trip, reply_type, why};
 
-/// Plays a script and compares the output.
+/// Runs a script and compares the output.
 pub(crate) fn check(script: &str, expected: Expect) {
     let mut stage = Stage { out: String::new(), saga: None, now: Timestamp(0) };
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -65,7 +66,7 @@ impl Stage {
         }
     }
 
-    /// Plays turns as long as `next` returns true, and shows only the last one.
+    /// Makes turns as long as `next` returns true, and shows only the last one.
     fn only_the_last(&mut self, mut next: impl FnMut(&mut Self) -> bool) {
         let mark = self.out.len();
         loop {
@@ -76,7 +77,7 @@ impl Stage {
         }
     }
 
-    /// Answers the first open command. Returns true if `last` is still not open.
+    /// Answers the first open command. Returns whether the step `last` is still not open.
     fn answer_what_is_open(&mut self, last: &str) -> bool {
         let saga = self.saga.as_ref().expect("started");
         let open = self.definition().open_commands(saga).expect("sound");
@@ -174,7 +175,7 @@ fn begin<S: Saga>(data: S) -> Decision {
     start(&S::steps(), SagaId(uuid::Uuid::from_u128(7)), &data, admitted, Timestamp(0))
 }
 
-/// An operator's remedy, from its words.
+/// Parses the words of an operator's remedy.
 fn parse_remedy(words: &[&str]) -> Remedy {
     let resolve = |step: &str, direction: &str, outcome| Remedy::Resolve {
         step: step.to_owned(),

@@ -28,7 +28,7 @@ pub(crate) struct Shape {
     pub(crate) deadline_millis: u64,
 }
 
-/// Any shape with at least one step.
+/// Generates shapes with at least one step.
 pub(crate) fn shape() -> impl Strategy<Value = Shape> {
     let stages = |most| prop::collection::vec(1..=3_usize, 0..=most);
     let deadline = prop_oneof![1 => Just(0), 1 => 1..20_000_u64, 4 => Just(60_000)];
@@ -41,7 +41,7 @@ pub(crate) fn shape() -> impl Strategy<Value = Shape> {
     )
 }
 
-/// A saga that consists of its pivot, which has this number of attempts.
+/// Returns a shape with only a pivot, which has this number of attempts.
 pub(crate) fn pivot_only(attempts: u32) -> Shape {
     Shape { before: vec![], pivot: true, after: vec![], attempts, deadline_millis: 60_000 }
 }
@@ -56,7 +56,7 @@ impl Shape {
         self.before.iter().copied().chain(pivot).chain(self.after.iter().copied()).collect()
     }
 
-    /// The stage of a step.
+    /// Returns the stage to which a step belongs.
     pub(crate) fn stage_of(&self, step: usize) -> usize {
         let mut first = 0;
         for (stage, size) in self.stages().into_iter().enumerate() {
@@ -80,8 +80,8 @@ impl Shape {
         self.pivot.then(|| self.before.iter().sum())
     }
 
-    /// The definition of this shape. An action carries the replies of earlier stages, a
-    /// compensation the cause.
+    /// Builds the definition of this shape. An action carries the replies of earlier stages, and a
+    /// compensation carries the cause.
     pub(crate) fn definition(&self) -> Definition<Memory> {
         let policy =
             RetryPolicy { first_millis: 1_000, longest_millis: 8_000, attempts: self.attempts };
@@ -184,12 +184,12 @@ const NAMES: [&str; 16] = [
     "s15",
 ];
 
-/// The step of that name.
+/// Returns the step with this name.
 pub(crate) fn index(name: &str) -> usize {
     NAMES.iter().position(|n| *n == name).expect("one of ours")
 }
 
-/// The name of that step.
+/// Returns the name of a step.
 pub(crate) fn name(step: usize) -> String {
     NAMES[step].to_owned()
 }

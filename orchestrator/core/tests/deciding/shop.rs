@@ -45,7 +45,7 @@ messages! {
     "hotel": CancelRoom {} => RoomCancelled {}
 }
 
-/// Shaped like place order.
+/// A saga shaped like place order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub(crate) sku: String,
@@ -80,7 +80,7 @@ impl Saga for Order {
     }
 }
 
-/// Flight and room side by side, then the money. No retriable step.
+/// A saga with flight and room side by side, then the payment. It has no retriable step.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Trip {}
 
@@ -103,7 +103,7 @@ impl Saga for Trip {
     }
 }
 
-/// A cause in a few words.
+/// Describes a cause in a few words.
 pub(crate) fn why(cause: &Cause) -> String {
     match cause {
         Cause::Refused { step, refusal } => format!("{step}: {}", refusal.code),
@@ -114,7 +114,7 @@ pub(crate) fn why(cause: &Cause) -> String {
     }
 }
 
-/// The type of the reply to a step's command, as a participant would name it.
+/// Returns the type of the reply to a step's command, as a participant would name it.
 pub(crate) fn reply_type(step: &str, compensation: bool) -> &'static str {
     match (step, compensation) {
         ("nowhere", _) => "Nowhere",

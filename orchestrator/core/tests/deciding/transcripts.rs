@@ -1,5 +1,5 @@
-//! The decisions of sagas, as texts to read. `UPDATE_EXPECT=1 cargo test` writes them anew
-//! (in one process: not with nextest).
+//! Transcripts of decisions. `UPDATE_EXPECT=1 cargo test` updates them (in one process, so not with
+//! nextest).
 
 mod cancel_and_deadline;
 mod forward_and_back;

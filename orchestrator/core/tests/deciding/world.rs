@@ -1,5 +1,5 @@
-//! Core and participants together, over a network that loses, repeats and reorders, with crashes
-//! between commit and publish. The participants admit commands by `admit` itself.
+//! Core and participants together, over a network that loses, repeats and reorders messages, with
+//! crashes between commit and publish. The participants use the real `admit`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,7 +69,7 @@ fn operates(remedy: Remedy) -> Op {
     Op::Operate { remedy, behind: 0 }
 }
 
-/// The records of a participant.
+/// A participant's recorded answer to a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answered {
     Done,
@@ -141,7 +141,7 @@ impl World {
         let undone = self.run.shape.kind(index(&id.step)) == Kind::Compensatable;
         let answer = match part.and_then(|part| part.answer) {
             Some(answer) => answer,
-            // A guess, which may be wrong: the step is undone all the same.
+            // A guess that may be wrong, which is harmless because the step is undone in any case.
             None if id.direction == Direction::Action && undone => Answered::Refused,
             None => return,
         };
@@ -257,7 +257,7 @@ fn say(answer: Answered) -> Said {
     }
 }
 
-/// Takes one message out. A copy of it may stay behind.
+/// Takes one message out, and returns whether a copy stays behind.
 fn take<T: Clone>(messages: &mut Vec<T>, pick: usize, fate: Fate) -> Option<(T, bool)> {
     if messages.is_empty() {
         return None;

@@ -1,5 +1,5 @@
-//! A command must read only data that was set at admission or by an earlier stage's reply, so that
-//! it has the same bytes whenever it is built. The check works for any definition.
+//! A command reads only data that admission or an earlier stage's reply has set, so it has the same
+//! bytes whenever it is built. The check works for any definition.
 
 use saga_core::{
     Cause, Definition, Direction, HostedDefinition, Input, Instance, Opener, Phase, Reply,
@@ -33,10 +33,10 @@ fn a_command_that_reads_a_later_reply_is_found() {
     check(&Forgetful::steps(), begin(&data), &|step| truthful(step, Direction::Action));
 }
 
-/// Checks that a command stays the same, whatever the saga learns after the command was first due.
-/// `reply` gives the answer to each step's action, with all fields set.
+/// Checks that a command stays the same, whatever the saga receives after the command was opened.
+/// `reply` answers each step's action, with its fields set.
 fn check(definition: &dyn HostedDefinition, first: Instance, reply: &dyn Fn(&str) -> ReplyOutcome) {
-    // The rows after each turn of a saga in which every step succeeds.
+    // The row after each turn of a saga whose steps are all done.
     let mut rows = vec![first];
     while let Some(row) = rows.last().filter(|row| row.phase.ended().is_none()) {
         let open = definition.open_commands(row).expect("sound");
@@ -51,7 +51,7 @@ fn check(definition: &dyn HostedDefinition, first: Instance, reply: &dyn Fn(&str
         let decision = definition.turn(row, &input, Timestamp(0)).expect("it decodes");
         rows.push(decision.saga.expect("it moves the saga"));
     }
-    // The last turn may drop data, because no command is built after it.
+    // The last row is left out: it no longer has all data, because no command is built from it.
     let end = rows.pop().expect("the first row at least");
     assert_eq!(end.phase, Phase::Completed);
     assert!(definition.open_commands(&end).expect("sound").is_empty());
@@ -73,7 +73,7 @@ fn check(definition: &dyn HostedDefinition, first: Instance, reply: &dyn Fn(&str
     }
 }
 
-/// Returns the same row, but waiting for that command alone.
+/// Returns the same row with only that command open.
 fn waiting_for(row: &Instance, step: usize, direction: Direction) -> Instance {
     let sending = Sending { attempts: 1, due_at: Timestamp(0), opened_by: Opener::Own };
     let mut steps = vec![StepState::Pending; row.steps.len()];
@@ -92,7 +92,7 @@ fn begin<S: Saga>(data: &S) -> Instance {
     start(&S::steps(), id, data, admitted(), Timestamp(0)).saga.expect("a new saga")
 }
 
-/// A saga with a mistake: a reply overwrites data that an earlier command was built from.
+/// A saga whose reply overwrites the data from which an earlier command was built.
 #[derive(Clone, Serialize, Deserialize)]
 struct Forgetful {
     customer: String,

@@ -1,4 +1,4 @@
-//! Runs one saga, turn by turn.
+//! Runs one saga turn by turn.
 
 use std::marker::PhantomData;
 
@@ -25,7 +25,7 @@ use saga_proto::{
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
-/// A saga in progress, with the commands that it has sent.
+/// A saga while it runs.
 pub(crate) struct Run<S> {
     pub(crate) saga: Instance,
     pub(crate) now: Timestamp,
@@ -45,7 +45,7 @@ impl<S: Saga> Run<S> {
         self.reply(step, direction, truthful(step, direction));
     }
 
-    /// Answers every action before the given step, so that this step is open.
+    /// Runs until that step is open, with every action before it done.
     pub(crate) fn until(mut self, last: &str) -> Self {
         while self.sent.iter().all(|command| command.id.step != last) {
             let open = S::steps().open_commands(&self.saga).expect("sound");
@@ -87,7 +87,7 @@ impl<S: Saga> Run<S> {
     }
 }
 
-/// Builds Ann's order.
+/// Returns Ann's order.
 pub(crate) fn order() -> PlaceOrder {
     PlaceOrder {
         caller: "ann".into(),
@@ -99,7 +99,7 @@ pub(crate) fn order() -> PlaceOrder {
     }
 }
 
-/// Builds Ann's return of a part of her order.
+/// Returns Ann's return of a part of her order.
 pub(crate) fn part() -> ReturnOrder {
     ReturnOrder {
         caller: "ann".into(),
@@ -118,7 +118,7 @@ pub(crate) fn admitted() -> Admitted {
     }
 }
 
-/// Returns the reply of a participant that does what it is asked.
+/// Returns the answer of a participant that carries out every command.
 pub(crate) fn truthful(step: &str, direction: Direction) -> ReplyOutcome {
     let euros = |cents| Some(Money::new(cents, "EUR"));
     match (step, direction) {

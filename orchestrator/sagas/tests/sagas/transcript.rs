@@ -1,4 +1,4 @@
-//! The commands of place order, in order, with their receivers.
+//! The commands of place order, their receivers and their order.
 
 use std::fmt::Write as _;
 
@@ -172,7 +172,7 @@ fn silence_is_told_as_unavailable() {
 
 fn check(run: &Run<PlaceOrder>, expected: Expect) {
     expected.assert_eq(&told(run));
-    // The token is kept exactly until the saga has ended.
+    // The token is kept as long as a command may need it, and deleted in the same turn.
     assert_eq!(run.saga.data.get().contains("tok_visa"), run.saga.ended().is_none());
 }
 

@@ -14,14 +14,14 @@ use super::{
 };
 use crate::{demand::Demand, path::Timing, system::database_of};
 
-/// How many commits are timed, one at a time.
+/// The number of commits that are timed, one at a time.
 const COMMITS: usize = 200;
-/// Connections of one database that write.
+/// Connections that write to one database.
 const CONNECTIONS: u32 = 2;
-/// The server counts a connection's rows when it ends, and shows them a little later.
+/// The server adds a connection's rows to its statistics when the connection ends, a little late.
 const COUNTED_AFTER: Duration = Duration::from_secs(1);
 
-/// Measures the floor on the server of these databases, in databases of its own.
+/// Measures the floor on the server of these databases, in fresh databases.
 pub(crate) async fn measure(
     settings: &Setup,
     rounds: Rounds,
@@ -62,7 +62,7 @@ async fn measure_in(
     Ok(shop.floor(sagas_a_second, u64::try_from(rows)?, commit))
 }
 
-/// A shop over open pools.
+/// A shop over open connection pools.
 struct Opened {
     shop: Arc<Shop<SagaTable, Inbox>>,
     pools: Vec<Pool>,
@@ -87,7 +87,7 @@ impl Opened {
     }
 }
 
-/// A database like one of the system's, without its rows.
+/// A fresh database on the same server as one of the system's databases.
 struct Database {
     url: String,
     name: String,
@@ -96,7 +96,7 @@ struct Database {
 }
 
 impl Database {
-    /// The orchestrator's, and then each service's.
+    /// Describes the orchestrator's database, and then each service's.
     fn all(settings: &Setup) -> anyhow::Result<[Self; 4]> {
         let like = |url: &str, migrations, connections| {
             let mut at: reqwest::Url = url.parse().context("a database's URL")?;
@@ -108,7 +108,7 @@ impl Database {
         Ok([
             like(&orchestrator.0, vec![&saga_store::postgres::MIGRATIONS], CONNECTIONS)?,
             like(&order.0, vec![&INBOX, &saga_order::MIGRATIONS], CONNECTIONS)?,
-            // Two would wait for each other's hot products.
+            // Two connections would wait for each other at the hot products.
             like(&inventory.0, vec![&INBOX, &saga_inventory::MIGRATIONS], 1)?,
             like(&payment.0, vec![&INBOX, &saga_payment::MIGRATIONS], CONNECTIONS)?,
         ])
@@ -137,7 +137,7 @@ async fn connect(url: &str, max_connections: u32) -> anyhow::Result<Pool> {
     Ok(saga_postgres::connect(url, &settings).await?)
 }
 
-/// Rows that were ever written in these databases, once no connection to them is open.
+/// Counts the rows that were ever written in these databases. No connection may be open.
 async fn rows(databases: &[Database; 4], admin: &Pool) -> anyhow::Result<i64> {
     tokio::time::sleep(COUNTED_AFTER).await;
     let names = databases.each_ref().map(|database| database.name.as_str());
@@ -148,7 +148,7 @@ async fn rows(databases: &[Database; 4], admin: &Pool) -> anyhow::Result<i64> {
     Ok(rows.bind(&names[..]).fetch_one(admin).await?)
 }
 
-/// Times one row, in a statement that is its own transaction: one round trip, and what makes it durable.
+/// Times commits of one row. Each is one statement and one round trip, with a durable write.
 async fn commit(database: &Database) -> anyhow::Result<Timing> {
     let pool = connect(&database.url, 1).await?;
     sqlx::query("CREATE TABLE one_commit (number bigint)").execute(&pool).await?;

@@ -1,4 +1,4 @@
-//! A shop that is nothing but its databases: batches of orders, from admission to their ends.
+//! A shop that consists of its databases only: carries out batches of orders from admission to end.
 
 use std::{
     collections::BTreeMap,
@@ -39,10 +39,10 @@ use crate::{
 };
 
 const CALLER: &str = "bench";
-/// Hash of a payload: nobody compares it here, but it has its usual length.
+/// A payload's hash: nothing compares it here, but it has the usual length.
 const HASH: [u8; 32] = [7; 32];
 
-/// The databases, by their ports.
+/// The databases, accessed through their ports.
 pub(super) struct Shop<S, I> {
     sagas: S,
     order: I,
@@ -62,7 +62,7 @@ where
     I: Store,
     I::Tx: Orders + Shelf + Payments,
 {
-    /// A shop over a store of sagas and the services' databases: order, inventory, payment.
+    /// Creates a shop from a saga store and the databases of order, inventory and payment.
     pub(super) fn new(sagas: S, services: [I; 3], demand: Arc<Demand>) -> anyhow::Result<Self> {
         let [order, inventory, payment] = services;
         let provider = Provider::over(Agreeable, ProviderSettings::new("http://127.0.0.1"))?;
@@ -80,7 +80,7 @@ where
         })
     }
 
-    /// Receives enough of each product.
+    /// Receives enough stock of each product.
     pub(super) async fn receive(&self) -> anyhow::Result<()> {
         let mut tx = self.inventory.begin().await?;
         for goods in goods(self.demand.skus) {
@@ -97,7 +97,7 @@ where
         Ok(self.inventory.commit(tx).await?)
     }
 
-    /// Carries out batch after batch, several at once, and returns the sagas a second: the median of the rounds.
+    /// Carries out batches, several at once, and returns the median sagas a second over the rounds.
     pub(super) async fn measure(self: &Arc<Self>, rounds: Rounds) -> anyhow::Result<f64> {
         let mut rates = Vec::new();
         for _ in 0..rounds.count {
@@ -122,7 +122,8 @@ where
         Ok(median(rates).unwrap_or_default())
     }
 
-    /// The floor, from a rate, the rows that all sagas so far have written, and the time of a commit.
+    /// Computes the floor from a rate, the rows that all sagas so far have written, and the time of
+    /// a commit.
     pub(super) fn floor(&self, sagas_a_second: f64, rows: u64, commit: Timing) -> Floor {
         let sagas = self.sagas_so_far() as f64;
         let batches = self.batches.load(Relaxed).max(1);
@@ -202,7 +203,7 @@ where
         send.context("all sagas are new")
     }
 
-    /// Decides on the sagas that have got replies, and returns the commands that follow.
+    /// Decides on sagas that have received replies, and returns the next commands.
     async fn turn(
         &self,
         replies: &BTreeMap<SagaId, Vec<Input>>,
@@ -227,7 +228,7 @@ where
         Ok(send)
     }
 
-    /// Carries out a participant's commands in one transaction, with their recorded answers.
+    /// Carries out a participant's commands in one transaction, and records the answers.
     async fn serve(
         &self,
         store: &I,
@@ -274,7 +275,7 @@ struct Turned {
 }
 
 impl Turned {
-    /// Adds the decisions on one saga, whose row has this version.
+    /// Adds the decisions on one saga; its row has the version `before`.
     fn add(&mut self, before: u64, decisions: impl IntoIterator<Item = Decision>) {
         let (mut last, mut history) = (None, Vec::new());
         for decision in decisions {
@@ -286,7 +287,7 @@ impl Turned {
     }
 }
 
-/// Commands of one type, in an open transaction in which their rows are locked.
+/// Commands of one type, in an open transaction that has locked their rows.
 struct Group<'a, I: Store> {
     store: &'a I,
     tx: &'a mut I::Tx,
@@ -310,7 +311,8 @@ impl<I: Store> Group<'_, I> {
         Ok(recorded)
     }
 
-    /// The same with a provider that answers at once. So intent and settlement share a transaction.
+    /// Handles commands that call the provider. It answers at once, so intent and settlement share
+    /// a transaction.
     async fn outside<C: Command>(
         &mut self,
         handler: &impl HandleOutside<C, I::Tx>,
@@ -345,7 +347,7 @@ impl<I: Store> Group<'_, I> {
         asked.collect()
     }
 
-    /// Records the answers, or else the intents.
+    /// Records the answers if there are any, and otherwise the intents.
     async fn record(&mut self, answers: Option<&Vec<Recorded>>) -> anyhow::Result<()> {
         let entry = |(at, command): (usize, &OutgoingCommand)| Entry {
             key: key(command),
@@ -363,7 +365,7 @@ fn key(command: &OutgoingCommand) -> Key {
     Key { saga: command.id.saga, step: command.id.step.clone() }
 }
 
-/// A recorded answer, as its saga gets it.
+/// Converts a recorded answer to the reply that its saga gets.
 fn reply(command: &OutgoingCommand, answer: Recorded) -> anyhow::Result<Input> {
     let outcome = if answer.is_refusal() {
         ReplyOutcome::Refused(serde_json::from_str(answer.data.get())?)
@@ -374,7 +376,7 @@ fn reply(command: &OutgoingCommand, answer: Recorded) -> anyhow::Result<Input> {
     Ok(Input::Reply(Reply { step, direction, outcome, redelivered: false, repeat: false }))
 }
 
-/// A payment provider that answers at once, and declines the cards that are to be declined.
+/// A payment provider that answers at once and declines the card [`DECLINED`].
 struct Agreeable;
 
 impl Wire for Agreeable {
@@ -393,7 +395,7 @@ impl Wire for Agreeable {
     }
 }
 
-/// Times statements that are transactions of their own.
+/// Times statements, each of which is its own transaction.
 pub(super) async fn timed(
     count: usize,
     mut commit: impl AsyncFnMut(i64) -> anyhow::Result<()>,

@@ -1,4 +1,5 @@
-//! The floor on SQLite, as the embedded system uses it: WAL, synchronous=FULL, one writer a database.
+//! The floor on SQLite, used as in the embedded system: WAL, synchronous=FULL, one writer for each
+//! database.
 
 use std::{path::Path, sync::Arc};
 
@@ -12,9 +13,9 @@ use super::{
 };
 use crate::demand::Demand;
 
-/// How many commits are timed, one at a time.
+/// The number of commits that are timed, one at a time.
 const COMMITS: usize = 100;
-/// The orchestrator's, and then each service's.
+/// The orchestrator's schema, and then each service's.
 const SCHEMAS: [&Schema; 4] = [
     &saga_store::sqlite::SCHEMA,
     &saga_order::table::sqlite::SCHEMA,
@@ -22,7 +23,7 @@ const SCHEMAS: [&Schema; 4] = [
     &saga_payment::table::sqlite::SCHEMA,
 ];
 
-/// Measures the floor in files beside a data directory. Its system must have been stopped.
+/// Measures the floor in files beside a data directory. The system there must have been stopped.
 pub(crate) async fn measure(
     data_dir: &Path,
     rounds: Rounds,
@@ -50,7 +51,7 @@ fn shop(databases: &[Database], demand: Arc<Demand>) -> anyhow::Result<Shop<Saga
     Shop::new(SagaTable::new(databases[0].clone()), services, demand)
 }
 
-/// Rows that were ever written.
+/// Counts the rows that were ever written.
 async fn rows(databases: &[Database]) -> anyhow::Result<u64> {
     let mut rows = 0;
     for database in databases {
@@ -59,8 +60,8 @@ async fn rows(databases: &[Database]) -> anyhow::Result<u64> {
     Ok(rows)
 }
 
-/// Times one row, committed by itself. In a database that has been written to, as a system's has been: its log is
-/// overwritten and does not grow, which is what makes a commit slow in a new one.
+/// Times commits of one row. The database must have been written to, like a system's: its log is
+/// then overwritten instead of growing, and growing makes the commits of a new database slow.
 async fn commit(database: &Database) -> anyhow::Result<crate::path::Timing> {
     let tx = database.begin().await?;
     tx.execute_batch("CREATE TABLE one_commit (number INTEGER) STRICT")?;
@@ -104,7 +105,8 @@ mod tests {
             (BATCH as i64 / 2, 0)
         );
         let floor = shop.floor(1.0, rows, Default::default());
-        // Six of the orchestrator's; create, reserve, authorise, capture, release, commit, and confirm with reject.
+        // Six transactions of the orchestrator, and seven of the participants: create, reserve,
+        // authorise, capture, release, commit, and confirm with reject.
         assert_eq!(floor.commits_a_batch, 13);
         assert_eq!(floor.local_transactions_a_saga, 5.5);
         assert!((25.0..45.0).contains(&floor.rows_a_saga), "{floor:?}");

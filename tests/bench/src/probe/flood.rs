@@ -1,4 +1,5 @@
-//! A flood: as many messages as the broker takes, published with confirms, consumed, acknowledged.
+//! A flood: publishes as many messages as the broker takes, with confirms, and consumes and
+//! acknowledges them.
 
 use std::{
     collections::VecDeque,
@@ -19,8 +20,8 @@ use super::{Probe, ProbeError, Road, Way, close, confirming, consume, taken};
 const PUBLISHERS: usize = 2;
 /// Messages of one publisher that may wait for their confirms.
 const WINDOW: usize = 256;
-/// Messages that may lie in the queues. Beyond that the publishers wait, so that both ends are
-/// measured.
+/// The most messages in the queues. Beyond that the publishers wait, so that publishing and
+/// consuming are measured together.
 const MOST_WAITING: u64 = 4_096;
 /// Prefetch of a consumer, and the number of messages that it acknowledges at once.
 const PREFETCH: u16 = 1_000;
@@ -90,7 +91,7 @@ impl Probe {
             ended.expect("a consumer does not panic")?;
             return Err(ProbeError::Ended);
         }
-        // Deliveries that the consumers still hold are of no use.
+        // Nobody needs the deliveries that the consumers still hold.
         close(&session.consuming).await;
         for road in &roads {
             road.delete(&making).await?;
@@ -137,7 +138,7 @@ async fn pour(
     Ok(())
 }
 
-/// The flow that has had the least of its share.
+/// Returns the flow that has sent the least of its share.
 fn furthest_behind(flows: &[Flow], sent: &[u64]) -> Option<usize> {
     let done = |at: &usize| (sent[*at] as f64 + 1.0) / flows[*at].share;
     (0..flows.len())

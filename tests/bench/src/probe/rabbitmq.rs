@@ -12,7 +12,7 @@ use super::*;
 const SOON: Duration = Duration::from_secs(30);
 const PARTICIPANT: &str = "stock";
 
-/// Settings for the shared broker, under a prefix of this test alone.
+/// Returns settings for the shared broker, under a prefix of this test alone.
 fn settings(hint: &str) -> Settings {
     let servers = Servers::shared();
     Settings {

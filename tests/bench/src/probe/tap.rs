@@ -61,7 +61,7 @@ impl Tap {
         Ok(tap)
     }
 
-    /// Commands, replies and events so far.
+    /// Returns the counts of commands, replies and events so far.
     pub(crate) fn counts(&self) -> [Tapped; 3] {
         self.counts.each_ref().map(|counts| Tapped {
             messages: counts.messages.load(Relaxed),
@@ -113,8 +113,7 @@ fn members(body: &[u8]) -> u64 {
     body.windows(MEMBER.len()).filter(|window| *window == MEMBER).count() as u64
 }
 
-/// A consumer of every event, like a shop's other systems: a durable quorum queue, consumed and
-/// acknowledged.
+/// Consumes and acknowledges every event from a durable quorum queue, like a shop's other systems.
 #[derive(Debug)]
 pub(crate) struct EventConsumer {
     connection: Connection,
@@ -158,7 +157,7 @@ impl EventConsumer {
         Ok(Self { connection, queue, received, consuming })
     }
 
-    /// Number of events received so far.
+    /// Returns the number of events received so far.
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Relaxed)
     }

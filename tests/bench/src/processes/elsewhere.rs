@@ -1,13 +1,13 @@
-//! Where there is no /proc, CPU and memory of processes are not measured, and the report says so.
+//! Systems without /proc: CPU and memory are not measured, and the report says so.
 
 use super::Costs;
 
-/// What the report says instead.
+/// The sentence in the report.
 pub(crate) const NOT_MEASURED: Option<&str> = Some(
     "CPU and memory of processes are not measured on this system: the bench reads them from /proc, which Linux has.",
 );
 
-/// A process that would be watched.
+/// Stands for a process that Linux could watch.
 #[derive(Clone, Debug)]
 pub(crate) struct Watched;
 
@@ -21,7 +21,7 @@ impl Watched {
     }
 }
 
-/// Nothing is known, which is another thing than nothing used.
+/// Returns no costs at all, instead of zeros, because they are unknown.
 pub(crate) fn costs(_watched: &[Watched]) -> Costs {
     Costs::default()
 }

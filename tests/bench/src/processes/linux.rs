@@ -1,4 +1,4 @@
-//! CPU and memory as Linux has them in /proc.
+//! Reads CPU and memory from Linux's /proc.
 
 use procfs::{
     ProcResult,
@@ -8,17 +8,17 @@ use procfs::{
 
 use super::Costs;
 
-/// Nothing is missing here.
+/// Everything is measured here.
 pub(crate) const NOT_MEASURED: Option<&str> = None;
 
 const KIB: u64 = 1024;
 
-/// One process that is watched.
+/// A watched process.
 #[derive(Clone, Debug)]
 pub(crate) struct Watched {
     name: String,
     pid: i32,
-    /// Whether its children belong to it: a database server's do.
+    /// Whether its children count too: a database server's do.
     with_children: bool,
 }
 
@@ -31,13 +31,13 @@ impl Watched {
         Self { with_children: true, ..Self::one(name, pid) }
     }
 
-    /// Whoever listens on that port of this machine, if we may know.
+    /// Watches the process that listens on a port of this machine, if we may see it.
     pub(crate) fn listener(name: &str, port: u16) -> Option<Self> {
         listener(port).ok().flatten().map(|pid| Self::with_children(name, pid))
     }
 }
 
-/// Looks at all of them. One that has ended costs nothing more.
+/// Reads the costs of all watched processes. One that has ended adds nothing.
 pub(crate) fn costs(watched: &[Watched]) -> Costs {
     let stats: Vec<Stat> =
         all_processes().into_iter().flatten().filter_map(|p| p.ok()?.stat().ok()).collect();
@@ -56,13 +56,13 @@ pub(crate) fn costs(watched: &[Watched]) -> Costs {
     costs
 }
 
-/// Of a family also what its dead children have used.
+/// Returns a process's CPU time, with `with_dead_children` including that of its dead children.
 fn ticks(stat: &Stat, with_dead_children: bool) -> u64 {
     let dead = if with_dead_children { stat.cutime + stat.cstime } else { 0 };
     stat.utime + stat.stime + dead.max(0).cast_unsigned()
 }
 
-/// A process, its children, and theirs.
+/// Returns the ids of a process, its children, and all their descendants.
 fn family(pid: i32, stats: &[Stat]) -> Vec<i32> {
     let mut family = vec![pid];
     let mut next = 0;
@@ -78,7 +78,7 @@ fn memory(family: &[i32]) -> u64 {
         family.iter().filter_map(|pid| Process::new(*pid).ok()?.status().ok()).collect();
     let kib = match statuses.as_slice() {
         [alone] => alone.vmhwm.unwrap_or_default(),
-        // What they share is there once.
+        // Shared memory counts only once.
         many => {
             let shared = many.iter().filter_map(|s| s.rssshmem).max().unwrap_or_default();
             many.iter().filter_map(|s| s.rssanon).sum::<u64>() + shared
@@ -101,7 +101,7 @@ fn listener(port: u16) -> ProcResult<Option<u32>> {
             .flatten()
             .any(|fd| matches!(fd.target, FDTarget::Socket(inode) if sockets.contains(&inode)))
     };
-    // Children inherit the socket: the parent is the oldest.
+    // Children inherit the socket, and the parent is the oldest process.
     let oldest = all_processes()?
         .filter_map(Result::ok)
         .filter(holds)

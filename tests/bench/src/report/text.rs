@@ -1,4 +1,4 @@
-//! The report for people.
+//! The report as text for people.
 
 use std::fmt::Write as _;
 
@@ -7,12 +7,12 @@ use saga_cli::table;
 
 use crate::{floor, limits::Limits, path::Wait, processes::NOT_MEASURED};
 
-/// What a figure is that is not there.
+/// Stands for a figure that is missing.
 const NONE: &str = "-";
 const MIB: f64 = 1024.0 * 1024.0;
 
 impl Report {
-    /// For people.
+    /// Renders the report as tables.
     pub(crate) fn text(&self, problems: &[String]) -> String {
         let mut text = format!("{}\n\n{}\n", self.of, self.speeds());
         let _ = write!(text, "\n{}\n", self.costs());
@@ -159,7 +159,7 @@ fn shown(figures: &Figures, name: &str, digits: usize) -> String {
     figures.get(name).map_or_else(|| NONE.to_owned(), |value| format!("{value:.digits$}"))
 }
 
-/// The figures below a name.
+/// Formats the figures of one level, such as those of all processes.
 fn parts(figures: &Figures, name: &str, digits: usize) -> String {
     let all: Vec<_> = figures
         .below(name)

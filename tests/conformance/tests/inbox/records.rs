@@ -1,4 +1,4 @@
-//! Records, read back as they were written and for the right key, and the clock beside them.
+//! Records are read back as they were written and for the right key, with the clock's time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -39,7 +39,7 @@ async fn what_is_recorded_is_read_back<S: Store, R>(book: Book<S, R>) {
         Some(answer("{}")),
         Some(answer(&big)),
         Some(answer(plain)),
-        // As text: neither space nor order nor repetition is lost.
+        // Answers are kept as text, so that spaces, the order of fields and repeated fields remain.
         Some(answer(spaced)),
         Some(Recorded::refused(&refusal, Timestamp(i64::MAX))),
         Some(Recorded { event: Some(event), ..answer("null") }),
@@ -67,7 +67,7 @@ async fn what_is_recorded_is_read_back<S: Store, R>(book: Book<S, R>) {
     }
 }
 
-/// Nothing is known of keys that were never seen, of one or of a whole batch.
+/// Keys that were never seen have empty records, one key or a whole batch.
 async fn a_fresh_key_has_an_empty_record<S: Store, R>(book: Book<S, R>) {
     for count in [1, 256] {
         let keys: Vec<Key> = keys(count);
@@ -77,8 +77,7 @@ async fn a_fresh_key_has_an_empty_record<S: Store, R>(book: Book<S, R>) {
     }
 }
 
-/// The answer takes the place of the intent, and a step's other direction stays as
-/// it was.
+/// The answer takes the place of the intent, and the step's other direction does not change.
 async fn a_settlement_replaces_its_intent<S: Store, R>(book: Book<S, R>) {
     let key = key("authorise-payment");
     let keys = std::slice::from_ref(&key);
@@ -92,8 +91,8 @@ async fn a_settlement_replaces_its_intent<S: Store, R>(book: Book<S, R>) {
     assert_eq!(text(&locked.records[0]), expected);
 }
 
-/// An intent counts the calls that may have been made under it, and an undo leaves the
-/// count as it is: 0 is what proves that nothing was sent.
+/// An intent counts the calls that may have been made under it, and an undo does not change the
+/// count: 0 proves that no call was made.
 async fn a_call_that_was_not_sent_is_counted_back<S: Store, R>(book: Book<S, R>) {
     let key = key("authorise-payment");
     let keys = std::slice::from_ref(&key);
@@ -110,7 +109,7 @@ async fn a_call_that_was_not_sent_is_counted_back<S: Store, R>(book: Book<S, R>)
     assert_eq!(locked.records[0].action.as_ref().map(|action| action.calls), Some(0));
 }
 
-/// A batch of old and new keys gets each its own record.
+/// In a batch of old and new keys each key gets its own record.
 async fn known_and_fresh_keys_are_locked_together<S: Store, R>(book: Book<S, R>) {
     let keys = keys(256);
     let known = |number: &usize| number.is_multiple_of(3);
@@ -127,14 +126,14 @@ async fn known_and_fresh_keys_are_locked_together<S: Store, R>(book: Book<S, R>)
     }
 }
 
-/// A batch has members: no keys at all will never be right.
+/// A batch has at least one key: without any, the call fails for good.
 async fn nothing_to_lock_is_a_mistake<S: Store, R>(book: Book<S, R>) {
     let mut tx = book.store.begin().await.expect("a transaction");
     let nothing = book.store.lock(&mut tx, &[]).await;
     assert!(matches!(nothing, Err(Failure::Permanent(_))), "{nothing:?}");
 }
 
-/// Ids are bytes without a sign: their records come in the order of the keys.
+/// Ids are compared as unsigned bytes, so records come in the order of the keys.
 async fn sagas_are_ordered_byte_by_byte<S: Store, R>(book: Book<S, R>) {
     let mut keys: Vec<Key> = [0, 1, 0x7f, 0x80, 0xff]
         .into_iter()
@@ -152,8 +151,8 @@ async fn sagas_are_ordered_byte_by_byte<S: Store, R>(book: Book<S, R>) {
     }
 }
 
-/// Case, trailing space and the two spellings of an accent make different steps;
-/// and records come in the order of bytes, whatever the database's language.
+/// Steps that differ in case, trailing space or the spelling of an accent are different steps.
+/// Records come in the order of bytes, whatever the database's language.
 async fn steps_are_told_apart_byte_by_byte<S: Store, R>(book: Book<S, R>) {
     let saga = SagaId(Uuid::now_v7());
     let steps = [
@@ -197,8 +196,8 @@ async fn steps_are_told_apart_byte_by_byte<S: Store, R>(book: Book<S, R>) {
     }
 }
 
-/// The database's clock stands still in a transaction, goes on between two, and
-/// counts in microseconds.
+/// The database's clock stands still within a transaction, advances between two, and counts in
+/// microseconds.
 async fn a_transaction_has_one_time<S: Store, R>(book: Book<S, R>) {
     let mut tx = book.store.begin().await.expect("a transaction");
     let first = book.store.lock(&mut tx, &[key("a")]).await.expect("the row").now;

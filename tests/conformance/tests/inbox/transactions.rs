@@ -1,4 +1,4 @@
-//! Transactions: whole or absent, and one after the other where they want the same key.
+//! Transactions: whole or absent, and one after the other if they lock the same key.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ holds_on! { Book::{postgres}:
     disjoint_keys_do_not_wait_for_one_another,
 }
 
-/// A service's effect and the recorded answer are one transaction: both or neither.
+/// A service's effect and the recorded answer commit together or not at all.
 async fn effect_and_answer_commit_together<S: Store<Tx: Orders>, R: Reads>(book: Book<S, R>) {
     let lines = [line("cup", 1)];
     for commit in [false, true] {
@@ -62,7 +62,7 @@ async fn a_dropped_transaction_leaves_nothing<S: Store, R>(book: Book<S, R>) {
     assert_eq!(book.probe.number("SELECT count(*) FROM inbox").await, 0);
 }
 
-/// Committed records are there after all connections were closed.
+/// Committed records survive the end of all connections.
 async fn what_is_committed_survives_reopening<S: Store, R>(book: Book<S, R>)
 where
     Book<S, R>: Reopen,
@@ -78,8 +78,7 @@ where
     assert_eq!(book.probe.number("SELECT count(*) FROM inbox").await, 5);
 }
 
-/// One of many that want one key at once is first, and every other sees what it
-/// recorded.
+/// If many transactions lock one key at once, one is first, and the others see its record.
 pub(super) async fn two_transactions_with_one_key_exclude_each_other<S: Store, R>(
     book: Book<S, R>,
 ) {
@@ -95,7 +94,7 @@ pub(super) async fn two_transactions_with_one_key_exclude_each_other<S: Store, R
                 if !is_fresh(&record) {
                     return (false, text(&record));
                 }
-                // Long enough for the others to be there.
+                // The pause is long enough for the other transactions to wait for the lock.
                 tokio::time::sleep(Duration::from_millis(30)).await;
                 let entry = action(&key, &number.to_string());
                 store.record(&mut tx, std::slice::from_ref(&entry)).await.expect("written");
@@ -111,7 +110,7 @@ pub(super) async fn two_transactions_with_one_key_exclude_each_other<S: Store, R
     }
 }
 
-/// A key that was locked and dropped belongs to nobody: the next transaction finds it fresh.
+/// After a transaction that locked a key is dropped, the next one finds the key fresh.
 async fn whoever_waits_for_a_dropped_transaction_is_first<S: Store, R>(book: Book<S, R>) {
     let key = key("reserve-stock");
     let keys = std::slice::from_ref(&key);
@@ -134,8 +133,8 @@ async fn whoever_waits_for_a_dropped_transaction_is_first<S: Store, R>(book: Boo
     assert!(fresh, "nothing of the first one is left");
 }
 
-/// One of many that want to undo one recorded action at once is first, and every
-/// other sees that it is undone.
+/// If many transactions undo one recorded action at once, one is first, and the others see that the
+/// action is undone.
 pub(super) async fn of_many_compensations_at_once_one_is_first<S: Store, R>(book: Book<S, R>) {
     const CONTENDERS: usize = 12;
     for _ in 0..5 {
@@ -166,7 +165,7 @@ pub(super) async fn of_many_compensations_at_once_one_is_first<S: Store, R>(book
     }
 }
 
-/// Batches that share keys wait for one another, in one order.
+/// Batches that share keys lock them in one order, so they wait for each other without a deadlock.
 pub(super) async fn overlapping_batches_do_not_deadlock<S: Store, R>(book: Book<S, R>) {
     let all = keys(30);
     let replicas = (0..8).map(|replica| {
@@ -175,7 +174,7 @@ pub(super) async fn overlapping_batches_do_not_deadlock<S: Store, R>(book: Book<
             for round in 0..10 {
                 let start = (replica * 3 + round) % 20;
                 let batch = all[start..start + 10].iter();
-                // A deadlock would be a conflict, which is not tried again here.
+                // A deadlock would show as a conflict, which is not retried here.
                 let batch: Vec<_> = batch.map(|key| action(key, "1")).collect();
                 put(&store, &batch).await.expect("no conflict");
             }
@@ -186,8 +185,8 @@ pub(super) async fn overlapping_batches_do_not_deadlock<S: Store, R>(book: Book<
     }
 }
 
-/// Two replicas work side by side as long as their sagas differ. SQLite has one
-/// writer, so this is Postgres's alone.
+/// Two replicas work side by side while their sagas differ. Only Postgres has this property,
+/// because SQLite has one writer.
 async fn disjoint_keys_do_not_wait_for_one_another<S: Store, R>(book: Book<S, R>) {
     let all = keys(40);
     let (ours, theirs): (Vec<_>, Vec<_>) =

@@ -17,8 +17,8 @@ holds_on! { Book::{postgres, sqlite, in_memory}:
     an_old_action_meets_its_tombstone_or_the_watermark,
 }
 
-/// The watermark goes forward only, no further than the clock, and outlives its
-/// connections; what is remembered of sagas below it is deleted, and nothing else.
+/// The watermark only rises, never passes the clock, and survives its connections. Pruning deletes
+/// the records of sagas below it, and no others.
 async fn what_is_below_the_watermark_is_forgotten_and_no_more<S: Store, R>(book: Book<S, R>)
 where
     Book<S, R>: Reopen,
@@ -34,11 +34,11 @@ where
         entries.extend(["a", "b"].map(|step| action(&old(days, step), "1")));
     }
     put(&book.store, &entries).await.expect("recorded");
-    // No watermark, nothing to forget.
+    // Without a watermark there is nothing to prune.
     let start = SagaId(Uuid::nil());
     assert_eq!(book.store.prune(start, at(0), 100).await, Ok(Pruned { rows: 0, next: None }));
 
-    // Below the second: the one that is its very id is not.
+    // The saga of day 20 is not below the watermark, because its id is the watermark itself.
     let week = LEAST_RETENTION;
     assert_eq!(book.store.raise(at(20), week).await, Ok(at(20)));
     assert_eq!(book.store.raise(at(25), week).await, Ok(at(20)), "it never goes back");
@@ -50,7 +50,7 @@ where
     assert_eq!(book.store.raise(at(6), week).await, Ok(at(20)), "nor to what is too young");
     let book = book.reopen().await;
     assert_eq!(look(&book.store, std::slice::from_ref(&new)).await.watermark, at(20));
-    // In mid-saga, the next batch goes on with the same one.
+    // A limit can end a batch in the middle of a saga; the next batch continues with that saga.
     let first = book.store.prune(start, at(0), 1).await.expect("pruned");
     assert_eq!(first, Pruned { rows: 1, next: Some(at(30).id()) });
     let rest = book.store.prune(at(30).id(), at(0), 100).await.expect("pruned");
@@ -60,19 +60,19 @@ where
     assert!(locked.records.iter().all(|record| !is_fresh(record)));
     assert_eq!(book.probe.number("SELECT count(*) FROM inbox").await, 5);
 
-    // The next one, first no further than what has settled.
+    // Below the next watermark, pruning stops at the instant that it is given, here day 15.
     assert_eq!(book.store.raise(at(1), Duration::ZERO).await, Ok(at(1)));
     assert_eq!(book.store.prune(start, at(15), 100).await, Ok(Pruned { rows: 2, next: None }));
     assert_eq!(book.store.prune(start, at(0), 100).await, Ok(Pruned { rows: 2, next: None }));
 }
 
-/// An old action finds its tombstone, or the watermark above it, however it meets the
-/// pruning: never neither.
+/// However an old action and the pruning interleave, the action finds its tombstone or a watermark
+/// above it, or both.
 async fn an_old_action_meets_its_tombstone_or_the_watermark<S: Store, R>(book: Book<S, R>) {
     const ROUNDS: i64 = 60;
     let now = look(&book.store, &[super::key("a")]).await.now;
     for round in 0..ROUNDS {
-        // Later ones lie higher, so that each round raises the watermark.
+        // Each round uses a later time, so that it raises the watermark.
         let made = Timestamp(now.0 - (100 * ROUNDS - round) * 1_000_000);
         let old = Key { saga: Watermark::at(made).id(), step: "reserve-stock".to_owned() };
         let tombstone = entry(&old, Direction::Compensation, b"hash", Some(answer("1")));
@@ -91,7 +91,8 @@ async fn an_old_action_meets_its_tombstone_or_the_watermark<S: Store, R>(book: B
     }
 }
 
-/// As the kit does: a row that went in the middle of it is a conflict, and tried again.
+/// Locks a key as the kit does: if the row is pruned meanwhile, the lock is a conflict and is tried
+/// again.
 async fn arrive<S: Store>(store: &S, key: Key) -> Locked {
     loop {
         let mut tx = store.begin().await.expect("a transaction");

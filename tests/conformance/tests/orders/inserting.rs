@@ -20,7 +20,7 @@ holds_on! { Book::{postgres, sqlite, in_memory}:
     a_failed_constraint_is_permanent_and_leaves_nothing,
 }
 
-/// An insert returns those of its batch that were not there.
+/// An insert returns the orders of its batch that did not exist before.
 async fn insert_says_which_were_new<S: Store<Tx: Orders>, R: Reads>(book: Book<S, R>) {
     let lines = [line("cup", 1), line("teapot", 2)];
     let mut ids: Vec<SagaId> = (0..300).map(|_| saga()).collect();
@@ -33,7 +33,7 @@ async fn insert_says_which_were_new<S: Store<Tx: Orders>, R: Reads>(book: Book<S
     assert_eq!(book.probe.number("SELECT count(*) FROM order_lines").await, 600);
 }
 
-/// An order keeps its first form: neither customer nor lines nor time change.
+/// A repeated insert does not change an order's customer, lines or time.
 async fn a_repeated_insert_changes_nothing<S: Store<Tx: Orders>, R: Reads>(book: Book<S, R>) {
     let id = saga();
     let lines = [line("cup", 1), line("teapot", 2)];
@@ -47,7 +47,7 @@ async fn a_repeated_insert_changes_nothing<S: Store<Tx: Orders>, R: Reads>(book:
     }
 }
 
-/// One of many that insert one order at once makes it, and it is whole.
+/// If many transactions insert one order at once, one creates it, with all its lines.
 pub(super) async fn of_two_inserts_at_once_one_is_new<S: Store<Tx: Orders>, R: Reads>(
     book: Book<S, R>,
 ) {
@@ -87,7 +87,7 @@ async fn an_order_without_lines_is_an_order<S: Store<Tx: Orders>, R: Reads>(book
     assert_eq!(book.read(saga()).await, None);
 }
 
-/// An order is as old as the transaction that made it, to the microsecond.
+/// An order's time is that of the transaction that created it, to the microsecond.
 async fn times_are_the_transactions_in_microseconds<S: Store<Tx: Orders>, R: Reads>(
     book: Book<S, R>,
 ) {
@@ -105,8 +105,7 @@ async fn times_are_the_transactions_in_microseconds<S: Store<Tx: Orders>, R: Rea
     assert!(odd, "the clock has only milliseconds: nothing was shown");
 }
 
-/// Values that the tables forbid will never be right, and their neighbours are not written
-/// either.
+/// Values that the tables forbid fail for good, and nothing of their transaction is written.
 async fn a_failed_constraint_is_permanent_and_leaves_nothing<S: Store<Tx: Orders>, R: Reads>(
     book: Book<S, R>,
 ) {

@@ -19,10 +19,10 @@ holds_on! { Book::{postgres, sqlite, in_memory}:
     of_many_that_end_an_order_at_once_one_finds_it_pending,
 }
 
-/// Locking gives what was ordered, in the order in which it was ordered; what does
-/// not exist is left out.
+/// Locking returns each order's lines in the sequence in which they were ordered, and leaves out
+/// orders that do not exist.
 async fn lines_are_locked_in_their_order<S: Store<Tx: Orders>, R: Reads>(book: Book<S, R>) {
-    // More than nine, so that numbers ordered as text would show.
+    // More than nine lines, to detect numbers that are sorted as text.
     let many: Vec<Line> =
         (0..100).map(|n| line(&format!("sku{}", (n * 37) % 100), n + 1)).collect();
     let few = [line("z", i64::MAX), line("A", 1), line("\u{1F375}", 2)];
@@ -36,7 +36,8 @@ async fn lines_are_locked_in_their_order<S: Store<Tx: Orders>, R: Reads>(book: B
     assert_eq!(tx.lock(&[]).await, Ok(HashMap::new()));
 }
 
-/// A transaction that locks the same orders in another order waits, and no more.
+/// Transactions that lock the same orders in different sequences wait for each other, but do not
+/// deadlock.
 pub(super) async fn locks_in_opposite_order_do_not_deadlock<S: Store<Tx: Orders>, R: Reads>(
     book: Book<S, R>,
 ) {
@@ -66,8 +67,8 @@ pub(super) async fn locks_in_opposite_order_do_not_deadlock<S: Store<Tx: Orders>
     }
 }
 
-/// One of many that end one order at once finds it pending, and every other sees how
-/// it has ended.
+/// If many transactions end one order at once, one finds it pending, and the others see how it has
+/// ended.
 pub(super) async fn of_many_that_end_an_order_at_once_one_finds_it_pending<
     S: Store<Tx: Orders>,
     R: Reads,

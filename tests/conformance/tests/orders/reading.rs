@@ -27,8 +27,8 @@ holds_on! { Book::{postgres, sqlite}:
     a_reader_sees_nothing_of_an_open_transaction,
 }
 
-/// Every end of an order is read as it was written, by its id and in a page, and
-/// locked as it stands.
+/// Every end of an order is read back as it was written: by its id, in a page, and when it is
+/// locked.
 async fn every_end_is_read_back<S: Store<Tx: Orders>, R: Reads>(book: Book<S, R>) {
     let customer = "\u{1F375} שלום e\u{301}' OR 1=1";
     let long = "\u{1F375}".repeat(500);
@@ -40,7 +40,7 @@ async fn every_end_is_read_back<S: Store<Tx: Orders>, R: Reads>(book: Book<S, R>
         confirmed([2_500, 300], 3_100, "EUR"),
         confirmed([0, 0], 0, "JPY"),
         confirmed([i64::MAX - 2, 1], i64::MAX, "XXX"),
-        // Not a float's precision.
+        // The amounts have more digits than a float keeps.
         confirmed([9_007_199_254_740_993, 1], 9_007_199_254_740_995, "EUR"),
         End::Rejected(reason("OUT_OF_STOCK", &long)),
         End::Rejected(reason("", "")),
@@ -96,10 +96,10 @@ fn expected(read: &Order, customer: &str, end: &End) -> Order {
     }
 }
 
-/// Pages go from the greatest id to the least, by the bytes of the ids, of one
-/// customer and status or of all.
+/// Pages go from the greatest id to the least, in the order of bytes, of one customer and status or
+/// of all.
 async fn pages_are_newest_first<S: Store<Tx: Orders>, R: Reads>(book: Book<S, R>) {
-    // Ids with and without their first bit: bytes have no sign.
+    // Some ids have their first bit set: bytes are unsigned.
     let ids: Vec<SagaId> =
         (0..16_u128).rev().map(|n| SagaId(Uuid::from_u128(n << 124 | (n + 1)))).collect();
     let lines = [line("b", 1), line("a", 2)];
@@ -132,7 +132,7 @@ async fn pages_are_newest_first<S: Store<Tx: Orders>, R: Reads>(book: Book<S, R>
         };
         let whole: Vec<_> = book.page(&page).await.into_iter().map(|o| o.order_id).collect();
         assert_eq!(whole, expected, "{page:?}");
-        // And page by page.
+        // The same orders are read page by page.
         let mut seen: Vec<String> = Vec::new();
         loop {
             let before = seen.last().map(|id| id.parse().expect("an id"));
@@ -152,7 +152,7 @@ async fn pages_are_newest_first<S: Store<Tx: Orders>, R: Reads>(book: Book<S, R>
     assert_eq!(book.page(&Page::default()).await, [], "at most none");
 }
 
-/// Case, spaces and the two spellings of an accent make different customers.
+/// Customers that differ in case, spaces or the spelling of an accent are different customers.
 async fn customers_are_told_apart_byte_by_byte<S: Store<Tx: Orders>, R: Reads>(book: Book<S, R>) {
     let customers = [
         "",
@@ -184,8 +184,8 @@ async fn customers_are_told_apart_byte_by_byte<S: Store<Tx: Orders>, R: Reads>(b
     }
 }
 
-/// A read waits for no writer and sees what is committed. In memory there is one
-/// connection, so there a read would wait.
+/// A read does not wait for a writer and sees only committed rows. SQLite in memory is left out: it
+/// has one connection, so a read would wait.
 async fn a_reader_sees_nothing_of_an_open_transaction<S: Store<Tx: Orders>, R: Reads>(
     book: Book<S, R>,
 ) {

@@ -18,8 +18,8 @@ holds_on! { Book::{postgres, sqlite, in_memory}:
     returns_at_once_never_have_the_same_piece,
 }
 
-/// A return is read as it was written; its pieces are held by its order, and have come
-/// back, or are let go, once it has ended. Several in one statement are all counted.
+/// A return is read back as it was written. Its order holds the returned pieces until it ends, and
+/// then counts them as returned or releases them. Several returns in one statement all count.
 async fn a_return_is_read_back_in_every_state<S: Store<Tx: Orders + Returns>, R: Reads>(
     book: Book<S, R>,
 ) {
@@ -92,7 +92,7 @@ async fn held_and_returned<S: Store<Tx: Orders + Returns>, R>(
     known[&order].lines.iter().map(|line| (line.held, line.returned)).collect()
 }
 
-/// No more is held than was ordered, nor let go than is held, whatever the program does.
+/// The tables refuse to hold more than was ordered and to release more than is held.
 async fn a_return_of_what_is_not_there_is_never_written<
     S: Store<Tx: Orders + Returns>,
     R: Reads,
@@ -129,11 +129,11 @@ async fn a_return_of_what_is_not_there_is_never_written<
     assert_eq!(book.read(id).await, before);
 }
 
-/// Returns that are opened at once for the same order see what the others hold.
+/// If several returns of one order are opened at once, each piece is held by one return only.
 async fn returns_at_once_never_have_the_same_piece<S: Store<Tx: Orders + Returns>, R: Reads>(
     book: Book<S, R>,
 ) {
-    // As many as there are pieces, and again as many.
+    // There are twice as many returns as pieces.
     const AT_ONCE: usize = 12;
     const PIECES: i64 = 6;
     let id = saga();
@@ -148,7 +148,7 @@ async fn returns_at_once_never_have_the_same_piece<S: Store<Tx: Orders + Returns
     assert_eq!(known[&id].lines[0].held, PIECES);
 }
 
-/// Opens a return of one piece as the handler does, if there is one.
+/// Opens a return of one piece as the handler does, if a piece is left.
 async fn open<S: Store<Tx: Returns>>(store: &S, order: SagaId) -> Result<bool, Failure> {
     let command = OpenReturn {
         caller: "anonymous".to_owned(),

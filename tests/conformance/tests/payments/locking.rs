@@ -14,8 +14,7 @@ holds_on! { Till::{postgres, sqlite, in_memory}:
     whoever_locks_a_locked_payment_sees_what_was_saved,
 }
 
-/// Locking gives the payments that exist, each once, in the order of the bytes of
-/// the orders' ids.
+/// Locking returns each existing payment once, in the order of the bytes of the orders' ids.
 async fn payments_are_locked_in_the_orders_order<S: Store<Tx: Payments>>(till: Till<S>) {
     let mut ids: Vec<SagaId> =
         (0..16_u128).map(|n| SagaId(Uuid::from_u128(n << 124 | (16 - n)))).collect();
@@ -32,7 +31,7 @@ async fn payments_are_locked_in_the_orders_order<S: Store<Tx: Payments>>(till: T
     assert_eq!(tx.lock(&[order()]).await, Ok(vec![]));
 }
 
-/// A transaction that locks the same payments in another order waits, and no more.
+/// Transactions that lock the same payments in different sequences wait, but do not deadlock.
 pub(super) async fn locks_in_opposite_order_do_not_deadlock<S: Store<Tx: Payments>>(till: Till<S>) {
     let ids: Vec<SagaId> = (0..40).map(|_| order()).collect();
     let payments: Vec<_> = ids.iter().map(|id| payment(*id, 5, State::Authorising)).collect();
@@ -58,8 +57,8 @@ pub(super) async fn locks_in_opposite_order_do_not_deadlock<S: Store<Tx: Payment
     }
 }
 
-/// Transactions on one payment come one after the other: none decides on what
-/// another is changing.
+/// Transactions on one payment run one after the other, so each decides on the state that the one
+/// before has saved.
 pub(super) async fn whoever_locks_a_locked_payment_sees_what_was_saved<S: Store<Tx: Payments>>(
     till: Till<S>,
 ) {

@@ -1,4 +1,4 @@
-//! Payments, their refunds and the ledger: written once, and read back.
+//! Payments, refunds and the ledger are written once and read back.
 
 use saga_core::{Failure, SagaId};
 use saga_kit::Store;
@@ -18,8 +18,7 @@ holds_on! { Till::{postgres, sqlite, in_memory}:
     what_breaks_a_constraint_is_permanent_and_leaves_nothing,
 }
 
-/// A payment is read as it was written, in every state, whether it was there or
-/// not.
+/// A payment is read back as it was written, in every state, whether it is inserted or updated.
 async fn every_state_is_read_back<S: Store<Tx: Payments>>(till: Till<S>) {
     let payments: Vec<Payment> = states()
         .into_iter()
@@ -28,7 +27,7 @@ async fn every_state_is_read_back<S: Store<Tx: Payments>>(till: Till<S>) {
         .collect();
     till.save(&payments, &[]).await.expect("they are sound");
     assert_eq!(till.payments(&payments).await, payments);
-    // From each state to each other one: a row keeps nothing of the state before.
+    // Each payment then gets each other state: the row keeps nothing of the old one.
     for state in states() {
         let changed: Vec<Payment> = payments
             .iter()
@@ -41,7 +40,8 @@ async fn every_state_is_read_back<S: Store<Tx: Payments>>(till: Till<S>) {
     }
 }
 
-/// An order has one payment: a second opening changes nothing, and holds up nobody.
+/// An order has one payment. Opening it again changes nothing, and new payments in the same call
+/// are opened.
 async fn opening_leaves_out_what_is_there<S: Store<Tx: Payments>>(till: Till<S>) {
     let (a, b) = (order(), order());
     let first = payment(a, 5, State::Authorised { provider_id: "p1".to_owned() });
@@ -58,7 +58,7 @@ async fn opening_leaves_out_what_is_there<S: Store<Tx: Payments>>(till: Till<S>)
     assert_eq!(till.probe.number("SELECT count(*) FROM payments").await, 2);
 }
 
-/// The price of an order is written once: saving moves the state alone.
+/// Saving changes only a payment's state, never its amount.
 pub(super) async fn the_amount_of_a_payment_never_changes<S: Store<Tx: Payments>>(till: Till<S>) {
     let id = order();
     till.save(&[payment(id, 500, State::Authorising)], &[]).await.expect("it is sound");
@@ -68,7 +68,7 @@ pub(super) async fn the_amount_of_a_payment_never_changes<S: Store<Tx: Payments>
     assert_eq!(till.payments(&[dearer]).await, [payment(id, 500, captured)]);
 }
 
-/// The largest amount can be taken and given back whole, and no more.
+/// Even the largest amount can be refunded in full.
 async fn everything_that_was_taken_can_be_given_back<S: Store<Tx: Payments>>(till: Till<S>) {
     for amount in [1, i64::MAX - 1, i64::MAX] {
         let captured =
@@ -79,8 +79,8 @@ async fn everything_that_was_taken_can_be_given_back<S: Store<Tx: Payments>>(til
     }
 }
 
-/// A saga's refund is written once and then moves its state alone; an order's
-/// refunds are all of its, and no other's.
+/// A saga's refund is written once, and afterwards only its state changes. An order's refunds are
+/// all read back, without those of other orders.
 async fn refunds_are_read_back_by_order<S: Store<Tx: Payments>>(till: Till<S>) {
     let (a, b, without) = (order(), order(), order());
     let refund = |order, amount, state| Refund {
@@ -117,8 +117,8 @@ async fn refunds_are_read_back_by_order<S: Store<Tx: Payments>>(till: Till<S>) {
     assert_eq!(till.refunds(&[b]).await, of_b);
 }
 
-/// A saga's effect of one kind is in the ledger once, as it was first written;
-/// other sagas and kinds have lines of their own.
+/// The ledger has each effect of a saga once, as it was first written. Other sagas and other kinds
+/// of effect have their own lines.
 pub(super) async fn the_ledger_has_a_line_once<S: Store<Tx: Payments>>(till: Till<S>) {
     let (a, refunding) = (order(), order());
     let entry = |saga: SagaId, kind, amount| Entry {
@@ -144,7 +144,7 @@ pub(super) async fn the_ledger_has_a_line_once<S: Store<Tx: Payments>>(till: Til
     assert_eq!(till.probe.number(refunded).await, 5);
 }
 
-/// Without a commit neither payments nor ledger nor refunds stay.
+/// A dropped transaction leaves neither payments nor ledger lines nor refunds.
 async fn a_dropped_transaction_leaves_nothing<S: Store<Tx: Payments>>(till: Till<S>) {
     let id = order();
     let amount = Money::new(5, "EUR");
@@ -163,8 +163,7 @@ async fn a_dropped_transaction_leaves_nothing<S: Store<Tx: Payments>>(till: Till
     assert_eq!(till.probe.number("SELECT count(*) FROM refunds").await, 0);
 }
 
-/// Values that the tables forbid will never be right, and their neighbours are not written
-/// either.
+/// Values that the tables forbid fail for good, and nothing of their transaction is written.
 async fn what_breaks_a_constraint_is_permanent_and_leaves_nothing<S: Store<Tx: Payments>>(
     till: Till<S>,
 ) {

@@ -15,11 +15,11 @@ holds_on! { Sagas::{postgres_remembering, postgres, sqlite, in_memory}:
     of_two_admissions_at_once_one_binds_the_key,
 }
 
-/// New, repeated, used for something else: one answer a key, several in a batch,
-/// the same one twice in a batch.
+/// Each key gets one answer (new, repeated, or used for another payload), also if a batch has
+/// several keys or the same key twice.
 async fn a_key_is_bound_once(sagas: Sagas<impl Store, impl Beneath>) {
     let all: Vec<_> = (0..6).map(|_| saga()).collect();
-    // One decision a batch: what it writes is found by the key's own saga.
+    // A batch has one decision, which writes the saga of each new key.
     let decide = |keys: &[IdempotencyKey], new: &[usize]| {
         let saga = |index: &usize| all.iter().find(|saga| saga.id == keys[*index].saga);
         let writes = new.iter().filter_map(saga).cloned().map(begun).collect();
@@ -29,7 +29,7 @@ async fn a_key_is_bound_once(sagas: Sagas<impl Store, impl Beneath>) {
     let first = [
         key("b", all[0].id),
         key("a", all[1].id),
-        // The same twice: with the same payload, and with another one.
+        // The same key twice: with the same payload, and with another one.
         key("b", all[2].id),
         other(key("a", all[3].id)),
         key("c", all[4].id),
@@ -51,7 +51,7 @@ async fn a_key_is_bound_once(sagas: Sagas<impl Store, impl Beneath>) {
     let expected = vec![conflict, repeated(1), repeated(0), repeated(4), new];
     assert_eq!(decided, Ok((expected, Some(vec![4]))));
 
-    // Looking binds nothing, and says what binding would.
+    // `known` binds no key, and gives the answers that `admit` would give.
     let unbound = key("e", all[5].id);
     let looked = [other(key("a", all[0].id)), key("c", all[3].id), unbound];
     for _ in 0..2 {
@@ -59,7 +59,7 @@ async fn a_key_is_bound_once(sagas: Sagas<impl Store, impl Beneath>) {
         assert_eq!(known, Ok(vec![Some(conflict), Some(repeated(4)), None]));
     }
 
-    // Nothing new: nothing is decided.
+    // If no key is new, nothing is decided.
     let nothing = |_: Timestamp, new: &[usize]| (vec![], new.to_vec());
     let known = sagas.store.admit(&again[1..3], nothing).await;
     assert_eq!(known, Ok((vec![repeated(1), repeated(0)], None)));
@@ -76,7 +76,7 @@ async fn a_key_is_scoped_to_its_caller_and_method(sagas: Sagas<impl Store, impl 
         key("k", all[0].id),
         IdempotencyKey { caller: "alice".to_owned(), ..key("k", all[1].id) },
         IdempotencyKey { method: "ReturnOrder", ..key("k", all[2].id) },
-        // Run together, these two are the same text.
+        // For these two, caller and method joined together give the same text.
         IdempotencyKey { caller: "a".to_owned(), method: "bc", ..key("d", all[3].id) },
         IdempotencyKey { caller: "ab".to_owned(), method: "c", ..key("d", all[4].id) },
     ];
@@ -90,7 +90,8 @@ async fn a_key_is_scoped_to_its_caller_and_method(sagas: Sagas<impl Store, impl 
     assert_eq!(known, expected);
 }
 
-/// No collation: case, accents, spaces and normal forms tell keys apart.
+/// Keys that differ in case, accents, spaces or normal form are different keys: there is no
+/// collation.
 async fn keys_are_compared_byte_by_byte(sagas: Sagas<impl Store, impl Beneath>) {
     let all: Vec<_> = NAMES.iter().map(|_| saga()).collect();
     let keys: Vec<_> = NAMES.iter().zip(&all).map(|(name, saga)| key(name, saga.id)).collect();
@@ -122,7 +123,7 @@ const NAMES: [&str; 13] = [
     "01",
 ];
 
-/// A saga that cannot be written leaves no key bound, and no other saga.
+/// If one saga cannot be written, no key is bound and no other saga is written.
 async fn an_admission_is_whole_or_absent(sagas: Sagas<impl Store, impl Beneath>) {
     let (first, second) = (saga(), saga());
     let keys = [key("one", first.id), key("two", second.id)];
@@ -139,7 +140,7 @@ async fn an_admission_is_whole_or_absent(sagas: Sagas<impl Store, impl Beneath>)
     assert_eq!(sagas.history(second.id).await.len(), 1);
 }
 
-/// The second of two admissions gets the first one's saga.
+/// If two admissions use one key at once, the second one gets the first one's saga.
 pub(super) async fn of_two_admissions_at_once_one_binds_the_key(
     sagas: Sagas<impl Store, impl Beneath>,
 ) {
@@ -151,7 +152,7 @@ pub(super) async fn of_two_admissions_at_once_one_binds_the_key(
             let all: Vec<_> = (0..KEYS).map(|_| saga()).collect();
             let mut keys: Vec<_> =
                 (0..KEYS).map(|number| key(&format!("k{number}"), all[number].id)).collect();
-            // Each client in an order of its own.
+            // Each client has the keys in another order.
             keys.rotate_left(client);
             loop {
                 let decide = |_: Timestamp, new: &[usize]| {

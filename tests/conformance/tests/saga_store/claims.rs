@@ -30,7 +30,7 @@ holds_on! { Sagas::{postgres, sqlite}:
     a_row_that_does_not_decode_is_in_no_claim_and_no_list,
 }
 
-/// A claim leaves alone what is not due, and what its binary does not host.
+/// A claim skips sagas that are not due and sagas that its binary does not host.
 pub(super) async fn only_hosted_and_due_sagas_are_claimed(sagas: Sagas<impl Store, impl Beneath>) {
     let hosted = due_at(PAST);
     let of = |definition: &str, definition_version| Instance {
@@ -53,7 +53,7 @@ pub(super) async fn only_hosted_and_due_sagas_are_claimed(sagas: Sagas<impl Stor
         ])
         .await;
     assert_eq!(sagas.store.claim(&HOSTED, 100, look).await, Ok(vec![hosted.id]));
-    // A claim that writes nothing has taken nothing.
+    // A claim that writes nothing leaves the saga due.
     assert_eq!(sagas.store.claim(&HOSTED, 100, look).await, Ok(vec![hosted.id]));
     let mut both = sagas
         .store
@@ -62,17 +62,17 @@ pub(super) async fn only_hosted_and_due_sagas_are_claimed(sagas: Sagas<impl Stor
         .expect("a claim");
     both.sort();
     assert_eq!(both, [newer.id, another.id]);
-    // Not every pairing of the names with the versions.
+    // Name and version must match as a pair.
     let crossed = [("return-order", 2), ("other", 1)];
     assert_eq!(sagas.store.claim(&crossed, 100, look).await, Ok(vec![]));
     assert_eq!(sagas.store.claim(&[], 100, look).await, Ok(vec![]));
 }
 
-/// The order of claims is that of `wake_at`, up to the limit.
+/// Claims take sagas in the order of `wake_at`, up to the limit.
 pub(super) async fn a_claim_takes_the_most_overdue_first_and_no_more_than_asked_for(
     sagas: Sagas<impl Store, impl Beneath>,
 ) {
-    // Neither the order of the ids nor its reverse; one microsecond apart.
+    // The sagas are due one microsecond apart, neither in the order of the ids nor in its reverse.
     let late = [3, 0, 4, 1, 2].map(|late| due_at(Timestamp(PAST.0 + late)));
     sagas.admit(&late).await;
     let claim = |_: Timestamp, found: Vec<Instance>| {
@@ -89,11 +89,11 @@ pub(super) async fn a_claim_takes_the_most_overdue_first_and_no_more_than_asked_
     assert_eq!(sagas.store.claim(&HOSTED, 0, claim).await, Ok(vec![]));
     assert_eq!(sagas.store.claim(&HOSTED, usize::MAX, claim).await, Ok(vec![2, 3, 4]));
     assert_eq!(sagas.store.claim(&HOSTED, 5, claim).await, Ok(vec![]));
-    // Only `wake_at` was written, so the version is what it was.
+    // A claim writes only `wake_at`, so the version does not change.
     assert_eq!(sagas.version(late[0].id).await, 1);
 }
 
-/// Many claimants at once: each due saga goes to exactly one of them.
+/// If many claimants run at once, exactly one gets each due saga.
 pub(super) async fn two_claimants_never_get_the_same_saga(sagas: Sagas<impl Store, impl Beneath>) {
     const DUE: usize = 300;
     const CLAIMANTS: usize = 8;
@@ -109,7 +109,7 @@ pub(super) async fn two_claimants_never_get_the_same_saga(sagas: Sagas<impl Stor
                     (found.into_iter().map(done).collect(), ids)
                 };
                 let mut mine = Vec::new();
-                // Others may have locked what is left: come again, a few times.
+                // Other claimants may have locked the rest for a moment, so it tries a few times.
                 let mut in_vain = 0;
                 while in_vain < 20 {
                     match store.claim(&HOSTED, 7, claim).await {
@@ -139,8 +139,8 @@ pub(super) async fn two_claimants_never_get_the_same_saga(sagas: Sagas<impl Stor
     }
 }
 
-/// A claim does not wait for a saga that a turn holds. SQLite has one writer, so
-/// this is Postgres's alone.
+/// A claim does not wait for a saga that a turn has locked. Only Postgres has this property,
+/// because SQLite has one writer.
 pub(super) async fn what_is_locked_is_skipped_by_a_claim(sagas: Sagas<impl Store, impl Beneath>) {
     let (held, free) = (due_at(PAST), due_at(PAST));
     sagas.admit(&[held.clone(), free.clone()]).await;
@@ -167,7 +167,7 @@ pub(super) async fn what_is_locked_is_skipped_by_a_claim(sagas: Sagas<impl Store
     assert_eq!(sagas.version(held.id).await, 2);
 }
 
-/// Damaged rows are put off, and those beside them go on.
+/// Damaged rows are postponed, and sound rows beside them go on.
 async fn a_row_that_does_not_decode_holds_up_nobody(sagas: Sagas<impl Store, impl Beneath>) {
     let mut all: Vec<_> = (0..5).map(|_| due_at(PAST)).collect();
     all.sort_by_key(|saga| saga.id);
@@ -177,7 +177,7 @@ async fn a_row_that_does_not_decode_holds_up_nobody(sagas: Sagas<impl Store, imp
     for (id, damage) in damaged.into_iter().zip(Damage::ALL) {
         sagas.beneath.damage(id, damage).await;
     }
-    // In a turn: the sound one is decided on, the others are left as they are.
+    // A turn decides on the sound saga and leaves the others as they are.
     assert_eq!(sagas.store.turn(&ids, move_on).await, Ok(vec![sound]));
     assert_eq!(sagas.version(sound).await, 2);
     for id in damaged {
@@ -185,10 +185,10 @@ async fn a_row_that_does_not_decode_holds_up_nobody(sagas: Sagas<impl Store, imp
         let read = sagas.store.find(&[id]).await;
         assert!(read.is_err(), "made of a damaged row: {read:?}");
     }
-    // Among others it hides nobody.
+    // A damaged row among others does not hide the sound ones.
     let read = sagas.store.find(&ids).await.expect("the sound one");
     assert_eq!(read.iter().map(|saga| saga.id).collect::<Vec<_>>(), [sound]);
-    // That has put them off: the limit is not used up by what never decodes.
+    // The turn has postponed the damaged rows, so they do not use up the claim's limit.
     let fresh = due_at(PAST);
     sagas.admit(std::slice::from_ref(&fresh)).await;
     let claimed = sagas.store.claim(&HOSTED, 2, look).await.expect("a claim");
@@ -196,7 +196,7 @@ async fn a_row_that_does_not_decode_holds_up_nobody(sagas: Sagas<impl Store, imp
     assert!(claimed.contains(&sound) && claimed.contains(&fresh.id), "{claimed:?}");
 }
 
-/// Claims put such rows off as well, and a list leaves them out.
+/// Claims also postpone damaged rows, and lists leave them out.
 async fn a_row_that_does_not_decode_is_in_no_claim_and_no_list(
     sagas: Sagas<impl Store, impl Beneath>,
 ) {

@@ -1,4 +1,4 @@
-//! The safeguards in the store's SQL: without each of them a property fails.
+//! The safeguards in the store's SQL: if one of them is removed, a property fails.
 
 use saga_postgres::Migrations;
 use saga_store::postgres::MIGRATIONS;
@@ -30,7 +30,7 @@ const NO_LOCK_IN_A_TURN: Plant = Plant { real: "ORDER BY id FOR UPDATE", planted
 const NO_LOCK_IN_A_CLAIM: Plant = Plant { real: "FOR UPDATE SKIP LOCKED", planted: "" };
 const NO_VERSION_CHECK: Plant = Plant { real: "AND sagas.version = u.before", planted: "" };
 const NO_CONTENT_CHECK: Plant = Plant { real: "u.content IS NULL OR", planted: "true OR" };
-/// The history's primary key is the third safeguard: a version has one row.
+/// Removes the third safeguard, the history's primary key: a version has one row.
 const NO_HISTORY_KEY: Plant = Plant {
     real: "$13::smallint[], $14::text[]) ) SELECT",
     planted: "$13::smallint[], $14::text[]) ON CONFLICT DO NOTHING ) SELECT",

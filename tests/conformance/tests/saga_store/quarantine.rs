@@ -1,4 +1,4 @@
-//! The quarantine, and operators' acts on its messages.
+//! The quarantine, and operators' actions on its messages.
 
 use saga_core::{Signed, Watermark};
 use saga_engine::{
@@ -15,8 +15,8 @@ holds_on! { Sagas::{postgres_remembering, postgres, sqlite, in_memory}:
     of_two_operators_at_once_one_settles_a_message,
 }
 
-/// A message that comes again adds no row but is counted; its body is kept as it
-/// came, whatever it is.
+/// A message that comes again is counted but adds no row. Its body is kept as it came, whatever the
+/// bytes.
 pub(super) async fn the_quarantine_has_one_row_a_command_id(
     sagas: Sagas<impl Store, impl Beneath>,
 ) {
@@ -45,7 +45,7 @@ pub(super) async fn the_quarantine_has_one_row_a_command_id(
     let mut expected: Vec<super::Quarantined> = messages.iter().map(row).collect();
     assert!(sagas.beneath.quarantined().await == expected, "not as it came");
 
-    // Again, one of them twice in one call, with another reason and body.
+    // The messages come again, one of them twice in one call, with another reason and body.
     let again = NewQuarantined {
         reason: "still none".to_owned(),
         body: b"other".to_vec(),
@@ -62,8 +62,8 @@ pub(super) async fn the_quarantine_has_one_row_a_command_id(
     sagas.store.quarantine(&[]).await.expect("nothing to keep");
 }
 
-/// An operator's act on a message is one transaction with its saga's turn; another copy opens
-/// the message again; and a settled message goes with the sagas of its time.
+/// An operator's action on a message and its saga's turn are one transaction. Another copy opens
+/// the message again. A settled message is pruned with the sagas of its time.
 async fn a_message_is_settled_with_its_sagas_turn_or_not_at_all(
     sagas: Sagas<impl Store, impl Beneath>,
 ) {
@@ -94,7 +94,7 @@ async fn a_message_is_settled_with_its_sagas_turn_or_not_at_all(
     let after = QuarantineFilter { after: Some((last.first_seen, last.id)), ..filter() };
     assert_eq!(sagas.listed(after).await, [command.as_str()]);
 
-    // Both are there under their locks, and a turn that fails leaves no mark.
+    // The decision gets the message and the saga, both locked. A turn that fails leaves no trace.
     let before = sagas.version(saga).await;
     let wrong = |found: Inspected| {
         let (message, row) = (found.message.expect("there"), found.saga.expect("there"));
@@ -121,7 +121,7 @@ async fn a_message_is_settled_with_its_sagas_turn_or_not_at_all(
     let Handled { state, signed, sent, .. } = settled(QuarantineState::Redriven, None);
     assert_eq!(marked.acts, [Act { version: 2, at, state, signed, sent }]);
 
-    // Without a saga, and of what is not there.
+    // An operator discards a message without a saga, and a message that does not exist.
     let discard = |found: Inspected| {
         assert!(found.saga.is_none());
         (found.message.map(|_| settled(QuarantineState::Discarded, None)), ())
@@ -137,14 +137,14 @@ async fn a_message_is_settled_with_its_sagas_turn_or_not_at_all(
     assert_eq!((again.version, again.copies, again.state), (3, 2, QuarantineState::Open));
     assert_eq!(again.acts, marked.acts, "what was done is kept");
 
-    // Only what was dealt with before the watermark's instant goes, and only below
-    // the store's own.
+    // Pruning deletes only messages that were settled before the watermark's instant, and only
+    // below the store's own watermark.
     let later = Watermark::at(at.plus_millis(3_600_000));
     let all = Range::below(later);
     assert_eq!(sagas.store.prune(&all).await.expect("pruned").quarantined, 0, "not so far");
     let end = |_, found: Vec<_>| (found.into_iter().map(super::ended).collect(), ());
     sagas.store.turn(&[saga], end).await.expect("it ends");
-    // A watermark stands at the beginning of its millisecond.
+    // A watermark has whole milliseconds, rounded down.
     let dealt_with = sagas.message("unnamed 😀").await.acts[0].at;
     while sagas.store.advance(0).await.expect("raised").watermark.instant() <= dealt_with {
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
@@ -185,7 +185,7 @@ impl<S: Store, B: Beneath> Sagas<S, B> {
     }
 }
 
-/// An operator who settles a message sees what was done to it before, however many do so at once.
+/// An operator who settles a message sees all earlier actions on it, even if many act at once.
 pub(super) async fn of_two_operators_at_once_one_settles_a_message(
     sagas: Sagas<impl Store, impl Beneath>,
 ) {

@@ -17,7 +17,7 @@ holds_on! { Sagas::{postgres_remembering, postgres, sqlite, in_memory}:
     what_has_not_ended_is_counted,
 }
 
-/// Lists by state and by definition, page after page, each saga once.
+/// Lists filter by state and by definition, and show each saga once, page after page.
 async fn a_list_is_filtered_and_pages_newest_first(sagas: Sagas<impl Store, impl Beneath>) {
     let definitions = ["place-order", "return-order", "Place-Order"];
     let phases =
@@ -70,7 +70,7 @@ async fn pages(store: &impl Store, mut filter: ListFilter) -> Vec<SagaId> {
     }
 }
 
-/// The operator's filters: age, step, reason, paused, and what needs a person.
+/// Lists filter by age, step, reason, pause, and whether a saga needs a person.
 async fn a_list_finds_what_needs_a_person(sagas: Sagas<impl Store, impl Beneath>) {
     let now = sagas.store.turn(&[], |now, _| (vec![], now)).await.expect("a turn");
     let all = every_kind(now);
@@ -127,7 +127,7 @@ async fn a_list_finds_what_needs_a_person(sagas: Sagas<impl Store, impl Beneath>
     }
 }
 
-/// The definition of these sagas, so that what does not decode as it is found.
+/// The definition of these sagas, needed to find rows that do not decode under it.
 #[derive(Clone, Serialize, Deserialize)]
 struct Hosts {
     lines: Vec<String>,
@@ -196,7 +196,8 @@ fn every_kind(now: Timestamp) -> Vec<Instance> {
         ended(Phase::Compensated(Cause::Cancelled(wish()))),
         ended(Phase::Compensated(Cause::Operator(signed()))),
         ended(Phase::Completed),
-        // Nobody hosts it, and its neighbour's data and steps are not its definition's.
+        // The first two have a version that nobody hosts; the others' data or steps do not
+        // fit the definition.
         Instance { definition_version: 7, ..waiting(Phase::Running) },
         Instance { definition_version: 7, ..ended(Phase::Completed) },
         Instance { data: none, ..waiting(Phase::Running) },
@@ -214,7 +215,7 @@ fn every_kind(now: Timestamp) -> Vec<Instance> {
 /// The number of sagas in flight (without the stuck ones, which wait for a person), and the
 /// census of those that have not ended.
 async fn what_has_not_ended_is_counted(sagas: Sagas<impl Store, impl Beneath>) {
-    // What a database's own clock may be off, and what a test may take.
+    // The difference between the database's clock and ours, and the time that a test may take.
     const SLACK_MILLIS: u64 = 600_000;
     assert_eq!(sagas.store.in_flight().await, Ok(0));
     assert_eq!(sagas.store.census().await, Ok(Census::default()));
@@ -242,7 +243,7 @@ async fn what_has_not_ended_is_counted(sagas: Sagas<impl Store, impl Beneath>) {
             returned(began(9, Phase::Running)),
             began(3, Phase::Compensating(Cause::Deadline)),
             began(4, stuck.clone()),
-            // Paused: nothing is due.
+            // A paused saga is not due.
             Instance { wake_at: None, ..began(8, stuck) },
             Instance { wake_at: None, ..began(99, Phase::Running) },
             began(99, Phase::Completed),

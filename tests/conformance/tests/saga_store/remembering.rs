@@ -1,6 +1,6 @@
-//! The memory of an orchestrator never stands against the row. Over Postgres it decides on what
-//! it wrote last itself. A decision that writes is checked against the row's version; one that does
-//! not reads the row first (protocol 1).
+//! An orchestrator's memory never overrules the row. Over Postgres an orchestrator decides on the
+//! sagas as it wrote them last, without reading them. A decision that writes is checked against the
+//! row's version; one that does not write reads the row first (protocol 1).
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ holds_on! { Sagas::{postgres}:
     a_row_that_a_failover_has_replaced_is_read_again_although_its_version_is_the_same,
 }
 
-/// Orchestrators that share a database and nothing else.
+/// A database that several orchestrators share.
 struct Shared {
     pool: Pool,
 }
@@ -34,7 +34,7 @@ impl Shared {
     }
 }
 
-/// Turns these sagas on, and says at which versions they were decided on in the end.
+/// Moves these sagas on, and returns the versions on which the committed decisions were made.
 async fn turn(table: &SagaTable, ids: &[SagaId]) -> Vec<(SagaId, u64)> {
     let decide = |_: Timestamp, sagas: Vec<Instance>| {
         let seen: Vec<(SagaId, u64)> = sagas.iter().map(|saga| (saga.id, saga.version)).collect();
@@ -75,7 +75,7 @@ async fn a_row_that_this_orchestrator_wrote_last_is_not_read_again(sagas: Sagas<
     let shared = Shared::on(sagas);
     let one = shared.orchestrator();
     let ids = one.some(2).await;
-    // Nobody gets at a row, and yet it is decided.
+    // All rows are locked, and the orchestrator still decides.
     let mut locked = shared.pool.begin().await.expect("a transaction");
     sqlx::query("LOCK TABLE sagas IN EXCLUSIVE MODE").execute(&mut *locked).await.expect("locked");
     let (decided, mut told) = tokio::sync::mpsc::unbounded_channel();
@@ -92,7 +92,7 @@ async fn a_row_that_this_orchestrator_wrote_last_is_not_read_again(sagas: Sagas<
     assert_eq!(told.recv().await, None, "and only once");
 }
 
-/// A database that has lost its last second hands out the same version again, for something else.
+/// After a failover has lost the last second, a version may be written again with other data.
 pub(super) async fn a_row_that_a_failover_has_replaced_is_read_again_although_its_version_is_the_same(
     sagas: Sagas<SagaTable, Pool>,
 ) {
@@ -116,7 +116,7 @@ pub(super) async fn a_row_that_a_failover_has_replaced_is_read_again_although_it
     assert_eq!(one.version(id).await, written + 1);
 }
 
-/// Three orchestrators turn the same sagas.
+/// Three orchestrators turn the same sagas: no transition is lost or done twice.
 pub(super) async fn three_orchestrators_lose_no_transition_and_double_none(
     sagas: Sagas<SagaTable, Pool>,
 ) {

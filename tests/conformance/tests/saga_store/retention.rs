@@ -13,8 +13,8 @@ holds_on! { Sagas::{postgres_remembering, postgres, sqlite, in_memory}:
     two_pruners_delete_each_saga_once,
 }
 
-/// Running, stuck or paused: what has not ended holds the watermark back, and what
-/// has ended does not. It never goes back.
+/// A saga that has not ended (running, stuck or paused) holds the watermark back, and an ended one
+/// does not. The watermark never goes back.
 async fn an_unfinished_saga_holds_the_watermark_back(sagas: Sagas<impl Store, impl Beneath>) {
     const WEEK_MILLIS: u64 = 7 * 86_400_000;
     assert_eq!(sagas.store.watermark().await, Ok(saga_core::Watermark::NONE));
@@ -30,7 +30,7 @@ async fn an_unfinished_saga_holds_the_watermark_back(sagas: Sagas<impl Store, im
     });
     let at = |days: i64, phase: Phase| Instance { id: made(now, days), phase, ..saga() };
     let holding = [
-        // Paused: nothing is due, and yet it has not ended.
+        // A paused saga is not due, but has not ended either.
         Instance { wake_at: None, ..at(50, Phase::Running) },
         at(40, stuck),
         at(30, Phase::Compensating(Cause::Deadline)),
@@ -51,12 +51,12 @@ async fn an_unfinished_saga_holds_the_watermark_back(sagas: Sagas<impl Store, im
         last = standing.watermark;
         end(&sagas, saga.id).await;
     }
-    // Nothing is left but the retention; the clock is the store's own.
+    // Now only the retention holds the watermark back, measured by the store's own clock.
     let standing = sagas.store.advance(WEEK_MILLIS).await.expect("raised");
     assert_eq!(standing.oldest, None);
     let behind = standing.now.0 - standing.watermark.instant().0 - 7 * DAY;
     assert!((0..1_000).contains(&behind), "{behind}");
-    // A longer retention, or an older saga that appears, moves it no more.
+    // Neither a longer retention nor an older saga that appears later moves it back.
     let again = sagas.store.advance(20 * WEEK_MILLIS).await.expect("it stands");
     assert_eq!(again.watermark, standing.watermark);
     sagas.admit(&[at(90, Phase::Running)]).await;
@@ -71,15 +71,15 @@ async fn end(sagas: &Sagas<impl Store, impl Beneath>, id: SagaId) {
     sagas.store.turn(&[id], end).await.expect("it ends");
 }
 
-/// Pruning deletes ended sagas of a range, each with its history and its keys, and
-/// nothing else; a key that is gone means a new saga.
+/// Pruning deletes the ended sagas of a range, each with its history and its keys, and nothing
+/// else. A deleted key can begin a new saga.
 async fn what_has_ended_below_the_watermark_is_pruned_with_its_history_and_keys(
     sagas: Sagas<impl Store, impl Beneath>,
 ) {
     let now = sagas.now().await;
     let at = |days: i64| Instance { id: made(now, days), ..saga() };
     let ended = |days: i64| Instance { phase: Phase::Completed, wake_at: None, ..at(days) };
-    // Those admitted already ended have their end set by a turn.
+    // The old sagas are admitted as running, and a turn ends them.
     let old: Vec<Instance> = (10..15).rev().map(at).collect();
     sagas.admit(&old).await;
     sagas.admit(&[at(8), at(2)]).await;
@@ -92,7 +92,7 @@ async fn what_has_ended_below_the_watermark_is_pruned_with_its_history_and_keys(
     let before = sagas.find(ids[0]).await;
     assert!(before.is_some());
 
-    // Nothing may go before the watermark says so.
+    // The watermark has not been raised, so nothing may be deleted yet.
     let below = |days: i64| Range {
         limit: 2,
         ..Range::below(Watermark::at(Timestamp(now.0 - days * DAY)))
@@ -102,7 +102,7 @@ async fn what_has_ended_below_the_watermark_is_pruned_with_its_history_and_keys(
     assert_eq!(standing.oldest, Some(made(now, 8)), "it has not ended");
     assert!(standing.watermark.covers(ids[4]) && !standing.watermark.covers(made(now, 8)));
 
-    // What is counted is what is deleted, in batches of two, to where it was told.
+    // A dry run counts exactly what is deleted, in batches of two, up to the given bound.
     for dry in [true, false] {
         let mut range = Range { dry, ..below(11) };
         let mut batches = Vec::new();
@@ -120,10 +120,10 @@ async fn what_has_ended_below_the_watermark_is_pruned_with_its_history_and_keys(
         assert_eq!(sagas.find(*id).await.is_some(), place >= 3, "{place}");
         assert_eq!(sagas.history(*id).await.is_empty(), place < 3, "{place}");
     }
-    // Unfinished, or above: still there.
+    // The unfinished saga and the one above the bound still exist.
     assert!(sagas.find(made(now, 8)).await.is_some() && sagas.find(made(now, 1)).await.is_some());
 
-    // The pruned one's key is free, the other ones still answer.
+    // The pruned saga's key is free, and the others still answer.
     let again = Instance { id: made(now, 0), ..saga() };
     let keys = [key(&ids[0].to_string(), again.id), key(&ids[3].to_string(), made(now, -1))];
     let decide = |_: Timestamp, new: &[usize]| {
@@ -133,14 +133,14 @@ async fn what_has_ended_below_the_watermark_is_pruned_with_its_history_and_keys(
     let (admissions, _) = sagas.store.admit(&keys, decide).await.expect("admitted");
     assert_eq!(admissions, [Admission::New, Admission::Repeated(ids[3])]);
 
-    // All that is left of what has ended below it.
+    // The rest of the ended sagas below the watermark.
     let rest = Range { limit: 100, ..Range::below(standing.watermark) };
     let rest = sagas.store.prune(&rest).await.expect("pruned");
     assert_eq!((rest.sagas, rest.next), (2, None));
 }
 
-/// Pruning needs no leader: each of two passes over the sagas that the other has in hand, and in
-/// the end all are gone, once.
+/// Pruning needs no leader: each of two pruners skips the sagas that the other has locked, and
+/// every saga is deleted exactly once.
 async fn two_pruners_delete_each_saga_once(sagas: Sagas<impl Store, impl Beneath>) {
     const SAGAS: i64 = 300;
     let now = sagas.now().await;

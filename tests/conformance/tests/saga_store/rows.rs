@@ -1,4 +1,4 @@
-//! Rows: every field as it was written.
+//! Rows: every field is read back as it was written.
 
 use saga_core::{
     Cause, Direction, Happening, Instance, Intervention, Opener, Phase, Refusal, Remedy, Sending,
@@ -24,7 +24,7 @@ holds_on! { Sagas::{postgres}:
     the_tables_have_the_same_columns,
 }
 
-/// Every field of a saga, as it was, to the microsecond and to the last byte.
+/// Every field of a saga is read back, to the microsecond and to the last byte.
 async fn what_is_committed_is_read_back(sagas: Sagas<impl Store, impl Beneath>) {
     let all = every_kind();
     sagas.admit(&all).await;
@@ -32,7 +32,7 @@ async fn what_is_committed_is_read_back(sagas: Sagas<impl Store, impl Beneath>) 
         let found = sagas.find(expected.id).await.expect("it was committed");
         assert_eq!(shown(&found), shown(expected));
     }
-    // Once more through an update, each in the shape of its neighbour.
+    // Each saga is then updated to its neighbour's form.
     let ids: Vec<_> = all.iter().map(|saga| saga.id).collect();
     let next = |index: usize| {
         let (own, other) = (&all[index], &all[(index + 1) % all.len()]);
@@ -63,7 +63,7 @@ async fn what_is_committed_is_read_back(sagas: Sagas<impl Store, impl Beneath>) 
     }
 }
 
-/// Letters of one to four bytes, quotes, and what SQL or JSON might trip over.
+/// Characters of one to four bytes, quotes, and text that SQL or JSON might misread.
 const ODD: &str = "é 漢 😀 \u{202e}rtl \"quoted\" 'single' \\ % _ \t\n trailing ";
 
 fn every_kind() -> Vec<Instance> {
@@ -89,7 +89,7 @@ fn every_kind() -> Vec<Instance> {
             caller: ODD.repeat(20),
             version: i64::MAX as u64,
             traceparent: Some(ODD.to_owned()),
-            // More digits than a float keeps, and odd spacing: as it was.
+            // More digits than a float keeps, and odd spacing: both must be kept.
             data: RawValue::from_string(
                 r#"{ "a":9223372036854775807,"b" : 0.1000, "c":"\u00e9"}"#.to_owned(),
             )
@@ -113,7 +113,7 @@ fn every_kind() -> Vec<Instance> {
             cancel: Some(wish()),
             ..saga()
         },
-        // Before 1970, and an end of the day in the last year with four digits.
+        // Instants before 1970 and at the end of the year 9999.
         Instance {
             started_at: Timestamp(-1),
             deadline: Timestamp(253_402_300_799_999_999),
@@ -158,7 +158,7 @@ fn intervention(remedy: Remedy) -> Intervention {
     Intervention { remedy, expected_version: u64::MAX, signed: signed() }
 }
 
-/// Every kind of transition, in the order of the versions.
+/// Every kind of transition is read back, in the order of the versions.
 async fn every_transition_is_read_back(sagas: Sagas<impl Store, impl Beneath>) {
     let refusal = Refusal::new("OUT_OF_STOCK", ODD);
     let (step, direction) = ("reserve-stock".to_owned(), Direction::Compensation);
@@ -195,8 +195,8 @@ async fn every_transition_is_read_back(sagas: Sagas<impl Store, impl Beneath>) {
     assert_eq!(sagas.history(id).await, expected);
 }
 
-/// "Never" is an instant that no database has. It is kept as the furthest one
-/// that both have, and stays what it is: not due, or long due.
+/// "Never" is an instant that no database can hold. It is stored as the latest instant that both
+/// hold, and keeps its meaning: not due, or long due.
 async fn an_instant_beyond_the_calendar_is_kept_as_the_furthest(
     sagas: Sagas<impl Store, impl Beneath>,
 ) {
@@ -219,7 +219,7 @@ async fn an_instant_beyond_the_calendar_is_kept_as_the_furthest(
     assert_eq!(sagas.store.claim(&HOSTED, 9, look).await, Ok(vec![always.id]));
 }
 
-/// An outside reader can ask Postgres and SQLite the same question.
+/// The tables in Postgres and SQLite have the same columns, so that the same queries work on both.
 async fn the_tables_have_the_same_columns(sagas: Sagas<SagaTable, Pool>) {
     let theirs: Vec<(String, String, bool)> = sqlx::query_as(
         r#"SELECT table_name::text, column_name::text, is_nullable = 'NO'

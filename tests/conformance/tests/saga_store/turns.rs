@@ -1,4 +1,4 @@
-//! Turns: whole or absent, one after the other, at one instant.
+//! Turns: whole or absent, one after the other, each at one instant.
 
 use std::{
     sync::atomic::AtomicU64,
@@ -27,8 +27,7 @@ holds_on! { Sagas::{postgres_remembering, postgres, sqlite, in_memory}:
     versions_say_who_has_ended,
 }
 
-/// One write of several that rests on an older version leaves none of them, nor
-/// their history.
+/// If one of several writes rests on an older version, none of them is written, and no history.
 async fn a_turn_is_whole_or_absent(sagas: Sagas<impl Store, impl Beneath>) {
     let ids = sagas.some(5).await;
     for stale in 0..ids.len() {
@@ -52,7 +51,7 @@ async fn a_turn_is_whole_or_absent(sagas: Sagas<impl Store, impl Beneath>) {
     }
 }
 
-/// Each turn decides on what the one before it has written: no update is lost.
+/// Each turn decides on what the turn before it has written, so no update is lost.
 pub(super) async fn concurrent_turns_on_one_saga_come_one_after_the_other(
     sagas: Sagas<impl Store, impl Beneath>,
 ) {
@@ -61,7 +60,7 @@ pub(super) async fn concurrent_turns_on_one_saga_come_one_after_the_other(
     let counted = Instance { data: number(0), ..saga() };
     let (other, id) = (saga(), counted.id);
     sagas.admit(&[counted, other.clone()]).await;
-    // In both orders: those who lock in one order never wait for each other.
+    // Clients name the sagas in both orders. The store locks them in one, so nothing deadlocks.
     let orders = [[id, other.id], [other.id, id]];
     let clients: Vec<_> = (0..CLIENTS)
         .map(|client| {
@@ -75,7 +74,7 @@ pub(super) async fn concurrent_turns_on_one_saga_come_one_after_the_other(
                         }
                         (found.into_iter().map(moved).collect(), ())
                     };
-                    // Whoever has waited for the row decides on what is there now.
+                    // A turn that has waited for the row decides on its newest state.
                     store.turn(&ids, bump).await.expect("no conflict");
                 }
             })
@@ -97,23 +96,23 @@ fn number(number: u64) -> Box<RawValue> {
     RawValue::from_string(number.to_string()).expect("a number is JSON")
 }
 
-/// A turn whose future is dropped at any moment is whole or absent, holds no
-/// lock, and does not take what comes after it down with it.
+/// A turn whose future is dropped at any moment is whole or absent, keeps no lock, and does not
+/// make later turns fail.
 async fn a_dropped_call_leaves_nothing_behind(sagas: Sagas<impl Store, impl Beneath>) {
     const ROUNDS: usize = 150;
     const AT_ONCE: usize = 6;
-    // Moments at which a turn is dropped, in microseconds after its beginning.
+    // The latest moment at which a turn is dropped, in microseconds after its beginning.
     const MOMENTS: u64 = 3_000;
     let ids = sagas.some(4).await;
     let seed = AtomicU64::new(7);
     for _ in 0..ROUNDS {
-        // Several, so that some are dropped while they wait for another, and one after the
-        // other, so that there is one to drop however fast they are.
+        // Several clients make turns at once, so that some are dropped while they wait for
+        // another. Each repeats its turn, so that there is always one to drop.
         let turns = [(); AT_ONCE].map(|()| {
             let (store, ids) = (sagas.store.clone(), ids.clone());
             tokio::spawn(async move {
                 loop {
-                    // A turn that gets the connection of a dropped one may fail once, and comes again.
+                    // A turn on a dropped one's connection may fail once, and is tried again.
                     if let Err(Failure::Permanent(why)) = store.turn(&ids, move_on).await {
                         panic!("{why}");
                     }
@@ -126,7 +125,7 @@ async fn a_dropped_call_leaves_nothing_behind(sagas: Sagas<impl Store, impl Bene
             assert!(turn.await.expect_err("endless").is_cancelled(), "a turn panicked");
         }
     }
-    // A statement that was on its way when its turn was dropped commits a little later.
+    // A statement that was under way when its turn was dropped commits a little later.
     let version = loop {
         let before = sagas.version(ids[0]).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -136,12 +135,12 @@ async fn a_dropped_call_leaves_nothing_behind(sagas: Sagas<impl Store, impl Bene
             break before;
         }
     };
-    // Each one whole or absent.
+    // Each turn was whole or absent, so every version has its row of history.
     for id in &ids {
         assert_eq!(sagas.version(*id).await, version);
         assert_eq!(sagas.history(*id).await.len() as u64, version);
     }
-    // What comes after is committed, whichever connection it gets.
+    // Later turns commit, whichever connection they get.
     let turns: Vec<_> = (0..30)
         .map(|_| {
             let (store, ids) = (sagas.store.clone(), ids.clone());
@@ -166,7 +165,7 @@ async fn again(store: &impl Store, ids: &[SagaId]) {
     }
 }
 
-/// A turn decides the known ones of its ids: each once, in order.
+/// A turn decides on the ids that exist, each once and in order.
 async fn a_saga_that_does_not_exist_is_left_out(sagas: Sagas<impl Store, impl Beneath>) {
     let mut ids = sagas.some(20).await;
     ids.sort();
@@ -194,10 +193,10 @@ async fn a_saga_that_does_not_exist_is_left_out(sagas: Sagas<impl Store, impl Be
     assert!(sagas.history(nobody[0]).await.is_empty());
 }
 
-/// A store's clock is near the world's, stands still within a turn, and goes
-/// forward between two of them, also where a turn finds nothing.
+/// A store's clock is near the real time, stands still within a turn, and advances between two
+/// turns, even if a turn finds no saga.
 async fn the_clock_is_one_instant_a_turn_and_goes_forward(sagas: Sagas<impl Store, impl Beneath>) {
-    // The tests' servers run on this machine.
+    // The store's clock and ours agree, because the tests' servers run on this machine.
     const NEAR: i64 = 60_000_000;
     let ids = sagas.some(3).await;
     let mut last = Timestamp(0);
@@ -222,7 +221,7 @@ async fn the_clock_is_one_instant_a_turn_and_goes_forward(sagas: Sagas<impl Stor
         let (_, now) = sagas.store.admit(&keys, decide).await.expect("admitted");
         later(now.expect("it is new"), "an admission");
     }
-    // What falls due at the very instant of a claim is due.
+    // A saga that falls due at the very instant of a claim is due.
     let sleeper = due_at(FUTURE);
     sagas.admit(std::slice::from_ref(&sleeper)).await;
     let wake_now = |now: Timestamp, found: Vec<Instance>| {
@@ -238,15 +237,14 @@ async fn the_clock_is_one_instant_a_turn_and_goes_forward(sagas: Sagas<impl Stor
     assert!(now >= wakes);
 }
 
-/// A history is read in the order of its versions, after any of them, and no
-/// version is told twice.
+/// A history can be read after any version, in the order of the versions, each version once.
 async fn a_history_has_one_row_a_version_in_order(sagas: Sagas<impl Store, impl Beneath>) {
     let ids = sagas.some(2).await;
     let id = ids[0];
     for _ in 0..10 {
         sagas.store.turn(&ids, move_on).await.expect("committed");
     }
-    // Two transitions in one turn, as when two replies come in one batch.
+    // Two transitions in one turn, as when one batch brings two replies.
     let twice = |_: Timestamp, found: Vec<Instance>| {
         let twice = |saga: Instance| {
             let first = moved(saga);
@@ -281,7 +279,7 @@ async fn a_history_has_one_row_a_version_in_order(sagas: Sagas<impl Store, impl 
     assert!(sagas.history(saga().id).await.is_empty());
 }
 
-/// Waiters read a saga's version, and whether that is its last.
+/// Waiters read a saga's version, and whether it is the saga's last one.
 async fn versions_say_who_has_ended(sagas: Sagas<impl Store, impl Beneath>) {
     let stuck = Phase::Stuck(Stuck {
         unwinding: None,

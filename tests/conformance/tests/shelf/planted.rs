@@ -1,4 +1,4 @@
-//! The safeguards in the inventory's SQL: without each of them a property fails.
+//! The safeguards in the inventory's SQL: if one of them is removed, a property fails.
 
 use saga_postgres::{INBOX, Migrations};
 

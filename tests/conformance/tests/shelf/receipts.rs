@@ -1,4 +1,4 @@
-//! Receipts of goods, and the products that they make.
+//! Receipts of goods, and the products that they create.
 
 use std::time::{Duration, Instant};
 
@@ -22,8 +22,8 @@ holds_on! { Shop::{postgres, sqlite, in_memory}:
     a_product_is_well_formed,
 }
 
-/// A key is new, or its very receipt comes again, or it was used for another one;
-/// keys are told apart byte by byte.
+/// A key is new, or comes again with the same receipt, or was used for another receipt. Keys are
+/// compared byte by byte.
 async fn a_receipts_key_is_taken_once<S: Store<Tx: Shelf>, C: Catalogue>(shop: Shop<S, C>) {
     let claim = async |receipt: &Receipt, keep: bool| {
         let mut tx = shop.store.begin().await.expect("a transaction");
@@ -52,8 +52,8 @@ async fn a_receipts_key_is_taken_once<S: Store<Tx: Shelf>, C: Catalogue>(shop: S
     }
 }
 
-/// A second claim of a key waits for the first one's end: committed it is a
-/// repetition, dropped it is new.
+/// A second claim of a key waits for the first one's transaction: if that commits, the second is a
+/// repetition; if it is dropped, the second is new.
 pub(super) async fn whoever_wants_a_claimed_key_waits<S: Store<Tx: Shelf>, C: Catalogue>(
     shop: Shop<S, C>,
 ) {
@@ -82,11 +82,11 @@ pub(super) async fn whoever_wants_a_claimed_key_waits<S: Store<Tx: Shelf>, C: Ca
     }
 }
 
-/// The second of two that add the same new product must look again: it neither
-/// overwrites nor gets lost.
+/// Of two receipts that add the same new product at once, the second is a conflict and tried
+/// again, so no receipt is overwritten or lost.
 async fn receipts_at_once_are_all_counted<S: Store<Tx: Shelf>, C: Catalogue>(shop: Shop<S, C>) {
     const RECEIPTS: i64 = 8;
-    // One that looked before the first was committed.
+    // A receipt that was decided on before the product existed.
     let late = receipt("late", "cup", 3);
     let stale = late.take_in(None).expect("it is described");
     shop.stock("cup", 5).await;
@@ -120,8 +120,8 @@ async fn receipts_at_once_are_all_counted<S: Store<Tx: Shelf>, C: Catalogue>(sho
     }
 }
 
-/// Goods for a known product change its name, its price and what there is, and
-/// nothing of what is held.
+/// A receipt of a known product changes its name, price and available quantity, but not its
+/// reservations.
 async fn a_receipt_renames_and_prices_a_known_product<S: Store<Tx: Shelf>, C: Catalogue>(
     shop: Shop<S, C>,
 ) {
@@ -145,7 +145,7 @@ async fn a_receipt_renames_and_prices_a_known_product<S: Store<Tx: Shelf>, C: Ca
     assert_eq!(shop.product("cup").await, expected);
 }
 
-/// A malformed SKU, name, price or quantity is permanent, and nothing of it is written.
+/// A malformed SKU, name, price or quantity fails for good, and nothing of it is written.
 async fn a_product_is_well_formed<S: Store<Tx: Shelf>, C: Catalogue>(shop: Shop<S, C>) {
     let product = |sku: &str, name: &str, price: Money| Product {
         sku: sku.to_owned(),

@@ -1,4 +1,4 @@
-//! Reservations: held, closed once, and taken back once sold.
+//! Reservations: they are held, closed once, and taken back after a sale.
 
 use futures::future::join_all;
 use saga_core::Failure;
@@ -19,7 +19,7 @@ holds_on! { Shop::{postgres, sqlite, in_memory}:
     what_was_sold_is_taken_back_once_and_by_order,
 }
 
-/// Reserved, released and sold goods show in the levels, as large as a number can be.
+/// Levels show reserved, released and sold goods, up to the largest number.
 async fn levels_and_reservations_are_read_back<S: Store<Tx: Shelf>, C: Catalogue>(
     shop: Shop<S, C>,
 ) {
@@ -44,7 +44,7 @@ async fn levels_and_reservations_are_read_back<S: Store<Tx: Shelf>, C: Catalogue
     assert_eq!(shop.probe.number(held).await, 2, "at the price that was told");
 }
 
-/// A second reservation of the same is a conflict, and nothing of it is written.
+/// A second reservation of an SKU by one saga is a conflict, and nothing of it is written.
 async fn a_saga_reserves_an_sku_once<S: Store<Tx: Shelf>, C: Catalogue>(shop: Shop<S, C>) {
     shop.stock("cup", 10).await;
     shop.stock("teapot", 10).await;
@@ -58,7 +58,7 @@ async fn a_saga_reserves_an_sku_once<S: Store<Tx: Shelf>, C: Catalogue>(shop: Sh
     assert_eq!(shop.probe.number("SELECT count(*) FROM movements").await, 3);
 }
 
-/// Many that want the last of a product take one after the other what there is.
+/// Sagas that want the last of a product at once reserve one after the other, until it is sold out.
 pub(super) async fn reservations_at_once_never_oversell<S: Store<Tx: Shelf>, C: Catalogue>(
     shop: Shop<S, C>,
 ) {
@@ -70,7 +70,7 @@ pub(super) async fn reservations_at_once_never_oversell<S: Store<Tx: Shelf>, C: 
             for _ in 0..5 {
                 match reserve(&store, saga(), &[("cup", 1)]).await {
                     Ok(()) => got += 1,
-                    // The rule's own no.
+                    // The service's own rule refuses the reservation.
                     Err(Failure::Permanent(text)) if text == "OUT_OF_STOCK" => {}
                     Err(failure) => panic!("{failure:?}"),
                 }
@@ -84,7 +84,7 @@ pub(super) async fn reservations_at_once_never_oversell<S: Store<Tx: Shelf>, C: 
     assert_eq!(shop.levels("cup").await, levels);
 }
 
-/// A closed reservation is returned once, sagas and SKUs in the order of their bytes.
+/// A closed reservation is returned once, in the order of the bytes of sagas and SKUs.
 async fn the_second_closing_finds_nothing<S: Store<Tx: Shelf>, C: Catalogue>(shop: Shop<S, C>) {
     for sku in ["b", "a_b", "a.b", "a-b", "a"] {
         shop.stock(sku, 10).await;
@@ -119,8 +119,8 @@ async fn the_second_closing_finds_nothing<S: Store<Tx: Shelf>, C: Catalogue>(sho
     assert_eq!(others, Ok(vec![(other, line("b", 1))]));
 }
 
-/// A sale and a release of one reservation contend for it: one gets it, the other
-/// finds nothing.
+/// If a sale and a release of one reservation run at once, one closes it and the other finds
+/// nothing.
 pub(super) async fn of_two_closings_at_once_one_finds_the_reservation<
     S: Store<Tx: Shelf>,
     C: Catalogue,
@@ -147,11 +147,11 @@ pub(super) async fn of_two_closings_at_once_one_finds_the_reservation<
     assert_eq!(shop.probe.number(apart).await, 0);
 }
 
-/// The end of one closing: it says whether there was something to close.
+/// The result of one closing: whether there was a reservation to close.
 type Closed = Result<Result<bool, Failure>, tokio::task::JoinError>;
 
-/// Sales are read as they stand; what is taken back is available again, and a saga takes
-/// back an SKU once.
+/// Sales are read back. Goods that are taken back are available again, and a saga takes back an SKU
+/// once.
 async fn what_was_sold_is_taken_back_once_and_by_order<
     S: Store<Tx: Shelf + Sales>,
     C: Catalogue,
@@ -202,7 +202,7 @@ async fn what_was_sold_is_taken_back_once_and_by_order<
     let twice = tx.take_back(&[], &all[1..2]).await;
     assert!(matches!(twice, Err(Failure::Permanent(_) | Failure::Conflict(_))), "{twice:?}");
     drop(tx);
-    // More than was sold, and what was not sold.
+    // Nobody can return more than was sold, or goods that were not sold.
     for order in [sold, open, released] {
         let mut tx = shop.store.begin().await.expect("a transaction");
         let more = [TakenBack { saga: saga(), order, line: line("cup", 1) }];

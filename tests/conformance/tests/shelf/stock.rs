@@ -18,8 +18,8 @@ holds_on! { Shop::{postgres, sqlite, in_memory}:
     the_catalogue_is_in_the_order_of_bytes,
 }
 
-/// No level is negative, and together they are what was received, also beyond 64
-/// bits; what breaks it is permanent, and nothing of it is written.
+/// No level is negative, and the levels add up to the received quantity, also beyond 64 bits. A
+/// write that breaks this fails for good, and nothing of it is written.
 async fn stock_that_does_not_add_up_is_never_written<S: Store<Tx: Shelf>, C: Catalogue>(
     shop: Shop<S, C>,
 ) {
@@ -98,8 +98,8 @@ async fn stock_that_does_not_add_up_is_never_written<S: Store<Tx: Shelf>, C: Cat
     assert_eq!(shop.probe.number("SELECT count(*) FROM receipts").await, 2);
 }
 
-/// The ledger has every change once, whatever the program does: a doubled effect is
-/// a conflict, and nothing of it is written.
+/// The ledger has every change once, even if the program repeats it: a doubled movement is a
+/// conflict, and nothing of it is written.
 async fn a_doubled_movement_is_refused<S: Store<Tx: Shelf>, C: Catalogue>(shop: Shop<S, C>) {
     shop.stock("cup", 10).await;
     for how in [Closing::Released, Closing::Committed] {
@@ -107,7 +107,7 @@ async fn a_doubled_movement_is_refused<S: Store<Tx: Shelf>, C: Catalogue>(shop: 
         shop.reserve(ours, &[("cup", 2)]).await.expect("it is there");
         shop.close(ours, how).await.expect("it is held");
         let before = shop.product("cup").await;
-        // As if it had not seen that nothing is open.
+        // Simulates a program that overlooks that no reservation is open.
         let mut tx = shop.store.begin().await.expect("a transaction");
         tx.lock(&["cup".to_owned()]).await.expect("it exists");
         let again = tx.settle(&[&before], &[(ours, line("cup", 2))], how).await;
@@ -116,7 +116,7 @@ async fn a_doubled_movement_is_refused<S: Store<Tx: Shelf>, C: Catalogue>(shop: 
         assert_eq!(shop.product("cup").await, before);
     }
     let before = shop.product("cup").await;
-    // As if nobody had looked at the receipt's key.
+    // Simulates a program that does not check the receipt's key.
     let known = receipt("first cup", "cup", 10);
     let product = known.take_in(Some(before.clone())).expect("it can be counted");
     let mut tx = shop.store.begin().await.expect("a transaction");
@@ -127,7 +127,7 @@ async fn a_doubled_movement_is_refused<S: Store<Tx: Shelf>, C: Catalogue>(shop: 
     assert_eq!(shop.probe.number("SELECT count(*) FROM movements").await, 5);
 }
 
-/// Locking gives the products that exist, by SKU, and leaves out the others.
+/// Locking returns the existing products, sorted by SKU, and leaves out the others.
 async fn what_does_not_exist_is_not_locked<S: Store<Tx: Shelf>, C: Catalogue>(shop: Shop<S, C>) {
     for sku in ["b", "a", "c"] {
         shop.stock(sku, 5).await;
@@ -141,7 +141,7 @@ async fn what_does_not_exist_is_not_locked<S: Store<Tx: Shelf>, C: Catalogue>(sh
     assert_eq!(stock["a"], shop.product("a").await);
 }
 
-/// A transaction that locks the same products in another order waits, and no more.
+/// Transactions that lock the same products in different sequences wait, but do not deadlock.
 pub(super) async fn locks_in_opposite_order_do_not_deadlock<S: Store<Tx: Shelf>, C: Catalogue>(
     shop: Shop<S, C>,
 ) {
@@ -171,8 +171,8 @@ pub(super) async fn locks_in_opposite_order_do_not_deadlock<S: Store<Tx: Shelf>,
     }
 }
 
-/// Pages go by the bytes of the SKUs, whatever the database's language, each after
-/// the last.
+/// Pages are sorted by the bytes of the SKUs, whatever the database's language, and each begins
+/// after the last.
 async fn the_catalogue_is_in_the_order_of_bytes<S: Store<Tx: Shelf>, C: Catalogue>(
     shop: Shop<S, C>,
 ) {

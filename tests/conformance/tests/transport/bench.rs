@@ -1,4 +1,4 @@
-//! A broker, real or in memory, and what all properties do with one.
+//! The properties' access to a broker, real or in memory, and their common helpers.
 
 use std::time::Duration;
 
@@ -9,33 +9,33 @@ use saga_messaging::{
 use saga_rabbitmq::RabbitMq;
 use saga_test_support::{Servers, amqp, eventually};
 
-/// Long against anything that a sound broker does, short against a hung test.
+/// Long compared with anything that a sound broker does, short compared with a hung test.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
-/// Long enough that what has not come by then does not come.
+/// Long enough: a message that has not come by then does not come.
 pub(crate) const NEVER: Duration = Duration::from_millis(500);
-/// The number of times that a message may come again, on every bench.
+/// The number of times that a message may be redelivered, on every bench.
 pub(crate) const DELIVERY_LIMIT: u32 = 2;
 
-/// A broker that nobody else uses, with the participant `stock`.
+/// A broker of this test alone, with the participant `stock`.
 pub(crate) trait Bench {
     /// The adapter.
     type Transport: Transport;
-    /// Somebody who hears events.
+    /// A consumer of events.
     type Listener;
 
-    /// The transport of another process; all share the broker.
+    /// Opens another process's transport on the same broker.
     async fn process(&self) -> Self::Transport;
-    /// Closes a process's transport, for all its clones.
+    /// Closes a process's transport, with all its clones.
     async fn close(&self, transport: Self::Transport);
-    /// Hears the events under these patterns.
+    /// Begins to listen for the events that match these patterns.
     async fn listen(&self, keys: &[&str]) -> Self::Listener;
-    /// The id of the next event, if one has arrived.
+    /// Returns the id of the next event, if one has arrived.
     async fn heard(&self, listener: &mut Self::Listener) -> Option<String>;
-    /// What the broker calls a queue.
+    /// Returns the name of a queue at the broker.
     fn name(&self, queue: &Queue) -> String;
 }
 
-/// The adapter in memory.
+/// The in-process adapter.
 pub(crate) struct Memory {
     first: InProcess,
 }
@@ -78,7 +78,7 @@ impl Bench for Memory {
     }
 }
 
-/// The adapter of RabbitMQ, on the tests' broker.
+/// The RabbitMQ adapter, on the tests' broker.
 pub(crate) struct Rabbit {
     settings: saga_rabbitmq::Settings,
 }
@@ -106,7 +106,7 @@ impl Bench for Rabbit {
     }
 
     async fn listen(&self, keys: &[&str]) -> amqp::Listener {
-        // The first one declares the exchange.
+        // The first listener declares the exchange.
         RabbitMq::setup(self.settings.clone()).await.expect("a broker");
         let exchange = format!("{}{}", self.settings.prefix, self.settings.events);
         amqp::Listener::bind(&self.settings.url, &exchange, keys).await.expect("bound")
@@ -130,7 +130,7 @@ fn name(prefix: &str, queue: &Queue) -> String {
     }
 }
 
-/// The commands of the participant that every bench has.
+/// Returns the command queue of the participant that every bench has.
 pub(crate) fn stock() -> Queue {
     Queue::Commands { participant: "stock".to_owned() }
 }
@@ -151,12 +151,12 @@ pub(crate) fn command(id: &str) -> Message {
     message(Route::Command { participant: "stock".to_owned() }, id)
 }
 
-/// Commands with these numbers for ids.
+/// Creates commands whose ids are the numbers of a range.
 pub(crate) fn commands(numbers: std::ops::Range<usize>) -> Vec<Message> {
     numbers.map(|number| command(&number.to_string())).collect()
 }
 
-/// Takes exactly so many deliveries.
+/// Takes exactly `count` deliveries.
 pub(crate) async fn take(consumer: &mut Consumer, count: usize) -> Vec<Delivery> {
     let mut taken = Vec::new();
     let taking = async {
@@ -176,14 +176,14 @@ pub(crate) async fn take_one(consumer: &mut Consumer) -> Delivery {
     take(consumer, 1).await.remove(0)
 }
 
-/// Sees that nothing comes.
+/// Checks that nothing comes.
 pub(crate) async fn nothing(consumer: &mut Consumer) {
     let more = tokio::time::timeout(NEVER, consumer.next(1)).await;
     assert!(more.is_err(), "nothing was to come: {more:?}");
 }
 
-/// Hears exactly so many events, and no more. What was confirmed has arrived
-/// with whoever listens.
+/// Receives exactly the expected number of events. Once an event is confirmed, it has reached every
+/// listener.
 pub(crate) async fn hear<B: Bench>(
     bench: &B,
     listener: &mut B::Listener,
@@ -201,12 +201,12 @@ pub(crate) fn id(delivery: &Delivery) -> &str {
     delivery.message_id.as_deref().expect("our messages have ids")
 }
 
-/// In the order of their delivery.
+/// Returns the ids of deliveries, in order.
 pub(crate) fn ids(deliveries: &[Delivery]) -> Vec<&str> {
     deliveries.iter().map(id).collect()
 }
 
-/// Publishes what must not be taken whole.
+/// Publishes messages some of which must be refused.
 pub(crate) async fn refused<T: Transport>(
     transport: &T,
     messages: Vec<Message>,

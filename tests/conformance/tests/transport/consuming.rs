@@ -26,7 +26,7 @@ async fn an_acknowledged_delivery_never_comes_again(bench: impl Bench) {
     let mut first = transport.consume(stock(), 20);
     let mut kept = Vec::new();
     for delivery in take(&mut first, 20).await {
-        // Acknowledging a later one says nothing of an earlier one.
+        // Acknowledging a later delivery does not acknowledge an earlier one.
         if ["3", "11"].contains(&id(&delivery)) {
             kept.push(delivery);
         } else {
@@ -46,8 +46,7 @@ async fn an_unacknowledged_delivery_comes_again_marked(bench: impl Bench) {
     let mut first = here.consume(stock(), 3);
     let mut taken = take(&mut first, 3).await;
     assert!(taken.iter().all(|delivery| !delivery.redelivered));
-    // One is out with nobody who could acknowledge it, the others are in hand:
-    // all come again.
+    // One delivery can no longer be acknowledged, and the others are dropped too: all come again.
     drop(taken.remove(1));
     drop(first);
     drop(taken);
@@ -81,7 +80,7 @@ async fn what_is_in_hand_when_its_consumer_ends_can_still_be_acknowledged(bench:
     let mut taken = take(&mut first, 3).await;
     drop(first);
     let mut second = transport.consume(stock(), 10);
-    // Nobody else gets it while it is being handled.
+    // No other consumer gets the message while it is being handled.
     nothing(&mut second).await;
     taken.remove(0).ack.ack();
     drop(taken);
@@ -95,11 +94,11 @@ async fn what_is_held_for_ever_after_its_consumer_ended_comes_again(bench: impl 
     let mut first = transport.consume(stock(), 1);
     let held = take_one(&mut first).await;
     drop(first);
-    // After the 5 s that it may take to settle.
+    // The first consumer may take 5 s to settle its deliveries.
     let mut second = transport.consume(stock(), 1);
     let again = take_one(&mut second).await;
     assert!(again.redelivered);
-    // Too late: this says nothing of the second delivery.
+    // A late acknowledgement of the first delivery does not affect the second one.
     held.ack.ack();
     drop(again);
     drop(second);
@@ -118,7 +117,8 @@ async fn no_more_than_the_prefetch_is_out(bench: impl Bench) {
     }
     held.extend(take(&mut consumer, 2).await);
     nothing(&mut consumer).await;
-    // What is dropped without a word stays out as long as its consumer lives.
+    // A delivery that is dropped without an acknowledgement comes again only after its
+    // consumer's end.
     drop(held);
     nothing(&mut consumer).await;
 }
@@ -127,7 +127,7 @@ async fn two_consumers_share_a_queue_without_overlap(bench: impl Bench) {
     let (here, there) = (bench.process().await, bench.process().await);
     let (mut one, mut other) = (here.consume(stock(), 5), there.consume(stock(), 5));
     here.publish(commands(0..12)).await.expect("confirmed");
-    // Neither can have all of them, and nobody acknowledges.
+    // Neither consumer can hold all messages, and nobody acknowledges.
     let (ones, others) = (take(&mut one, 5).await, take(&mut other, 5).await);
     let mut all: Vec<usize> = ids(&ones)
         .into_iter()
@@ -136,7 +136,7 @@ async fn two_consumers_share_a_queue_without_overlap(bench: impl Bench) {
         .collect();
     all.sort_unstable();
     assert_eq!(all, Vec::from_iter(0..10));
-    // Whoever has room gets the rest.
+    // A consumer with room gets the rest.
     for delivery in others {
         delivery.ack.ack();
     }
@@ -156,7 +156,7 @@ async fn the_redelivered_mark_of_a_message_is_kept(bench: impl Bench) {
     let marks: Vec<(&str, bool)> =
         taken.iter().map(|delivery| (id(delivery), delivery.redelivered)).collect();
     assert_eq!(marks, [("marked", true), ("fresh", false)]);
-    // In the quarantine too: the mark goes with the message.
+    // The mark stays with a message in the quarantine.
     let late = take_one(&mut transport.consume(Queue::Quarantine, 10)).await;
     assert!(late.redelivered);
 }
@@ -178,7 +178,7 @@ async fn closing_ends_the_consumers(bench: impl Bench) {
     let ((), answered) = tokio::join!(bench.close(closed), async {
         let (left, closed) = closing.await.expect("no panic");
         assert_eq!(left, 0, "the end shows as nothing");
-        // What is in hand can still be answered and acknowledged; only then is it closed.
+        // Messages in hand can still be answered and acknowledged; the connection closes only then.
         let reply = message(Route::Reply { to: "orchestrator".to_owned() }, "answer");
         closed.publish(vec![reply]).await.expect("confirmed");
         in_hand.remove(0).ack.ack();
@@ -192,7 +192,7 @@ async fn closing_ends_the_consumers(bench: impl Bench) {
     let late = tokio::time::timeout(SOON, answered.consume(stock(), 1).next(1)).await;
     assert!(late.expect("it ends at once").is_empty());
 
-    // Another process goes on, with what the closed one left.
+    // Another process receives the messages that the closed one left.
     let mut consumer = other.consume(stock(), 10);
     let taken = take(&mut consumer, 2).await;
     let mut left = ids(&taken);

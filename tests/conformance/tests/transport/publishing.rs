@@ -1,4 +1,4 @@
-//! Publishing: confirmed, refused, in order, and to everybody who listens.
+//! Publishing: confirmed, refused, in order, and to every listener.
 
 use saga_core::SagaId;
 use saga_messaging::{Changed, Message, Queue, Refused, Route, Transport, limits, parcel};
@@ -27,7 +27,7 @@ async fn a_confirmed_message_is_delivered_with_all_its_fields(bench: impl Bench)
     transport.publish(vec![command("plain"), asked]).await.expect("confirmed");
     let mut consumer = transport.consume(stock(), 10);
     let taken = take(&mut consumer, 2).await;
-    // The adapter says where the answer goes, unless the sender did.
+    // The adapter sets the address for the reply, unless the sender has set it.
     for (delivery, (id, reply_to)) in
         taken.iter().zip([("plain", "orchestrator"), ("asked", "somebody")])
     {
@@ -51,7 +51,7 @@ async fn a_confirmed_message_is_delivered_with_all_its_fields(bench: impl Bench)
 
 async fn an_unroutable_message_is_refused_and_its_neighbours_arrive(bench: impl Bench) {
     let transport = bench.process().await;
-    // All have one id: they must be told apart all the same.
+    // All messages have one id, and must still be told apart.
     let lost = || message(Route::Command { participant: "nobody".to_owned() }, "same");
     let messages = vec![command("same"), lost(), command("same"), lost(), command("same")];
     let expected = [(1, Refused::Unroutable), (3, Refused::Unroutable)];
@@ -85,7 +85,7 @@ async fn a_queue_that_nobody_named_exists_once_it_is_consumed(bench: impl Bench)
     let taken = take_one(&mut consumer).await;
     assert_eq!(id(&taken), "first");
     taken.ack.ack();
-    // It outlives its consumer.
+    // The queue outlives its consumer.
     drop(consumer);
     here.publish(vec![courier("second")]).await.expect("confirmed");
     assert_eq!(id(&take_one(&mut here.consume(queue, 1)).await), "second");
@@ -93,7 +93,7 @@ async fn a_queue_that_nobody_named_exists_once_it_is_consumed(bench: impl Bench)
 
 async fn large_and_odd_bodies_arrive_byte_for_byte(bench: impl Bench) {
     let transport = bench.process().await;
-    // No text at all, and longer than any frame.
+    // The first body is binary data, longer than any frame.
     let noise = (0..limits::MAX_PARCEL_BYTES).map(|index| (index * index / 7) as u8).collect();
     let bodies: [Vec<u8>; 5] = [
         noise,
@@ -136,7 +136,7 @@ async fn one_publishers_messages_keep_their_order(bench: impl Bench) {
 async fn an_event_reaches_each_listener_once_and_nobody_need_listen(bench: impl Bench) {
     let transport = bench.process().await;
     let event = |key: &str| message(Route::Event { key: key.to_owned() }, key);
-    // Its neighbour arrives, so it was taken.
+    // The event has no listener, and the call still succeeds: the command beside it arrives.
     transport.publish(vec![event("order.placed"), command("beside it")]).await.expect("confirmed");
     take(&mut transport.consume(stock(), 1), 1).await;
 
@@ -155,13 +155,13 @@ async fn an_event_reaches_each_listener_once_and_nobody_need_listen(bench: impl 
 
 async fn hints_reach_everyone_and_block_nobody(bench: impl Bench) {
     let (here, there) = (bench.process().await, bench.process().await);
-    // One that never looks must hold up nobody.
+    // A receiver that never reads must not block the others.
     let _idle = there.changes();
     let (mut heard_here, mut heard_there) = (here.changes(), there.changes());
     let hint = |version| vec![Changed { saga: SagaId(Uuid::from_u128(7)), version }];
     here.announce(Vec::new());
     for heard in [&mut heard_here, &mut heard_there] {
-        // May be lost, so it is told until it is heard.
+        // Hints may be lost, so it is announced until it is received.
         let first = eventually("a hint", SOON, async || {
             here.announce(hint(3));
             tokio::time::timeout(NEVER, heard.recv()).await.ok()?.ok()
@@ -180,7 +180,7 @@ async fn hints_reach_everyone_and_block_nobody(bench: impl Bench) {
     eventually("a hint after the flood", SOON, async || {
         here.announce(hint(5));
         let hearing = async {
-            // Whatever is left of the flood comes first, or was missed.
+            // The hints of the flood come first, or were missed.
             while !heard_there.recv().await.is_ok_and(|heard| heard.contains(&hint(5)[0])) {}
         };
         tokio::time::timeout(NEVER, hearing).await.ok()

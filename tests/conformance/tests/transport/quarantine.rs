@@ -1,4 +1,4 @@
-//! The quarantine: the messages that go there, each with its reason.
+//! The quarantine: its messages come with their reasons.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -48,7 +48,7 @@ async fn an_expired_command_goes_to_the_quarantine_with_its_death(bench: impl Be
     assert_eq!(dead.reply_to.as_deref(), Some("orchestrator"));
     let death = Death { queue: bench.name(&stock()), reason: "expired".to_owned() };
     assert_eq!(dead.death, Some(death));
-    // Nobody said why, so nobody can be quoted.
+    // Nobody has given a reason, so there is no reason header.
     assert_eq!(dead.headers.get(REASON_HEADER), None);
 }
 
@@ -68,7 +68,7 @@ async fn what_is_delivered_too_often_goes_to_the_quarantine_and_its_neighbours_g
                 if id(&delivery) == "killer" {
                     deliveries += 1;
                     assert_eq!(delivery.redelivered, deliveries > 1);
-                    // It has taken nothing else, and falls over now.
+                    // The consumer holds no other message and is dropped here, as by a crash.
                     victim = transport.consume(stock(), 1);
                 } else {
                     neighbours.insert(id(&delivery).to_owned());

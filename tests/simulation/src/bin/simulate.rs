@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     if summary.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs seeds in threads, each seed in one.
+/// Runs the seeds in several threads. One thread runs the whole of a seed.
 fn many(arguments: &Arguments) -> Summary {
     let next = AtomicU64::new(arguments.from);
     let last = arguments.from.saturating_add(arguments.seeds);

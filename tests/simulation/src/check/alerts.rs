@@ -1,4 +1,4 @@
-//! Events about stuck sagas: they report only committed states, and a repetition is identical.
+//! Events about stuck sagas: they report only committed states, and repetitions are identical.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use saga_engine::Write;
 use saga_messaging::Message;
 use serde_json::value::RawValue;
 
-/// Versions at which a saga is stuck, by the id of the event that may report it.
+/// The versions at which sagas are stuck, by the id of the event that may report them.
 #[derive(Debug, Default)]
 pub(super) struct Alerts {
     versions: BTreeMap<String, Version>,
@@ -17,9 +17,9 @@ pub(super) struct Alerts {
 
 #[derive(Debug)]
 struct Version {
-    /// True if it must be reported: the saga has just got stuck, or a reminder was due.
+    /// Whether this version must be reported: the saga has just got stuck, or a reminder was due.
     due: bool,
-    /// The event that reported it.
+    /// The event that has reported it.
     told: Option<Box<RawValue>>,
 }
 
@@ -39,8 +39,8 @@ impl Alerts {
         }
     }
 
-    /// Checks an event that has reached the broker. Returns what is wrong with it: an event must
-    /// never be ahead of its commit, and a repetition must be identical.
+    /// Checks an event that has reached the broker. Returns a violation if the event is ahead of
+    /// its commit or differs from an earlier copy.
     pub(super) fn arrived(&mut self, message: &Message, event: Box<RawValue>) -> Option<String> {
         let Some(version) = self.versions.get_mut(&message.id) else {
             return Some(format!("{} is told, and no row says so", message.id));
@@ -49,7 +49,7 @@ impl Alerts {
         (known.get() != event.get()).then(|| format!("two different events {}", message.id))
     }
 
-    /// The number of alerts that were due, and the number of these that were never published.
+    /// Returns the number of alerts that were due, and how many of them were never published.
     pub(super) fn due(&self) -> (usize, usize) {
         let due: Vec<&Version> = self.versions.values().filter(|version| version.due).collect();
         (due.len(), due.iter().filter(|version| version.told.is_none()).count())

@@ -1,5 +1,5 @@
-//! `with-servers COMMAND ARGUMENT…` runs a command with one PostgreSQL and one RabbitMQ for all the
-//! tests in it, and ends with the command's exit code. A server that is named in the environment is
+//! `with-servers COMMAND ARGUMENT…` runs a command with one PostgreSQL and one RabbitMQ for all of
+//! its tests, and ends with the command's exit code. If the environment names a server, that one is
 //! used instead of a new one.
 
 use std::ffi::OsString;
@@ -14,11 +14,11 @@ use saga_test_support::{AMQP_URL_VARIABLE, POSTGRES_URL_VARIABLE, Servers};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long the command may take to end after a signal (nextest gives its tests 10 s).
+/// The time in which the command must end after a signal (nextest gives its tests 10 s).
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
 /// A usage error, as in sysexits.h.
 const EXIT_USAGE: i32 = 64;
-/// The command or the servers could not be started.
+/// The exit code when the command or the servers could not be started.
 const EXIT_CANNOT_RUN: i32 = 125;
 
 fn main() {
@@ -31,11 +31,11 @@ fn main() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let outcome = runtime.context("cannot start the runtime").and_then(|runtime| {
         let outcome = runtime.block_on(run(program, arguments.collect()));
-        // Not waiting for servers that are still starting when a signal came.
+        // Servers that are still starting when a signal comes are not waited for.
         runtime.shutdown_background();
         outcome
     });
-    // The servers live in a static: the reaper ends them when this process does.
+    // The servers are in a static and are not dropped: the reaper ends them after this process.
     match outcome {
         Ok(code) => exit(code),
         Err(error) => {
@@ -68,14 +68,14 @@ async fn run(program: OsString, arguments: Vec<OsString>) -> anyhow::Result<i32>
     let status = tokio::select! {
         status = child.wait() => status?,
         _ = terminate.recv() => end(&mut child, Some(Signal::TERM)).await?,
-        // From a terminal the command has had the interrupt as well; a second one would make
-        // nextest drop its tests on the floor.
+        // A terminal sends the interrupt to the command as well. A second one would make nextest
+        // abandon its tests.
         _ = interrupt.recv() => end(&mut child, None).await?,
     };
     Ok(exit_code(status))
 }
 
-/// Waits for the end of the command; at the limit it is asked again, and then killed.
+/// Waits for the end of the command. At each time limit it gets another signal, at last SIGKILL.
 async fn end(child: &mut Child, first: Option<Signal>) -> anyhow::Result<ExitStatus> {
     for signal in [first, Some(Signal::TERM), Some(Signal::KILL)] {
         if let Some(signal) = signal {
@@ -89,7 +89,7 @@ async fn end(child: &mut Child, first: Option<Signal>) -> anyhow::Result<ExitSta
 }
 
 fn tell(child: &Child, signal: Signal) -> anyhow::Result<()> {
-    // Without a number it has ended already.
+    // A child without a process id has already ended.
     let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw)
     else {
         return Ok(());
@@ -97,7 +97,7 @@ fn tell(child: &Child, signal: Signal) -> anyhow::Result<()> {
     kill_process(pid, signal).with_context(|| format!("cannot send {signal:?} to the command"))
 }
 
-/// As a shell would report it.
+/// Returns the exit code that a shell would report.
 fn exit_code(status: ExitStatus) -> i32 {
     match (status.code(), status.signal()) {
         (Some(code), _) => code,
@@ -107,6 +107,6 @@ fn exit_code(status: ExitStatus) -> i32 {
 }
 
 fn say(line: &str) {
-    // If standard error is closed there is nobody to tell.
+    // If standard error is closed, the line is lost.
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }

@@ -1,4 +1,4 @@
-//! Going forward, and being undone after a refusal or silence.
+//! Sagas that go forward, and sagas that are undone after a refusal or without an answer.
 
 use expect_test::expect;
 

@@ -1,4 +1,4 @@
-//! Pauses, and replies that come late, twice, or from strangers.
+//! Pauses, and replies that come late, come twice, or belong to no open command.
 
 use expect_test::expect;
 

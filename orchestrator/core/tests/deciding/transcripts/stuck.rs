@@ -1,4 +1,4 @@
-//! Needing a person, and getting out again.
+//! Sagas that are stuck until a person helps, and the ways out.
 
 use expect_test::expect;
 
