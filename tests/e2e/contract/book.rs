@@ -87,7 +87,8 @@ impl Book {
         for (exchange, message) in &messages {
             ensure!(message.persistent, "a message of {exchange} dies with the broker");
         }
-        let set = FileDescriptorSet::decode(saga_proto::DESCRIPTORS)?;
+        let mut set = FileDescriptorSet::decode(saga_proto::DESCRIPTORS)?;
+        set.file.extend(FileDescriptorSet::decode(saga_operations::DESCRIPTORS)?.file);
         Ok(Self { examples, messages, set })
     }
 
