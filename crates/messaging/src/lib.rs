@@ -26,6 +26,6 @@ pub use pace::Pace;
 pub use publish::{Publication, publish};
 pub use silence::{SILENCE, SILENT_CALLS, Silent, answered};
 pub use transport::{
-    Ack, Changed, Consumer, Death, Delivery, FROM_HEADER, Message, PublishError, Queue,
-    REASON_HEADER, Refused, Route, Transport,
+    Ack, Changed, Consumer, Death, Delivery, FROM_HEADER, MALFORMED_HEADER, Message, PublishError,
+    Queue, REASON_HEADER, Refused, Route, Transport,
 };

@@ -60,6 +60,10 @@ pub trait Transport: Clone + Send + Sync + 'static {
 pub const REASON_HEADER: &str = "saga-reason";
 /// Header of a quarantined message: the queue that it came from.
 pub const FROM_HEADER: &str = "saga-from";
+/// Header of a delivery that did not come as it was sent, because no client could have read it so: the
+/// reason. Its receiver must not act on it. An adapter sets it; whoever publishes it only asks for
+/// his message to be refused.
+pub const MALFORMED_HEADER: &str = "saga-malformed";
 
 /// A saga's version, for waiters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -99,8 +99,9 @@ fn open<S: SagaStore>(
     replies: &mut Vec<Arrived>,
     outgoing: &mut Outgoing,
 ) -> Ack {
+    let read = parcel::open(&delivery);
     let Delivery { body, redelivered, ack, .. } = delivery;
-    let members = match parcel::read(&body) {
+    let members = match read {
         Ok(members) => members,
         Err(poison) => {
             outgoing.others.push(quarantine(&poison, body));

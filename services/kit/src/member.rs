@@ -102,9 +102,10 @@ pub(crate) enum Opened {
 
 /// Opens a delivery of a participant's queue.
 pub(crate) fn open(delivery: Delivery, participant: &str, source: &Source) -> Opened {
+    let read = parcel::open(&delivery);
     let Delivery { body, redelivered, reply_to, ack, .. } = delivery;
     let queue = Queue::Commands { participant: participant.to_owned() };
-    let read = match parcel::read(&body) {
+    let read = match read {
         Ok(read) => read,
         Err(poison) => {
             let message = quarantine(&poison, body, reply_to, queue);
@@ -217,4 +218,51 @@ fn body_id(body: &[u8]) -> String {
 
 pub(crate) fn data(member: &Member) -> &RawValue {
     &member.envelope.data
+}
+
+#[cfg(test)]
+mod tests {
+    use saga_messaging::{InProcess, InProcessSettings, MALFORMED_HEADER};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    fn delivery(body: &str) -> (Delivery, mpsc::UnboundedReceiver<u64>) {
+        let (acks, acked) = mpsc::unbounded_channel();
+        let delivery = Delivery {
+            body: Bytes::from(body.to_owned()),
+            content_type: None,
+            redelivered: false,
+            reply_to: Some("orchestrator".to_owned()),
+            message_id: None,
+            death: None,
+            headers: [].into(),
+            ack: Ack::new(1, acks),
+        };
+        (delivery, acked)
+    }
+
+    fn open_one(delivery: Delivery) -> Opened {
+        let queue = Queue::Commands { participant: "stock".to_owned() };
+        let source = Source::of(&InProcess::new(InProcessSettings::default()), &queue);
+        open(delivery, "stock", &source)
+    }
+
+    const COMMAND: &str = r#"[{"specversion":"1.0","id":"019b76da-0000-7000-8000-000000000001/step/action","source":"saga/orchestrator","type":"a.B","subject":"019b76da-0000-7000-8000-000000000001","datacontenttype":"application/json","sequence":"0001","attempt":1,"definition":"d","definitionversion":1,"data":{}}]"#;
+
+    #[test]
+    fn a_command_that_did_not_come_as_it_was_sent_is_not_run() {
+        let (sound, _acked) = delivery(COMMAND);
+        let Opened::Members(members, poisoned) = open_one(sound) else { panic!("new") };
+        assert_eq!((members.len(), poisoned.len()), (1, 0));
+        let (mut malformed, _acked) = delivery(COMMAND);
+        malformed.headers.insert(MALFORMED_HEADER.to_owned(), "not UTF-8".to_owned());
+        let Opened::Members(members, poisoned) = open_one(malformed) else { panic!("new") };
+        let [(Message { route: Route::Quarantine { reason, .. }, body, .. }, _)] = &poisoned[..]
+        else {
+            panic!("poison")
+        };
+        assert_eq!((members.len(), &**reason), (0, "malformed: not UTF-8"));
+        assert_eq!(body, COMMAND);
+    }
 }
