@@ -10,6 +10,7 @@
 
 mod envelope;
 mod in_process;
+mod insist;
 pub mod limits;
 mod notice;
 mod pace;
@@ -21,6 +22,7 @@ mod transport;
 
 pub use envelope::{Body, CommandBody, Envelope, EventBody, Outcome, Poison, ReplyBody};
 pub use in_process::{InProcess, InProcessSettings};
+pub use insist::Insisting;
 pub use notice::Notice;
 pub use pace::Pace;
 pub use publish::{Publication, publish};

@@ -104,7 +104,7 @@ fn open<S: SagaStore>(
     let members = match read {
         Ok(members) => members,
         Err(poison) => {
-            outgoing.others.push(quarantine(&poison, body));
+            outgoing.quarantine.push(quarantine(&poison, body));
             return ack;
         }
     };
@@ -121,7 +121,7 @@ fn open<S: SagaStore>(
             Err(poisoned) => poisoned,
         };
         let (poison, json) = poisoned;
-        outgoing.others.push(quarantine(&poison, Bytes::from(format!("[{json}]"))));
+        outgoing.quarantine.push(quarantine(&poison, Bytes::from(format!("[{json}]"))));
     }
     ack
 }
@@ -242,7 +242,7 @@ async fn decide<S: SagaStore>(
                 let envelope = &replies[index].envelope;
                 let poison = Poison { reason, id: Some(envelope.id.clone()) };
                 let body = Bytes::from(format!("[{}]", envelope.to_json()));
-                outgoing.others.push(quarantine(&poison, body));
+                outgoing.quarantine.push(quarantine(&poison, body));
                 "poison"
             }
         };

@@ -97,7 +97,8 @@ pub(crate) enum Opened {
     Members(Vec<Member>, Vec<(Message, Receipt)>),
     /// A parcel that was delivered before. Its members go back to the queue one by one, so that a
     /// member that kills this process takes no neighbour with it (protocol 13).
-    Apart(Vec<Message>, Receipt),
+    /// Each has a receipt, and the parcel is acknowledged with the last of them.
+    Apart(Vec<(Message, Receipt)>),
 }
 
 /// Opens a delivery of a participant's queue.
@@ -126,11 +127,8 @@ pub(crate) fn open(delivery: Delivery, participant: &str, source: &Source) -> Op
         }
     }
     if redelivered && members.len() + poisoned.len() > 1 {
-        let mut messages: Vec<Message> = members.iter().map(|m| single(m, participant)).collect();
-        messages.extend(poisoned.into_iter().map(|(message, _)| message));
-        let ack = receipt.0.ack.lock().expect("nothing panics while holding it").take();
-        let ack = ack.expect("no member of it has been dealt with");
-        return Opened::Apart(messages, Receipt::new(ack, 1));
+        let singles = members.into_iter().map(|m| (single(&m, participant), m.receipt));
+        return Opened::Apart(singles.chain(poisoned).collect());
     }
     Opened::Members(members, poisoned)
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use metrics::counter;
 use saga_core::{Command, Direction, LEAST_RETENTION, Watermark};
-use saga_messaging::{Pace, Queue, Transport, trace::Source};
+use saga_messaging::{Insisting, Pace, Queue, Transport, trace::Source};
 use saga_trace::Span;
 use tokio::{
     sync::{mpsc, watch},
@@ -18,7 +18,7 @@ use crate::{
     erased::Bound,
     handlers::{Handlers, Kind},
     limits,
-    member::{Opened, open},
+    member::{Opened, Receipt, open},
     outgoing::Outgoing,
     outside,
     retention::follow,
@@ -178,10 +178,7 @@ impl<S: Store> Participant<S> {
                             outgoing.quarantine(message, receipt);
                         }
                     }
-                    Opened::Apart(messages, receipt) => {
-                        outgoing.others.extend(messages);
-                        outgoing.receipts.push(receipt);
-                    }
+                    Opened::Apart(messages) => outgoing.others.extend(messages),
                 }
             }
             let (count, began) = (members.len(), Instant::now());
@@ -222,7 +219,63 @@ async fn confirm<T: Transport>(
     name: &'static str,
     mut batches: mpsc::Receiver<Outgoing>,
 ) {
-    while let Some(outgoing) = batches.recv().await {
-        outgoing.leave(&transport, name).await;
+    let mut insisting = Insisting::default();
+    while let Some(outgoing) = insisting.next(&transport, &mut batches, Receipt::done).await {
+        outgoing.leave(&transport, name, &mut insisting).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use saga_messaging::{Ack, Delivery, InProcess, InProcessSettings, Message, Route};
+
+    use super::*;
+
+    /// The messages and the receipt of a delivery that is poison.
+    fn poison(transport: &InProcess, ack: Ack) -> Outgoing {
+        let delivery = Delivery {
+            body: "nonsense".into(),
+            content_type: None,
+            redelivered: false,
+            reply_to: None,
+            message_id: None,
+            death: None,
+            headers: BTreeMap::new(),
+            ack,
+        };
+        let queue = Queue::Commands { participant: "stock".to_owned() };
+        let mut outgoing = Outgoing::default();
+        match open(delivery, "stock", &Source::of(transport, &queue)) {
+            Opened::Members(_, poisoned) => {
+                poisoned.into_iter().for_each(|(message, done)| outgoing.quarantine(message, done));
+            }
+            Opened::Apart(_) => panic!("it was not delivered before"),
+        }
+        outgoing
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn poison_that_the_quarantine_refuses_is_acknowledged_only_once_it_has_arrived() {
+        let settings = InProcessSettings { queue_capacity: 1, ..InProcessSettings::default() };
+        let transport = InProcess::new(settings);
+        let from = Queue::Commands { participant: "stock".to_owned() };
+        let route = Route::Quarantine { reason: "it fills the queue".to_owned(), from };
+        let first = Message::parcel(route, "first".to_owned(), "x");
+        transport.publish(vec![first]).await.expect("there is room for one");
+        let (acks, mut acked) = mpsc::unbounded_channel();
+        let (batch, batches) = mpsc::channel(2);
+        let confirming = tokio::spawn(confirm(transport.clone(), "stock", batches));
+        let refused = poison(&transport, Ack::new(1, acks.clone()));
+        batch.send(refused).await.expect("it is confirmed");
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(acked.try_recv().is_err(), "it has not arrived");
+        let mut quarantine = transport.consume(Queue::Quarantine, 1);
+        quarantine.next(1).await.remove(0).ack.ack();
+        assert_eq!(acked.recv().await, Some(1));
+        assert_eq!(&quarantine.next(1).await[0].body[..], b"nonsense");
+        drop(batch);
+        confirming.await.expect("no panic");
     }
 }
