@@ -5,7 +5,7 @@ use std::{ops::Range, time::Duration};
 use saga_trace::{Context, Span};
 use tokio::time::sleep;
 
-use crate::{Envelope, Message, PublishError, Refused, Route, Transport, parcel, trace};
+use crate::{Envelope, Message, PublishError, Refused, Route, Transport, limits, parcel, trace};
 
 /// Pause before the first repetition; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -86,14 +86,39 @@ pub async fn publish<T: Transport>(transport: &T, messages: Vec<Message>) -> Vec
 /// A message and its place.
 type Placed = (usize, Message);
 
-/// Offers messages until the broker has answered for each. Returns those that it refused.
+/// Offers messages, a piece after the other, until the broker has answered for each. Returns those
+/// that it refused.
 async fn until_answered<T: Transport>(
     transport: &T,
     messages: Vec<Placed>,
 ) -> Vec<(Placed, Refused)> {
-    if messages.is_empty() {
-        return Vec::new();
+    let mut refused = Vec::new();
+    for piece in pieces(&messages) {
+        refused.extend(piece_until_answered(transport, piece).await);
     }
+    refused
+}
+
+/// Cuts messages into pieces, each within the bounds on what is offered at once.
+fn pieces(messages: &[Placed]) -> impl Iterator<Item = &[Placed]> {
+    let mut left = messages;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |(_, message): &&Placed| {
+            bytes += message.body.len();
+            bytes <= limits::MAX_OFFERED_BYTES
+        };
+        let fitting = left.iter().take(limits::MAX_OFFERED_MESSAGES).take_while(fits).count();
+        let (piece, rest) = left.split_at(fitting.max(1).min(left.len()));
+        left = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+async fn piece_until_answered<T: Transport>(
+    transport: &T,
+    messages: &[Placed],
+) -> Vec<(Placed, Refused)> {
     let mut pause = FIRST_PAUSE;
     loop {
         let offered = messages.iter().map(|(_, message)| message.clone()).collect();
@@ -186,6 +211,31 @@ mod tests {
         );
         assert_eq!(broker.offers(), ["a b c", "b"]);
         assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_confirmed_is_not_published_again_when_a_later_piece_fails() {
+        let away = Err(PublishError::Unavailable("away".to_owned()));
+        let nacked = refused(&[(1, Refused::Nacked)]);
+        let broker = Scripted::answering([Ok(()), away, Ok(()), nacked]);
+        let ids: Vec<String> = (0..1_100).map(|number| number.to_string()).collect();
+        assert_eq!(publish(&broker, replies(&ids.join(" "))).await, []);
+        let (first, second, third) = (&ids[..500], &ids[500..1_000], &ids[1_000..]);
+        let offers = [first, second, second, third, &third[1..2]].map(|piece| piece.join(" "));
+        assert_eq!(broker.offers(), offers);
+    }
+
+    #[test]
+    fn a_piece_has_few_bytes_unless_one_message_has_more() {
+        let sized = |bytes: usize| {
+            let route = Route::Reply { to: "anybody".to_owned() };
+            (0, Message::parcel(route, String::new(), vec![0; bytes]))
+        };
+        let most = limits::MAX_OFFERED_BYTES;
+        let messages = [most / 2, most / 2, 1, most + 1, most, 0].map(sized);
+        let sizes: Vec<usize> = pieces(&messages).map(<[Placed]>::len).collect();
+        assert_eq!(sizes, [2, 1, 1, 2]);
+        assert_eq!(pieces(&[]).count(), 0);
     }
 
     #[tokio::test(start_paused = true)]

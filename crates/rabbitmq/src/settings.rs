@@ -39,7 +39,7 @@ pub struct Settings {
     pub declares: bool,
     /// Number of redeliveries before a message goes to the quarantine.
     pub delivery_limit: u32,
-    /// Time limit for publishing and its confirms together.
+    /// Time in which at least one message of a call must leave or be confirmed.
     pub publish_timeout: Duration,
     /// Time limit for one attempt to connect.
     pub connect_timeout: Duration,
