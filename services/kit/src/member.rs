@@ -18,7 +18,7 @@ use saga_trace::{Context, Span, trace_id};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::Key;
+use crate::{Key, limits};
 
 /// One command on its way through the kit.
 #[derive(Clone)]
@@ -184,12 +184,14 @@ fn hash(envelope: &Envelope) -> [u8; 16] {
     short
 }
 
-/// A message that sends one member back to the queue that it came from.
+/// A message that sends one member back to the queue that it came from. Like every command it dies
+/// if nobody takes it.
 fn single(member: &Member, participant: &str) -> Message {
     let route = Route::Command { participant: participant.to_owned() };
     let body = format!("[{}]", member.envelope.to_json());
     let reply_to = Some(member.reply_to.clone());
-    Message { reply_to, redelivered: true, ..Message::parcel(route, member.id().to_string(), body) }
+    let parcel = Message::parcel(route, member.id().to_string(), body);
+    Message { reply_to, redelivered: true, expiry: Some(limits::APART_EXPIRY), ..parcel }
 }
 
 /// A message that puts a body into the quarantine.
@@ -247,6 +249,22 @@ mod tests {
     }
 
     const COMMAND: &str = r#"[{"specversion":"1.0","id":"019b76da-0000-7000-8000-000000000001/step/action","source":"saga/orchestrator","type":"a.B","subject":"019b76da-0000-7000-8000-000000000001","datacontenttype":"application/json","sequence":"0001","attempt":1,"definition":"d","definitionversion":1,"data":{}}]"#;
+
+    #[test]
+    fn a_member_of_a_parcel_that_is_taken_apart_dies_if_nobody_takes_it() {
+        let other = COMMAND.replace("/step/", "/other/");
+        let parcel = format!("[{},{}]", &COMMAND[1..COMMAND.len() - 1], &other[1..other.len() - 1]);
+        let (mut again, mut acked) = delivery(&parcel);
+        again.redelivered = true;
+        let Opened::Apart(singles) = open_one(again) else { panic!("it came again") };
+        assert_eq!(singles.len(), 2);
+        for (single, receipt) in singles {
+            assert_eq!((single.expiry, single.redelivered), (Some(limits::APART_EXPIRY), true));
+            assert!(acked.try_recv().is_err(), "not before the last");
+            receipt.done();
+        }
+        assert_eq!(acked.try_recv(), Ok(1));
+    }
 
     #[test]
     fn a_command_that_did_not_come_as_it_was_sent_is_not_run() {

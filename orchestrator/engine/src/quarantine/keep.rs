@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use metrics::counter;
-use saga_core::{CommandId, Failure};
-use saga_messaging::{Delivery, Envelope, MALFORMED_HEADER, Queue, Transport, parcel};
+use saga_core::Failure;
+use saga_messaging::{Body, Delivery, Envelope, MALFORMED_HEADER, Queue, Transport, parcel};
 use saga_trace::trace_id;
 use sha2::{Digest as _, Sha256};
 use tracing::error;
 
+use super::row::command_of;
 use crate::{NewQuarantined, SagaStore, limits, shared::Shared};
 
 /// Moves the quarantine's queue into its table until shutdown.
@@ -75,7 +76,7 @@ fn hash_of(message: &NewQuarantined, why: &str) -> NewQuarantined {
 /// Logs a message with its saga, command and trace, if they can be read.
 fn log(message: &NewQuarantined) {
     let NewQuarantined { id, reason, from, .. } = message;
-    let Ok(command) = id.parse::<CommandId>() else {
+    let Some(command) = command_of(id) else {
         error!(id, reason, from, "quarantined");
         return;
     };
@@ -137,12 +138,25 @@ fn read(delivery: &Delivery) -> Vec<NewQuarantined> {
     // A parcel that the broker gave up is kept member by member: the quarantine is keyed by command
     // id, so that a resend adds no copy (protocol 15).
     match parcel::open(delivery) {
-        Ok(members) if members.len() > 1 && members.iter().all(Result::is_ok) => members
-            .into_iter()
-            .flatten()
-            .map(|e: Envelope| quarantined(e.id.to_string(), format!("[{}]", e.to_json()).into()))
-            .collect(),
+        Ok(members) if members.iter().all(Result::is_ok) => {
+            let sound: Vec<Envelope> = members.into_iter().flatten().collect();
+            match &sound[..] {
+                [Envelope { body: Body::Command(_) | Body::Event(_), .. }] => whole(),
+                _ => sound
+                    .iter()
+                    .map(|e| quarantined(id_of(e), format!("[{}]", e.to_json()).into()))
+                    .collect(),
+            }
+        }
         Ok(_) | Err(_) => whole(),
+    }
+}
+
+/// A reply has its command's id, and must not be taken for it.
+fn id_of(envelope: &Envelope) -> String {
+    match envelope.body {
+        Body::Reply(_) => format!("{}/reply", envelope.id),
+        Body::Command(_) | Body::Event(_) => envelope.id.to_string(),
     }
 }
 
@@ -209,6 +223,26 @@ mod tests {
             panic!("one message")
         };
         assert_eq!(kept.reason, "malformed: not UTF-8");
+    }
+
+    #[test]
+    fn a_reply_that_the_broker_gave_up_is_not_taken_for_its_command() {
+        let id = "019b76da-0000-7000-8000-000000000001/step/action";
+        let reply = format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"saga/stock","type":"a.B","subject":"019b76da-0000-7000-8000-000000000001","datacontenttype":"application/json","definition":"d","definitionversion":1,"outcome":"done","data":{{}}}}"#
+        );
+        let death = Death { queue: "saga.replies".to_owned(), reason: "delivery_limit".to_owned() };
+        for body in [format!("[{reply}]"), format!("[{reply},{reply}]")] {
+            let dead = Delivery {
+                death: Some(death.clone()),
+                headers: [].into(),
+                message_id: Some(id.to_owned()),
+                ..delivery(&body)
+            };
+            let kept = read(&dead);
+            assert!(kept.iter().all(|one| one.id == format!("{id}/reply")), "{kept:?}");
+            assert_eq!(command_of(&kept[0].id), id.parse().ok());
+        }
     }
 
     #[test]
