@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::{Delivery, Envelope, MALFORMED_HEADER, Poison, limits};
+use crate::{Envelope, Poison, limits};
 
 /// Content type of a parcel: a CloudEvents JSON batch.
 pub const BATCH: &str = "application/cloudevents-batch+json";
@@ -30,18 +30,6 @@ pub fn read(body: &[u8]) -> Result<Vec<Member>, Poison> {
     let member =
         |raw: &RawValue| Envelope::read(raw).map_err(|poison| (poison, raw.get().to_owned()));
     Ok(members.into_iter().map(member).collect())
-}
-
-/// Reads the parcel of a delivery. One that did not come as it was sent is poison, whatever it looks
-/// like.
-///
-/// # Errors
-/// As [`read`].
-pub fn open(delivery: &Delivery) -> Result<Vec<Member>, Poison> {
-    match delivery.headers.get(MALFORMED_HEADER) {
-        Some(reason) => Err(Poison::new(format!("malformed: {reason}"))),
-        None => read(&delivery.body),
-    }
 }
 
 /// Writes envelopes as parcels, in their order, within the bounds on members and bytes. Each parcel

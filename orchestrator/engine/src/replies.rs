@@ -6,7 +6,7 @@ use bytes::Bytes;
 use metrics::{counter, histogram};
 use saga_core::{Failure, Input, Instance, Reply, ReplyOutcome, SagaId, Timestamp, Verdict};
 use saga_messaging::{
-    Ack, Body, Delivery, Envelope, Message, Outcome, Pace, Poison, Queue, Route, Transport, parcel,
+    Ack, Body, Delivery, Envelope, Message, Outcome, Pace, Poison, Queue, Route, Transport,
     trace::Source,
 };
 use saga_trace::{Context, Span, trace_id};
@@ -99,7 +99,7 @@ fn open<S: SagaStore>(
     replies: &mut Vec<Arrived>,
     outgoing: &mut Outgoing,
 ) -> Ack {
-    let read = parcel::open(&delivery);
+    let read = delivery.open();
     let Delivery { body, redelivered, ack, .. } = delivery;
     let members = match read {
         Ok(members) => members,

@@ -11,8 +11,7 @@ use std::{
 use bytes::Bytes;
 use saga_core::{CommandId, Direction};
 use saga_messaging::{
-    Ack, Body, CommandBody, Delivery, Envelope, Message, Poison, Queue, Route, parcel,
-    trace::Source,
+    Ack, Body, CommandBody, Delivery, Envelope, Message, Poison, Queue, Route, trace::Source,
 };
 use saga_trace::{Context, Span, trace_id};
 use serde_json::value::RawValue;
@@ -103,7 +102,7 @@ pub(crate) enum Opened {
 
 /// Opens a delivery of a participant's queue.
 pub(crate) fn open(delivery: Delivery, participant: &str, source: &Source) -> Opened {
-    let read = parcel::open(&delivery);
+    let read = delivery.open();
     let Delivery { body, redelivered, reply_to, ack, .. } = delivery;
     let queue = Queue::Commands { participant: participant.to_owned() };
     let read = match read {

@@ -137,7 +137,7 @@ fn read(delivery: &Delivery) -> Vec<NewQuarantined> {
     };
     // A parcel that the broker gave up is kept member by member: the quarantine is keyed by command
     // id, so that a resend adds no copy (protocol 15).
-    match parcel::open(delivery) {
+    match delivery.open() {
         Ok(members) if members.iter().all(Result::is_ok) => {
             let sound: Vec<Envelope> = members.into_iter().flatten().collect();
             match &sound[..] {
