@@ -10,6 +10,7 @@
 
 mod envelope;
 mod in_process;
+mod insist;
 pub mod limits;
 mod notice;
 mod pace;
@@ -21,11 +22,12 @@ mod transport;
 
 pub use envelope::{Body, CommandBody, Envelope, EventBody, Outcome, Poison, ReplyBody};
 pub use in_process::{InProcess, InProcessSettings};
+pub use insist::Insisting;
 pub use notice::Notice;
 pub use pace::Pace;
 pub use publish::{Publication, publish};
 pub use silence::{SILENCE, SILENT_CALLS, Silent, answered};
 pub use transport::{
-    Ack, Changed, Consumer, Death, Delivery, FROM_HEADER, Message, PublishError, Queue,
-    REASON_HEADER, Refused, Route, Transport,
+    Ack, Changed, Consumer, Death, Delivery, FROM_HEADER, MALFORMED_HEADER, Message, PublishError,
+    Queue, REASON_HEADER, Refused, Route, Transport,
 };

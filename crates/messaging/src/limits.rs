@@ -10,6 +10,13 @@ pub const MAX_PARCEL_MEMBERS: usize = 256;
 /// refuses one: RabbitMQ takes 16 MiB from 4.0 on, and took 128 MiB before.
 pub const MAX_PARCEL_BYTES: usize = 512 * 1024;
 
+/// Most messages that are offered to the broker at once. What it has confirmed of them is never
+/// published again because of what comes later, so a slow broker makes progress.
+pub const MAX_OFFERED_MESSAGES: usize = 500;
+
+/// Most bytes of the bodies that are offered at once, unless one message has more.
+pub const MAX_OFFERED_BYTES: usize = 4 * 1024 * 1024;
+
 /// Most bytes of a body. A larger body is poison and is not even parsed.
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 

@@ -3,17 +3,18 @@
 use std::{ops::Range, time::Duration};
 
 use saga_trace::{Context, Span};
+use tokio::time::sleep;
 
-use crate::{Envelope, Message, PublishError, Route, Transport, parcel, trace};
+use crate::{Envelope, Message, PublishError, Refused, Route, Transport, limits, parcel, trace};
 
 /// Pause before the first repetition; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Longest pause while the broker is away: short enough that nobody notices it once the broker is
 /// back.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Number of times that a refused message is offered again. A queue that is just being declared
-/// appears within that time; a queue that does not exist never will.
-const REFUSALS: u32 = 3;
+/// Pause before messages that a queue refused are offered once more, in case it only changed its
+/// leader.
+const NACKED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Messages that are published together, and the spans of those that are traced.
 pub struct Publication<'a, T> {
@@ -56,36 +57,217 @@ impl<'a, T: Transport> Publication<'a, T> {
         counts
     }
 
-    /// Publishes everything as [`publish`] does, and returns the messages that were given up.
-    pub async fn publish(self) -> Vec<Message> {
+    /// Publishes everything as [`publish`] does, and returns the messages that were given up, by their
+    /// places in the order in which they were added.
+    pub async fn publish(self) -> Vec<(usize, Message)> {
         let refused = publish(self.transport, self.messages).await;
         self.spans.into_iter().for_each(Span::end);
         refused
     }
 }
 
-/// Publishes messages until each is confirmed, however long the broker is away. Messages that it
-/// refuses again and again are given up and returned: the saga sends them anew when its `wake_at`
-/// passes.
+/// Publishes messages until each is confirmed, however long the broker is away. A message that it
+/// refuses is offered once more. One that is refused again is given up and returned with its place:
+/// its saga sends it anew when its `wake_at` passes, unless the caller insists (see
+/// [`crate::Insisting`]). A message that no queue takes makes nobody wait: there is one way out, and
+/// any sender of commands can ask for answers to nowhere.
 ///
 /// The caller bounds memory by waiting for this before it takes on more work.
-pub async fn publish<T: Transport>(transport: &T, mut messages: Vec<Message>) -> Vec<Message> {
+pub async fn publish<T: Transport>(transport: &T, messages: Vec<Message>) -> Vec<(usize, Message)> {
+    let all = messages.into_iter().enumerate().collect();
+    let refused = until_answered(transport, all).await;
+    if refused.iter().any(|(_, why)| *why == Refused::Nacked) {
+        sleep(NACKED_PAUSE).await;
+    }
+    let again = refused.into_iter().map(|(placed, _)| placed).collect();
+    until_answered(transport, again).await.into_iter().map(|(placed, _)| placed).collect()
+}
+
+/// A message and its place.
+type Placed = (usize, Message);
+
+/// Offers messages, a piece after the other, until the broker has answered for each. Returns those
+/// that it refused.
+async fn until_answered<T: Transport>(
+    transport: &T,
+    messages: Vec<Placed>,
+) -> Vec<(Placed, Refused)> {
+    let mut refused = Vec::new();
+    for piece in pieces(&messages) {
+        refused.extend(piece_until_answered(transport, piece).await);
+    }
+    refused
+}
+
+/// Cuts messages into pieces, each within the bounds on what is offered at once.
+fn pieces(messages: &[Placed]) -> impl Iterator<Item = &[Placed]> {
+    let mut left = messages;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |(_, message): &&Placed| {
+            bytes += message.body.len();
+            bytes <= limits::MAX_OFFERED_BYTES
+        };
+        let fitting = left.iter().take(limits::MAX_OFFERED_MESSAGES).take_while(fits).count();
+        let (piece, rest) = left.split_at(fitting.max(1).min(left.len()));
+        left = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+async fn piece_until_answered<T: Transport>(
+    transport: &T,
+    messages: &[Placed],
+) -> Vec<(Placed, Refused)> {
     let mut pause = FIRST_PAUSE;
-    let mut refusals = 0;
-    while !messages.is_empty() {
-        match transport.publish(messages.clone()).await {
+    loop {
+        let offered = messages.iter().map(|(_, message)| message.clone()).collect();
+        match transport.publish(offered).await {
             Ok(()) => return Vec::new(),
-            Err(PublishError::Unavailable(_)) => {}
             Err(PublishError::Refused(refused)) => {
-                messages = refused.into_iter().map(|(index, _)| messages[index].clone()).collect();
-                refusals += 1;
-                if refusals > REFUSALS {
-                    return messages;
-                }
+                let placed = |(index, why): (usize, Refused)| (messages[index].clone(), why);
+                return refused.into_iter().map(placed).collect();
             }
+            Err(PublishError::Unavailable(_)) => {}
         }
-        tokio::time::sleep(pause).await;
+        sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    messages
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::VecDeque,
+        sync::{Arc, Mutex},
+    };
+
+    use tokio::{
+        sync::{broadcast, mpsc},
+        time::Instant,
+    };
+
+    use super::*;
+    use crate::{Changed, Consumer, Insisting, Queue};
+
+    /// A broker that gives the answers that it was told to give, and then takes everything.
+    #[derive(Clone, Default)]
+    struct Scripted {
+        answers: Arc<Mutex<VecDeque<Result<(), PublishError>>>>,
+        /// The ids of each offer.
+        offers: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Scripted {
+        fn answering(answers: impl IntoIterator<Item = Result<(), PublishError>>) -> Self {
+            let answers = Arc::new(Mutex::new(answers.into_iter().collect()));
+            Self { answers, offers: Arc::default() }
+        }
+
+        fn offers(&self) -> Vec<String> {
+            self.offers.lock().expect("no panic").clone()
+        }
+    }
+
+    impl Transport for Scripted {
+        async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
+            let ids: Vec<String> = messages.into_iter().map(|message| message.id).collect();
+            self.offers.lock().expect("no panic").push(ids.join(" "));
+            self.answers.lock().expect("no panic").pop_front().unwrap_or(Ok(()))
+        }
+
+        fn consume(&self, _: Queue, _: u16) -> Consumer {
+            Consumer::new(mpsc::channel(1).1)
+        }
+
+        fn announce(&self, _: Vec<Changed>) {}
+
+        fn changes(&self) -> broadcast::Receiver<Vec<Changed>> {
+            broadcast::channel(1).1
+        }
+    }
+
+    fn replies(ids: &str) -> Vec<Message> {
+        let reply = |id: &str| {
+            Message::parcel(Route::Reply { to: "anybody".to_owned() }, id.to_owned(), "[]")
+        };
+        ids.split(' ').map(reply).collect()
+    }
+
+    fn refused(refused: &[(usize, Refused)]) -> Result<(), PublishError> {
+        Err(PublishError::Refused(refused.to_vec()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_no_queue_takes_is_offered_once_more_and_makes_nobody_wait() {
+        let nowhere = || refused(&[(0, Refused::Unroutable)]);
+        let broker =
+            Scripted::answering([refused(&[(1, Refused::Unroutable)]), nowhere(), nowhere()]);
+        let began = Instant::now();
+        let given_up = publish(&broker, replies("a b c")).await;
+        assert_eq!(
+            given_up.iter().map(|(at, one)| (*at, &*one.id)).collect::<Vec<_>>(),
+            [(1, "b")]
+        );
+        assert_eq!(broker.offers(), ["a b c", "b"]);
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_confirmed_is_not_published_again_when_a_later_piece_fails() {
+        let away = Err(PublishError::Unavailable("away".to_owned()));
+        let nacked = refused(&[(1, Refused::Nacked)]);
+        let broker = Scripted::answering([Ok(()), away, Ok(()), nacked]);
+        let ids: Vec<String> = (0..1_100).map(|number| number.to_string()).collect();
+        assert_eq!(publish(&broker, replies(&ids.join(" "))).await, []);
+        let (first, second, third) = (&ids[..500], &ids[500..1_000], &ids[1_000..]);
+        let offers = [first, second, second, third, &third[1..2]].map(|piece| piece.join(" "));
+        assert_eq!(broker.offers(), offers);
+    }
+
+    #[test]
+    fn a_piece_has_few_bytes_unless_one_message_has_more() {
+        let sized = |bytes: usize| {
+            let route = Route::Reply { to: "anybody".to_owned() };
+            (0, Message::parcel(route, String::new(), vec![0; bytes]))
+        };
+        let most = limits::MAX_OFFERED_BYTES;
+        let messages = [most / 2, most / 2, 1, most + 1, most, 0].map(sized);
+        let sizes: Vec<usize> = pieces(&messages).map(<[Placed]>::len).collect();
+        assert_eq!(sizes, [2, 1, 1, 2]);
+        assert_eq!(pieces(&[]).count(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_queue_refuses_for_a_moment_arrives() {
+        let away = || Err(PublishError::Unavailable("away".to_owned()));
+        let broker = Scripted::answering([away(), refused(&[(0, Refused::Nacked)]), away()]);
+        assert_eq!(publish(&broker, replies("a b")).await, []);
+        assert_eq!(broker.offers(), ["a b", "a b", "a", "a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_must_arrive_is_offered_until_it_is_taken_and_the_batches_go_on() {
+        let nacked = || refused(&[(0, Refused::Nacked)]);
+        let broker = Scripted::answering([nacked(), nacked(), Ok(())]);
+        let (taken, mut arrived) = mpsc::unbounded_channel();
+        let mut insisting = Insisting::default();
+        insisting.keep(replies("poison other").into_iter().zip(["first", "second"]));
+        let (batch, mut batches) = mpsc::channel(1);
+        let next = async |insisting: &mut Insisting<_>, batches: &mut mpsc::Receiver<u32>| {
+            let done = |one| taken.send(one).expect("it is listened to");
+            insisting.next(&broker, batches, done).await
+        };
+        batch.send(1).await.expect("room");
+        assert_eq!(next(&mut insisting, &mut batches).await, Some(1));
+        assert_eq!(broker.offers(), [""; 0], "not yet");
+        let later = tokio::spawn(async move {
+            sleep(Duration::from_millis(3_500)).await;
+            batch.send(2).await.expect("room");
+        });
+        assert_eq!(next(&mut insisting, &mut batches).await, Some(2));
+        later.await.expect("no panic");
+        assert_eq!(broker.offers(), ["poison other", "poison", "poison"]);
+        assert_eq!([arrived.recv().await, arrived.recv().await], [Some("second"), Some("first")]);
+    }
 }

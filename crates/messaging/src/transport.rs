@@ -6,7 +6,7 @@ use bytes::Bytes;
 use saga_core::SagaId;
 use tokio::sync::{broadcast, mpsc};
 
-use crate::parcel;
+use crate::{Poison, parcel};
 
 /// A message broker, or something that behaves like one.
 ///
@@ -60,6 +60,10 @@ pub trait Transport: Clone + Send + Sync + 'static {
 pub const REASON_HEADER: &str = "saga-reason";
 /// Header of a quarantined message: the queue that it came from.
 pub const FROM_HEADER: &str = "saga-from";
+/// Header of a delivery that did not come as it was sent, because no client could have read it so: the
+/// reason. Its receiver must not act on it. An adapter sets it; whoever publishes it only asks for
+/// his message to be refused.
+pub const MALFORMED_HEADER: &str = "saga-malformed";
 
 /// A saga's version, for waiters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +195,19 @@ pub struct Delivery {
     pub headers: BTreeMap<String, String>,
     /// Acknowledges it.
     pub ack: Ack,
+}
+
+impl Delivery {
+    /// Reads its parcel. One that did not come as it was sent is poison, whatever it looks like.
+    ///
+    /// # Errors
+    /// As [`parcel::read`].
+    pub fn open(&self) -> Result<Vec<parcel::Member>, Poison> {
+        match self.headers.get(MALFORMED_HEADER) {
+            Some(reason) => Err(Poison::new(format!("malformed: {reason}"))),
+            None => parcel::read(&self.body),
+        }
+    }
 }
 
 /// The record of a message that the broker itself moved to the quarantine.

@@ -16,9 +16,12 @@
 mod consume;
 mod death;
 mod error;
+mod frames;
 mod hints;
+mod inlet;
 mod link;
 mod message;
+mod properties;
 mod publish;
 mod settings;
 mod topology;

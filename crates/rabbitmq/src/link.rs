@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Settings, error::Failure};
+use crate::{Settings, error::Failure, inlet, settings};
 
 /// The first pause of an outage, and the longest one. Pauses double from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -60,7 +60,11 @@ impl Link {
         }
         let name = format!("{} ({})", self.name, purpose.as_str());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let connecting = Connection::connect_uri(self.address.clone(), properties);
+        let connecting = Connection::connect_uri_with_runtime(
+            self.address.clone(),
+            properties,
+            inlet::runtime(settings::frame_max(&self.address)),
+        );
         let connecting = async { Ok(Box::pin(connecting).await?) };
         let opened = within(self.connect_timeout, "connecting", connecting).await;
         let silent = matches!(opened, Err(Failure::Silent { .. }));

@@ -8,10 +8,10 @@
 use std::{
     collections::HashSet,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures::{
@@ -25,7 +25,10 @@ use lapin::{
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
 use saga_messaging::{Message, PublishError, Refused, Route};
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -64,9 +67,23 @@ enum State {
 struct Session {
     connection: Connection,
     idle: Mutex<Vec<Channel>>,
+    /// The progress of all calls together.
+    progress: Progress,
     /// Cancelled by the first call that finds it broken.
     broken: CancellationToken,
 }
+
+/// One call of [`Publisher::publish`].
+#[derive(Default)]
+struct Call {
+    progress: Progress,
+    /// The connection that it publishes on, and when it got it.
+    used: OnceLock<(Arc<Session>, Instant)>,
+}
+
+/// The last time at which a message left or was confirmed.
+#[derive(Debug)]
+struct Progress(Mutex<Instant>);
 
 /// The fate of each message of a call.
 struct Verdict {
@@ -94,23 +111,24 @@ impl Publisher {
         (Self { topology, app_id, timeout, state, permits, next_id }, supervisor)
     }
 
-    /// Publishes and waits for all confirms, within the timeout.
+    /// Publishes and waits for all confirms. It fails when none of its messages has left or was
+    /// confirmed for the time limit. The connection is given up only if that holds for all calls.
     pub(crate) async fn publish(&self, messages: &[Message]) -> Result<(), PublishError> {
         if messages.is_empty() {
             return Ok(());
         }
-        let mut used = None;
-        let attempt = Box::pin(self.attempt(messages, &mut used));
-        let verdict = match tokio::time::timeout(self.timeout, attempt).await {
-            Ok(Ok(verdict)) => verdict,
-            Ok(Err(failure)) => {
-                if let Some((session, _)) = used {
+        let call = Call::default();
+        let attempt = Box::pin(self.attempt(messages, &call));
+        let verdict = match call.progress.going_on(self.timeout, attempt).await {
+            Some(Ok(verdict)) => verdict,
+            Some(Err(failure)) => {
+                if let Some((session, _)) = call.used.get() {
                     session.broken.cancel();
                 }
                 return Err(PublishError::Unavailable(failure.to_string()));
             }
-            Err(_) => {
-                if let Some((session, since)) = used {
+            None => {
+                if let Some((session, since)) = call.used.get() {
                     session.accuse(since.elapsed(), self.timeout);
                 }
                 let reason = format!("no confirm within {:?}", self.timeout);
@@ -125,11 +143,7 @@ impl Publisher {
         }
     }
 
-    async fn attempt(
-        &self,
-        messages: &[Message],
-        used: &mut Option<(Arc<Session>, Instant)>,
-    ) -> Result<Verdict, Failure> {
+    async fn attempt(&self, messages: &[Message], call: &Call) -> Result<Verdict, Failure> {
         let session = self.session().await?;
         // Messages that were written now would pile up in memory until the alarm ends.
         if session.connection.status().blocked() {
@@ -137,9 +151,10 @@ impl Publisher {
         }
         let permit = self.permits.acquire().await;
         let _permit = permit.map_err(|_| Failure::Ended("the adapter is closed"))?;
-        *used = Some((Arc::clone(&session), Instant::now()));
+        let (session, _) = call.used.get_or_init(|| (session, Instant::now()));
         let channel = session.channel().await?;
-        let verdict = self.publish_on(&channel, messages).await?;
+        let progress = [&call.progress, &session.progress];
+        let verdict = self.publish_on(&channel, messages, progress).await?;
         if self.somebody_deleted_a_queue(messages, &verdict) {
             tokio::time::sleep(DECLARE_AGAIN_AFTER).await;
             self.topology.declare(&channel).await?;
@@ -168,6 +183,7 @@ impl Publisher {
         &self,
         channel: &Channel,
         messages: &[Message],
+        progress: [&Progress; 2],
     ) -> Result<Verdict, Failure> {
         let count = i64::try_from(messages.len()).expect("a call's messages fit in memory");
         let first_id = self.next_id.fetch_add(count, Ordering::Relaxed);
@@ -180,9 +196,12 @@ impl Publisher {
             }
         }
         let started = Instant::now();
-        let writes =
-            sent.iter().map(|(index, _, outgoing)| write(channel, outgoing, &messages[*index]));
+        let moves = || progress.into_iter().for_each(Progress::made);
+        let writes = sent.iter().map(async |(index, _, outgoing)| {
+            write(channel, outgoing, &messages[*index]).await.inspect(|_| moves())
+        });
         let confirms = try_join_all(writes).await?;
+        let confirms = confirms.into_iter().map(async |confirm| confirm.await.inspect(|_| moves()));
         let mut returned = HashSet::new();
         let mut nacked = HashSet::new();
         for (confirmation, (_, id, _)) in join_all(confirms).await.into_iter().zip(&sent) {
@@ -280,13 +299,46 @@ impl Session {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
     }
 
-    /// Gives this connection up after a call timed out that had it for `held`. It stays if most of
-    /// the time went into waiting for a connection, because then it may be sound, or if it is
-    /// blocked, because then another would be blocked too.
+    /// Gives this connection up after a call timed out that had it for `held`. It stays if another
+    /// call goes on meanwhile, because then it is only slow, or this call's queue is unavailable. It
+    /// also stays if most of the time went into waiting for a connection, because then it may be
+    /// sound, or if it is blocked, because then another would be blocked too.
     fn accuse(&self, held: Duration, timeout: Duration) {
-        if held > timeout / 2 && !self.connection.status().blocked() {
+        let goes_on = self.progress.last().elapsed() < timeout;
+        if !goes_on && held > timeout / 2 && !self.connection.status().blocked() {
             self.broken.cancel();
         }
+    }
+}
+
+impl Progress {
+    fn made(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn last(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for work while there is progress. `None` when there was none for `limit`.
+    async fn going_on<R>(&self, limit: Duration, work: impl Future<Output = R>) -> Option<R> {
+        pin_mut!(work);
+        loop {
+            let due = self.last() + limit;
+            tokio::select! {
+                biased;
+                done = &mut work => return Some(done),
+                () = sleep_until(due) => if self.last() + limit <= due {
+                    return None;
+                },
+            }
+        }
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self(Mutex::new(Instant::now()))
     }
 }
 
@@ -326,7 +378,8 @@ impl Supervisor {
         };
         let events = connection.events_listener();
         let broken = CancellationToken::new();
-        let session = Arc::new(Session { connection, idle: Mutex::default(), broken });
+        let (idle, progress) = (Mutex::default(), Progress::default());
+        let session = Arc::new(Session { connection, idle, progress, broken });
         self.tell.send_replace(State::Up(Arc::clone(&session)));
         outages.up();
         let end = self.watch(&session, events, closing).await;

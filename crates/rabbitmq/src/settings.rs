@@ -14,6 +14,9 @@ const HEARTBEAT_SECONDS: u16 = 10;
 /// messages travel in several frames.
 const FRAME_BYTES: u32 = 32 * 1024;
 
+/// The least that AMQP lets anybody ask for.
+const LEAST_FRAME_BYTES: u32 = 4 * 1024;
+
 /// Settings of an adapter. Begin with [`Settings::new`].
 #[derive(Clone)]
 pub struct Settings {
@@ -36,7 +39,7 @@ pub struct Settings {
     pub declares: bool,
     /// Number of redeliveries before a message goes to the quarantine.
     pub delivery_limit: u32,
-    /// Time limit for publishing and its confirms together.
+    /// Time in which at least one message of a call must leave or be confirmed.
     pub publish_timeout: Duration,
     /// Time limit for one attempt to connect.
     pub connect_timeout: Duration,
@@ -87,9 +90,16 @@ impl Settings {
             return Err(ConnectError::Url("an IPv6 address needs a host name".to_owned()));
         }
         address.query.heartbeat = Some(HEARTBEAT_SECONDS);
-        address.query.frame_max.get_or_insert(FRAME_BYTES);
+        let frame_max = address.query.frame_max.filter(|bytes| *bytes >= LEAST_FRAME_BYTES);
+        address.query.frame_max = Some(frame_max.unwrap_or(FRAME_BYTES));
         Ok(address)
     }
+}
+
+/// The largest frame that a connection to this address takes.
+pub(crate) fn frame_max(address: &AMQPUri) -> usize {
+    let bytes = address.query.frame_max.unwrap_or(FRAME_BYTES);
+    usize::try_from(bytes).expect("as large as an address")
 }
 
 impl fmt::Debug for Settings {

@@ -14,6 +14,10 @@ pub const PREFETCH: u16 = 64;
 /// Most messages of the quarantine that are delivered and not yet acknowledged.
 pub const QUARANTINE_PREFETCH: u16 = 32;
 
+/// Most bytes that are kept of the body of a message in the quarantine: twice what a parcel of ours
+/// has.
+pub const MAX_QUARANTINED_BYTES: usize = 1024 * 1024;
+
 /// Most batches that wait for their confirms while the next one is decided.
 pub const BATCHES_IN_CONFIRMATION: usize = 2;
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use metrics::{counter, histogram};
 use saga_core::{Failure, Input, Instance, Reply, ReplyOutcome, SagaId, Timestamp, Verdict};
 use saga_messaging::{
-    Ack, Body, Delivery, Envelope, Message, Outcome, Pace, Poison, Queue, Route, Transport, parcel,
+    Ack, Body, Delivery, Envelope, Message, Outcome, Pace, Poison, Queue, Route, Transport,
     trace::Source,
 };
 use saga_trace::{Context, Span, trace_id};
@@ -99,11 +99,12 @@ fn open<S: SagaStore>(
     replies: &mut Vec<Arrived>,
     outgoing: &mut Outgoing,
 ) -> Ack {
+    let read = delivery.open();
     let Delivery { body, redelivered, ack, .. } = delivery;
-    let members = match parcel::read(&body) {
+    let members = match read {
         Ok(members) => members,
         Err(poison) => {
-            outgoing.others.push(quarantine(&poison, body));
+            outgoing.quarantine.push(quarantine(&poison, body));
             return ack;
         }
     };
@@ -120,7 +121,7 @@ fn open<S: SagaStore>(
             Err(poisoned) => poisoned,
         };
         let (poison, json) = poisoned;
-        outgoing.others.push(quarantine(&poison, Bytes::from(format!("[{json}]"))));
+        outgoing.quarantine.push(quarantine(&poison, Bytes::from(format!("[{json}]"))));
     }
     ack
 }
@@ -241,7 +242,7 @@ async fn decide<S: SagaStore>(
                 let envelope = &replies[index].envelope;
                 let poison = Poison { reason, id: Some(envelope.id.clone()) };
                 let body = Bytes::from(format!("[{}]", envelope.to_json()));
-                outgoing.others.push(quarantine(&poison, body));
+                outgoing.quarantine.push(quarantine(&poison, body));
                 "poison"
             }
         };

@@ -2,6 +2,15 @@
 
 use std::time::Duration;
 
+/// Time limit for the stay in the queue of a member of a parcel that was taken apart. The rest of the
+/// parcel's own is not known. Those that nobody takes within it die, and their sagas ask again
+/// (protocol 16).
+pub const APART_EXPIRY: Duration = Duration::from_secs(10);
+
+/// Time for which, once stopping has begun, a batch may wait for room among those that are being
+/// confirmed. There is none as long as the broker is away.
+pub const ROOM_WHEN_STOPPING: Duration = Duration::from_secs(2);
+
 /// Most members of one transaction: with more, latency grows and throughput does not.
 pub const MAX_BATCH_MEMBERS: usize = 512;
 

@@ -11,14 +11,13 @@ use std::{
 use bytes::Bytes;
 use saga_core::{CommandId, Direction};
 use saga_messaging::{
-    Ack, Body, CommandBody, Delivery, Envelope, Message, Poison, Queue, Route, parcel,
-    trace::Source,
+    Ack, Body, CommandBody, Delivery, Envelope, Message, Poison, Queue, Route, trace::Source,
 };
 use saga_trace::{Context, Span, trace_id};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::Key;
+use crate::{Key, limits};
 
 /// One command on its way through the kit.
 #[derive(Clone)]
@@ -97,14 +96,16 @@ pub(crate) enum Opened {
     Members(Vec<Member>, Vec<(Message, Receipt)>),
     /// A parcel that was delivered before. Its members go back to the queue one by one, so that a
     /// member that kills this process takes no neighbour with it (protocol 13).
-    Apart(Vec<Message>, Receipt),
+    /// Each has a receipt, and the parcel is acknowledged with the last of them.
+    Apart(Vec<(Message, Receipt)>),
 }
 
 /// Opens a delivery of a participant's queue.
 pub(crate) fn open(delivery: Delivery, participant: &str, source: &Source) -> Opened {
+    let read = delivery.open();
     let Delivery { body, redelivered, reply_to, ack, .. } = delivery;
     let queue = Queue::Commands { participant: participant.to_owned() };
-    let read = match parcel::read(&body) {
+    let read = match read {
         Ok(read) => read,
         Err(poison) => {
             let message = quarantine(&poison, body, reply_to, queue);
@@ -125,11 +126,8 @@ pub(crate) fn open(delivery: Delivery, participant: &str, source: &Source) -> Op
         }
     }
     if redelivered && members.len() + poisoned.len() > 1 {
-        let mut messages: Vec<Message> = members.iter().map(|m| single(m, participant)).collect();
-        messages.extend(poisoned.into_iter().map(|(message, _)| message));
-        let ack = receipt.0.ack.lock().expect("nothing panics while holding it").take();
-        let ack = ack.expect("no member of it has been dealt with");
-        return Opened::Apart(messages, Receipt::new(ack, 1));
+        let singles = members.into_iter().map(|m| (single(&m, participant), m.receipt));
+        return Opened::Apart(singles.chain(poisoned).collect());
     }
     Opened::Members(members, poisoned)
 }
@@ -185,12 +183,14 @@ fn hash(envelope: &Envelope) -> [u8; 16] {
     short
 }
 
-/// A message that sends one member back to the queue that it came from.
+/// A message that sends one member back to the queue that it came from. Like every command it dies
+/// if nobody takes it.
 fn single(member: &Member, participant: &str) -> Message {
     let route = Route::Command { participant: participant.to_owned() };
     let body = format!("[{}]", member.envelope.to_json());
     let reply_to = Some(member.reply_to.clone());
-    Message { reply_to, redelivered: true, ..Message::parcel(route, member.id().to_string(), body) }
+    let parcel = Message::parcel(route, member.id().to_string(), body);
+    Message { reply_to, redelivered: true, expiry: Some(limits::APART_EXPIRY), ..parcel }
 }
 
 /// A message that puts a body into the quarantine.
@@ -217,4 +217,67 @@ fn body_id(body: &[u8]) -> String {
 
 pub(crate) fn data(member: &Member) -> &RawValue {
     &member.envelope.data
+}
+
+#[cfg(test)]
+mod tests {
+    use saga_messaging::{InProcess, InProcessSettings, MALFORMED_HEADER};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    fn delivery(body: &str) -> (Delivery, mpsc::UnboundedReceiver<u64>) {
+        let (acks, acked) = mpsc::unbounded_channel();
+        let delivery = Delivery {
+            body: Bytes::from(body.to_owned()),
+            content_type: None,
+            redelivered: false,
+            reply_to: Some("orchestrator".to_owned()),
+            message_id: None,
+            death: None,
+            headers: [].into(),
+            ack: Ack::new(1, acks),
+        };
+        (delivery, acked)
+    }
+
+    fn open_one(delivery: Delivery) -> Opened {
+        let queue = Queue::Commands { participant: "stock".to_owned() };
+        let source = Source::of(&InProcess::new(InProcessSettings::default()), &queue);
+        open(delivery, "stock", &source)
+    }
+
+    const COMMAND: &str = r#"[{"specversion":"1.0","id":"019b76da-0000-7000-8000-000000000001/step/action","source":"saga/orchestrator","type":"a.B","subject":"019b76da-0000-7000-8000-000000000001","datacontenttype":"application/json","sequence":"0001","attempt":1,"definition":"d","definitionversion":1,"data":{}}]"#;
+
+    #[test]
+    fn a_member_of_a_parcel_that_is_taken_apart_dies_if_nobody_takes_it() {
+        let other = COMMAND.replace("/step/", "/other/");
+        let parcel = format!("[{},{}]", &COMMAND[1..COMMAND.len() - 1], &other[1..other.len() - 1]);
+        let (mut again, mut acked) = delivery(&parcel);
+        again.redelivered = true;
+        let Opened::Apart(singles) = open_one(again) else { panic!("it came again") };
+        assert_eq!(singles.len(), 2);
+        for (single, receipt) in singles {
+            assert_eq!((single.expiry, single.redelivered), (Some(limits::APART_EXPIRY), true));
+            assert!(acked.try_recv().is_err(), "not before the last");
+            receipt.done();
+        }
+        assert_eq!(acked.try_recv(), Ok(1));
+    }
+
+    #[test]
+    fn a_command_that_did_not_come_as_it_was_sent_is_not_run() {
+        let (sound, _acked) = delivery(COMMAND);
+        let Opened::Members(members, poisoned) = open_one(sound) else { panic!("new") };
+        assert_eq!((members.len(), poisoned.len()), (1, 0));
+        let (mut malformed, _acked) = delivery(COMMAND);
+        malformed.headers.insert(MALFORMED_HEADER.to_owned(), "not UTF-8".to_owned());
+        let Opened::Members(members, poisoned) = open_one(malformed) else { panic!("new") };
+        let [(Message { route: Route::Quarantine { reason, .. }, body, .. }, _)] = &poisoned[..]
+        else {
+            panic!("poison")
+        };
+        assert_eq!((members.len(), &**reason), (0, "malformed: not UTF-8"));
+        assert_eq!(body, COMMAND);
+    }
 }

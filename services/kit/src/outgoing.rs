@@ -9,7 +9,8 @@ use std::{
 use metrics::{counter, histogram};
 use saga_core::{CommandId, Direction, Part, Record};
 use saga_messaging::{
-    Body, Envelope, EventBody, Message, Outcome, Publication, ReplyBody, Route, Transport,
+    Body, Envelope, EventBody, Insisting, Message, Outcome, Publication, ReplyBody, Route,
+    Transport,
 };
 use saga_trace::{Context, Span};
 use serde_json::value::RawValue;
@@ -26,7 +27,9 @@ pub(crate) struct Outgoing {
     /// Each with the context of the handling that it comes from, if that is traced.
     pub(crate) events: Vec<(Message, Option<Context>)>,
     pub(crate) replies: Vec<(String, Envelope)>,
-    pub(crate) others: Vec<Message>,
+    /// Messages for the quarantine, and members of a parcel on their way back to the queue. The
+    /// receipt of each is done once it has arrived.
+    pub(crate) others: Vec<(Message, Receipt)>,
     pub(crate) receipts: Vec<Receipt>,
     /// Spans of handlings that have an answer; they end once it is committed.
     pub(crate) handled: Vec<Span>,
@@ -141,8 +144,7 @@ impl Outgoing {
 
     /// Sends a message to the quarantine, and so deals with its member.
     pub(crate) fn quarantine(&mut self, message: Message, receipt: Receipt) {
-        self.others.push(message);
-        self.receipts.push(receipt);
+        self.others.push((message, receipt));
     }
 
     /// As [`Outgoing::quarantine`], for a sound member that cannot be handled.
@@ -166,8 +168,14 @@ impl Outgoing {
         self.handled.append(&mut other.handled);
     }
 
-    /// Publishes everything in its order, then acknowledges the deliveries.
-    pub(crate) async fn leave<T: Transport>(mut self, transport: &T, participant: &'static str) {
+    /// Publishes everything in its order, then acknowledges the deliveries. What the quarantine
+    /// refuses is not acknowledged: it would be gone.
+    pub(crate) async fn leave<T: Transport>(
+        mut self,
+        transport: &T,
+        participant: &'static str,
+        insisting: &mut Insisting<Receipt>,
+    ) {
         self.committed();
         self.handled.into_iter().for_each(Span::end);
         let mut events = Publication::of(transport, Vec::new());
@@ -177,7 +185,7 @@ impl Outgoing {
         // A saga whose event the broker does not take gets no reply either: it asks again, and
         // the recorded answer brings the event along once more.
         let mut without_event = BTreeSet::new();
-        for refused in events.publish().await {
+        for (_, refused) in events.publish().await {
             given_up(participant, &refused);
             without_event.extend(refused.id.parse::<CommandId>().map(|id| id.saga));
         }
@@ -187,23 +195,36 @@ impl Outgoing {
                 by_address.entry(reply_to).or_default().push(envelope);
             }
         }
-        let mut replies = Publication::of(transport, self.others);
+        let (others, receipts): (Vec<Message>, Vec<Receipt>) = self.others.into_iter().unzip();
+        let mut receipts: Vec<Option<Receipt>> = receipts.into_iter().map(Some).collect();
+        let mut replies = Publication::of(transport, others);
         for (to, envelopes) in by_address {
             for members in replies.parcels(&Route::Reply { to }, &envelopes, |_| None) {
                 histogram!("saga_reply_parcel_members", "participant" => participant)
                     .record(members as f64);
             }
         }
-        for refused in replies.publish().await {
-            given_up(participant, &refused);
+        for (place, refused) in replies.publish().await {
+            match receipts.get_mut(place).and_then(Option::take) {
+                Some(receipt) => {
+                    unsent(participant);
+                    warn!(participant, id = refused.id, route = ?refused.route, "the broker does not take it: it is offered again");
+                    insisting.keep([(refused, receipt)]);
+                }
+                None => given_up(participant, &refused),
+            }
         }
-        self.receipts.into_iter().for_each(Receipt::done);
+        receipts.into_iter().flatten().chain(self.receipts).for_each(Receipt::done);
     }
 }
 
 /// Counts a message that the broker does not take. The saga asks again when its `wake_at` passes;
 /// a hostile `reply_to` never gets an answer.
 fn given_up(participant: &str, message: &Message) {
-    counter!("saga_participant_unsent_total", "participant" => participant.to_owned()).increment(1);
+    unsent(participant);
     warn!(participant, id = message.id, route = ?message.route, "given up: the broker does not take it");
+}
+
+fn unsent(participant: &str) {
+    counter!("saga_participant_unsent_total", "participant" => participant.to_owned()).increment(1);
 }

@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use metrics::counter;
 use saga_core::{Command, Direction, LEAST_RETENTION, Watermark};
-use saga_messaging::{Pace, Queue, Transport, trace::Source};
+use saga_messaging::{Insisting, Pace, Queue, Transport, trace::Source};
 use saga_trace::Span;
 use tokio::{
     sync::{mpsc, watch},
-    time::Instant,
+    time::{Instant, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{error, info};
@@ -18,7 +18,7 @@ use crate::{
     erased::Bound,
     handlers::{Handlers, Kind},
     limits,
-    member::{Opened, open},
+    member::{Opened, Receipt, open},
     outgoing::Outgoing,
     outside,
     retention::follow,
@@ -179,10 +179,7 @@ impl<S: Store> Participant<S> {
                             outgoing.quarantine(message, receipt);
                         }
                     }
-                    Opened::Apart(messages, receipt) => {
-                        outgoing.others.extend(messages);
-                        outgoing.receipts.push(receipt);
-                    }
+                    Opened::Apart(messages) => outgoing.others.extend(messages),
                 }
             }
             let (count, began) = (members.len(), Instant::now());
@@ -197,8 +194,15 @@ impl<S: Store> Participant<S> {
             }
             receiving.into_iter().for_each(Span::end);
             pace.worked(count, began);
-            if to_confirm.send(outgoing).await.is_err() {
-                break;
+            let late = async {
+                shutdown.cancelled().await;
+                sleep(limits::ROOM_WHEN_STOPPING).await;
+            };
+            tokio::select! {
+                biased;
+                sent = to_confirm.send(outgoing) => if sent.is_err() { break },
+                // The answers are committed; what they answer comes again elsewhere.
+                () = late => break,
             }
         }
         drop(to_confirm);
@@ -223,7 +227,145 @@ async fn confirm<T: Transport>(
     name: &'static str,
     mut batches: mpsc::Receiver<Outgoing>,
 ) {
-    while let Some(outgoing) = batches.recv().await {
-        outgoing.leave(&transport, name).await;
+    let mut insisting = Insisting::default();
+    while let Some(outgoing) = insisting.next(&transport, &mut batches, Receipt::done).await {
+        outgoing.leave(&transport, name, &mut insisting).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use saga_core::{Failure, SagaId};
+    use saga_messaging::{
+        Ack, Changed, Consumer, Delivery, InProcess, InProcessSettings, Message, PublishError,
+        Route,
+    };
+    use tokio::sync::broadcast;
+
+    use super::*;
+    use crate::{Entry, Key, Locked, Pruned};
+
+    fn nonsense(ack: Ack) -> Delivery {
+        Delivery {
+            body: "nonsense".into(),
+            content_type: None,
+            redelivered: false,
+            reply_to: None,
+            message_id: None,
+            death: None,
+            headers: BTreeMap::new(),
+            ack,
+        }
+    }
+
+    /// The messages and the receipt of a delivery that is poison.
+    fn poison(transport: &InProcess, ack: Ack) -> Outgoing {
+        let queue = Queue::Commands { participant: "stock".to_owned() };
+        let mut outgoing = Outgoing::default();
+        match open(nonsense(ack), "stock", &Source::of(transport, &queue)) {
+            Opened::Members(_, poisoned) => {
+                poisoned.into_iter().for_each(|(message, done)| outgoing.quarantine(message, done));
+            }
+            Opened::Apart(_) => panic!("it was not delivered before"),
+        }
+        outgoing
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn poison_that_the_quarantine_refuses_is_acknowledged_only_once_it_has_arrived() {
+        let settings = InProcessSettings { queue_capacity: 1, ..InProcessSettings::default() };
+        let transport = InProcess::new(settings);
+        let from = Queue::Commands { participant: "stock".to_owned() };
+        let route = Route::Quarantine { reason: "it fills the queue".to_owned(), from };
+        let first = Message::parcel(route, "first".to_owned(), "x");
+        transport.publish(vec![first]).await.expect("there is room for one");
+        let (acks, mut acked) = mpsc::unbounded_channel();
+        let (batch, batches) = mpsc::channel(2);
+        let confirming = tokio::spawn(confirm(transport.clone(), "stock", batches));
+        let refused = poison(&transport, Ack::new(1, acks.clone()));
+        batch.send(refused).await.expect("it is confirmed");
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(acked.try_recv().is_err(), "it has not arrived");
+        let mut quarantine = transport.consume(Queue::Quarantine, 1);
+        quarantine.next(1).await.remove(0).ack.ack();
+        assert_eq!(acked.recv().await, Some(1));
+        assert_eq!(&quarantine.next(1).await[0].body[..], b"nonsense");
+        drop(batch);
+        confirming.await.expect("no panic");
+    }
+
+    /// A database that nobody needs: poison never gets that far.
+    #[derive(Clone)]
+    struct NoStore;
+
+    impl Store for NoStore {
+        type Tx = ();
+
+        const SETTLING: Duration = Duration::ZERO;
+
+        async fn begin(&self) -> Result<(), Failure> {
+            Err(Failure::Unavailable("there is none".to_owned()))
+        }
+
+        async fn lock(&self, (): &mut (), _: &[Key]) -> Result<Locked, Failure> {
+            Err(Failure::Unavailable("there is none".to_owned()))
+        }
+
+        async fn record(&self, (): &mut (), _: &[Entry]) -> Result<(), Failure> {
+            Err(Failure::Unavailable("there is none".to_owned()))
+        }
+
+        async fn raise(&self, _: Watermark, _: Duration) -> Result<Watermark, Failure> {
+            Err(Failure::Unavailable("there is none".to_owned()))
+        }
+
+        async fn prune(&self, _: SagaId, _: Watermark, _: usize) -> Result<Pruned, Failure> {
+            Err(Failure::Unavailable("there is none".to_owned()))
+        }
+
+        async fn commit(&self, (): ()) -> Result<(), Failure> {
+            Err(Failure::Unavailable("there is none".to_owned()))
+        }
+    }
+
+    /// A broker that delivers poison without end, and confirms nothing.
+    #[derive(Clone)]
+    struct Away;
+
+    impl Transport for Away {
+        async fn publish(&self, _: Vec<Message>) -> Result<(), PublishError> {
+            std::future::pending().await
+        }
+
+        fn consume(&self, _: Queue, _: u16) -> Consumer {
+            let (deliver, deliveries) = mpsc::channel(1);
+            tokio::spawn(async move {
+                let (acks, _) = mpsc::unbounded_channel();
+                while deliver.send(nonsense(Ack::new(1, acks.clone()))).await.is_ok() {}
+            });
+            Consumer::new(deliveries)
+        }
+
+        fn announce(&self, _: Vec<Changed>) {}
+
+        fn changes(&self) -> broadcast::Receiver<Vec<Changed>> {
+            broadcast::channel(1).1
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_participant_stops_although_nothing_that_it_says_is_confirmed() {
+        let shutdown = CancellationToken::new();
+        let participant = Participant::new("stock", NoStore);
+        let running = participant.run(Away, Settings::default(), shutdown.clone());
+        let running = tokio::spawn(running);
+        // By now as many batches wait as may.
+        sleep(Duration::from_secs(5)).await;
+        assert!(!running.is_finished());
+        shutdown.cancel();
+        let limit = limits::ROOM_WHEN_STOPPING + limits::DRAIN + Duration::from_secs(1);
+        tokio::time::timeout(limit, running).await.expect("in time").expect("no panic");
     }
 }

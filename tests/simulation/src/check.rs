@@ -59,7 +59,7 @@ struct Seen {
     alerts: Alerts,
     messages: BTreeMap<SagaId, Messages>,
     /// Members of messages that were redelivered too often.
-    given_up: BTreeSet<CommandId>,
+    given_up: BTreeSet<(CommandId, bool)>,
 }
 
 /// The numbers of commands and replies of a saga.
@@ -355,10 +355,14 @@ impl Checks {
         }
     }
 
-    /// Notes that the broker moves a message to the quarantine, with all its members.
+    /// Notes that the broker moves a message to the quarantine, with all its members. A reply has
+    /// its command's id and a row of its own.
     pub(crate) fn given_up(&self, message: &Message) {
         let members = parcel::read(&message.body).unwrap_or_default();
-        let ids = members.into_iter().flatten().map(|envelope| envelope.id);
+        let ids = members.into_iter().flatten().map(|envelope| {
+            let is_reply = matches!(envelope.body, Body::Reply(_));
+            (envelope.id, is_reply)
+        });
         lock(&self.seen).given_up.extend(ids);
     }
 

@@ -21,6 +21,7 @@ mod postgres;
 pub mod process;
 pub mod proxy;
 mod rabbitmq;
+pub mod raw_amqp;
 mod reaper;
 mod servers;
 pub mod sql_proxy;

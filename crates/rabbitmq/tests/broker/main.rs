@@ -3,6 +3,7 @@
 mod connecting;
 mod consuming;
 mod hints;
+mod malformed;
 mod outages;
 mod permissions;
 mod publishing;

@@ -5,7 +5,11 @@ use saga_messaging::{
     FROM_HEADER, PublishError, Queue, REASON_HEADER, Refused, Route, Transport, parcel,
 };
 
-use crate::setup::{command, connect, id, ids, message, nothing, settings, stock, take};
+use saga_test_support::proxy::{Mode, Proxy};
+
+use crate::setup::{
+    command, connect, id, ids, message, nothing, settings, settings_for, stock, take,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parcel_goes_round_with_all_that_it_says() {
@@ -143,4 +147,29 @@ async fn a_call_that_is_given_up_halfway_leaves_the_others_right() {
     let mut stock = rabbit.consume(stock(), 100);
     let expected: Vec<String> = (0..30).map(|round| format!("{round:02}")).collect();
     assert_eq!(ids(&take(&mut stock, 30).await), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_longer_than_the_limit_arrives_once_as_long_as_something_is_confirmed() {
+    let direct = settings("slow link");
+    let address: lapin::uri::AMQPUri = direct.url.parse().expect("the broker's URL");
+    let port = address.authority.port;
+    let proxy = Proxy::start(port).await.expect("a port");
+    let url = direct.url.replace(&format!(":{port}"), &format!(":{}", proxy.port));
+    let mut slow = settings_for(url, "slow link");
+    slow.publish_timeout = Duration::from_secs(2);
+    let rabbit = connect(&slow).await;
+    rabbit.publish(vec![command("warm")]).await.expect("published");
+    // A kilobyte a second: some 170 bytes for each message.
+    proxy.set(Mode::Trickle);
+    let began = std::time::Instant::now();
+    let all: Vec<String> = (0..50).map(|number| format!("{number:02}")).collect();
+    rabbit.publish(all.iter().map(|id| command(id)).collect()).await.expect("slow, but sure");
+    let took = began.elapsed();
+    assert!(took > 2 * slow.publish_timeout, "the link was not slow: {took:?}");
+    proxy.set(Mode::Open);
+    let mut stock = rabbit.consume(stock(), 100);
+    let taken = take(&mut stock, 51).await;
+    assert_eq!(ids(&taken), [&all[..], &["warm".to_owned()]].concat());
+    nothing(&mut stock).await;
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use metrics::counter;
-use saga_core::{CommandId, Failure};
-use saga_messaging::{Delivery, Envelope, Queue, Transport, parcel};
+use saga_core::Failure;
+use saga_messaging::{Body, Delivery, Envelope, MALFORMED_HEADER, Queue, Transport, parcel};
 use saga_trace::trace_id;
 use sha2::{Digest as _, Sha256};
 use tracing::error;
 
+use super::row::command_of;
 use crate::{NewQuarantined, SagaStore, limits, shared::Shared};
 
 /// Moves the quarantine's queue into its table until shutdown.
@@ -75,7 +76,7 @@ fn hash_of(message: &NewQuarantined, why: &str) -> NewQuarantined {
 /// Logs a message with its saga, command and trace, if they can be read.
 fn log(message: &NewQuarantined) {
     let NewQuarantined { id, reason, from, .. } = message;
-    let Ok(command) = id.parse::<CommandId>() else {
+    let Some(command) = command_of(id) else {
         error!(id, reason, from, "quarantined");
         return;
     };
@@ -116,7 +117,10 @@ fn read(delivery: &Delivery) -> Vec<NewQuarantined> {
             return Vec::new();
         }
         (Some(death), None) => (storable(&death.reason), storable(&death.queue)),
-        (None, None) => ("published to the quarantine by a stranger".to_owned(), String::new()),
+        (None, None) => match header(MALFORMED_HEADER) {
+            Some(reason) => (format!("malformed: {reason}"), String::new()),
+            None => ("published to the quarantine by a stranger".to_owned(), String::new()),
+        },
     };
     let quarantined = |id: String, body: Vec<u8>| NewQuarantined {
         id,
@@ -129,17 +133,42 @@ fn read(delivery: &Delivery) -> Vec<NewQuarantined> {
         // Without an id, the body names it: each such message has a row of its own.
         let unnamed = || format!("sha256:{:x}", Sha256::digest(&delivery.body));
         let id = delivery.message_id.as_deref().map_or_else(unnamed, storable);
-        vec![quarantined(id, delivery.body.to_vec())]
+        vec![quarantined(id, kept(&delivery.body))]
     };
     // A parcel that the broker gave up is kept member by member: the quarantine is keyed by command
     // id, so that a resend adds no copy (protocol 15).
-    match parcel::read(&delivery.body) {
-        Ok(members) if members.len() > 1 && members.iter().all(Result::is_ok) => members
-            .into_iter()
-            .flatten()
-            .map(|e: Envelope| quarantined(e.id.to_string(), format!("[{}]", e.to_json()).into()))
-            .collect(),
+    match delivery.open() {
+        Ok(members) if members.iter().all(Result::is_ok) => {
+            let sound: Vec<Envelope> = members.into_iter().flatten().collect();
+            match &sound[..] {
+                [Envelope { body: Body::Command(_) | Body::Event(_), .. }] => whole(),
+                _ => sound
+                    .iter()
+                    .map(|e| quarantined(id_of(e), format!("[{}]", e.to_json()).into()))
+                    .collect(),
+            }
+        }
         Ok(_) | Err(_) => whole(),
+    }
+}
+
+/// A reply has its command's id, and must not be taken for it.
+fn id_of(envelope: &Envelope) -> String {
+    match envelope.body {
+        Body::Reply(_) => format!("{}/reply", envelope.id),
+        Body::Command(_) | Body::Event(_) => envelope.id.to_string(),
+    }
+}
+
+/// As much of a body as is kept of it. If that is not all, the hash of the whole follows.
+fn kept(body: &[u8]) -> Vec<u8> {
+    match body.split_at_checked(limits::MAX_QUARANTINED_BYTES) {
+        None | Some((_, [])) => body.to_vec(),
+        Some((start, _)) => {
+            let (size, hash) = (body.len(), Sha256::digest(body));
+            let end = format!("\n[cut here: {size} bytes in all, sha256:{hash:x}]");
+            [start, end.as_bytes()].concat()
+        }
     }
 }
 
@@ -174,6 +203,46 @@ mod tests {
         let texts = [&kept.id, &kept.reason, &kept.from, kept.reply_to.as_ref().expect("set")];
         assert!(texts.iter().all(|text| !text.contains('\0')), "{kept:?}");
         assert_eq!(kept.body, b"nonsense");
+    }
+
+    #[test]
+    fn of_a_large_body_the_beginning_and_the_hash_are_kept() {
+        let just = delivery(&"x".repeat(limits::MAX_QUARANTINED_BYTES));
+        assert_eq!(read(&just)[0].body, just.body);
+        let large = delivery(&"x".repeat(limits::MAX_QUARANTINED_BYTES + 1));
+        let kept = &read(&large)[0].body;
+        assert!(kept.starts_with(&just.body) && kept.len() < just.body.len() + 200);
+        let hash = format!("sha256:{:x}]", Sha256::digest(&large.body));
+        assert!(kept.ends_with(hash.as_bytes()));
+    }
+
+    #[test]
+    fn a_malformed_message_is_kept_with_the_reason() {
+        let headers = [(MALFORMED_HEADER.to_owned(), "not UTF-8".to_owned())];
+        let [kept] = &read(&Delivery { headers: headers.into(), ..delivery("x") })[..] else {
+            panic!("one message")
+        };
+        assert_eq!(kept.reason, "malformed: not UTF-8");
+    }
+
+    #[test]
+    fn a_reply_that_the_broker_gave_up_is_not_taken_for_its_command() {
+        let id = "019b76da-0000-7000-8000-000000000001/step/action";
+        let reply = format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"saga/stock","type":"a.B","subject":"019b76da-0000-7000-8000-000000000001","datacontenttype":"application/json","definition":"d","definitionversion":1,"outcome":"done","data":{{}}}}"#
+        );
+        let death = Death { queue: "saga.replies".to_owned(), reason: "delivery_limit".to_owned() };
+        for body in [format!("[{reply}]"), format!("[{reply},{reply}]")] {
+            let dead = Delivery {
+                death: Some(death.clone()),
+                headers: [].into(),
+                message_id: Some(id.to_owned()),
+                ..delivery(&body)
+            };
+            let kept = read(&dead);
+            assert!(kept.iter().all(|one| one.id == format!("{id}/reply")), "{kept:?}");
+            assert_eq!(command_of(&kept[0].id), id.parse().ok());
+        }
     }
 
     #[test]
