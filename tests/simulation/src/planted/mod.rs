@@ -68,6 +68,8 @@ planted! {
     StaleCacheSwallowsReplies, within 20;
     /// A saga is woken later than it needs.
     WokenTooLate, within 3;
+    /// A saga sleeps until the time that a clock has said that was fast.
+    SleepsAsAFastClockSaid, within 60;
     /// A refusal is recorded as done.
     RefusalIsDone, within 3;
     /// The last answer of a batch is sent but not recorded.
