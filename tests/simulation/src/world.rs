@@ -14,6 +14,7 @@ use saga_proto::Money;
 use saga_sqlite::{Database, Schema};
 use tokio::{
     runtime::Builder,
+    sync::mpsc,
     task::JoinSet,
     time::{Instant, sleep},
 };
@@ -22,7 +23,7 @@ use crate::{
     audit::{self, Expected},
     broker::Broker,
     check::Checks,
-    clients::{Asked, GOODS, client},
+    clients::{Asked, GOODS, client, impatient},
     dice::Dice,
     faults::{Fault, Rates},
     planted::{self, Planted},
@@ -82,6 +83,8 @@ pub(crate) struct World {
     pub(crate) asked: Asked,
     pub(crate) cancelled: Mutex<BTreeSet<SagaId>>,
     pub(crate) processes: Vec<Arc<Process>>,
+    /// The sagas whose hold was asked for without an answer.
+    unheard: Mutex<Option<mpsc::UnboundedReceiver<SagaId>>>,
 }
 
 /// The databases, and their clocks.
@@ -169,8 +172,10 @@ impl World {
         let replicas = [Role::Order, Role::Inventory, Role::Payment]
             .into_iter()
             .flat_map(|role| [1, 2].map(|number| Process::new(role, number)));
+        let (unheard, of_unheard) = mpsc::unbounded_channel();
         Self {
-            provider: SimProvider::new(&sim, &Watch::new(&sim)),
+            provider: SimProvider::new(&sim, &Watch::new(&sim), unheard),
+            unheard: Mutex::new(Some(of_unheard)),
             processes: orchestrators.chain(replicas).collect(),
             asked: Asked::default(),
             cancelled: Mutex::default(),
@@ -192,6 +197,9 @@ impl World {
         let mut running = JoinSet::new();
         for process in &self.processes {
             running.spawn(Arc::clone(process).supervise(Arc::clone(&self)));
+        }
+        if let Some(unheard) = lock(&self.unheard).take() {
+            running.spawn(impatient(Arc::clone(&self), unheard));
         }
         // Until now there were no faults, so that goods could be received and processes started.
         self.sim.set_rates(self.plan.rates.clone());

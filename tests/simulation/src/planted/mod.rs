@@ -95,7 +95,7 @@ planted! {
     /// The provider's silence is taken for a refusal.
     SilenceIsANo, within 10;
     /// A call that nobody answered counts as never sent.
-    SilenceIsNotSent, within 60;
+    SilenceIsNotSent, within 10;
     /// Idempotency keys bind nothing.
     KeysBindNothing, within 3;
 }
