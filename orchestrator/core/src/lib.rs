@@ -164,4 +164,4 @@ pub use retry::RetryPolicy;
 pub use steps::{AfterPivot, BeforePivot, Compensated, Step, Steps, Together, step, together};
 pub use stuck::{Stuck, StuckReason};
 pub use turn::{start, turn};
-pub use watermark::{LEAST_RETENTION, Watermark};
+pub use watermark::{CLOCKS_DIFFER, LEAST_RETENTION, Watermark, clocks_agree};

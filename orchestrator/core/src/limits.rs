@@ -23,3 +23,14 @@ pub const EXPIRY_PER_CENT: u64 = 80;
 
 /// Jitter of a resend interval, in per cent to either side.
 pub const JITTER_PER_CENT: u64 = 20;
+
+/// Longest time for which a saga is not looked at, in milliseconds, however long it has to wait. So a
+/// later `wake_at` was written by a clock that was ahead.
+pub const LONGEST_SLEEP_MILLIS: u64 = 600_000;
+
+/// Most that a sound clock differs from another, in milliseconds. An instant that is further ahead
+/// than any wait by more than this comes from a clock that was fast.
+pub const CLOCK_SLACK_MILLIS: u64 = 60_000;
+
+/// Time from now beyond which no sound `wake_at` lies, in milliseconds.
+pub const AHEAD_MILLIS: u64 = LONGEST_SLEEP_MILLIS + CLOCK_SLACK_MILLIS;

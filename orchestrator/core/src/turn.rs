@@ -13,7 +13,7 @@ mod wake;
 
 use crate::{
     Admitted, Decision, Definition, Direction, Happening, HistoryEntry, Input, Instance, Opener,
-    OutgoingCommand, Phase, Saga, SagaId, StateError, StepState, Timestamp, Verdict,
+    OutgoingCommand, Phase, Saga, SagaId, StateError, StepState, Timestamp, Verdict, limits,
 };
 
 /// Decides what happens to a saga next.
@@ -110,7 +110,10 @@ impl<'a, S: Saga> Turn<'a, S> {
 
     /// Closes the turn. Without a happening only `wake_at` may have moved.
     fn decide(mut self, verdict: Verdict, happening: Option<Happening>, alert: bool) -> Decision {
-        let need = self.need();
+        // Even a saga that may wait for long is looked at now and then: the time that it waits for
+        // may have been written by a clock that was fast.
+        let longest = self.now.plus_millis(limits::LONGEST_SLEEP_MILLIS);
+        let need = self.need().map(|need| need.min(longest));
         self.next.wake_at = match (self.before.wake_at, need) {
             // Earlier than needed is harmless and keeps the row's index entry
             // where it is; a wake that has come must move on.

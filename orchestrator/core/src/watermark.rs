@@ -11,6 +11,16 @@ use crate::{InvalidId, SagaId, Timestamp};
 /// of the protocol is far shorter.
 pub const LEAST_RETENTION: Duration = Duration::from_secs(7 * 86_400);
 
+/// Most that the clocks of a database and of a process may differ. With more, one of them is wrong, and
+/// nothing final is done by either.
+pub const CLOCKS_DIFFER: Duration = Duration::from_secs(3_600);
+
+/// True if two clocks differ by no more than [`CLOCKS_DIFFER`].
+#[must_use]
+pub fn clocks_agree(one: Timestamp, other: Timestamp) -> bool {
+    u128::from(one.0.abs_diff(other.0)) <= CLOCKS_DIFFER.as_micros()
+}
+
 /// An id. Every saga with a smaller id has ended long ago: its rows, its keys and the participants'
 /// records of it may be gone. A watermark never goes back.
 ///

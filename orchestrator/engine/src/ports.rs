@@ -39,7 +39,9 @@ pub trait SagaStore: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<R, Failure>> + Send;
 
     /// As [`SagaStore::turn`], for at most `limit` sagas of these definitions whose `wake_at` has
-    /// passed and whose rows nobody else has locked.
+    /// passed and whose rows nobody else has locked. A `wake_at` that is further ahead than
+    /// [`AHEAD_MILLIS`](saga_core::limits::AHEAD_MILLIS) was written by a clock that was fast, and
+    /// counts as passed.
     fn claim<R: Send>(
         &self,
         definitions: &[(&'static str, u32)],
@@ -125,7 +127,8 @@ pub struct Headcount {
     pub state: State,
     /// Their number.
     pub count: u64,
-    /// Age of the oldest, by the store's clock.
+    /// Age of the oldest, by the store's clock. One that a fast clock has dated ahead counts with
+    /// its distance from now, so that it is not overlooked.
     pub oldest_millis: u64,
 }
 

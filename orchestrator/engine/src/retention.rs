@@ -4,10 +4,14 @@
 //! engine is deleting are skipped. Participants learn of the watermark by their commands
 //! ([`saga_messaging::CommandBody::watermark`]), and prune by themselves.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use metrics::{counter, gauge};
-use saga_core::{Failure, SagaId, Timestamp, Watermark};
+use saga_core::{Failure, SagaId, Timestamp, Watermark, clocks_agree};
 use saga_messaging::answered;
 use saga_trace::trace_id;
 use tokio::{sync::watch, time::Instant};
@@ -18,7 +22,8 @@ use crate::{SagaReads, limits, shared::Shared};
 /// The port to a store that forgets old sagas.
 pub trait Retention: Clone + Send + Sync + 'static {
     /// Raises the watermark as far as [`Watermark::reach`] allows, durably. It never goes back,
-    /// neither if the clock does nor if the retention is made longer.
+    /// neither if the clock does nor if the retention is made longer. A store that has a clock of its
+    /// own leaves it where it is while that clock and this process's do not [agree](clocks_agree).
     fn advance(
         &self,
         retention_millis: u64,
@@ -162,7 +167,14 @@ fn count(pruned: &Pruned) {
 
 impl Horizon {
     fn seconds_since(&self, since: Timestamp) -> f64 {
-        self.now.0.saturating_sub(since.0).max(0) as f64 / 1e6
+        // In the future is as far away as in the past.
+        self.now.0.abs_diff(since.0) as f64 / 1e6
+    }
+
+    /// The process's time.
+    fn here() -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     }
 
     /// Age of the oldest saga that has not ended.
@@ -177,6 +189,15 @@ fn show(horizon: &Horizon) {
         gauge!("saga_watermark_age_seconds").set(age);
     }
     gauge!("saga_watermark_held_seconds").set(horizon.held_seconds());
+    let here = Horizon::here();
+    let ahead = horizon.now.0.saturating_sub(here.0) as f64 / 1e6;
+    gauge!("saga_store_clock_ahead_seconds").set(ahead);
+    if !clocks_agree(horizon.now, here) {
+        warn!(
+            ahead,
+            "the store's clock and this process's differ: the watermark stays where it is"
+        );
+    }
 }
 
 /// Logs a saga that holds the watermark back, at most once an interval.

@@ -39,7 +39,8 @@ impl<S: Store> Batches<S> {
             let mut seen: HashSet<Key> = HashSet::new();
             let mut groups: Vec<Vec<Ready>> = vec![Vec::new(); self.handlers.list.len()];
             let mut later = Vec::new();
-            for member in waiting {
+            // A copy of a command whose call is under way waits for that call.
+            for member in waiting.into_iter().filter_map(|member| self.calls.join(member)) {
                 if !seen.insert(member.key()) {
                     later.push(member);
                     continue;

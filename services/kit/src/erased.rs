@@ -8,7 +8,7 @@ use saga_messaging::Poison;
 use serde_json::value::RawValue;
 
 use crate::{
-    Asked, CallError, Handle, HandleOutside, HandlerError, Intending, Intent, Recorded,
+    Asked, CallError, Handle, HandleOutside, HandlerError, Intending, Intent, Priority, Recorded,
     recorded::encode,
 };
 
@@ -45,6 +45,9 @@ pub(crate) trait Local<Tx>: Typed {
 }
 
 pub(crate) trait Outside<Tx>: Typed {
+    /// The priority of its actions' calls.
+    fn priority(&self) -> Priority;
+
     fn intend<'a>(
         &'a self,
         tx: &'a mut Tx,
@@ -138,6 +141,10 @@ where
     C: Command,
     Tx: Send + 'static,
 {
+    fn priority(&self) -> Priority {
+        H::PRIORITY
+    }
+
     fn intend<'a>(
         &'a self,
         tx: &'a mut Tx,

@@ -49,6 +49,10 @@ pub trait HandleOutside<C: Command, Tx>: Send + Sync + 'static {
     /// Its answer.
     type Finding: Send + Sync + 'static;
 
+    /// The place of an action's calls among those that wait for their turn. Make it urgent if its
+    /// saga cannot be undone until the answer is known, as at a pivot. Compensations always are.
+    const PRIORITY: Priority = Priority::Normal;
+
     /// First transaction: decides on the question to ask, or answers at once.
     ///
     /// # Errors
@@ -93,6 +97,16 @@ pub trait HandleOutside<C: Command, Tx>: Send + Sync + 'static {
     fn event(&self, _asked: &Asked<C>, _answer: &Answer<C::Reply>) -> Option<Event> {
         None
     }
+}
+
+/// The order of calls to the outside world, if more are to be made than may run at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// It begins something, and waits for everything that ends something.
+    #[default]
+    Normal,
+    /// It goes before all normal ones.
+    Urgent,
 }
 
 /// A command on its way to the outside world.

@@ -17,6 +17,7 @@ mod member;
 mod outgoing;
 mod outside;
 mod participant;
+mod places;
 mod recorded;
 mod retention;
 mod settling;
@@ -26,6 +27,7 @@ mod transact;
 
 pub use handler::{
     Asked, CallError, Event, Handle, HandleOutside, HandlerError, Intending, Intent, PerCommand,
+    Priority,
 };
 pub use participant::{Participant, Settings};
 pub use recorded::{Recorded, RecordedEvent};

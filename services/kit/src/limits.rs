@@ -21,6 +21,12 @@ pub const PREFETCH: u16 = 64;
 /// Most outside calls of a replica at once.
 pub const MAX_CALLS: usize = 256;
 
+/// Longest time that a command waits here for its call, from the arrival of its latest copy. Then it
+/// is given up unasked, as the broker gives up a message that is past its expiry (protocol 16): its
+/// saga sends it again, perhaps to another replica. Shorter than the shortest expiry of the usual
+/// policies: 0.8 of an interval of 3 s, less a fifth of jitter.
+pub const MAX_WAIT: Duration = Duration::from_millis(1_900);
+
 /// Most batches that wait for their confirms while the next one runs.
 pub const BATCHES_IN_CONFIRMATION: usize = 2;
 

@@ -55,7 +55,7 @@ impl<S: Store> Batches<S> {
         let mut outgoing = Outgoing::default();
         let mut groups: Vec<Vec<Answered>> = Vec::new();
         groups.resize_with(self.handlers.list.len(), Vec::new);
-        let (mut later, mut not_sent) = (Vec::new(), Vec::new());
+        let (mut later, mut not_sent, mut copies) = (Vec::new(), Vec::new(), Vec::new());
         let mut seen = HashSet::new();
         for found in found {
             match found {
@@ -66,15 +66,18 @@ impl<S: Store> Batches<S> {
                         later.push(Found::Finding { handler, member, finding });
                     }
                 }
-                Found::Retracted(member) => outgoing.too_late(&member, &self.source),
+                Found::Retracted(member) => {
+                    for member in self.with_copies(member) {
+                        outgoing.too_late(&member, &self.source);
+                    }
+                }
                 Found::Nothing(member) => {
-                    self.count("dropped");
-                    outgoing.drop_member(member, "no answer from outside");
+                    for member in self.with_copies(member) {
+                        self.count("dropped");
+                        outgoing.drop_member(member, "no answer from outside");
+                    }
                 }
-                Found::NotSent(member) => {
-                    self.count("dropped");
-                    not_sent.push(member);
-                }
+                Found::NotSent(member) => not_sent.push(member),
             }
         }
         if !not_sent.is_empty() {
@@ -83,7 +86,12 @@ impl<S: Store> Batches<S> {
         for (place, group) in groups.into_iter().enumerate() {
             if !group.is_empty() {
                 outgoing.append(self.group(place, &group).await?);
+                copies.extend(group.iter().flat_map(|settled| self.calls.end(settled.member.id())));
             }
+        }
+        // The answer to the copies is on record now.
+        if !copies.is_empty() {
+            outgoing.append(self.run(copies).await?);
         }
         if !later.is_empty() {
             outgoing.append(Box::pin(self.settle(later)).await?);
@@ -107,10 +115,18 @@ impl<S: Store> Batches<S> {
         {
             warn!(participant = self.name, %error, "calls that were not sent count as sent");
         }
-        for member in members {
+        // Only now, so that no copy finds a record that says that there was a call.
+        for member in members.into_iter().flat_map(|member| self.with_copies(member)) {
+            self.count("dropped");
             outgoing.drop_member(member, "nothing was sent outside");
         }
         outgoing
+    }
+
+    /// Ends the call of a member. Returns it, and the copies that have joined it.
+    fn with_copies(&self, member: Member) -> impl Iterator<Item = Member> + use<S> {
+        let copies = self.calls.end(member.id());
+        std::iter::once(member).chain(copies)
     }
 
     async fn count_calls_back(&self, actions: Vec<&Member>) -> Result<(), HandlerError> {

@@ -10,7 +10,10 @@ mod retention;
 mod rows;
 mod turns;
 
-use std::{future::Future, sync::atomic::AtomicU64};
+use std::{
+    future::Future,
+    sync::{LazyLock, atomic::AtomicU64},
+};
 
 use saga_core::{
     Happening, HistoryEntry, Instance, Opener, Phase, SagaId, Sending, StepState, Timestamp,
@@ -18,7 +21,7 @@ use saga_core::{
 };
 use saga_engine::{Admission, IdempotencyKey, Retention, SagaReads, SagaStore, Write};
 use saga_postgres::Pool;
-use saga_sqlite::Database;
+use saga_sqlite::{Clock, Database};
 use saga_store::{postgres, sqlite};
 use serde_json::value::RawValue;
 use sqlx::Row as _;
@@ -36,6 +39,9 @@ impl<T: SagaStore + SagaReads + Retention> Store for T {}
 trait Beneath: Clone + Send + Sync + 'static {
     /// Damages a saga's row so that it does not decode.
     fn damage(&self, id: SagaId, damage: Damage) -> impl Future<Output = ()> + Send;
+
+    /// Returns the time at which a saga is due.
+    fn wake_at(&self, id: SagaId) -> impl Future<Output = Timestamp> + Send;
 
     /// Returns the quarantine, in the order of its ids.
     fn quarantined(&self) -> impl Future<Output = Vec<Quarantined>> + Send;
@@ -85,6 +91,11 @@ impl Beneath for Pool {
         assert_eq!(done.expect("it is damaged").rows_affected(), 1);
     }
 
+    async fn wake_at(&self, id: SagaId) -> Timestamp {
+        let sql = "SELECT (extract(epoch FROM wake_at) * 1e6)::bigint FROM sagas WHERE id = $1";
+        Timestamp(sqlx::query_scalar(sql).bind(id.0).fetch_one(self).await.expect("it waits"))
+    }
+
     async fn quarantined(&self) -> Vec<Quarantined> {
         let sql = "SELECT id, reason, from_queue, reply_to, body, copies FROM quarantine
                    ORDER BY id";
@@ -107,6 +118,12 @@ impl Beneath for Database {
         let sql = format!("UPDATE sagas SET {} WHERE id = ?1", damage.assignment());
         assert_eq!(tx.execute(&sql, [id.0]).expect("it is damaged"), 1);
         tx.commit().expect("committed");
+    }
+
+    async fn wake_at(&self, id: SagaId) -> Timestamp {
+        let sql = "SELECT wake_at FROM sagas WHERE id = ?1";
+        let at = self.read(|c| c.query_row(sql, [id.0], |row| row.get(0))).await;
+        Timestamp(at.expect("it waits"))
     }
 
     async fn quarantined(&self) -> Vec<Quarantined> {
@@ -177,8 +194,12 @@ const HOSTED: [(&str, u32); 1] = [(DEFINITION, 1)];
 const PAST: Timestamp = Timestamp(1_000_000_000_000_000);
 /// A day in microseconds.
 const DAY: i64 = 86_400_000_000;
-/// An instant in 2096. A saga that wakes then is not due.
-const FUTURE: Timestamp = Timestamp(4_000_000_000_000_000);
+/// Returns an instant five minutes from now: not due, and not further ahead than a saga may sleep.
+fn future() -> Timestamp {
+    static FUTURE: LazyLock<Timestamp> =
+        LazyLock::new(|| Clock::system().now().plus_millis(300_000));
+    *FUTURE
+}
 
 impl<S: Store, B: Beneath> Sagas<S, B> {
     /// Admits these sagas, each under a key of its own.
@@ -232,11 +253,11 @@ fn saga() -> Instance {
         steps: vec![StepState::Open(sending()), StepState::Pending],
         data: RawValue::from_string(r#"{"lines":[]}"#.to_owned()).expect("JSON"),
         started_at: PAST,
-        deadline: FUTURE,
+        deadline: future(),
         cancel: None,
         paused: None,
         intervention: None,
-        wake_at: Some(FUTURE),
+        wake_at: Some(future()),
         traceparent: None,
     }
 }
@@ -246,7 +267,7 @@ fn due_at(wake_at: Timestamp) -> Instance {
 }
 
 fn sending() -> Sending {
-    Sending { attempts: 1, due_at: FUTURE, opened_by: Opener::Own }
+    Sending { attempts: 1, due_at: future(), opened_by: Opener::Own }
 }
 
 fn entry(saga: &Instance, happening: Happening) -> HistoryEntry {

@@ -10,7 +10,7 @@ use std::{
 
 use rusqlite::Connection;
 use saga_core::{
-    CommandId, Direction, Happening, Hosted, Instance, SagaId, State, StepState, Timestamp,
+    CommandId, Direction, Happening, Hosted, Instance, SagaId, State, StepState, Timestamp, limits,
 };
 use saga_engine::Write;
 use saga_kit::Entry;
@@ -179,7 +179,8 @@ impl Checks {
     /// Returns the current time if a saga is due.
     pub(crate) fn anything_due(&self) -> Option<Timestamp> {
         let (now, seen) = (self.clock.now(), lock(&self.seen));
-        let due = |saga: &&Instance| saga.wake_at.is_some_and(|at| at <= now);
+        let ahead = now.plus_millis(limits::AHEAD_MILLIS);
+        let due = |saga: &&Instance| saga.wake_at.is_some_and(|at| at <= now || at > ahead);
         let mut due = seen.sagas.values().filter(due).filter(|saga| self.wakes(&seen, saga.id));
         due.next().map(|_| now)
     }

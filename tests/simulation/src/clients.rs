@@ -10,7 +10,7 @@ use saga_definitions::{PlaceOrder, ReturnOrder};
 use saga_engine::{Handle, IdempotencyKey, NewSaga, Placed, RequestError};
 use saga_proto::{Money, types::v1::Line};
 use sha2::{Digest, Sha256};
-use tokio::time::sleep;
+use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 
 use crate::{
     faults::Fault,
@@ -22,6 +22,9 @@ use crate::{
 /// The shop's first stock: SKU, quantity, price.
 pub(crate) const GOODS: [(&str, i64, i64); 3] =
     [("teapot", 1_000, 2_500), ("cup", 40, 450), ("last-one", 2, 99_900)];
+
+/// Time after which an operator looks again at a saga that has moved.
+const LOOKS_AGAIN: Duration = Duration::from_millis(500);
 
 /// The caller that owns all orders.
 const CALLER: &str = "ada";
@@ -195,12 +198,7 @@ pub(crate) async fn client(world: Arc<World>, number: usize) {
     }
     if let Some(after) = cancel {
         sleep(after).await;
-        let wish = Wish { by: "ada".to_owned(), reason: "changed my mind".to_owned() };
-        if let Verdict::Cancel(Cancelled::Accepted) =
-            input(&world, &who, id, &Input::Cancel(wish)).await
-        {
-            crate::sim::lock(&world.cancelled).insert(id);
-        }
+        cancelled(&world, &who, id).await;
     }
     for _ in 0..returns {
         // Mostly the client waits until there is something to return. If stock is not committed
@@ -216,6 +214,27 @@ pub(crate) async fn client(world: Arc<World>, number: usize) {
     }
 }
 
+/// Cancels the orders whose hold was asked for in vain, before their sagas ask again.
+pub(crate) async fn impatient(world: Arc<World>, mut unheard: mpsc::UnboundedReceiver<SagaId>) {
+    let mut clients = JoinSet::new();
+    while let Some(id) = unheard.recv().await {
+        let (world, after) = (Arc::clone(&world), world.sim.dice.millis(0..=300));
+        clients.spawn(async move {
+            sleep(after).await;
+            cancelled(&world, "impatient", id).await;
+        });
+    }
+}
+
+/// Cancels an order.
+async fn cancelled(world: &World, who: &str, id: SagaId) {
+    let wish = Wish { by: "ada".to_owned(), reason: "changed my mind".to_owned() };
+    if let Verdict::Cancel(Cancelled::Accepted) = input(world, who, id, &Input::Cancel(wish)).await
+    {
+        crate::sim::lock(&world.cancelled).insert(id);
+    }
+}
+
 /// Intervenes at the version that the operator sees, and repeats the call until it is answered.
 pub(crate) async fn intervene(world: &World, id: SagaId, remedy: &Remedy) {
     loop {
@@ -223,7 +242,8 @@ pub(crate) async fn intervene(world: &World, id: SagaId, remedy: &Remedy) {
         let expected_version = world.checks.version(id);
         let intervention = Intervention { remedy: remedy.clone(), expected_version, signed };
         match input(world, "operator", id, &Input::Intervene(intervention)).await {
-            Verdict::Intervention(Intervened::Moved { .. }) => {}
+            // Not at once: a bug that never shows the new version would hold up time itself.
+            Verdict::Intervention(Intervened::Moved { .. }) => sleep(LOOKS_AGAIN).await,
             Verdict::Intervention(
                 Intervened::Applied | Intervened::Repeated | Intervened::Impossible(_),
             )

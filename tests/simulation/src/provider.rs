@@ -1,15 +1,17 @@
 //! The payment service's connection to the provider.
 
 use std::{
+    collections::BTreeMap,
     future::pending,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use futures::future::BoxFuture;
+use saga_core::{CommandId, SagaId};
 use saga_payment::{Call, Lost, Wire};
 use saga_provider::{InMemory, Settings};
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     faults::{Fault, Point},
@@ -18,12 +20,19 @@ use crate::{
     transport::short,
 };
 
+/// The share of the holds with a lost answer whose repetitions are lost, too.
+const DEAF: f64 = 0.5;
+/// The time for which they are. A client repeats a call at once, and a saga much later.
+const DEAF_FOR: Duration = Duration::from_millis(200);
+
 /// The provider. It is a third party: it never crashes, but it can be away.
 #[derive(Clone)]
 pub(crate) struct SimProvider {
     /// Its calls, rules and ledger.
     pub(crate) ledger: InMemory,
     away_until: Arc<Mutex<Option<Instant>>>,
+    /// Takes the sagas whose hold was asked for without an answer.
+    unheard: mpsc::UnboundedSender<SagaId>,
 }
 
 impl SimProvider {
@@ -32,7 +41,11 @@ impl SimProvider {
     /// # Panics
     /// If there is no memory for a database.
     #[must_use]
-    pub(crate) fn new(sim: &Arc<Sim>, clock: &Watch) -> Self {
+    pub(crate) fn new(
+        sim: &Arc<Sim>,
+        clock: &Watch,
+        unheard: mpsc::UnboundedSender<SagaId>,
+    ) -> Self {
         let settings = Settings {
             slow_after: Duration::from_millis(1_500),
             very_slow_after: Duration::from_secs(20),
@@ -41,7 +54,8 @@ impl SimProvider {
         };
         let ids = Arc::clone(sim);
         let ledger = InMemory::new(&settings, move || ids.uuid(), clock.clock());
-        Self { ledger: ledger.expect("a database in memory"), away_until: Arc::default() }
+        let ledger = ledger.expect("a database in memory");
+        Self { ledger, away_until: Arc::default(), unheard }
     }
 
     /// Makes the provider unavailable for a while.
@@ -63,13 +77,15 @@ impl SimProvider {
 pub(crate) struct SimWire {
     provider: SimProvider,
     life: Arc<Life>,
+    /// Commands whose answers are lost until then.
+    deaf: Mutex<BTreeMap<CommandId, Instant>>,
 }
 
 impl SimWire {
     /// Connects a process.
     #[must_use]
     pub(crate) fn new(provider: SimProvider, life: Arc<Life>) -> Self {
-        Self { provider, life }
+        Self { provider, life, deaf: Mutex::default() }
     }
 
     async fn exchange(&self, call: &Call) -> Result<(u16, Vec<u8>), Lost> {
@@ -110,14 +126,43 @@ impl SimWire {
         life.spend(time).await;
         let answer = self.provider.ask(call).await;
         life.pass(Point::AfterCall).await;
+        let deaf = self.is_deaf_to(call);
         match answer {
-            Some(answer) if !sim.strikes(Fault::AnswerLost) => {
+            Some(answer) if !deaf && !sim.strikes(Fault::AnswerLost) => {
                 life.say(|| format!("{} {} {key}: {}", call.method(), path(call), answer.0));
                 Ok(answer)
             }
-            Some(_) | None => Err(no_answer("the answer is lost")),
+            Some(_) | None => {
+                self.may_stay_deaf_to(call);
+                Err(no_answer("the answer is lost"))
+            }
         }
     }
+
+    /// True if a hold's answer was lost, and so are those to the repetitions that follow at once.
+    fn is_deaf_to(&self, call: &Call) -> bool {
+        let deaf = lock(&self.deaf);
+        hold(call).is_some_and(|id| deaf.get(&id).is_some_and(|until| *until > Instant::now()))
+    }
+
+    /// Loses some holds' answers for good. Their clients do not wait either: what the provider holds for
+    /// such an order must be found by its undo, before its saga has asked again.
+    fn may_stay_deaf_to(&self, call: &Call) {
+        if let Some(id) = hold(call)
+            && !self.is_deaf_to(call)
+            && self.life.sim.dice.chance(DEAF)
+        {
+            lock(&self.deaf).insert(id.clone(), Instant::now() + DEAF_FOR);
+            // In a test of single steps nobody waits.
+            let _ = self.provider.unheard.send(id.saga);
+        }
+    }
+}
+
+/// The command that asks for a hold, if that is what the call does.
+fn hold(call: &Call) -> Option<CommandId> {
+    let (key, _) = call.post.as_ref().filter(|_| call.path_and_query == "/v1/payments")?;
+    key.parse().ok()
 }
 
 /// Returns the path without its query, because the query holds a key.

@@ -70,11 +70,6 @@ impl Sim {
         strikes
     }
 
-    /// Returns whether this fault has ever happened.
-    pub(crate) fn struck(&self, fault: Fault) -> bool {
-        lock(&self.tally).faults.contains_key(&fault)
-    }
-
     /// Draws whether a process dies at this point.
     pub(crate) fn crashes(&self, point: Point) -> bool {
         let crashes = self.strikes(Fault::CrashAtPoint);

@@ -14,6 +14,7 @@ use saga_proto::Money;
 use saga_sqlite::{Database, Schema};
 use tokio::{
     runtime::Builder,
+    sync::mpsc,
     task::JoinSet,
     time::{Instant, sleep},
 };
@@ -22,7 +23,7 @@ use crate::{
     audit::{self, Expected},
     broker::Broker,
     check::Checks,
-    clients::{Asked, GOODS, client},
+    clients::{Asked, GOODS, client, impatient},
     dice::Dice,
     faults::{Fault, Rates},
     planted::{self, Planted},
@@ -33,10 +34,8 @@ use crate::{
 };
 
 /// Time limit for everything to end after the faults: several times longer than a stuck saga waits
-/// before it asks again.
+/// before it asks again. Also after a clock that was an hour fast: nobody sleeps for as long.
 const TO_THE_END: Duration = Duration::from_secs(900);
-/// The same, after a clock that was an hour fast.
-const AFTER_A_FAST_CLOCK: Duration = Duration::from_secs(5_400);
 /// The same, if only redelivered messages may wake a saga.
 const WITHOUT_TIMERS: Duration = Duration::from_secs(120);
 /// Time limit for messages that are on their way.
@@ -84,6 +83,8 @@ pub(crate) struct World {
     pub(crate) asked: Asked,
     pub(crate) cancelled: Mutex<BTreeSet<SagaId>>,
     pub(crate) processes: Vec<Arc<Process>>,
+    /// The sagas whose hold was asked for without an answer.
+    unheard: Mutex<Option<mpsc::UnboundedReceiver<SagaId>>>,
 }
 
 /// The databases, and their clocks.
@@ -171,8 +172,10 @@ impl World {
         let replicas = [Role::Order, Role::Inventory, Role::Payment]
             .into_iter()
             .flat_map(|role| [1, 2].map(|number| Process::new(role, number)));
+        let (unheard, of_unheard) = mpsc::unbounded_channel();
         Self {
-            provider: SimProvider::new(&sim, &Watch::new(&sim)),
+            provider: SimProvider::new(&sim, &Watch::new(&sim), unheard),
+            unheard: Mutex::new(Some(of_unheard)),
             processes: orchestrators.chain(replicas).collect(),
             asked: Asked::default(),
             cancelled: Mutex::default(),
@@ -194,6 +197,9 @@ impl World {
         let mut running = JoinSet::new();
         for process in &self.processes {
             running.spawn(Arc::clone(process).supervise(Arc::clone(&self)));
+        }
+        if let Some(unheard) = lock(&self.unheard).take() {
+            running.spawn(impatient(Arc::clone(&self), unheard));
         }
         // Until now there were no faults, so that goods could be received and processes started.
         self.sim.set_rates(self.plan.rates.clone());
@@ -248,7 +254,9 @@ impl World {
             }
             if sim.strikes(Fault::ClockJump) {
                 let seconds = *dice.pick(&[-3_600, -60, 0, 60, 3_600]);
-                let which = dice.below(self.databases.clocks.len());
+                // Mostly that of the sagas: all that wait do so by it.
+                let which =
+                    if dice.chance(0.5) { 0 } else { dice.below(self.databases.clocks.len()) };
                 sim.say("world", || format!("clock {which} is off by {seconds} s"));
                 self.databases.clocks[which].set_off(seconds);
             }
@@ -257,11 +265,7 @@ impl World {
 
     /// Waits until clients have their answers and every saga has ended.
     async fn end(&self, clients: &mut JoinSet<()>) -> bool {
-        let patience = match (self.plan.timers, self.sim.struck(Fault::ClockJump)) {
-            (true, true) => AFTER_A_FAST_CLOCK,
-            (true, false) => TO_THE_END,
-            (false, _) => WITHOUT_TIMERS,
-        };
+        let patience = if self.plan.timers { TO_THE_END } else { WITHOUT_TIMERS };
         let until = Instant::now() + patience;
         let answered = async {
             while let Some(ended) = clients.join_next().await {

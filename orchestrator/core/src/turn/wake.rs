@@ -3,7 +3,7 @@
 use super::Turn;
 use crate::{
     Cause, Decision, Direction, Happening, Kind, Opener, Phase, Saga, StepState, StuckReason,
-    Verdict, limits,
+    Timestamp, Verdict, limits,
 };
 
 impl<S: Saga> Turn<'_, S> {
@@ -30,7 +30,7 @@ impl<S: Saga> Turn<'_, S> {
             }
         }
         if let Phase::Stuck(stuck) = &mut self.next.phase
-            && stuck.remind_at <= self.now
+            && has_come(stuck.remind_at, limits::STUCK_REMINDER_MILLIS, self.now)
         {
             stuck.remind_at = self.now.plus_millis(limits::STUCK_REMINDER_MILLIS);
             stuck.alerts = stuck.alerts.saturating_add(1);
@@ -66,7 +66,7 @@ impl<S: Saga> Turn<'_, S> {
         else {
             return false;
         };
-        if sending.due_at > now {
+        if !has_come(sending.due_at, policy.interval_millis(&id, sending.attempts), now) {
             return false;
         }
         let exhausted = sending.attempts >= policy.attempts;
@@ -88,4 +88,11 @@ impl<S: Saga> Turn<'_, S> {
         }
         newly
     }
+}
+
+/// True if an instant has come that was set to this long after the time of its writing. One that is
+/// further ahead was written by a clock that was fast: nobody waits until it comes.
+fn has_come(at: Timestamp, after_millis: u64, now: Timestamp) -> bool {
+    let latest = now.plus_millis(after_millis).plus_millis(limits::CLOCK_SLACK_MILLIS);
+    at <= now || at > latest
 }

@@ -2,7 +2,7 @@
 //! decision on it.
 //!
 //! `start [trip]`, `until STEP` (everything is answered *done* until that step is
-//! open; only the last turn is shown), `[redelivered] [repeat] reply STEP action|compensation
+//! open; only the last turn is shown), `clock -3600s`, `[redelivered] [repeat] reply STEP action|compensation
 //! done [JSON] | refused CODE | toolate`, `wake` (when it is due), `wake +3s`,
 //! `wakes N` (each when it is due; only the last is shown), `cancel`, `op [at V]
 //! retry | skip | compensate | pause | resume | done STEP DIRECTION [JSON] | refused STEP
@@ -45,11 +45,10 @@ impl Stage {
             ["until", step] => self.only_the_last(|stage| stage.answer_what_is_open(step)),
             ["wake"] => self.wake_when_due(),
             ["wake", later] => {
-                let seconds = later.strip_prefix('+').and_then(|s| s.strip_suffix('s'));
-                let seconds: u64 = seconds.and_then(|s| s.parse().ok()).expect("as in +3s");
-                self.now = self.now.plus_millis(seconds * 1_000);
+                self.move_clock(later);
                 self.turn(&Input::Wake);
             }
+            ["clock", by] => self.move_clock(by),
             ["wakes", count] => {
                 let mut left: u32 = count.parse().expect("a number");
                 self.only_the_last(|stage| {
@@ -109,6 +108,11 @@ impl Stage {
     fn wake_when_due(&mut self) {
         self.now = self.saga.as_ref().and_then(|s| s.wake_at).expect("it is to be woken");
         self.turn(&Input::Wake);
+    }
+
+    fn move_clock(&mut self, by: &str) {
+        let seconds: Option<i64> = by.strip_suffix('s').and_then(|s| s.parse().ok());
+        self.now.0 += seconds.expect("as in +3s") * 1_000_000;
     }
 
     fn turn(&mut self, input: &Input) {

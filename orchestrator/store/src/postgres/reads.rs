@@ -118,7 +118,8 @@ impl SagaReads for SagaTable {
         let rows = sqlx::query!(
             r#"SELECT definition, definition_version, state, wake_at IS NULL AS "paused!",
                       count(*) AS "count!",
-                      (extract(epoch FROM now() - min(started_at)) * 1000)::bigint AS "oldest!"
+                      (max(abs(extract(epoch FROM now() - started_at))) * 1000)::bigint
+                          AS "oldest!"
                FROM sagas WHERE wake_at IS NOT NULL OR (wake_at IS NULL AND ended_at IS NULL)
                GROUP BY definition, definition_version, state, wake_at IS NULL"#
         )

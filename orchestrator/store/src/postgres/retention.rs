@@ -4,7 +4,7 @@
 //! partitions. A turn finds its rows by saga id alone, so partitions by time would add planning to
 //! each statement of the hot path, and one more index to search for each partition.
 
-use saga_core::{Failure, SagaId, Watermark};
+use saga_core::{Failure, SagaId, Watermark, clocks_agree};
 use saga_engine::{Horizon, Pruned, Range, Retention};
 use saga_postgres::{commit, failure};
 use uuid::Uuid;
@@ -30,7 +30,13 @@ impl Retention for SagaTable {
         .await
         .map_err(failure)?;
         let (now, oldest) = (timestamp(row.now), row.oldest.map(SagaId));
-        let reach = Watermark::reach(now, oldest, retention_millis);
+        // A watermark never goes back. By a database's clock that is days ahead it would cover the
+        // sagas of the days to come.
+        let here = timestamp(chrono::Utc::now());
+        let reach = match clocks_agree(now, here) {
+            true => Watermark::reach(now, oldest, retention_millis),
+            false => Watermark::NONE,
+        };
         let below = sqlx::query_scalar!(
             "UPDATE saga_watermark SET below = GREATEST(below, $1) RETURNING below",
             reach.id().0,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use saga_core::{Failure, Instance, SagaId, Timestamp};
+use saga_core::{Failure, Instance, SagaId, Timestamp, limits::AHEAD_MILLIS};
 use saga_engine::{
     Admission, Handled, IdempotencyKey, Inspected, NewQuarantined, SagaStore, Write,
 };
@@ -19,7 +19,7 @@ use super::{
     row::{SagaRow, timestamp},
     update::update,
 };
-use crate::row::integer;
+use crate::row::{bigint, integer};
 
 impl SagaStore for SagaTable {
     const SYSTEM: &'static str = "postgresql";
@@ -165,7 +165,7 @@ impl SagaTable {
         let mut tx = self.pool.begin().await.map_err(failure)?;
         let names: Vec<String> = definitions.iter().map(|(name, _)| (*name).to_owned()).collect();
         let versions: Vec<i32> = definitions.iter().map(|(_, v)| integer(*v)).collect();
-        let rows = sqlx::query_as!(
+        let mut rows = sqlx::query_as!(
             SagaRow,
             r#"SELECT id, format, definition, definition_version, caller, version, progress,
                       data, traceparent, started_at, deadline, wake_at, now() AS "now!"
@@ -183,6 +183,29 @@ impl SagaTable {
         .fetch_all(&mut *tx)
         .await
         .map_err(failure)?;
+        if rows.len() < limit {
+            // At the other end of the index: what a clock that was fast has put to sleep.
+            let ahead = sqlx::query_as!(
+                SagaRow,
+                r#"SELECT id, format, definition, definition_version, caller, version, progress,
+                          data, traceparent, started_at, deadline, wake_at, now() AS "now!"
+                   FROM sagas
+                   WHERE wake_at > now() + $4::bigint * interval '1 millisecond'
+                     AND (definition, definition_version)
+                         IN (SELECT * FROM UNNEST($1::text[], $2::integer[]))
+                   ORDER BY wake_at DESC
+                   LIMIT $3
+                   FOR UPDATE SKIP LOCKED"#,
+                &names,
+                &versions,
+                i64::try_from(limit - rows.len()).unwrap_or(i64::MAX),
+                bigint(AHEAD_MILLIS),
+            )
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(failure)?;
+            rows.extend(ahead);
+        }
         self.decide_and_write(tx, rows, decide).await
     }
 
@@ -273,8 +296,10 @@ async fn clock(executor: impl PgExecutor<'_>) -> Result<Timestamp, Failure> {
 async fn put_off(tx: &mut Transaction<'static, Postgres>, ids: &[Uuid]) -> Result<(), Failure> {
     sqlx::query!(
         "UPDATE sagas SET wake_at = now() + interval '1 minute'
-         WHERE id = ANY($1) AND wake_at <= now()",
+         WHERE id = ANY($1)
+           AND (wake_at <= now() OR wake_at > now() + $2::bigint * interval '1 millisecond')",
         ids,
+        bigint(AHEAD_MILLIS),
     )
     .execute(&mut **tx)
     .await

@@ -129,7 +129,8 @@ impl SagaReads for SagaTable {
             // Two partial indexes: ended sagas cost nothing here. For a single condition with OR,
             // SQLite would walk through the whole table.
             let mut counts = c.prepare_cached(
-                "SELECT definition, state, count(*), min(started_at), definition_version, paused
+                "SELECT definition, state, count(*), max(abs(?1 - started_at)), definition_version,
+                        paused
                  FROM (SELECT definition, definition_version, state, started_at, 0 AS paused
                        FROM sagas WHERE wake_at IS NOT NULL
                        UNION ALL
@@ -137,7 +138,7 @@ impl SagaReads for SagaTable {
                        FROM sagas WHERE wake_at IS NULL AND ended_at IS NULL)
                  GROUP BY definition, definition_version, state, paused",
             )?;
-            let mut rows = counts.query([])?;
+            let mut rows = counts.query([now.0])?;
             let mut unfinished = Vec::new();
             while let Some(row) = rows.next()? {
                 let Some(state) = State::from_code(row.get(1)?) else { continue };
@@ -148,7 +149,7 @@ impl SagaReads for SagaTable {
                     paused: row.get(5)?,
                     state,
                     count: natural(row.get(2)?),
-                    oldest_millis: natural(now.0.saturating_sub(oldest) / 1_000),
+                    oldest_millis: natural(oldest / 1_000),
                 });
             }
             let quarantined = c

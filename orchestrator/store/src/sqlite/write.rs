@@ -1,7 +1,7 @@
 //! Transactions that write: admission, turns, claims, quarantine.
 
 use rusqlite::{OptionalExtension as _, Row, params};
-use saga_core::{Failure, Instance, SagaId, Timestamp};
+use saga_core::{Failure, Instance, SagaId, Timestamp, limits::AHEAD_MILLIS};
 use saga_engine::{
     Admission, Handled, IdempotencyKey, Inspected, NewQuarantined, SagaStore, Write,
 };
@@ -134,7 +134,8 @@ fn bound(tx: &Transaction, asked: &IdempotencyKey) -> Result<Option<Admission>, 
     }))
 }
 
-/// Sagas of these definitions that are due, the most overdue first.
+/// Sagas of these definitions that are due, the most overdue first; then those that a clock that was
+/// fast has put to sleep.
 fn due(
     tx: &Transaction,
     definitions: &[(&'static str, u32)],
@@ -142,20 +143,27 @@ fn due(
 ) -> Result<Found, Failure> {
     let hosted = serde_json::to_string(definitions).expect("names and numbers are JSON");
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut due = tx.statement(
-        "SELECT id, format, definition, definition_version, caller, version, progress, data,
-                traceparent, started_at, deadline, wake_at
-         FROM sagas
-         WHERE wake_at <= ?1
-           AND (definition, definition_version)
-               IN (SELECT value ->> 0, value ->> 1 FROM json_each(?2))
-         ORDER BY wake_at
-         LIMIT ?3",
-    )?;
-    let mut rows = due.query(params![micros(tx.now()), hosted, limit]).map_err(failure)?;
     let mut found = Found::default();
-    while let Some(row) = rows.next().map_err(failure)? {
-        found.add(row.get(0).map_err(failure)?, row);
+    let ahead = tx.now().plus_millis(AHEAD_MILLIS);
+    // The second is at the other end of the index.
+    for (which, than, order) in
+        [("wake_at <= ?1", tx.now(), "ASC"), ("wake_at > ?1", ahead, "DESC")]
+    {
+        let mut due = tx.statement(&format!(
+            "SELECT id, format, definition, definition_version, caller, version, progress, data,
+                    traceparent, started_at, deadline, wake_at
+             FROM sagas
+             WHERE {which}
+               AND (definition, definition_version)
+                   IN (SELECT value ->> 0, value ->> 1 FROM json_each(?2))
+             ORDER BY wake_at {order}
+             LIMIT ?3"
+        ))?;
+        let room = limit.saturating_sub(found.count());
+        let mut rows = due.query(params![micros(than), hosted, room]).map_err(failure)?;
+        while let Some(row) = rows.next().map_err(failure)? {
+            found.add(row.get(0).map_err(failure)?, row);
+        }
     }
     Ok(found)
 }
@@ -169,6 +177,10 @@ struct Found {
 }
 
 impl Found {
+    fn count(&self) -> i64 {
+        (self.sagas.len() + self.broken.len()) as i64
+    }
+
     fn add(&mut self, id: Uuid, row: &Row<'_>) {
         let row = read(row).map_err(|error| row::broken(id, &error));
         let traceparent = row.as_ref().ok().and_then(|row| row.traceparent.clone());
@@ -191,10 +203,12 @@ fn decide_and_write<R>(
 ) -> Result<R, Failure> {
     for id in &found.broken {
         // Put off, so that it does not hold up sagas that are due.
-        let mut put_off =
-            tx.statement("UPDATE sagas SET wake_at = ?2 WHERE id = ?1 AND wake_at <= ?3")?;
-        let (now, later) = (tx.now(), tx.now().plus_millis(PUT_OFF_MILLIS));
-        put_off.execute(params![id, micros(later), micros(now)]).map_err(failure)?;
+        let mut put_off = tx.statement(
+            "UPDATE sagas SET wake_at = ?2 WHERE id = ?1 AND (wake_at <= ?3 OR wake_at > ?4)",
+        )?;
+        let now = tx.now();
+        let [later, ahead] = [PUT_OFF_MILLIS, AHEAD_MILLIS].map(|m| micros(now.plus_millis(m)));
+        put_off.execute(params![id, later, micros(now), ahead]).map_err(failure)?;
     }
     let (writes, result) = decide(tx.now(), found.sagas);
     update(&tx, &writes)?;

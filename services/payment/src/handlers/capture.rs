@@ -1,7 +1,7 @@
 //! Takes the money that is held. This is the pivot of place order.
 
 use saga_core::{Answer, CommandId};
-use saga_kit::{Asked, CallError, Event, HandleOutside, HandlerError, Intending, Intent};
+use saga_kit::{Asked, CallError, Event, HandleOutside, HandlerError, Intending, Intent, Priority};
 use saga_proto::{
     Money,
     payment::v1::{CapturePayment, PaymentCaptured, PaymentCapturedReply},
@@ -38,6 +38,9 @@ pub struct Taken {
 impl<Tx: Payments> HandleOutside<CapturePayment, Tx> for Cashier {
     type Question = Taking;
     type Finding = Taken;
+
+    /// It is the pivot: until the answer is known, nothing can be undone.
+    const PRIORITY: Priority = Priority::Urgent;
 
     async fn intend(
         &self,

@@ -5,17 +5,18 @@ use std::{
     time::Duration,
 };
 
-use saga_core::{Failure, Instance, Phase, SagaId, Timestamp};
+use saga_core::{Failure, Instance, Phase, SagaId, Timestamp, limits};
 use saga_engine::Write;
 
 use super::{
-    Beneath, Damage, FUTURE, HOSTED, PAST, Sagas, Store, due_at, look, move_on, moved, saga,
+    Beneath, Damage, HOSTED, PAST, Sagas, Store, due_at, future, look, move_on, moved, saga,
 };
 
 holds_on! { Sagas::{postgres_remembering, postgres, sqlite, in_memory}:
     only_hosted_and_due_sagas_are_claimed,
     a_claim_takes_the_most_overdue_first_and_no_more_than_asked_for,
     two_claimants_never_get_the_same_saga,
+    what_a_fast_clock_has_put_to_sleep_is_claimed_after_what_is_due,
 }
 
 holds_on! { Sagas::{postgres}:
@@ -24,6 +25,7 @@ holds_on! { Sagas::{postgres}:
 
 holds_on! { Sagas::{postgres, sqlite, in_memory}:
     a_row_that_does_not_decode_holds_up_nobody,
+    a_row_that_does_not_decode_and_sleeps_too_long_is_put_off,
 }
 
 holds_on! { Sagas::{postgres, sqlite}:
@@ -47,7 +49,7 @@ pub(super) async fn only_hosted_and_due_sagas_are_claimed(sagas: Sagas<impl Stor
             another.clone(),
             of("Place-Order", 1),
             of("place-order ", 1),
-            due_at(FUTURE),
+            due_at(future()),
             Instance { wake_at: None, ..saga() },
             Instance { wake_at: None, phase: Phase::Completed, ..saga() },
         ])
@@ -80,7 +82,7 @@ pub(super) async fn a_claim_takes_the_most_overdue_first_and_no_more_than_asked_
             found.iter().map(|saga| saga.wake_at.expect("it is due").0 - PAST.0).collect();
         let put_off = |saga: Instance| Write {
             before: saga.version,
-            saga: Instance { wake_at: Some(FUTURE), ..saga },
+            saga: Instance { wake_at: Some(future()), ..saga },
             history: vec![],
         };
         (found.into_iter().map(put_off).collect(), wakes)
@@ -91,6 +93,47 @@ pub(super) async fn a_claim_takes_the_most_overdue_first_and_no_more_than_asked_
     assert_eq!(sagas.store.claim(&HOSTED, 5, claim).await, Ok(vec![]));
     // A claim writes only `wake_at`, so the version does not change.
     assert_eq!(sagas.version(late[0].id).await, 1);
+}
+
+/// A `wake_at` that is further ahead than any sleep was written by a clock that was fast. Such a saga
+/// gets the room that those that are due have left; and once it is written again it sleeps.
+pub(super) async fn what_a_fast_clock_has_put_to_sleep_is_claimed_after_what_is_due(
+    sagas: Sagas<impl Store, impl Beneath>,
+) {
+    let now = sagas.now().await;
+    let ahead = |millis| due_at(now.plus_millis(millis));
+    let sleeps = ahead(limits::LONGEST_SLEEP_MILLIS);
+    // Further than the test takes.
+    let (hour, day) = (ahead(limits::AHEAD_MILLIS + 3_600_000), ahead(86_400_000));
+    let due = due_at(PAST);
+    sagas.admit(&[sleeps, hour.clone(), day.clone(), due.clone()]).await;
+    assert_eq!(sagas.store.claim(&HOSTED, 1, look).await, Ok(vec![due.id]));
+    let mut all = sagas.store.claim(&HOSTED, 100, look).await.expect("a claim");
+    all.sort();
+    let mut expected = vec![hour.id, day.id, due.id];
+    expected.sort();
+    assert_eq!(all, expected);
+    assert_eq!(sagas.store.claim(&[("return-order", 1)], 100, look).await, Ok(vec![]));
+    let put_off = |_: Timestamp, found: Vec<Instance>| {
+        let ids: Vec<SagaId> = found.iter().map(|saga| saga.id).collect();
+        let put_off = |saga| moved(Instance { wake_at: Some(future()), ..saga });
+        (found.into_iter().map(put_off).collect(), ids)
+    };
+    sagas.store.claim(&HOSTED, 100, put_off).await.expect("a claim");
+    assert_eq!(sagas.store.claim(&HOSTED, 100, look).await, Ok(vec![]));
+}
+
+/// A row that does not decode is put off wherever its `wake_at` was, so that it is not found again and
+/// again.
+async fn a_row_that_does_not_decode_and_sleeps_too_long_is_put_off(
+    sagas: Sagas<impl Store, impl Beneath>,
+) {
+    let saga = due_at(sagas.now().await.plus_millis(86_400_000));
+    sagas.admit(std::slice::from_ref(&saga)).await;
+    sagas.beneath.damage(saga.id, Damage::Format).await;
+    assert_eq!(sagas.store.claim(&HOSTED, 100, look).await, Ok(vec![]));
+    let ahead = sagas.now().await.plus_millis(limits::AHEAD_MILLIS);
+    assert!(sagas.beneath.wake_at(saga.id).await < ahead);
 }
 
 /// If many claimants run at once, exactly one gets each due saga.
@@ -105,7 +148,7 @@ pub(super) async fn two_claimants_never_get_the_same_saga(sagas: Sagas<impl Stor
             tokio::spawn(async move {
                 let claim = |_: Timestamp, found: Vec<Instance>| {
                     let ids: Vec<SagaId> = found.iter().map(|saga| saga.id).collect();
-                    let done = |saga| moved(Instance { wake_at: Some(FUTURE), ..saga });
+                    let done = |saga| moved(Instance { wake_at: Some(future()), ..saga });
                     (found.into_iter().map(done).collect(), ids)
                 };
                 let mut mine = Vec::new();

@@ -10,6 +10,7 @@ use super::{
         a_claim_takes_the_most_overdue_first_and_no_more_than_asked_for as most_overdue,
         only_hosted_and_due_sagas_are_claimed as hosted_and_due,
         two_claimants_never_get_the_same_saga as claimants,
+        what_a_fast_clock_has_put_to_sleep_is_claimed_after_what_is_due as asleep,
         what_is_locked_is_skipped_by_a_claim as skipped,
     },
     quarantine::{
@@ -19,6 +20,10 @@ use super::{
     remembering::{
         a_row_that_a_failover_has_replaced_is_read_again_although_its_version_is_the_same as replaced,
         three_orchestrators_lose_no_transition_and_double_none as remembered,
+    },
+    retention::{
+        a_clock_that_is_a_little_ahead_raises_the_watermark as raised,
+        a_clock_that_is_far_ahead_raises_no_watermark as unraised,
     },
     turns::concurrent_turns_on_one_saga_come_one_after_the_other as turns,
 };
@@ -111,6 +116,30 @@ async fn a_claim_of_what_is_not_due_is_seen() {
 async fn a_claim_of_the_least_overdue_first_is_seen() {
     let plant = Plant { real: "ORDER BY wake_at LIMIT", planted: "ORDER BY wake_at DESC LIMIT" };
     is_caught(PARTS, &[plant], "left == right", |pool| most_overdue(Sagas::over(pool))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_database_whose_clock_is_a_month_ahead_raises_no_watermark() {
+    let plant = Plant {
+        real: "SELECT now() AS \"now!\", min(",
+        planted: "SELECT now() + interval '30 days' AS \"now!\", min(",
+    };
+    is_backed_up(PARTS, &[plant], |pool| unraised(Sagas::over(pool))).await;
+    // One that is half an hour ahead does.
+    let plant = Plant {
+        real: "SELECT now() AS \"now!\", min(",
+        planted: "SELECT now() + interval '30 minutes' AS \"now!\", min(",
+    };
+    is_backed_up(PARTS, &[plant], |pool| raised(Sagas::over(pool))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_a_fast_clock_has_put_to_sleep_is_missed_if_it_is_not_claimed() {
+    let plant = Plant {
+        real: "WHERE wake_at > now() + $4",
+        planted: "WHERE wake_at > now() + 999999 * $4",
+    };
+    is_caught(PARTS, &[plant], "left == right", |pool| asleep(Sagas::over(pool))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -9,9 +9,10 @@ use saga_proto::inventory::v1::CommitStock;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Beneath, DEFINITION, FUTURE, PAST, Sagas, Store, saga};
+use super::{Beneath, DEFINITION, PAST, Sagas, Store, future, saga};
 
 holds_on! { Sagas::{postgres_remembering, postgres, sqlite, in_memory}:
+    a_saga_that_a_fast_clock_has_dated_ahead_is_not_young,
     a_list_is_filtered_and_pages_newest_first,
     a_list_finds_what_needs_a_person,
     what_has_not_ended_is_counted,
@@ -159,7 +160,7 @@ fn place(index: usize) -> Place {
 }
 
 fn every_kind(now: Timestamp) -> Vec<Instance> {
-    let sending = || Sending { attempts: 1, due_at: FUTURE, opened_by: Opener::Own };
+    let sending = || Sending { attempts: 1, due_at: future(), opened_by: Opener::Own };
     let signed = || Signed { by: "op".to_owned(), reason: "UNANSWERED".to_owned() };
     let refusal = || Refusal::new("NO_HOLD", "DEADLINE");
     let stuck = |unwinding, reason| {
@@ -169,7 +170,7 @@ fn every_kind(now: Timestamp) -> Vec<Instance> {
             direction: Direction::Compensation,
             reason,
             since: PAST,
-            remind_at: FUTURE,
+            remind_at: future(),
             alerts: 2,
         })
     };
@@ -177,7 +178,7 @@ fn every_kind(now: Timestamp) -> Vec<Instance> {
     let wish = || Wish { by: "ann".to_owned(), reason: "OPERATOR".to_owned() };
     let open = vec![StepState::Open(sending()), StepState::Pending];
     let halted = StepState::Halted { direction: Direction::Compensation, refusal: refusal() };
-    let waiting = |phase| Instance { phase, wake_at: Some(FUTURE), ..saga() };
+    let waiting = |phase| Instance { phase, wake_at: Some(future()), ..saga() };
     let ended = |phase| Instance { phase, wake_at: None, ..saga() };
     let paused = |saga: Instance| Instance { wake_at: None, paused: Some(signed()), ..saga };
     let none = RawValue::from_string("{}".to_owned()).expect("JSON");
@@ -226,12 +227,12 @@ async fn what_has_not_ended_is_counted(sagas: Sagas<impl Store, impl Beneath>) {
         direction: Direction::Action,
         reason: StuckReason::Unanswered,
         since: PAST,
-        remind_at: FUTURE,
+        remind_at: future(),
         alerts: 2,
     });
     let began = |hours: i64, phase: Phase| {
         let started_at = Timestamp(now.0 - hours * 3_600_000_000);
-        let wake_at = phase.ended().is_none().then_some(FUTURE);
+        let wake_at = phase.ended().is_none().then_some(future());
         Instance { phase, started_at, wake_at, ..saga() }
     };
     let returned = |saga: Instance| Instance { definition: "return-order".to_owned(), ..saga };
@@ -287,4 +288,18 @@ async fn what_has_not_ended_is_counted(sagas: Sagas<impl Store, impl Beneath>) {
         let least = hours * 3_600_000;
         assert!((least..least + SLACK_MILLIS).contains(&found.3), "{found:?}");
     }
+}
+
+/// A saga that has begun in an hour counts with that hour: otherwise no gauge would show for an hour
+/// how long it takes.
+async fn a_saga_that_a_fast_clock_has_dated_ahead_is_not_young(
+    sagas: Sagas<impl Store, impl Beneath>,
+) {
+    const HOUR_MILLIS: u64 = 3_600_000;
+    let started_at = sagas.now().await.plus_millis(HOUR_MILLIS);
+    sagas.admit(&[Instance { started_at, ..saga() }]).await;
+    let census = sagas.store.census().await.expect("a census");
+    let [one] = &census.unfinished[..] else { panic!("one state: {census:?}") };
+    let off = one.oldest_millis.abs_diff(HOUR_MILLIS);
+    assert!(off < 60_000, "{} ms", one.oldest_millis);
 }

@@ -5,7 +5,7 @@ use saga_core::{
 };
 use saga_engine::{Admission, Pruned, Range};
 
-use super::{Beneath, DAY, FUTURE, PAST, Sagas, Store, begun, key, made, saga};
+use super::{Beneath, DAY, PAST, Sagas, Store, begun, future, key, made, saga};
 
 holds_on! { Sagas::{postgres_remembering, postgres, sqlite, in_memory}:
     an_unfinished_saga_holds_the_watermark_back,
@@ -25,7 +25,7 @@ async fn an_unfinished_saga_holds_the_watermark_back(sagas: Sagas<impl Store, im
         direction: Direction::Action,
         reason: StuckReason::Unanswered,
         since: PAST,
-        remind_at: FUTURE,
+        remind_at: future(),
         alerts: 2,
     });
     let at = |days: i64, phase: Phase| Instance { id: made(now, days), phase, ..saga() };
@@ -62,6 +62,23 @@ async fn an_unfinished_saga_holds_the_watermark_back(sagas: Sagas<impl Store, im
     sagas.admit(&[at(90, Phase::Running)]).await;
     let again = sagas.store.advance(WEEK_MILLIS).await.expect("it stands");
     assert_eq!((again.watermark, again.oldest), (standing.watermark, Some(made(now, 90))));
+}
+
+/// By a database's clock that is a month ahead of the process's, nothing is final.
+pub(super) async fn a_clock_that_is_far_ahead_raises_no_watermark(
+    sagas: Sagas<impl Store, impl Beneath>,
+) {
+    let raised = sagas.store.advance(7 * 86_400_000).await.expect("it stands");
+    assert_eq!(raised.watermark, Watermark::NONE, "it is raised");
+}
+
+/// Clocks may differ.
+pub(super) async fn a_clock_that_is_a_little_ahead_raises_the_watermark(
+    sagas: Sagas<impl Store, impl Beneath>,
+) {
+    let raised = sagas.store.advance(7 * 86_400_000).await.expect("raised");
+    let behind = sagas.now().await.0 - raised.watermark.instant().0;
+    assert!(behind < 7 * DAY - DAY / 60, "{behind}");
 }
 
 async fn end(sagas: &Sagas<impl Store, impl Beneath>, id: SagaId) {

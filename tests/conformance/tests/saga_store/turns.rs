@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{
-    Beneath, FUTURE, HOSTED, PAST, Sagas, Store, begun, due_at, entry, key, look, move_on, moved,
+    Beneath, HOSTED, PAST, Sagas, Store, begun, due_at, entry, future, key, look, move_on, moved,
     next, saga,
 };
 
@@ -222,7 +222,7 @@ async fn the_clock_is_one_instant_a_turn_and_goes_forward(sagas: Sagas<impl Stor
         later(now.expect("it is new"), "an admission");
     }
     // A saga that falls due at the very instant of a claim is due.
-    let sleeper = due_at(FUTURE);
+    let sleeper = due_at(future());
     sagas.admit(std::slice::from_ref(&sleeper)).await;
     let wake_now = |now: Timestamp, found: Vec<Instance>| {
         let wake = |saga: Instance| super::moved(Instance { wake_at: Some(now), ..saga });
@@ -287,7 +287,7 @@ async fn versions_say_who_has_ended(sagas: Sagas<impl Store, impl Beneath>) {
         direction: Direction::Action,
         reason: StuckReason::Unanswered,
         since: PAST,
-        remind_at: FUTURE,
+        remind_at: future(),
         alerts: 2,
     });
     let phases = [

@@ -68,6 +68,8 @@ planted! {
     StaleCacheSwallowsReplies, within 20;
     /// A saga is woken later than it needs.
     WokenTooLate, within 3;
+    /// A saga sleeps until the time that a clock has said that was fast.
+    SleepsAsAFastClockSaid, within 60;
     /// A refusal is recorded as done.
     RefusalIsDone, within 3;
     /// The last answer of a batch is sent but not recorded.
@@ -93,7 +95,7 @@ planted! {
     /// The provider's silence is taken for a refusal.
     SilenceIsANo, within 10;
     /// A call that nobody answered counts as never sent.
-    SilenceIsNotSent, within 60;
+    SilenceIsNotSent, within 10;
     /// Idempotency keys bind nothing.
     KeysBindNothing, within 3;
 }

@@ -118,6 +118,11 @@ impl<S: SagaStore> SagaStore for PlantedStore<S> {
         limit: usize,
         decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
     ) -> Result<R, Failure> {
+        let sleeps_on = self.planted == Some(Planted::SleepsAsAFastClockSaid);
+        let decide = |now: Timestamp, mut sagas: Vec<Instance>| {
+            sagas.retain(|saga| !sleeps_on || saga.wake_at.is_some_and(|at| at <= now));
+            decide(now, sagas)
+        };
         self.inner.claim(definitions, limit, decide).await
     }
 

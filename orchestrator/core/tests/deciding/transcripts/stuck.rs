@@ -1,8 +1,9 @@
 //! Sagas that are stuck until a person helps, and the ways out.
 
 use expect_test::expect;
+use saga_core::{Admitted, Input, Saga as _, SagaId, Timestamp, limits, start, turn};
 
-use crate::script::check;
+use crate::{script::check, shop::Order};
 
 #[test]
 fn a_pivot_that_is_never_answered_is_stuck_and_its_late_answer_takes_it_out() {
@@ -256,4 +257,85 @@ fn a_refusal_of_the_step_that_is_stuck_unanswered_says_so() {
               create done, reserve done, authorise done, capture done, commit halted(action, GONE), confirm done
         "#]],
     );
+}
+
+/// What a fast clock has written is due at once by a clock that is right: a command, a reminder.
+#[test]
+fn nobody_waits_until_a_clock_that_was_fast_would_have_been_right() {
+    check(
+        r#"
+            start
+            until capture
+            clock +3600s
+            wake +0s
+            clock -3600s
+            wake +1s
+            wake +1s
+            wakes 18
+            wake +3600s
+            clock -3600s
+            wake +1s
+            wake +1s
+        "#,
+        expect![[r#"
+            > start
+              Applied v1 running; wake at 3.035s
+              create open#1
+              send create/action #1 {"sku":"teapot"}
+            > until capture
+              Applied v4 running; wake at 2.860s
+              create done, reserve done, authorise done, capture open#1
+              send capture/action #1 {}
+            > clock +3600s
+            > wake +0s
+              Applied v5 running; wake at 3606.904s
+              create done, reserve done, authorise done, capture open#2
+              send capture/action #2 {}
+            > clock -3600s
+            > wake +1s
+              Applied v6 running; wake at 13.070s
+              create done, reserve done, authorise done, capture open#3
+              send capture/action #3 {}
+            > wake +1s
+              Nothing
+            > wakes 18
+              Applied, ALERT v24 stuck at capture/action: unanswered; wake at 1068.122s
+              create done, reserve done, authorise done, capture open#21
+              send capture/action #21 {}
+            > wake +3600s
+              Applied, ALERT v25 stuck at capture/action: unanswered; wake at 4671.725s
+              create done, reserve done, authorise done, capture open#22
+              send capture/action #22 {}
+            > clock -3600s
+            > wake +1s
+              Applied, ALERT v26 stuck at capture/action: unanswered; wake at 1067.562s
+              create done, reserve done, authorise done, capture open#23
+              send capture/action #23 {}
+            > wake +1s
+              Nothing
+        "#]],
+    );
+}
+
+/// However long a saga has to wait, it is looked at now and then. So a `wake_at` that is further ahead
+/// tells of a clock that was fast.
+#[test]
+fn no_saga_sleeps_for_longer_than_the_longest_sleep() {
+    const WEEK_MILLIS: u64 = 7 * 86_400_000;
+    let patient = Order::steps().with_step_timeout(WEEK_MILLIS);
+    let order = Order { sku: "teapot".into(), total: 0 };
+    let admitted =
+        Admitted { caller: "ann".into(), deadline_millis: WEEK_MILLIS, traceparent: None };
+    let id = SagaId(uuid::Uuid::from_u128(7));
+    let mut now = Timestamp(0);
+    let mut saga = start(&patient, id, &order, admitted, now).saga.expect("it has begun");
+    for _ in 0..3 {
+        let next = now.plus_millis(limits::LONGEST_SLEEP_MILLIS);
+        assert_eq!(saga.wake_at, Some(next));
+        now = next;
+        let looked = turn(&patient, &saga, &Input::Wake, now).expect("sound");
+        assert!(looked.send.is_empty() && looked.history.is_none(), "nothing is due: {looked:?}");
+        saga = looked.saga.expect("its next look");
+        assert_eq!(saga.version, 1);
+    }
 }
