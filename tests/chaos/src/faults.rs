@@ -391,6 +391,8 @@ where
     last.context("the broker never came back for a stranger")
 }
 
+/// Deletes a queue, which must exist: the broker also confirms the deletion of one that does not.
 async fn delete_queue(url: String, queue: String) -> anyhow::Result<()> {
+    amqp::waiting(&url, &queue).await.with_context(|| format!("there is no queue {queue}"))?;
     amqp::delete_queue(&url, &queue).await
 }

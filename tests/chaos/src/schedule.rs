@@ -255,7 +255,7 @@ fn fault(kind: u64, seed: &mut Seed) -> Fault {
                 "saga.commands.order",
                 "saga.commands.inventory",
                 "saga.commands.payment",
-                "saga.replies.orchestrator",
+                "saga.replies",
             ]),
         },
     }
