@@ -127,7 +127,8 @@ impl SagaTable {
         &self,
         work: impl Future<Output = Result<R, Failure>>,
     ) -> Result<R, Failure> {
-        let result = work.await;
+        // Boxed, because a transaction is large as a future, and every caller would hold it.
+        let result = Box::pin(work).await;
         if let Err(Failure::Unavailable(_) | Failure::UnknownCommit(_)) = &result {
             self.memory.lost_touch();
         }
