@@ -1,4 +1,4 @@
-//! What happens when a saga's `wake_at` has passed.
+//! Decides on a saga whose `wake_at` has passed.
 
 use super::Turn;
 use crate::{
