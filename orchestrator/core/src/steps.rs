@@ -108,8 +108,8 @@ pub struct Together<S, U> {
     marks: PhantomData<fn() -> U>,
 }
 
-/// Puts several steps into one stage, so that their commands are sent at once. None of them may have
-/// an `on_reply`, because the replies come in any order.
+/// Puts several steps into one stage, so that their commands are sent at once. None of them may
+/// have an `on_reply`, because the replies come in any order.
 pub fn together<S, U>(steps: impl Into<Together<S, U>>) -> Together<S, U> {
     steps.into()
 }
