@@ -34,7 +34,7 @@ impl InFlight {
         self.count.load(Relaxed)
     }
 
-    /// Returns the time since the store last answered a count, which it is asked for every
+    /// Returns the time since the store last returned its count, which is read every
     /// [`limits::COUNT_INTERVAL`].
     pub(crate) fn age(&self) -> Duration {
         self.counted.borrow().elapsed()
