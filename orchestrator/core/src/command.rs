@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::CommandId;
 
-/// The full protobuf name of a message, as in the CloudEvents attribute `type`.
+/// Names a message by its full protobuf name, as in the CloudEvents attribute `type`.
 pub trait TypeName {
     /// For example `trip.v1.BookHotel`.
     const TYPE: &'static str;

@@ -102,9 +102,9 @@ pub struct Decision {
 pub struct Admitted {
     /// The caller who began the saga.
     pub caller: String,
-    /// Time for forward work before the pivot, in milliseconds.
+    /// Time limit for opening the saga's pivot, in milliseconds. After it the saga is undone.
     pub deadline_millis: u64,
-    /// W3C trace context of the call.
+    /// W3C trace context of the call that began the saga.
     pub traceparent: Option<String>,
 }
 

@@ -24,7 +24,7 @@ pub trait Saga: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     /// Version of the definition. Raise it whenever steps, commands or data change their meaning. A
     /// saga that has begun keeps its version (semantics 19).
     const VERSION: u32;
-    /// Time for forward work before the pivot, in milliseconds.
+    /// Time limit for opening a saga's pivot, in milliseconds. After it the saga is undone.
     const DEADLINE_MILLIS: u64 = 60_000;
 
     /// Returns the saga's steps, in order.
@@ -59,7 +59,7 @@ pub(crate) struct StepSpec<S> {
     pub(crate) policy: Option<RetryPolicy>,
 }
 
-/// A step's compensation.
+/// A step's compensation, with its types erased.
 pub(crate) struct Undo<S> {
     pub(crate) participant: &'static str,
     pub(crate) reply_type: &'static str,

@@ -29,9 +29,9 @@ pub struct Instance {
     pub data: Box<RawValue>,
     /// Time at which the saga was admitted.
     pub started_at: Timestamp,
-    /// Time at which forward work before the pivot stops (semantics 18).
+    /// Time at which the saga is undone, unless its pivot is open by then (semantics 18).
     pub deadline: Timestamp,
-    /// A cancel that came while the pivot was open (semantics 17).
+    /// The client's cancel, if there was one. It waits while the pivot is open (semantics 17).
     pub cancel: Option<Wish>,
     /// An operator's pause: answers are recorded, but nothing new is sent.
     pub paused: Option<Signed>,

@@ -4,7 +4,7 @@
 /// fit into an AMQP `message-id` of at most 255 bytes.
 pub const MAX_STEP_NAME_BYTES: usize = 64;
 
-/// Most steps in a definition. Each turn rewrites the saga's row, which holds all of them.
+/// Most steps in a definition. Each turn rewrites the row, which has the state of every step.
 pub const MAX_STEPS: usize = 64;
 
 /// Longest text of a participant's refusal that a saga's row may hold, in bytes.
@@ -28,8 +28,8 @@ pub const JITTER_PER_CENT: u64 = 20;
 /// wait. So a later `wake_at` was written by a clock that was ahead.
 pub const LONGEST_SLEEP_MILLIS: u64 = 600_000;
 
-/// Largest difference between two sound clocks, in milliseconds. An instant that is further ahead
-/// than its wait by more than this was written by a clock that was ahead.
+/// Largest difference between two sound clocks, in milliseconds. An instant later than now plus the
+/// longest wait plus this was written by a clock that was ahead.
 pub const CLOCK_SLACK_MILLIS: u64 = 60_000;
 
 /// Largest distance of a sound `wake_at` from now, in milliseconds.

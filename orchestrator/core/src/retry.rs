@@ -1,4 +1,4 @@
-//! The times at which a command is sent again.
+//! The policy for sending a command again.
 
 use serde::{Deserialize, Serialize};
 

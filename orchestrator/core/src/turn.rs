@@ -49,7 +49,7 @@ pub fn turn<S: Saga>(
 /// Begins a saga: opens its first stage and returns the first commands to send.
 ///
 /// # Panics
-/// If the data cannot be JSON: it is a plain struct.
+/// If the data cannot be written as JSON, which a plain struct always can.
 pub fn start<S: Saga>(
     definition: &Definition<S>,
     id: SagaId,

@@ -128,8 +128,8 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
         let all = async {
             while let Some(ended) = loops.join_next().await {
                 if !shutdown.is_cancelled() {
-                    // Without this loop, its share of the work would stop silently. It is better
-                    // to stop as a whole and be started again.
+                    // The work of this loop would stop silently. It is better to stop the whole
+                    // engine, so that it is started again.
                     error!(?ended, "a loop of the engine has ended by itself: the engine stops");
                     shutdown.cancel();
                 }
@@ -139,7 +139,7 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
             shutdown.cancelled().await;
             tokio::time::sleep(limits::DRAIN).await;
         };
-        // Loops that still run at the deadline are aborted with the set.
+        // Loops that still run at the deadline are aborted when `loops` is dropped.
         tokio::select! {
             biased;
             () = all => {}
@@ -149,7 +149,7 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
     }
 }
 
-/// A stage that publishes and acknowledges batches in their order.
+/// Makes a stage, which publishes and acknowledges batches in their order.
 fn stage<T: Transport>(
     transport: &T,
     watermark: &watch::Receiver<Watermark>,

@@ -25,7 +25,7 @@ pub struct ListFilter {
     pub reason: Option<String>,
     /// Only sagas that have not ended.
     pub unfinished: bool,
-    /// Only sagas that wait for a person ([`Need`]), seen by a server that hosts these definitions.
+    /// Only sagas that wait for a person ([`Need`]), for a server that hosts these definitions.
     pub needs_me: Option<Hosted>,
     /// Largest number of sagas to return.
     pub limit: usize,

@@ -40,9 +40,9 @@ impl InFlight {
         self.counted.borrow().elapsed()
     }
 
-    /// Adds and subtracts sagas that were just committed. Far more sagas can begin in one second
-    /// than the limit on sagas in flight allows. Without this, that limit would first be overshot,
-    /// and then block all requests until the next count.
+    /// Adds sagas that have just begun to the count, and subtracts those that have just ended. Far
+    /// more sagas can begin in one second than the limit on sagas in flight allows. Without this,
+    /// that limit would first be overshot, and then block all requests until the next count.
     pub(crate) fn committed(&self, writes: &[Write]) {
         let ended = writes.iter().filter(|write| write.saga.ended().is_some()).count() as u64;
         let begun = writes.iter().filter(|write| write.before == 0).count() as u64;

@@ -19,7 +19,7 @@ pub enum Need {
 }
 
 impl Need {
-    /// Returns why the saga waits for a person, seen by a server that hosts these definitions.
+    /// Returns why the saga waits for a person, for a server that hosts these definitions.
     /// `Unhosted` and `Undecidable` come first, because nothing else can be done while they last.
     #[must_use]
     pub fn of(hosted: &Hosted, saga: &Instance) -> Option<Self> {

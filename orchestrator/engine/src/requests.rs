@@ -30,7 +30,7 @@ impl NewSaga {
     /// Makes a request for a saga of the definition `S`.
     ///
     /// # Panics
-    /// If the data cannot be JSON: it is a plain struct.
+    /// If the data cannot be written as JSON, which a plain struct always can.
     pub fn of<S: Saga>(key: IdempotencyKey, data: &S, admitted: Admitted) -> Self {
         let data = serde_json::value::to_raw_value(data).expect("a saga's data is JSON");
         Self { key, definition: S::NAME.to_owned(), data, admitted }
@@ -66,7 +66,7 @@ pub(crate) enum Request {
     Handle(HandleRequest, oneshot::Sender<Result<Outcome, RequestError>>),
 }
 
-/// The effect that an input would have.
+/// The effect that an input would have, returned by [`Requests::preview`].
 #[derive(Clone, Debug)]
 pub struct Preview {
     /// The verdict on the input.

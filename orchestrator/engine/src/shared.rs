@@ -31,7 +31,7 @@ pub(crate) struct Shared<S> {
     pub(crate) in_flight: InFlight,
     /// The last known watermark. Sagas below it have ended long ago.
     pub(crate) watermark: watch::Receiver<Watermark>,
-    /// Takes the events of alerts, to be published.
+    /// Sends the events of alerts to the loop that publishes them.
     pub(crate) alerts: mpsc::Sender<(Message, Option<Context>)>,
     pub(crate) shutdown: CancellationToken,
 }

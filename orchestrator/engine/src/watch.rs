@@ -18,7 +18,7 @@ use crate::{SagaReads, Write, limits};
 pub struct Seen {
     /// The saga's version; 0 until it is known.
     pub version: u64,
-    /// The saga, once it has ended: an end never changes.
+    /// The saga, if it has ended. An ended saga never changes.
     pub end: Option<Arc<Instance>>,
 }
 
@@ -28,7 +28,7 @@ pub struct Watches {
     sagas: Arc<Mutex<HashMap<SagaId, watch::Sender<Seen>>>>,
 }
 
-/// A waiter for one saga. Dropping it ends the waiting.
+/// Waits for changes of one saga, until it is dropped.
 pub struct Watched {
     id: SagaId,
     seen: Option<watch::Receiver<Seen>>,
@@ -44,7 +44,7 @@ impl Watches {
         Watched { id, seen: Some(sender.subscribe()), watches: self.clone() }
     }
 
-    /// Notifies those who wait for sagas that this process has just committed.
+    /// Notifies the callers who wait for sagas that this process has just committed.
     pub(crate) fn committed<'a>(&self, writes: impl IntoIterator<Item = &'a Write>) {
         let sagas = self.lock();
         if sagas.is_empty() {

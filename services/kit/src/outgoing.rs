@@ -83,7 +83,7 @@ impl Outgoing {
         self.events.push((message, member.context()));
     }
 
-    /// Answers an action that came after its compensation.
+    /// Adds the reply to an action that came after its compensation.
     pub(crate) fn too_late(&mut self, member: &Member, us: &str) {
         let (type_name, data) = Envelope::too_late();
         self.reply(member, Outcome::TooLate, &type_name, data, false, us);
@@ -123,7 +123,7 @@ impl Outgoing {
         self.handled(member, said, None);
     }
 
-    /// Adds the span of a member that is dealt with. It ends with the transaction.
+    /// Adds the span of a member that is dealt with. It ends when the transaction is committed.
     fn handled(&mut self, member: &Member, outcome: &'static str, failure: Option<&str>) {
         let Some(span) = &member.span else { return };
         let span = Span::clone(span).with("saga.outcome", outcome);

@@ -45,8 +45,8 @@ pub struct Settings {
     pub prefetch: u16,
     /// Most members in one transaction.
     pub max_batch: usize,
-    /// Least age of a watermark. A younger one is not stored, whoever sends it. Only tests use less
-    /// than [`saga_core::LEAST_RETENTION`].
+    /// Least age of a watermark. A younger one is not stored. Only tests use less than
+    /// [`saga_core::LEAST_RETENTION`].
     pub least_retention: Duration,
 }
 

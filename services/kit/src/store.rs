@@ -81,7 +81,7 @@ pub struct Locked {
     pub records: Vec<Record<Recorded>>,
 }
 
-/// The new content of one direction of a row.
+/// The new content of a row's part for one direction.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The key of the row.

@@ -57,7 +57,7 @@ impl<S: Saga> Turn<'_, S> {
     }
 
     /// Opens compensations, the last stage first. No compensation is opened before all actions are
-    /// settled, also those sent side by side (semantics 15).
+    /// settled, including those that were sent side by side (semantics 15).
     fn backward(&mut self, cause: Cause) {
         if self.next.steps.iter().any(|s| matches!(s, StepState::Open(_))) {
             return;

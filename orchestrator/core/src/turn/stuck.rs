@@ -1,4 +1,4 @@
-//! Starts the undoing of a saga, gets it stuck, and lets it go on.
+//! Starts to undo a saga, marks it as stuck, and lets a stuck saga go on.
 
 use super::Turn;
 use crate::{Cause, Direction, Phase, Saga, StepState, Stuck, StuckReason, limits};
@@ -49,7 +49,7 @@ impl<S: Saga> Turn<'_, S> {
         }
     }
 
-    /// Gets the saga stuck at a step that was halted while it was stuck at another one. Without
+    /// Marks the saga as stuck at a step that was halted while it was stuck at another one. Without
     /// this, nothing would ever look at the saga again.
     pub(super) fn stick_where_halted(&mut self) {
         let halted = self.next.steps.iter().enumerate().find_map(|(step, state)| match state {
@@ -67,7 +67,7 @@ impl<S: Saga> Turn<'_, S> {
         }
     }
 
-    /// Returns true if this turn got the saga stuck at a step where it was not stuck before.
+    /// Returns true if this turn made the saga stuck at a new step.
     pub(super) fn newly_stuck(&self) -> bool {
         match (&self.before.phase, &self.next.phase) {
             (Phase::Stuck(before), Phase::Stuck(next)) => {
