@@ -1,4 +1,4 @@
-//! Deciding sagas.
+//! The deciding core of a saga orchestrator.
 //!
 //! This crate defines sagas and decides their next step. It is pure: no I/O, no clock, no
 //! randomness, no async. Time is an argument, ids are derived, and jitter is hashed from the

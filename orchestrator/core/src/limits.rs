@@ -28,8 +28,8 @@ pub const JITTER_PER_CENT: u64 = 20;
 /// wait. So a later `wake_at` was written by a clock that was ahead.
 pub const LONGEST_SLEEP_MILLIS: u64 = 600_000;
 
-/// Largest difference between two sound clocks, in milliseconds. An instant later than now plus the
-/// longest wait plus this was written by a clock that was ahead.
+/// Largest difference between two sound clocks, in milliseconds. If an instant is ahead by more
+/// than the longest wait and this together, a clock that was ahead has written it.
 pub const CLOCK_SLACK_MILLIS: u64 = 60_000;
 
 /// Largest distance of a sound `wake_at` from now, in milliseconds.

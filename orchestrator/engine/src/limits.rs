@@ -31,7 +31,7 @@ pub const CLAIM_INTERVAL: Duration = Duration::from_millis(200);
 /// logged again, in milliseconds.
 pub const UNDECIDABLE_PAUSE_MILLIS: u64 = 60_000;
 
-/// Number of times that a turn is tried again after conflicts. After that, each half of its sagas
+/// Number of times that a turn is tried again after conflicts. After that, each half of its inputs
 /// gets a turn of its own, with the same number of tries.
 pub const CONFLICT_RETRIES: u32 = 5;
 

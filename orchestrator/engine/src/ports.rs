@@ -30,8 +30,8 @@ pub trait SagaStore: Clone + Send + Sync + 'static {
         keys: &[IdempotencyKey],
     ) -> impl Future<Output = Result<Vec<Option<Admission>>, Failure>> + Send;
 
-    /// Locks the rows of these sagas in the order of their ids, calls `decide`, and writes its
-    /// writes. Sagas that do not exist are left out.
+    /// Locks the rows of these sagas in the order of their ids, calls `decide`, and writes the
+    /// writes that it returns. Sagas that do not exist are left out.
     fn turn<R: Send>(
         &self,
         ids: &[SagaId],

@@ -86,7 +86,8 @@ async fn forget<S: Store>(
     below: Watermark,
     shutdown: &CancellationToken,
 ) -> Result<(), Failure> {
-    // Only `below` has settled then. Another replica may store a higher watermark meanwhile.
+    // Only `below` has settled after this pause. Another replica may store a higher watermark
+    // meanwhile.
     if !pause(S::SETTLING, shutdown).await {
         return Ok(());
     }

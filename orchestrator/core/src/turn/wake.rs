@@ -45,8 +45,8 @@ impl<S: Saga> Turn<'_, S> {
         self.decide(verdict, happening, alert)
     }
 
-    /// Sends a step's command again if its answer is late. Returns true if the step has just used
-    /// up the attempts of its policy.
+    /// Sends a step's command again if its answer is late. Returns true if the last attempt of its
+    /// policy has just gone unanswered.
     fn ask_again(&mut self, step: usize) -> bool {
         let kind = self.definition.steps[step].kind;
         let direction = match &self.next.steps[step] {
@@ -90,8 +90,8 @@ impl<S: Saga> Turn<'_, S> {
     }
 }
 
-/// Returns true if `at` has come. If `at` is more than `after_millis` from now, a clock that was
-/// ahead has written it, and it counts as come.
+/// Returns true if `at` has come. If `at` is clearly more than `after_millis` from now, a clock
+/// that was ahead has written it, and it counts as come.
 fn has_come(at: Timestamp, after_millis: u64, now: Timestamp) -> bool {
     let latest = now.plus_millis(after_millis).plus_millis(limits::CLOCK_SLACK_MILLIS);
     at <= now || at > latest

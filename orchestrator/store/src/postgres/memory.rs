@@ -25,7 +25,7 @@ const MOST_SAGAS: usize = 16_384;
 /// Longest time for which the database's time is extrapolated before it must be read again.
 const CLOCK_GOOD_FOR: Duration = Duration::from_secs(1);
 /// Number of turns that read their rows after another process was found to have changed a row. With
-/// several orchestrators, the replies of one saga arrive at all of them.
+/// several orchestrators that is likely to recur: the replies of one saga arrive at all of them.
 const DISTRUST: u32 = 64;
 
 /// The sagas that this process wrote last. The default value remembers nothing.
