@@ -1,76 +1,76 @@
-//! Admission of a command at a participant that may have seen it before.
+//! Decides how a participant treats a command that may have come before.
 
 use crate::Direction;
 
-/// The record of one (saga, step). Action and compensation contend for this one row (semantics 11).
+/// A participant's record of one step of one saga. Action and compensation share it (semantics 11).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record<A> {
-    /// The action's part, if it came.
+    /// The action's part, if the action has come.
     pub action: Option<Part<A>>,
-    /// The compensation's part, if it came. Without an action beside it, it is a tombstone
-    /// (semantics 12).
+    /// The compensation's part, if the compensation has come. Without an action's part, it is a
+    /// tombstone (semantics 12).
     pub compensation: Option<Part<A>>,
 }
 
 impl<A> Default for Record<A> {
-    /// The record of a step of which no command has come.
+    /// Makes the record of a step for which no command has come.
     fn default() -> Self {
         Self { action: None, compensation: None }
     }
 }
 
-/// One direction of a record.
+/// The part of a record that belongs to the action or to the compensation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part<A> {
     /// Hash of the command's type and payload.
     pub hash: Vec<u8>,
-    /// The recorded answer. `None` stands for an intent to ask the outside world whose outcome is
-    /// not recorded.
+    /// The recorded answer. `None` if this is an intent to call the outside world and the outcome
+    /// of the call is not recorded.
     pub answer: Option<A>,
-    /// Number of calls to the outside world that may have been made for an action without an
-    /// answer: one for each recorded intent, less those that provably were never sent. 0 proves
-    /// that the outside world knows nothing of the action (protocol 14).
+    /// Number of calls to the outside world that may have been made for an unanswered action. Each
+    /// recorded intent counts, unless its call provably was never sent. If it is 0, the outside
+    /// world does not know the action (protocol 14).
     pub calls: u32,
 }
 
 impl<A> Part<A> {
-    /// True for an intent under which no call was made.
+    /// Returns true for an intent whose calls were never sent.
     fn is_unsent(&self) -> bool {
         self.answer.is_none() && self.calls == 0
     }
 }
 
-/// The way to treat a command.
+/// The ways to treat a command that has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission<A> {
     /// Run the handler.
     Run {
-        /// True if an intent without an answer was found: an earlier run may already have asked
-        /// the outside world, so look up before asking again.
+        /// True if there is an intent without an answer. An earlier run may have called the outside
+        /// world, so look there before calling again.
         resumed: bool,
     },
-    /// Give the recorded answer again, marked as a repeat (protocol 12).
+    /// Send the recorded answer again, marked as a repeat (protocol 12).
     Repeat(A),
-    /// A compensation without an effect to undo: leave a tombstone and succeed.
+    /// A compensation without an effect to undo: record a tombstone and answer *done*.
     NothingToUndo {
-        /// True if a refusal proves that nothing was sent to the outside world. Otherwise a
-        /// participant with an outside effect must ask there by the action's key (protocol 14).
+        /// True if a recorded refusal proves that the outside world was not changed. Otherwise a
+        /// participant with outside effects must ask there by the action's key (protocol 14).
         proven: bool,
     },
-    /// A compensation of an action whose intent is on record, but whose calls were never sent: undo
-    /// the effect of the intent, and ask nobody.
+    /// A compensation of an action whose intent is recorded, but whose calls were never sent: undo
+    /// the intent's own effect, without calling the outside world.
     NeverSent,
-    /// An action whose compensation is on record: refuse it (semantics 13).
+    /// An action whose compensation is recorded: refuse the action (semantics 13).
     TooLate {
-        /// True if the action's intent is on record, so that an outside effect may have to be
-        /// undone.
+        /// True if the action's intent is recorded and its call may have been sent, so that an
+        /// outside effect may have to be undone.
         intended: bool,
     },
-    /// The same id with another payload: it goes to the quarantine (semantics 4).
+    /// A known id with another payload: put the command into the quarantine (semantics 4).
     Conflict,
 }
 
-/// Decides from the record alone. `refused` returns true for a recorded answer that is a refusal.
+/// Decides from the record alone. `refused` must return true if a recorded answer is a refusal.
 pub fn admit<A: Clone>(
     record: &Record<A>,
     direction: Direction,
@@ -85,8 +85,8 @@ pub fn admit<A: Clone>(
         if part.hash != hash {
             return Admission::Conflict;
         }
-        // An effect that was undone is not told as done: the saga that asks for it again does not
-        // know of the undo, as after its database was restored (protocol 8, 12).
+        // An effect that was undone is not reported as done. A saga that asks again does not know
+        // of the undo, for example after its database was restored (protocol 8, 12).
         let undone = direction == Direction::Action && record.compensation.is_some();
         match &part.answer {
             Some(answer) if undone && !refused(answer) => {

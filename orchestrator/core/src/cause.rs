@@ -1,4 +1,4 @@
-//! The causes for which sagas are undone, and the people who asked for it.
+//! The causes for which sagas are undone, and who asked for it.
 
 use std::fmt;
 
@@ -17,21 +17,21 @@ pub enum Cause {
         /// The participant's refusal.
         refusal: Refusal,
     },
-    /// A step's answer never came.
+    /// No answer to a step's command came.
     Unanswered {
         /// The step whose outcome is unknown.
         step: String,
     },
     /// The saga's deadline passed.
     Deadline,
-    /// The client cancelled it.
+    /// The client cancelled the saga.
     Cancelled(Wish),
-    /// An operator decided to undo it.
+    /// An operator decided to undo the saga.
     Operator(Signed),
 }
 
 impl fmt::Display for Cause {
-    /// The cause as a sentence for operators.
+    /// Writes the cause as a sentence for operators.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused { step, refusal } => write!(f, "{step} was refused: {refusal}"),
@@ -43,19 +43,19 @@ impl fmt::Display for Cause {
     }
 }
 
-/// A client's cancel: the caller, and the reason.
+/// A client's cancel: the caller, and the caller's reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wish {
-    /// The caller.
+    /// The caller who cancelled.
     pub by: String,
     /// The reason, in the caller's words.
     pub reason: String,
 }
 
-/// An operator's signature: the operator, and the reason.
+/// An operator's signature: the operator's name, and the operator's reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signed {
-    /// The operator.
+    /// The operator's name.
     pub by: String,
     /// The reason, in the operator's words.
     pub reason: String,

@@ -7,22 +7,22 @@ use serde_json::value::RawValue;
 
 use crate::CommandId;
 
-/// The full protobuf name of a message, as in the CloudEvents attribute `type`.
+/// Names a message by its full protobuf name, as in the CloudEvents attribute `type`.
 pub trait TypeName {
     /// For example `trip.v1.BookHotel`.
     const TYPE: &'static str;
 }
 
-/// A command. Its type determines its destination and the type of its reply.
+/// A command. Its type determines which participant gets it and which type its reply has.
 pub trait Command: TypeName + Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
-    /// The participant that takes it, which is also its queue's routing key.
+    /// The participant that runs the command; also the routing key of that participant's queue.
     const PARTICIPANT: &'static str;
-    /// The message that *done* carries. `Default` is the answer of a compensation that found
-    /// nothing to undo.
+    /// The message in a reply with the outcome *done*. Its `Default` answers a compensation that
+    /// found nothing to undo.
     type Reply: TypeName + Serialize + DeserializeOwned + Default + Send + Sync + 'static;
 }
 
-/// A domain event, for whoever listens.
+/// A domain event, for any consumer that subscribes to it.
 pub trait DomainEvent: TypeName + Serialize {
     /// Routing key on the topic exchange, for example `hotel.booked`.
     const KEY: &'static str;
@@ -30,12 +30,12 @@ pub trait DomainEvent: TypeName + Serialize {
 
 /// A participant's answer to a command.
 ///
-/// A failure ("the database is down") is not an answer: the command is tried again.
+/// A failure ("the database is down") is not an answer: the command is run again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer<R> {
-    /// The effect happened.
+    /// The command's effect happened.
     Done(R),
-    /// The effect provably did not happen and never will under this command's id.
+    /// The command's effect provably did not happen, and never will under this command's id.
     Refused(Refusal),
 }
 
@@ -49,12 +49,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal with its code and its sentence.
+    /// Makes a refusal from its code and its sentence.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into() }
     }
 
-    /// The same, with its texts cut to the length that a saga's row may carry.
+    /// Returns the refusal with its texts cut to the length that a saga's row may carry.
     #[must_use]
     pub fn bounded(mut self) -> Self {
         for text in [&mut self.code, &mut self.message] {
@@ -74,11 +74,11 @@ impl std::fmt::Display for Refusal {
 /// A command with its type erased: the content of an envelope.
 #[derive(Clone)]
 pub struct Payload {
-    /// Full protobuf name.
+    /// Full protobuf name of the command's message.
     pub type_name: &'static str,
-    /// The participant that takes it.
+    /// The participant that runs the command.
     pub participant: &'static str,
-    /// Canonical JSON of the message.
+    /// The message as canonical JSON.
     pub data: Box<RawValue>,
 }
 
@@ -97,7 +97,7 @@ impl Payload {
 }
 
 impl fmt::Debug for Payload {
-    /// Leaves the data out: it may hold a secret.
+    /// Leaves the data out, because it may hold a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Payload").field("type_name", &self.type_name).finish_non_exhaustive()
     }
@@ -112,21 +112,21 @@ impl PartialEq for Payload {
 /// A command as the orchestrator hands it to the transport.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutgoingCommand {
-    /// Its id, derived: the same for every attempt.
+    /// The command's id. It is derived, so it is the same for every attempt.
     pub id: CommandId,
-    /// The command itself.
+    /// The command's type, participant and data.
     pub payload: Payload,
-    /// Number of this sending, from 1.
+    /// The number of this attempt to send the command, from 1.
     pub attempt: u32,
-    /// Time for which a copy may stay in its queue, in milliseconds (protocol 16).
+    /// Time for which a copy of the command may stay in its queue, in milliseconds (protocol 16).
     pub expiry_millis: u64,
     /// Position of the command's event among the saga's events: actions in their order, then
     /// compensations (semantics 28).
     pub sequence: u32,
-    /// The definition's name.
+    /// Name of the saga's definition.
     pub definition: &'static str,
-    /// Its version.
+    /// Version of that definition.
     pub definition_version: u32,
-    /// Trace context of the call that began the saga.
+    /// W3C trace context of the call that began the saga.
     pub traceparent: Option<String>,
 }

@@ -11,57 +11,57 @@ use crate::{
 pub enum Input {
     /// A participant's reply.
     Reply(Reply),
-    /// Its `wake_at` has passed.
+    /// The saga's `wake_at` has passed.
     Wake,
-    /// The client cancels it.
+    /// The client cancels the saga.
     Cancel(Wish),
-    /// An operator steps in.
+    /// An operator intervenes in the saga.
     Intervene(Intervention),
 }
 
 /// A participant's reply.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// The step that it answers.
+    /// The step that the reply answers.
     pub step: String,
-    /// The direction of its command.
+    /// The direction of the command that the reply answers.
     pub direction: Direction,
-    /// The answer.
+    /// The participant's answer.
     pub outcome: ReplyOutcome,
-    /// The broker has delivered it before, or may have.
+    /// True if the broker has delivered the reply before, or may have.
     pub redelivered: bool,
-    /// The participant marked it as a repeat of a recorded answer.
+    /// True if the participant marked the reply as a repeat of a recorded answer.
     pub repeat: bool,
 }
 
 /// The answer in a reply.
 #[derive(Clone, Debug)]
 pub enum ReplyOutcome {
-    /// The effect happened.
+    /// The command's effect happened.
     Done {
         /// Full protobuf name of the reply.
         type_name: String,
         /// The reply, as JSON.
         data: Box<RawValue>,
     },
-    /// The effect did not happen and will not.
+    /// The command's effect did not happen and will not.
     Refused(Refusal),
-    /// The action came after its compensation.
+    /// The action came after its compensation, and was not run.
     TooLate,
 }
 
 /// The verdict on an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It moved the saga, or changed its `wake_at`.
+    /// The input moved the saga, or changed its `wake_at`.
     Applied,
-    /// It was known already.
+    /// The reply answers a command whose answer is recorded already.
     Duplicate,
-    /// It came after the saga had given its step up, or had ended.
+    /// The reply came after the saga had given its step up, or had ended.
     Late,
-    /// It answers a command that this saga never sent.
+    /// The reply answers a command that this saga never sent.
     Foreign,
-    /// Nothing was due.
+    /// The saga was woken, and nothing was due.
     Nothing,
     /// The verdict on a cancel.
     Cancel(Cancelled),
@@ -72,11 +72,11 @@ pub enum Verdict {
 /// The verdict on a cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancelled {
-    /// The saga is being undone because of it, or was.
+    /// The saga is being undone because of a cancel, or was.
     Accepted,
-    /// The pivot is open: its answer decides.
+    /// The pivot is open: its answer will decide whether the saga is undone.
     Recorded,
-    /// The pivot has happened.
+    /// The pivot has happened, so the saga cannot be undone.
     TooLate,
     /// The saga is being undone for another reason, or was.
     AlreadyUndone,
@@ -87,24 +87,24 @@ pub enum Cancelled {
 pub struct Decision {
     /// The saga's next state. `None` means that there is nothing to write.
     pub saga: Option<Instance>,
-    /// The transition, if there was one. Without one, a next state differs only in its `wake_at`.
+    /// The transition, if there was one. Without one, only the saga's `wake_at` can change.
     pub history: Option<HistoryEntry>,
     /// The commands to publish once the state is committed.
     pub send: Vec<OutgoingCommand>,
     /// The verdict on the input.
     pub verdict: Verdict,
-    /// True if an alert is to be raised: the saga got stuck, or a reminder that it still is is due.
+    /// True if an alert must be raised: the saga got stuck, or a reminder of a stuck saga is due.
     pub alert: bool,
 }
 
-/// The data that admission adds to a saga's own.
+/// The data that admission adds to the data of the saga itself.
 #[derive(Clone, Debug)]
 pub struct Admitted {
-    /// The caller.
+    /// The caller who began the saga.
     pub caller: String,
-    /// Time for forward work before the pivot, in milliseconds.
+    /// Time limit for opening the saga's pivot, in milliseconds. After it the saga is undone.
     pub deadline_millis: u64,
-    /// W3C trace context of the call.
+    /// W3C trace context of the call that began the saga.
     pub traceparent: Option<String>,
 }
 

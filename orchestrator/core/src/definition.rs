@@ -1,4 +1,4 @@
-//! A saga, its definition once it is built, and the commands that it derives.
+//! Sagas, their built definitions, and the commands that are derived from a definition.
 
 use std::{fmt, ops::Range};
 
@@ -13,40 +13,40 @@ use crate::{
 type Compensate<S> = Box<dyn Fn(&S, &Cause) -> Payload + Send + Sync>;
 type OnReply<S> = Box<dyn Fn(&mut S, &RawValue) -> Result<(), serde_json::Error> + Send + Sync>;
 
-/// A saga: its data, and its steps.
+/// A saga: the data that its row carries, and its steps.
 ///
 /// The data is a plain struct. A command may read only fields that admission or the reply of an
 /// earlier stage has set, so that it has the same bytes each time that it is built. A generic test
 /// checks this for every definition.
 pub trait Saga: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
-    /// Kebab-case name, stored with every saga.
+    /// Kebab-case name of the saga, stored in every row.
     const NAME: &'static str;
-    /// Raised each time that steps, commands or data change their meaning. A saga keeps the version
-    /// that it began with (semantics 19).
+    /// Version of the definition. Raise it whenever steps, commands or data change their meaning. A
+    /// saga that has begun keeps its version (semantics 19).
     const VERSION: u32;
-    /// Time for forward work before the pivot, in milliseconds.
+    /// Time limit for opening a saga's pivot, in milliseconds. After it the saga is undone.
     const DEADLINE_MILLIS: u64 = 60_000;
 
-    /// The steps, in order.
+    /// Returns the saga's steps, in order.
     fn steps() -> Definition<Self>;
 
-    /// Drops secrets from the data of a saga that has just ended. Until then they are needed,
-    /// because its commands are derived from the data.
+    /// Removes secrets from the data of a saga that has just ended. Before its end they are needed,
+    /// because commands are derived from the data.
     fn forget(&mut self) {}
 }
 
-/// The kind of a step: what may follow once it is done.
+/// The kind of a step. It determines what the saga may do after the step is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It can be undone.
+    /// A step that can be undone.
     Compensatable,
-    /// It decides: once it is done, the saga only goes forward.
+    /// The step that decides: once it is done, the saga only goes forward.
     Pivot,
-    /// It comes after the pivot, and its command is sent until it is done.
+    /// A step after the pivot: its command is sent until it is done.
     Retriable,
 }
 
-/// One step, with its types erased.
+/// One step, with the types of its command and reply erased.
 pub(crate) struct StepSpec<S> {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
@@ -59,22 +59,22 @@ pub(crate) struct StepSpec<S> {
     pub(crate) policy: Option<RetryPolicy>,
 }
 
-/// A step's compensation.
+/// A step's compensation, with its types erased.
 pub(crate) struct Undo<S> {
     pub(crate) participant: &'static str,
     pub(crate) reply_type: &'static str,
     pub(crate) command: Compensate<S>,
 }
 
-/// The steps of a saga, in stages.
+/// The steps of a saga, grouped into stages.
 pub struct Definition<S> {
     pub(crate) steps: Vec<StepSpec<S>>,
     pub(crate) stages: Vec<Range<usize>>,
 }
 
 impl<S: Saga> Definition<S> {
-    /// Shortens or lengthens every wait for an answer: the first is `first_millis`, the longest
-    /// eight times that. For tests and for unusual networks.
+    /// Sets how long every step waits for an answer: first `first_millis`, at most eight times
+    /// that. For tests and for unusual networks.
     #[must_use]
     pub fn with_step_timeout(mut self, first_millis: u64) -> Self {
         for step in &mut self.steps {
@@ -88,7 +88,7 @@ impl<S: Saga> Definition<S> {
         self
     }
 
-    /// The index of the step of that name.
+    /// Returns the index of the step with this name.
     pub(crate) fn step(&self, name: &str) -> Option<usize> {
         self.steps.iter().position(|step| step.name == name)
     }
@@ -101,8 +101,8 @@ impl<S: Saga> Definition<S> {
         CommandId { saga, step: self.steps[step].name.to_owned(), direction }
     }
 
-    /// The command of an open step, built from the row. `None` if the step is
-    /// not open in that direction.
+    /// Builds the command of an open step from the saga's row. Returns `None` if the step is not
+    /// open in that direction.
     pub(crate) fn command(
         &self,
         saga: &Instance,
@@ -143,7 +143,7 @@ impl<S: Saga> Definition<S> {
         })
     }
 
-    /// Actions count from 1 in their order; compensations follow, in reverse.
+    /// Returns the command's position: actions from 1 in order, then compensations in reverse.
     fn sequence(&self, step: usize, direction: Direction) -> u32 {
         let place = match direction {
             Direction::Action => step + 1,
@@ -152,7 +152,7 @@ impl<S: Saga> Definition<S> {
         u32::try_from(place).expect("bounded by MAX_STEPS")
     }
 
-    /// The participant that takes a step's command.
+    /// Returns the participant that runs a step's command.
     #[must_use]
     pub fn participant(&self, step: usize, direction: Direction) -> &'static str {
         let spec = &self.steps[step];
@@ -173,8 +173,8 @@ fn policy<S>(step: &StepSpec<S>, direction: Direction) -> RetryPolicy {
     let Some(own) = step.policy else { return by_kind };
     match direction {
         Direction::Action => own,
-        // A step's own policy is for its action. Its compensation has the action's pace, but at
-        // least the number of attempts of any compensation.
+        // The step's own policy is meant for its action. Its compensation waits as long between
+        // attempts, but makes at least as many attempts as any compensation.
         Direction::Compensation => {
             RetryPolicy { attempts: own.attempts.max(by_kind.attempts), ..own }
         }

@@ -10,46 +10,46 @@ use crate::{
     Timestamp, Verdict, start, turn,
 };
 
-/// The first decision of a saga, as a function of the store's time.
+/// A function that makes the first decision of a saga at the store's time.
 pub type Start<'a> = Box<dyn Fn(Timestamp) -> Decision + Send + Sync + 'a>;
 
 /// A definition that a binary hosts, with the type of its data erased.
 pub trait HostedDefinition: Send + Sync {
-    /// The definition's name.
+    /// Returns the definition's name.
     fn name(&self) -> &'static str;
-    /// Its version.
+    /// Returns the definition's version.
     fn version(&self) -> u32;
-    /// The names of its steps, in order.
+    /// Returns the names of the definition's steps, in order.
     fn step_names(&self) -> Vec<&'static str>;
-    /// The index of its pivot, if it has one.
+    /// Returns the index of the definition's pivot, if it has one.
     fn pivot(&self) -> Option<usize>;
-    /// The first decision of a saga with this data, as a function of the store's time: see
-    /// [`start`].
+    /// Decodes the data, and returns a function that makes the saga's first decision at the store's
+    /// time. See [`start`].
     ///
     /// # Errors
-    /// If the data is not this definition's.
+    /// If the data does not decode as the data of this definition.
     fn start(
         &self,
         id: SagaId,
         data: &RawValue,
         admitted: Admitted,
     ) -> Result<Start<'_>, serde_json::Error>;
-    /// See [`turn`].
+    /// Decides what happens to a saga next. See [`turn`].
     ///
     /// # Errors
     /// If the row or the reply does not decode.
     fn turn(&self, saga: &Instance, input: &Input, now: Timestamp) -> Result<Decision, StateError>;
-    /// The commands whose answers the saga waits for. They are derived, so no message need be
+    /// Derives the commands whose answers the saga waits for, so that no message has to be
     /// stored.
     ///
     /// # Errors
     /// If the row does not decode.
     fn open_commands(&self, saga: &Instance) -> Result<Vec<OutgoingCommand>, StateError>;
-    /// The time at which the saga must be looked at next, derived from its row: its `wake_at` is
-    /// never later. `None` means that it waits for nothing.
+    /// Derives the time at which the saga must be looked at next; `wake_at` is never later. Returns
+    /// `None` if the saga waits for nothing.
     fn need(&self, saga: &Instance) -> Option<Timestamp>;
-    /// The time at which an open step's command was sent first, derived from its next due time. It
-    /// is too late by as much as the command's repetitions were.
+    /// Estimates when an open step's command was first sent, from the time when it is due again. If
+    /// the command was sent again late, the estimate is too late by that delay.
     fn opened_at(&self, saga: &Instance, step: &str, direction: Direction) -> Option<Timestamp>;
 }
 
@@ -111,8 +111,8 @@ impl<S: Saga> HostedDefinition for Definition<S> {
     }
 }
 
-/// The definitions that a binary hosts. It leaves the rows and replies of all others alone
-/// (semantics 19).
+/// The definitions that a binary hosts. The binary leaves the rows and replies of all other
+/// definitions alone (semantics 19).
 #[derive(Clone, Default)]
 pub struct Hosted {
     definitions: Vec<Arc<dyn HostedDefinition>>,
@@ -122,7 +122,7 @@ impl Hosted {
     /// Adds a definition.
     ///
     /// # Panics
-    /// If the same name and version are there already.
+    /// If a definition with the same name and version was added before.
     #[must_use]
     pub fn with(mut self, definition: impl HostedDefinition + 'static) -> Self {
         let (name, version) = (definition.name(), definition.version());
@@ -131,7 +131,7 @@ impl Hosted {
         self
     }
 
-    /// Adds those of `others` whose name and version are not there yet.
+    /// Adds the definitions of `others` whose name and version are not hosted yet.
     #[must_use]
     pub fn with_others(mut self, others: &Self) -> Self {
         for other in &others.definitions {
@@ -142,19 +142,19 @@ impl Hosted {
         self
     }
 
-    /// The definition of that name and version, if it is hosted.
+    /// Returns the definition with that name and version, if it is hosted.
     #[must_use]
     pub fn get(&self, name: &str, version: u32) -> Option<&Arc<dyn HostedDefinition>> {
         self.definitions.iter().find(|d| d.name() == name && d.version() == version)
     }
 
-    /// The newest version of that name that is hosted: new sagas begin under it.
+    /// Returns the newest hosted version of a definition. New sagas begin under it.
     #[must_use]
     pub fn newest(&self, name: &str) -> Option<&Arc<dyn HostedDefinition>> {
         self.definitions.iter().filter(|d| d.name() == name).max_by_key(|d| d.version())
     }
 
-    /// Names and versions, for the claims of due sagas.
+    /// Returns the name and version of each definition, to claim their due sagas.
     pub fn names(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
         self.definitions.iter().map(|d| (d.name(), d.version()))
     }
@@ -166,8 +166,8 @@ impl fmt::Debug for Hosted {
     }
 }
 
-/// The remedies that are possible for a saga now: each one is tried on it. A resolve as done is
-/// shown without the reply that the step may need.
+/// Returns the remedies that are possible for a saga now, by trying each one. If a step must be
+/// resolved with a reply, the remedy is returned without it.
 pub fn remedies(definition: &dyn HostedDefinition, saga: &Instance, now: Timestamp) -> Vec<Remedy> {
     let whole = [Remedy::Retry, Remedy::Skip, Remedy::Compensate, Remedy::Pause, Remedy::Resume];
     let of_steps = definition.step_names().into_iter().flat_map(|step| {

@@ -1,4 +1,4 @@
-//! Names of things: sagas, commands, instants.
+//! Ids of sagas and commands, and instants.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -11,14 +11,14 @@ use uuid::Uuid;
 pub struct SagaId(pub Uuid);
 
 impl SagaId {
-    /// Time of its making, to the millisecond, on the clock of the process that made it.
+    /// Returns the time at which the id was made, by the clock of the process that made it.
     #[must_use]
     pub const fn made_at(self) -> Timestamp {
-        // The first 48 bits of a UUIDv7, which as microseconds are far below 2^63.
+        // The first 48 bits of a UUIDv7 are milliseconds. As microseconds they are far below 2^63.
         Timestamp((self.0.as_u128() >> 80) as i64 * 1_000)
     }
 
-    /// The smallest id that is greater.
+    /// Returns the next greater id.
     #[must_use]
     pub const fn following(self) -> Self {
         Self(Uuid::from_u128(self.0.as_u128().saturating_add(1)))
@@ -35,7 +35,7 @@ impl FromStr for SagaId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        // Only our own spelling is read: two spellings of one id would be two idempotency keys.
+        // Only lower case with hyphens is accepted: two spellings of one id would be two keys.
         let id = Uuid::try_parse(text).map_err(|_| InvalidId)?;
         if text.len() == 36 && text.bytes().all(|b| !b.is_ascii_uppercase()) {
             Ok(Self(id))
@@ -49,14 +49,14 @@ impl FromStr for SagaId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
-    /// The step's forward command.
+    /// The command that does the step.
     Action,
-    /// The command that undoes the action.
+    /// The command that undoes the step.
     Compensation,
 }
 
 impl Direction {
-    /// The word used on the wire and in histories.
+    /// Returns the direction as it is written in messages and histories.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -72,15 +72,15 @@ impl fmt::Display for Direction {
     }
 }
 
-/// The idempotency key of a command: derived, never random (semantics 2). Its text is
+/// The idempotency key of a command. It is derived, never random (semantics 2). As text it is
 /// `<saga>/<step>/<direction>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CommandId {
     /// The saga that sends the command.
     pub saga: SagaId,
-    /// The step.
+    /// The step that the command belongs to.
     pub step: String,
-    /// Action or compensation.
+    /// The command's direction: action or compensation.
     pub direction: Direction,
 }
 
@@ -118,7 +118,7 @@ impl FromStr for CommandId {
     }
 }
 
-/// The error for a text that is not an id. Trying again cannot help.
+/// The error for a text that is not an id. Parsing the same text again cannot help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an id of the form <saga>/<step>/<direction>")]
 pub struct InvalidId;
@@ -129,7 +129,7 @@ pub struct InvalidId;
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// The instant that lies `millis` milliseconds after this one.
+    /// Returns the instant `millis` milliseconds after this one.
     #[must_use]
     pub const fn plus_millis(self, millis: u64) -> Self {
         let millis =
@@ -137,7 +137,7 @@ impl Timestamp {
         Self(self.0.saturating_add(millis * 1_000))
     }
 
-    /// The instant that lies `span` before this one.
+    /// Returns the instant that is `span` before this one.
     #[must_use]
     pub fn minus(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))

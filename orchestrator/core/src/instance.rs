@@ -1,4 +1,4 @@
-//! The state of one saga, as its row keeps it.
+//! The state of one saga, as it is stored in its row.
 
 use std::fmt;
 
@@ -7,44 +7,44 @@ use serde_json::value::RawValue;
 
 use crate::{Cause, Direction, Intervention, Refusal, SagaId, Signed, Stuck, Timestamp, Wish};
 
-/// One saga. The commands that it waits for, and so those that are due to be sent, are derived from
-/// this alone: the row is the outbox.
+/// One saga. The commands that it waits for, and so the commands to send again, are derived from
+/// these fields alone: the row is the outbox.
 #[derive(Clone)]
 pub struct Instance {
-    /// Its id.
+    /// The saga's id.
     pub id: SagaId,
-    /// Name of the definition that it runs under.
+    /// Name of the saga's definition.
     pub definition: String,
-    /// Version of that definition; it never changes.
+    /// Version of that definition. It never changes.
     pub definition_version: u32,
-    /// Counts the transitions, from 1.
+    /// Number of the saga's transitions.
     pub version: u64,
-    /// The caller who began it.
+    /// The caller who began the saga.
     pub caller: String,
-    /// Its phase.
+    /// The saga's phase.
     pub phase: Phase,
     /// The state of each step, in the definition's order.
     pub steps: Vec<StepState>,
     /// The saga's own data, as JSON.
     pub data: Box<RawValue>,
-    /// Time of its admission.
+    /// Time at which the saga was admitted.
     pub started_at: Timestamp,
-    /// Time at which forward work before the pivot stops (semantics 18).
+    /// Time at which the saga is undone, unless its pivot is open by then (semantics 18).
     pub deadline: Timestamp,
-    /// A cancel that came while the pivot was open (semantics 17).
+    /// The client's cancel, if there was one. It waits while the pivot is open (semantics 17).
     pub cancel: Option<Wish>,
-    /// An operator's pause: answers are recorded, nothing new is sent.
+    /// An operator's pause: answers are recorded, but nothing new is sent.
     pub paused: Option<Signed>,
-    /// The operators' last intervention, so that a repeat of it does nothing.
+    /// The last intervention of an operator, so that a repeat of it does nothing.
     pub intervention: Option<Intervention>,
-    /// Time at which to look at it next. It may be earlier than needed, never later.
+    /// Time at which to look at the saga next. It may be earlier than needed, but never later.
     pub wake_at: Option<Timestamp>,
-    /// W3C trace context of the call that began it.
+    /// W3C trace context of the call that began the saga.
     pub traceparent: Option<String>,
 }
 
 impl fmt::Debug for Instance {
-    /// Leaves the data out: it may hold a secret.
+    /// Leaves the data out, because it may hold a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Instance")
             .field("id", &self.id)
@@ -61,40 +61,40 @@ impl fmt::Debug for Instance {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Going forward.
+    /// The saga is going forward.
     Running,
-    /// It is being undone, for this cause.
+    /// The saga is being undone, for this cause.
     Compensating(Cause),
-    /// Ended: every step is done.
+    /// The saga has ended: every step is done.
     Completed,
-    /// Ended: everything is undone, for this cause.
+    /// The saga has ended: everything is undone, for this cause.
     Compensated(Cause),
-    /// It needs a person. This is not an end.
+    /// The saga waits for a person. It has not ended.
     Stuck(Stuck),
 }
 
-/// A saga's state, as tables and metrics name it.
+/// A saga's phase without its data, as tables and metrics name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Going forward.
+    /// The saga is going forward.
     Running,
-    /// Being undone.
+    /// The saga is being undone.
     Compensating,
-    /// Ended: every step is done.
+    /// The saga has ended: every step is done.
     Completed,
-    /// Ended: everything is undone.
+    /// The saga has ended: everything is undone.
     Compensated,
-    /// Needs a person.
+    /// The saga waits for a person.
     Stuck,
 }
 
 impl State {
-    /// All of them, in the order of their codes.
+    /// All states, in the order of their codes.
     pub const ALL: [Self; 5] =
         [Self::Running, Self::Compensating, Self::Completed, Self::Compensated, Self::Stuck];
 
-    /// Its name.
+    /// Returns the state's name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -106,7 +106,7 @@ impl State {
         }
     }
 
-    /// Its code in tables, from 1.
+    /// Returns the state's code in tables, from 1.
     #[must_use]
     pub const fn code(self) -> i16 {
         match self {
@@ -118,14 +118,14 @@ impl State {
         }
     }
 
-    /// The state of a code.
+    /// Returns the state that has this code.
     #[must_use]
     pub fn from_code(code: i16) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.code() == code)
     }
 }
 
-/// The two ends.
+/// The two ways in which a saga can end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// Every step is done.
@@ -135,7 +135,7 @@ pub enum Ended {
 }
 
 impl Phase {
-    /// The end, if this is one.
+    /// Returns how the saga ended, if it has ended.
     #[must_use]
     pub fn ended(&self) -> Option<Ended> {
         match self {
@@ -145,7 +145,7 @@ impl Phase {
         }
     }
 
-    /// The phase without its data.
+    /// Returns the phase without its data.
     #[must_use]
     pub fn state(&self) -> State {
         match self {
@@ -157,13 +157,13 @@ impl Phase {
         }
     }
 
-    /// The state's name, as in tables and metrics.
+    /// Returns the name of the state, as in tables and metrics.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.state().name()
     }
 
-    /// The cause for which the saga is being, or was, undone.
+    /// Returns the cause for which the saga is being undone, or was.
     #[must_use]
     pub fn cause(&self) -> Option<&Cause> {
         match self {
@@ -178,37 +178,37 @@ impl Phase {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepState {
-    /// Not begun.
+    /// The step has not begun.
     Pending,
-    /// Its action was sent; the answer is awaited.
+    /// The step's action was sent and waits for its answer.
     Open(Sending),
-    /// Its action happened.
+    /// The step's action happened.
     Done,
-    /// Its action provably did not happen, and will not.
+    /// The step's action provably did not happen, and will not.
     Refused(Refusal),
-    /// Its action was given up without an answer; it will be compensated.
+    /// The step's action was given up without an answer. It will be compensated.
     Unknown,
-    /// Its compensation was sent; the answer is awaited.
+    /// The step's compensation was sent and waits for its answer.
     Undoing(Sending),
-    /// Its compensation happened.
+    /// The step's compensation happened.
     Undone,
-    /// A command was refused that must not be: a retriable action, or a compensation.
+    /// A participant refused a retriable action or a compensation, which it must not refuse.
     Halted {
-        /// The direction of the command.
+        /// The direction of the refused command.
         direction: Direction,
         /// The participant's refusal.
         refusal: Refusal,
     },
 }
 
-/// A command whose answer is awaited.
+/// An open command: it was sent and waits for its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sending {
-    /// Number of times that it was sent.
+    /// Number of times that the command was sent.
     pub attempts: u32,
-    /// Time at which to send it again.
+    /// Time at which to send the command again.
     pub due_at: Timestamp,
-    /// The input that opened it (protocol 4).
+    /// The input that opened the command (protocol 4).
     pub opened_by: Opener,
 }
 
@@ -216,78 +216,78 @@ pub struct Sending {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Opener {
-    /// Admission, a time-out, or a person.
+    /// Admission, a passed `wake_at`, or a person.
     Own,
     /// The reply to a step's command.
     Reply {
         /// Index of that step.
         step: usize,
-        /// Its direction.
+        /// Direction of that command.
         direction: Direction,
     },
 }
 
-/// One transition, for the history.
+/// One transition of a saga, as the history keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryEntry {
-    /// The saga's version that it led to.
+    /// The saga's version after the transition.
     pub version: u64,
-    /// Its time, on the saga database's clock.
+    /// Time of the transition, on the saga database's clock.
     pub at: Timestamp,
-    /// The event itself.
+    /// The event that caused the transition.
     pub happening: Happening,
-    /// The commands that were sent because of it: `book-hotel/action`, with the attempt.
+    /// The commands that the transition sent: `book-hotel/action`, with the attempt.
     pub sent: Vec<(String, u32)>,
-    /// The state that it led to.
+    /// The saga's state after the transition.
     pub state: State,
 }
 
-/// Something that happened to a saga.
+/// An event in a saga's history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "what")]
 pub enum Happening {
-    /// It was admitted.
+    /// The saga was admitted.
     Started,
     /// A step's action or compensation was done.
     Done {
         /// The step.
         step: String,
-        /// Its direction.
+        /// The direction of the step's command.
         direction: Direction,
     },
     /// A step's action or compensation was refused.
     Refused {
         /// The step.
         step: String,
-        /// Its direction.
+        /// The direction of the step's command.
         direction: Direction,
         /// The participant's refusal.
         refusal: Refusal,
     },
     /// Commands were sent again, because their answers were late.
     Resent,
-    /// Steps were given up.
+    /// Steps exceeded the attempts of their retry policy.
     GaveUp {
-        /// The steps that were given up or exceeded their bound.
+        /// The names of those steps.
         steps: Vec<String>,
     },
     /// The saga's deadline passed before the pivot.
     DeadlinePassed,
-    /// A cancel was asked for.
+    /// A client asked to cancel the saga.
     Cancel(Wish),
-    /// An operator paused it.
+    /// An operator paused the saga.
     Paused(Signed),
-    /// An operator let it go on.
+    /// An operator resumed the saga.
     Resumed(Signed),
-    /// An operator had every open or halted command sent now, with a new bound.
+    /// An operator had every open or halted command sent now, and its attempts counted anew.
     Retried(Signed),
-    /// An operator skipped the step that it was stuck at: it counts as done, or as undone.
+    /// An operator skipped the step at which the saga was stuck: it counts as done, or as undone.
     Skipped {
         /// The step.
         step: String,
-        /// Its direction.
+        /// The direction of the step's command.
         direction: Direction,
-        /// The operator, and the reason.
+        /// The operator's name and reason.
         #[serde(flatten)]
         signed: Signed,
     },
@@ -295,24 +295,24 @@ pub enum Happening {
     Resolved {
         /// The step.
         step: String,
-        /// Its direction.
+        /// The direction of the step's command.
         direction: Direction,
-        /// True if it happened; otherwise it was refused.
+        /// True if the command's effect happened; false if it was refused.
         done: bool,
-        /// The operator, and the reason.
+        /// The operator's name and reason.
         #[serde(flatten)]
         signed: Signed,
     },
-    /// An operator decided to undo it.
+    /// An operator decided to undo the saga.
     Compensate(Signed),
-    /// It is still stuck: the alert was raised again.
+    /// The saga is still stuck, and its alert was raised again.
     Reminded,
 }
 
-/// The error for a row that this binary cannot decide on. Leave it alone and notify an operator.
+/// The error for a row or a reply that does not decode. Nothing is decided: notify an operator.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// The saga's data does not decode as its definition's.
+    /// The saga's data does not decode as the data of its definition.
     #[error("the data of saga {id} does not decode: {source}")]
     Data {
         /// The saga.
@@ -320,22 +320,22 @@ pub enum StateError {
         /// The error of serde.
         source: serde_json::Error,
     },
-    /// The row has another number of steps than its definition.
+    /// The row has a different number of steps than its definition.
     #[error("saga {id} has {found} steps, its definition {expected}")]
     Steps {
         /// The saga.
         id: SagaId,
-        /// Number in the row.
+        /// Number of steps in the row.
         found: usize,
-        /// Number in the definition.
+        /// Number of steps in the definition.
         expected: usize,
     },
-    /// A reply that does not decode: the reply is poison, the saga is sound.
+    /// The reply does not decode. The reply is poison; the saga's row is sound.
     #[error("the reply to {step} of saga {id} does not decode: {source}")]
     Reply {
         /// The saga.
         id: SagaId,
-        /// The step that it answers.
+        /// The step that the reply answers.
         step: String,
         /// The error of serde.
         source: serde_json::Error,
@@ -343,7 +343,7 @@ pub enum StateError {
 }
 
 impl Instance {
-    /// The end, if it has come.
+    /// Returns how the saga ended, if it has ended.
     #[must_use]
     pub fn ended(&self) -> Option<Ended> {
         self.phase.ended()

@@ -9,47 +9,47 @@ use crate::{Direction, Signed};
 /// An operator's intervention in a saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intervention {
-    /// The remedy.
+    /// The remedy to apply.
     pub remedy: Remedy,
-    /// The version of the saga that the operator has seen. Nothing is done at any other version,
-    /// and a repeat at the same version does nothing more.
+    /// The version of the saga that the operator has seen. Nothing is done if the saga has another
+    /// version. A repeat with the same version does nothing more.
     pub expected_version: u64,
-    /// The operator, and the reason.
+    /// The operator's name and reason.
     pub signed: Signed,
 }
 
-/// A remedy. Participants get only the definition's own commands because of it, under their own
-/// ids.
+/// A remedy that an operator applies to a saga. It sends participants only commands of the saga's
+/// definition, under those commands' usual ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Remedy {
-    /// Every open command is sent now and its bound starts afresh. A halted step's command is sent
-    /// again under its id. That helps only once the participant has been put right: a participant
-    /// that keeps to the rules repeats a recorded refusal.
+    /// Sends every open command now and counts its attempts anew. Sends a halted step's command
+    /// again, under its id. That helps only after the participant was repaired: a correct
+    /// participant repeats its recorded refusal.
     Retry,
-    /// The step that the saga is stuck at counts as done, or as undone, without an answer. The
-    /// participant is not notified: its data must be put right there. Never the pivot: its outcome
-    /// is a fact to be looked up, and then to be stated with [`Remedy::Resolve`].
+    /// Counts the step at which the saga is stuck as done, or as undone, without an answer. The
+    /// participant is not notified: its data must be corrected there. The pivot cannot be skipped.
+    /// Look up its outcome and state it with [`Remedy::Resolve`] instead.
     Skip,
-    /// The operator states the outcome of a command that is open or halted.
+    /// States the outcome of a command that is open or halted.
     Resolve {
-        /// The step.
+        /// The step that the command belongs to.
         step: String,
-        /// Its direction.
+        /// The direction of the command.
         direction: Direction,
-        /// The outcome.
+        /// The outcome that the operator states.
         outcome: Stated,
     },
-    /// The saga is undone. Only before the pivot, as for a client's cancel.
+    /// Undoes the saga. Possible only before the pivot, like a client's cancel.
     Compensate,
-    /// Answers are recorded, but no new command is sent.
+    /// Pauses the saga: answers are recorded, but no new command is sent.
     Pause,
-    /// A paused saga goes on.
+    /// Lets a paused saga go on.
     Resume,
 }
 
 impl Remedy {
-    /// Its name, as in histories.
+    /// Returns the remedy's name, as in histories.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -67,68 +67,68 @@ impl Remedy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stated {
-    /// The effect happened.
+    /// The command's effect happened.
     Done {
-        /// The reply as JSON, if and only if the step keeps something of it.
+        /// The reply as JSON, if and only if the step keeps a part of it.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         reply: Option<String>,
     },
-    /// The effect did not happen. For a pivot this is believed. A compensatable step is undone all
-    /// the same, because copies of its command may still be on their way.
+    /// The command's effect did not happen. A pivot then counts as refused. A compensatable step is
+    /// undone all the same, because copies of its command may still arrive.
     Refused,
 }
 
 /// The outcome of an intervention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intervened {
-    /// It is done.
+    /// The intervention was applied.
     Applied,
-    /// The same was done before, at the same version.
+    /// The same intervention was applied before, at the same version.
     Repeated,
-    /// The saga has another version than the operator has seen. Nothing was done.
+    /// The saga has a different version than the operator has seen. Nothing was done.
     Moved {
-        /// Its version now.
+        /// The saga's version now.
         version: u64,
     },
-    /// It is not possible here. Nothing was done.
+    /// The intervention is not possible. Nothing was done.
     Impossible(Obstacle),
 }
 
-/// The reason why an intervention is not possible. Its text is a sentence that also says what is
-/// possible instead.
+/// The reason why an intervention is not possible. Its text is a sentence that also suggests an
+/// alternative, where there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
     /// The saga has ended.
     Ended,
-    /// It is paused, so nothing can be sent.
+    /// The saga is paused, so nothing can be sent.
     Paused,
-    /// It is paused already.
+    /// The saga is paused already.
     PausedAlready,
-    /// It is not paused.
+    /// The saga is not paused.
     NotPaused,
-    /// It is not stuck, so no step holds it up.
+    /// The saga is not stuck, so there is no step to skip.
     NotStuck,
     /// The pivot cannot be skipped.
     Pivot,
-    /// The step keeps something of its reply.
+    /// The step keeps a part of its reply, and no reply was given.
     ReplyMissing,
-    /// The reply does not decode as the step's.
+    /// The given reply does not decode as the step's reply.
     ReplyUnreadable,
-    /// The step keeps nothing of a reply.
+    /// The step keeps no part of its reply, but a reply was given.
     ReplyUnwanted,
     /// The definition has no step of that name.
     NoSuchStep,
-    /// That command of the step is neither open nor halted.
+    /// The step's command in that direction is neither open nor halted.
     NotOpen,
     /// The step was given up: it is undone whatever its outcome was.
     GivenUp,
-    /// A step after the pivot, and a compensation, cannot be stated as refused.
+    /// A step after the pivot, or a compensation, cannot be resolved as refused.
     NoRefusal,
-    /// The pivot is open: it may have happened.
+    /// The pivot is open, so it may have happened.
     PivotOpen,
     /// The pivot has happened.
     PivotDone,
-    /// It is being undone already.
+    /// The saga is being undone already.
     UndoneAlready,
 }
 

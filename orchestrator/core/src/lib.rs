@@ -1,4 +1,4 @@
-//! Deciding sagas.
+//! The deciding core of a saga orchestrator.
 //!
 //! This crate defines sagas and decides their next step. It is pure: no I/O, no clock, no
 //! randomness, no async. Time is an argument, ids are derived, and jitter is hashed from the
@@ -31,16 +31,16 @@
 //! - **They decide**: [`start`] and [`turn`]. Nothing else moves a saga. Each takes a row, an
 //!   input and a time, and returns a [`Decision`]; it changes nothing by itself.
 //! - **They derive**: [`HostedDefinition::open_commands`], [`HostedDefinition::need`],
-//!   [`HostedDefinition::opened_at`], [`Instance::ended`] and [`remedies`] compute what follows
-//!   from a row. No message and no timer need be stored.
-//! - **They admit**, at a participant: [`admit`] decides on a command that may have been seen
-//!   before, and [`Watermark::covers`] is true for one that comes too late for its saga.
+//!   [`HostedDefinition::opened_at`], [`Instance::ended`] and [`remedies`] compute facts about a
+//!   saga from its row. So neither messages nor timers have to be stored.
+//! - **They admit**, at a participant: [`admit`] decides how to treat a command that may have come
+//!   before, and [`Watermark::covers`] tests if a command comes too late for its saga.
 //!
 //! Read first: [`Steps`], then [`turn`], then [`admit`].
 //!
 //! # A saga of two steps, decided on by hand
 //!
-//! The room is booked, the flight is full, and the room is given back.
+//! The saga books a room. Then the flight is full, so it gives the room back.
 //!
 //! ```
 //! use saga_core::{
@@ -107,13 +107,13 @@
 //! let id = SagaId(uuid::Uuid::from_u128(1));
 //! let now = Timestamp(0);
 //!
-//! // Write `row` and `decision.history` in one transaction, publish `decision.send`.
+//! Write `row` and `decision.history` in one transaction, then publish `decision.send`.
 //! let decision = start(&definition, id, &trip, admitted, now);
 //! let row = decision.saga.expect("a new saga is a row");
 //! assert_eq!(decision.send[0].id.to_string(), format!("{id}/book-room/action"));
 //! assert_eq!(definition.open_commands(&row)?, decision.send, "the row is the outbox");
 //!
-//! // The same for each reply; then acknowledge it.
+//! Do the same for each reply, then acknowledge the reply.
 //! let booked = reply("book-room", Direction::Action, done.clone());
 //! let decision = turn(&definition, &row, &booked, now)?;
 //! let row = decision.saga.expect("it moved on");

@@ -1,36 +1,36 @@
-//! Every bound of the core, with its reason.
+//! Every limit of the core, with its reason.
 
-/// Longest name of a step, in bytes. With a UUID and a direction it makes a command id, which is an
-/// AMQP `message-id` of at most 255 bytes.
+/// Longest name of a step, in bytes. With a UUID and a direction it forms a command id, which must
+/// fit into an AMQP `message-id` of at most 255 bytes.
 pub const MAX_STEP_NAME_BYTES: usize = 64;
 
-/// Most steps in a definition: a saga's row is rewritten at each of its turns.
+/// Most steps in a definition. Each turn rewrites the row, which has the state of every step.
 pub const MAX_STEPS: usize = 64;
 
-/// Longest text that a participant's refusal may carry into a saga's row, in bytes.
+/// Longest text of a participant's refusal that a saga's row may hold, in bytes.
 pub const MAX_REFUSAL_TEXT_BYTES: usize = 512;
 
-/// Interval at which a stuck saga's command is still sent: a participant that has recovered by
-/// itself lets the saga go on, and a dead one is not flooded.
+/// Interval at which a stuck saga's command is still sent. A participant that has recovered by
+/// itself answers it and the saga goes on; a participant that is down is not flooded.
 pub const STUCK_RESEND_MILLIS: u64 = 60_000;
 
-/// Interval at which a stuck saga raises its alert again.
+/// Interval at which the alert of a stuck saga is raised again.
 pub const STUCK_REMINDER_MILLIS: u64 = 300_000;
 
-/// Share of its resend interval after which a command expires in its queue, in per cent. Old copies
-/// must be gone before new ones come, or a backlog feeds itself (protocol 16).
+/// Time after which a command expires in its queue, in per cent of its resend interval. Old copies
+/// must be gone before new ones come; otherwise a backlog makes itself longer (protocol 16).
 pub const EXPIRY_PER_CENT: u64 = 80;
 
-/// Jitter of a resend interval, in per cent to either side.
+/// Largest jitter of a resend interval, in per cent, up or down.
 pub const JITTER_PER_CENT: u64 = 20;
 
-/// Longest time for which a saga is not looked at, in milliseconds, however long it has to wait. So a
-/// later `wake_at` was written by a clock that was ahead.
+/// Longest time from a saga's turn to its `wake_at`, in milliseconds, however long the saga has to
+/// wait. So a later `wake_at` was written by a clock that was ahead.
 pub const LONGEST_SLEEP_MILLIS: u64 = 600_000;
 
-/// Most that a sound clock differs from another, in milliseconds. An instant that is further ahead
-/// than any wait by more than this comes from a clock that was fast.
+/// Largest difference between two sound clocks, in milliseconds. If an instant is ahead by more
+/// than the longest wait and this together, a clock that was ahead has written it.
 pub const CLOCK_SLACK_MILLIS: u64 = 60_000;
 
-/// Time from now beyond which no sound `wake_at` lies, in milliseconds.
+/// Largest distance of a sound `wake_at` from now, in milliseconds.
 pub const AHEAD_MILLIS: u64 = LONGEST_SLEEP_MILLIS + CLOCK_SLACK_MILLIS;

@@ -1,29 +1,29 @@
-//! The times at which a command is sent again.
+//! The policy for sending a command again.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{CommandId, limits};
 
-/// The waits for a command's answer, and the number of its sendings.
+/// The waits between the attempts to send a command, and the number of attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetryPolicy {
-    /// Wait after the first sending, in milliseconds. It doubles with each further one.
+    /// Wait after the first attempt, in milliseconds. It doubles with each further attempt.
     pub first_millis: u64,
     /// The longest wait, in milliseconds.
     pub longest_millis: u64,
-    /// Number of sendings before the step is given up. Its outcome is then unknown.
+    /// Number of attempts. After the last one the step is given up, or its saga gets stuck.
     pub attempts: u32,
 }
 
 impl RetryPolicy {
-    /// Before the pivot: about a minute in all, then the saga unwinds.
+    /// Policy before the pivot: about a minute in all, then the saga is undone.
     pub const FORWARD: Self = Self { first_millis: 3_000, longest_millis: 20_000, attempts: 6 };
-    /// Pivot, retriable steps and compensations: many minutes, then a person is asked.
+    /// Policy of pivot, retriable steps and compensations: many minutes, then the saga is stuck.
     pub const PERSISTENT: Self = Self { first_millis: 3_000, longest_millis: 60_000, attempts: 20 };
 
-    /// Wait for an answer to sending number `attempt` (from 1), in milliseconds. Its jitter is
-    /// hashed from the command's id: the same in every process, but different for neighbours.
-    /// Beyond the bound it is the pace at which a stuck saga keeps sending.
+    /// Returns how long to wait for the answer to attempt `attempt` (from 1), in milliseconds. The
+    /// jitter is a hash of the command's id, so every process computes the same one. After the
+    /// policy's last attempt, a stuck saga sends at this interval.
     #[must_use]
     pub fn interval_millis(&self, id: &CommandId, attempt: u32) -> u64 {
         let base = if attempt > self.attempts {
@@ -32,22 +32,22 @@ impl RetryPolicy {
             let doublings = attempt.saturating_sub(1).min(20);
             self.first_millis.saturating_mul(1 << doublings).min(self.longest_millis)
         };
-        // No configured wait, however long, may overflow the percentages.
+        // Without this, a very long configured wait would overflow the multiplications below.
         let base = base.min(u64::MAX / 200);
         let spread = base * limits::JITTER_PER_CENT / 100;
         let hash = fnv1a(id, attempt);
         (base - spread + hash % (2 * spread + 1)).max(1)
     }
 
-    /// Time for which a copy of sending number `attempt` may stay in a queue, in milliseconds.
+    /// Returns how long a copy of attempt number `attempt` may stay in a queue, in milliseconds.
     #[must_use]
     pub fn expiry_millis(&self, id: &CommandId, attempt: u32) -> u64 {
         (self.interval_millis(id, attempt) * limits::EXPIRY_PER_CENT / 100).max(1)
     }
 }
 
-/// FNV-1a, 64 bits. Good enough to spread neighbours, and the same for ever,
-/// which the standard library's hasher does not promise.
+/// Hashes with FNV-1a, 64 bits. It spreads similar ids well enough and never changes; the standard
+/// library's hasher does not promise that.
 fn fnv1a(id: &CommandId, attempt: u32) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut eat = |bytes: &[u8]| {

@@ -11,13 +11,13 @@ use crate::{
     limits,
 };
 
-/// Marker: the pivot has not been named yet.
+/// Marker: the definition has no pivot yet.
 #[derive(Debug)]
 pub struct BeforePivot;
-/// Marker: the pivot has been named.
+/// Marker: the definition has a pivot.
 #[derive(Debug)]
 pub struct AfterPivot;
-/// Marker: a step that nothing undoes.
+/// Marker: a step without a compensation.
 #[derive(Debug)]
 pub struct Final;
 /// Marker: a step with a compensation.
@@ -30,7 +30,7 @@ pub struct Silent;
 #[derive(Debug)]
 pub struct Listening;
 
-/// Marks in a step's type that its value does not hold.
+/// The markers of a step. They exist only in its type: no value of them is stored.
 type Marks<C, U, R> = fn() -> (C, U, R);
 
 /// One step that is being defined. See [`step`].
@@ -39,7 +39,7 @@ pub struct Step<S, C, U, R> {
     marks: PhantomData<Marks<C, U, R>>,
 }
 
-/// A step whose command `action` builds from the saga's data.
+/// Makes a step whose command is built from the saga's data by `action`.
 pub fn step<S: Saga, C: Command>(
     name: &'static str,
     action: impl Fn(&S) -> C + Send + Sync + 'static,
@@ -78,7 +78,7 @@ impl<S: Saga, C: Command, R> Step<S, C, Final, R> {
 }
 
 impl<S: Saga, C: Command, U> Step<S, C, U, Silent> {
-    /// Keeps the parts of the reply that later stages need.
+    /// Copies the parts of the reply that later stages need into the saga's data.
     #[must_use]
     pub fn on_reply(
         mut self,
@@ -108,8 +108,8 @@ pub struct Together<S, U> {
     marks: PhantomData<fn() -> U>,
 }
 
-/// Sends several steps at once. They share a stage, and none may keep anything of its reply,
-/// because their replies come in any order.
+/// Puts several steps into one stage, so that their commands are sent at once. None of them may
+/// have an `on_reply`, because the replies come in any order.
 pub fn together<S, U>(steps: impl Into<Together<S, U>>) -> Together<S, U> {
     steps.into()
 }
@@ -144,7 +144,7 @@ pub struct Steps<S, P> {
 }
 
 impl<S: Saga> Steps<S, BeforePivot> {
-    /// No step yet.
+    /// Starts a definition without steps.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "a definition without steps is of no use")]
     pub fn new() -> Self {
@@ -157,7 +157,7 @@ impl<S: Saga> Steps<S, BeforePivot> {
         self.stage(Kind::Compensatable, stage.into().steps)
     }
 
-    /// Adds the step that decides.
+    /// Adds the pivot: the step that decides.
     #[must_use]
     pub fn pivot<C: Command, R>(self, step: Step<S, C, Final, R>) -> Steps<S, AfterPivot> {
         let Self { steps, stages, .. } = self.stage(Kind::Pivot, vec![step.spec]);
@@ -166,7 +166,7 @@ impl<S: Saga> Steps<S, BeforePivot> {
 }
 
 impl<S: Saga> Steps<S, AfterPivot> {
-    /// Adds a stage whose commands are sent until it is done: one step, or several `together`.
+    /// Adds a stage whose commands are sent until they are done: one step, or several `together`.
     #[must_use]
     pub fn retriable(self, stage: impl Into<Together<S, Final>>) -> Self {
         self.stage(Kind::Retriable, stage.into().steps)
@@ -181,11 +181,11 @@ impl<S: Saga, P> Steps<S, P> {
         self
     }
 
-    /// The finished definition.
+    /// Returns the finished definition.
     ///
     /// # Panics
-    /// If there is no step or more than [`limits::MAX_STEPS`], or if a name is
-    /// used twice or is not kebab-case: programming errors, found by the first test.
+    /// If there are no steps or more than [`limits::MAX_STEPS`], or if a name is used twice or is
+    /// not kebab-case. These are programming errors, found by the first test.
     #[must_use]
     pub fn build(self) -> Definition<S> {
         assert!(!self.steps.is_empty(), "{}: a saga has at least one step", S::NAME);

@@ -6,23 +6,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Cause, Direction, Refusal, Timestamp};
 
-/// The problem of a stuck saga, which needs a person.
+/// The problem that keeps a saga stuck.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stuck {
-    /// The cause for which it was being undone when it got stuck; `None` if it was going forward.
+    /// The cause for which the saga was being undone; `None` if it was going forward.
     pub unwinding: Option<Cause>,
-    /// The step that holds it up.
+    /// The step at which the saga is stuck.
     pub step: String,
     /// The direction of that step's command.
     pub direction: Direction,
-    /// The reason.
+    /// The reason why the saga is stuck at that step.
     pub reason: StuckReason,
-    /// Time at which it got stuck.
+    /// Time at which the saga got stuck.
     pub since: Timestamp,
     /// Time at which to raise the alert again.
     pub remind_at: Timestamp,
-    /// Number of times that the alert was raised. Rows that were written before this was counted
-    /// have had at least the first.
+    /// Number of times that the alert was raised. Rows from before this field existed lack it:
+    /// their alert was raised at least once.
     #[serde(default = "once", skip_serializing_if = "is_once")]
     pub alerts: u32,
 }
@@ -35,18 +35,18 @@ fn is_once(alerts: &u32) -> bool {
     *alerts == 1
 }
 
-/// The reason why a step holds a saga up.
+/// The reason why a saga is stuck at a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StuckReason {
-    /// There was no answer within the step's bound. The command is still sent, slowly.
+    /// No answer came within the attempts of the retry policy. The command is still sent, slowly.
     Unanswered,
-    /// The command was refused, although it must not be.
+    /// The participant refused a command that it must not refuse.
     Refused(Refusal),
 }
 
 impl StuckReason {
-    /// The reason as a code: a refusal's own, or `UNANSWERED`.
+    /// Returns the reason as a code: the refusal's code, or `UNANSWERED`.
     #[must_use]
     pub fn code(&self) -> &str {
         match self {
@@ -57,7 +57,7 @@ impl StuckReason {
 }
 
 impl fmt::Display for Stuck {
-    /// The problem as a sentence for operators.
+    /// Writes the problem as a sentence for operators.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.direction {
             Direction::Action => f.write_str(&self.step)?,

@@ -1,8 +1,8 @@
 //! The one function that decides what happens to a saga next.
 //!
-//! Read on in `turn/reply.rs` (an answer), `turn/advance.rs` (what is opened
-//! next), `turn/wake.rs` (an answer that is late), `turn/requests.rs` (a cancel),
-//! `turn/intervene.rs` (an operator).
+//! Read on in `turn/reply.rs` (a participant answers), `turn/advance.rs` (the next steps are
+//! opened), `turn/wake.rs` (`wake_at` has passed), `turn/requests.rs` (a client cancels),
+//! `turn/intervene.rs` (an operator intervenes).
 
 mod advance;
 mod intervene;
@@ -46,10 +46,10 @@ pub fn turn<S: Saga>(
     }
 }
 
-/// Begins a saga: its first stage is open, its first commands are due.
+/// Begins a saga: opens its first stage and returns the first commands to send.
 ///
 /// # Panics
-/// If the data cannot be JSON: it is a plain struct.
+/// If the data cannot be written as JSON, which a plain struct always can.
 pub fn start<S: Saga>(
     definition: &Definition<S>,
     id: SagaId,
@@ -79,7 +79,7 @@ pub fn start<S: Saga>(
     turn.decide(Verdict::Applied, Some(Happening::Started), false)
 }
 
-/// A turn in the making: the next state, and what it opened.
+/// A turn that is being decided: the next state of the saga, and the commands that were opened.
 struct Turn<'a, S> {
     definition: &'a Definition<S>,
     before: &'a Instance,
@@ -108,15 +108,15 @@ impl<'a, S: Saga> Turn<'a, S> {
         self.send.iter().filter_map(command).collect()
     }
 
-    /// Closes the turn. Without a happening only `wake_at` may have moved.
+    /// Finishes the turn. Without a happening, only `wake_at` may have changed.
     fn decide(mut self, verdict: Verdict, happening: Option<Happening>, alert: bool) -> Decision {
-        // Even a saga that may wait for long is looked at now and then: the time that it waits for
-        // may have been written by a clock that was fast.
+        // Even a saga that waits for a long time is looked at every few minutes: a clock that was
+        // ahead may have written the time that it waits for.
         let longest = self.now.plus_millis(limits::LONGEST_SLEEP_MILLIS);
         let need = self.need().map(|need| need.min(longest));
         self.next.wake_at = match (self.before.wake_at, need) {
-            // Earlier than needed is harmless and keeps the row's index entry
-            // where it is; a wake that has come must move on.
+            // A `wake_at` earlier than needed is harmless, and keeping it spares an update of the
+            // row's index. A `wake_at` that has passed must be replaced.
             (Some(at), Some(need)) if at <= need && at > self.now => Some(at),
             (_, need) => need,
         };

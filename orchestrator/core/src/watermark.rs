@@ -1,4 +1,4 @@
-//! The watermark: the id below which sagas no longer matter.
+//! The watermark: an id below which all sagas have ended and may be deleted.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -7,36 +7,36 @@ use uuid::Uuid;
 
 use crate::{InvalidId, SagaId, Timestamp};
 
-/// Least time for which sagas, their keys and the participants' records of them are kept. Every bound
-/// of the protocol is far shorter.
+/// Least time for which sagas, their keys and the participants' records of them are kept. Every
+/// other limit of the protocol is far shorter.
 pub const LEAST_RETENTION: Duration = Duration::from_secs(7 * 86_400);
 
-/// Most that the clocks of a database and of a process may differ. With more, one of them is wrong, and
-/// nothing final is done by either.
+/// Largest difference between the clocks of a database and of a process. If it is larger, one of
+/// them is wrong, and the watermark is not raised.
 pub const CLOCKS_DIFFER: Duration = Duration::from_secs(3_600);
 
-/// True if two clocks differ by no more than [`CLOCKS_DIFFER`].
+/// Returns true if two clocks differ by no more than [`CLOCKS_DIFFER`].
 #[must_use]
 pub fn clocks_agree(one: Timestamp, other: Timestamp) -> bool {
     u128::from(one.0.abs_diff(other.0)) <= CLOCKS_DIFFER.as_micros()
 }
 
-/// An id. Every saga with a smaller id has ended long ago: its rows, its keys and the participants'
-/// records of it may be gone. A watermark never goes back.
+/// An id below which every saga has ended long ago: its rows, its keys and the participants'
+/// records of it may be deleted. A watermark never goes back.
 ///
-/// A saga's id is a UUIDv7, so ids are ordered by the time of their making, on the clocks of the
-/// processes that admitted the sagas. Those may differ from the database's by minutes; sagas below
-/// a watermark are older by days.
+/// A saga's id is a UUIDv7, so ids are ordered by the time at which they were made, on the clocks
+/// of the processes that admitted the sagas. Those may differ from the database's clock by minutes;
+/// sagas below a watermark are older by days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Watermark(SagaId);
 
 impl Watermark {
-    /// Nothing is below it.
+    /// The watermark below which there is no saga.
     pub const NONE: Self = Self(SagaId(Uuid::nil()));
 
-    /// The highest watermark that is allowed at `now`: older by `retention_millis` than both `now`
-    /// and the oldest saga that has not ended. A stuck or paused saga has not ended.
+    /// Returns the highest watermark allowed at `now`: `retention_millis` before both `now` and the
+    /// oldest saga that has not ended. A stuck or paused saga has not ended.
     #[must_use]
     pub fn reach(now: Timestamp, unfinished: Option<SagaId>, retention_millis: u64) -> Self {
         let oldest = unfinished.map_or(now, |saga| now.min(saga.made_at()));
@@ -44,35 +44,35 @@ impl Watermark {
         Self::at(Timestamp(oldest.0.saturating_sub(micros)))
     }
 
-    /// The watermark above all sagas that were made before an instant.
+    /// Returns the watermark that is above all sagas made before an instant.
     #[must_use]
     pub fn at(instant: Timestamp) -> Self {
         let millis = u128::from(u64::try_from(instant.0.div_euclid(1_000)).unwrap_or(0));
         let millis = millis.min((1 << 48) - 1);
-        // The smallest UUIDv7 of the millisecond.
+        // This is the smallest UUIDv7 of that millisecond.
         Self(SagaId(Uuid::from_u128((millis << 80) | (7 << 76) | (1 << 63))))
     }
 
-    /// The watermark that was stored as this id.
+    /// Reads a watermark from the id that it was stored as.
     #[must_use]
     pub const fn from_id(id: SagaId) -> Self {
         Self(id)
     }
 
-    /// The id to store it as: all sagas below it have smaller ids.
+    /// Returns the id to store the watermark as. Every saga below the watermark has a smaller id.
     #[must_use]
     pub const fn id(self) -> SagaId {
         self.0
     }
 
-    /// True if a saga is below it: its commands are late and never run, and its quarantined
-    /// messages are never sent again.
+    /// Returns true if the saga is below the watermark: its commands are late and never run, and
+    /// its quarantined messages are never sent again.
     #[must_use]
     pub fn covers(self, saga: SagaId) -> bool {
         saga < self.0
     }
 
-    /// The instant that it stands for.
+    /// Returns the instant for which the watermark was made.
     #[must_use]
     pub fn instant(self) -> Timestamp {
         self.0.made_at()
@@ -129,8 +129,8 @@ mod tests {
         assert!(mark.covers(made(before(4 * WEEK + 1), 0)));
     }
 
-    /// Ids are ordered by time only as far as processes' clocks agree. They differ by less than a
-    /// week.
+    /// Ids are in the order of time only if the clocks of the processes agree. They differ by less
+    /// than a week.
     #[test]
     fn a_process_clock_an_hour_off_puts_no_new_saga_below_it_and_does_not_push_it() {
         let (behind, ahead) = (made(before(HOUR), 0), made(NOW.plus_millis(HOUR), 0));

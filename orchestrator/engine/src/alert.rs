@@ -1,10 +1,10 @@
-//! Alerts of stuck sagas: a metric, a log line and an event, when a saga gets stuck and again while
-//! it stays so (semantics 14).
+//! Raises alerts of stuck sagas: a metric, a log line and an event, when a saga gets stuck and
+//! again while it stays stuck (semantics 14).
 //!
-//! All three come after the commit of the turn that decided it, and delay nothing: the events are
-//! published by a loop of their own, and no acknowledgement waits for them. So a process that dies
-//! between its commit and the publishing loses an event for good. The next reminder says the same
-//! again, under an id of its own.
+//! All three are raised after the commit of the deciding turn, and delay nothing: the events are
+//! published by a loop of their own, and no acknowledgement waits for them. So an event is lost for
+//! good if the process dies between the commit and the publishing. The next reminder publishes
+//! another event, with an id of its own.
 
 use metrics::counter;
 use saga_core::{Decision, Instance, Phase, Timestamp};
@@ -26,8 +26,8 @@ pub(crate) struct Alert {
     at: Timestamp,
 }
 
-/// `saga.operations.v1.SagaStuck` in its canonical JSON. The engine does not know the
-/// contract; `tests/e2e/contract.rs` holds the two together.
+/// The JSON form of `saga.operations.v1.SagaStuck`. The engine does not import the contract;
+/// `tests/e2e/contract.rs` checks that the two agree.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SagaStuck<'a> {
@@ -45,7 +45,7 @@ struct SagaStuck<'a> {
 }
 
 impl Alert {
-    /// The alert of a decision, if it raises one.
+    /// Returns the alert of a decision, if it raises one.
     pub(crate) fn of(decision: &Decision, now: Timestamp) -> Option<Self> {
         let saga = decision.saga.as_ref().filter(|_| decision.alert)?;
         Some(Self { saga: saga.clone(), at: now })
@@ -81,7 +81,7 @@ impl Alert {
     }
 }
 
-/// Raises alerts whose turns are committed: their events wait in `waiting` to be published.
+/// Raises the alerts of committed turns. Their events are put into `waiting`, to be published.
 pub(crate) fn raise(alerts: Vec<Alert>, waiting: &mpsc::Sender<(Message, Option<Context>)>) {
     for alert in alerts {
         let saga = &alert.saga;
@@ -97,7 +97,7 @@ pub(crate) fn raise(alerts: Vec<Alert>, waiting: &mpsc::Sender<(Message, Option<
     }
 }
 
-/// Publishes the events of alerts until no loop can raise one any more.
+/// Publishes the events of alerts until no loop can raise alerts any more.
 pub(crate) async fn tell<T: Transport>(
     transport: T,
     mut waiting: mpsc::Receiver<(Message, Option<Context>)>,

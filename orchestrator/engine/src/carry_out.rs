@@ -30,17 +30,17 @@ pub(crate) async fn carry_out<S: SagaStore>(
 ) {
     let mut batch = Vec::new();
     let mut waiting = Outgoing::default();
-    // An engine whose handles are all gone still drives what others begin.
+    // False once all handles are gone. The engine then still drives sagas of other engines.
     let mut open = true;
     let mut pace = Pace::default();
     loop {
         pace.rest().await;
         let stopping = tokio::select! {
-            // Decisions leave before more are made.
+            // Publish the commands of earlier decisions before making more decisions.
             biased;
             () = shared.shutdown.cancelled() => true,
             place = to_confirm.reserve(), if !waiting.is_empty() => {
-                // Without a way out the engine is stopping.
+                // The stage has ended, so the engine is stopping.
                 let Ok(place) = place else { return };
                 place.send(std::mem::take(&mut waiting));
                 continue;
@@ -51,7 +51,7 @@ pub(crate) async fn carry_out<S: SagaStore>(
             }
         };
         if stopping {
-            // Accepted requests are carried out; new ones are refused.
+            // Requests that were accepted are carried out; new ones are refused.
             requests.close();
             while let Ok(request) = requests.try_recv() {
                 batch.push(request);
@@ -90,7 +90,7 @@ pub(crate) async fn carry_out<S: SagaStore>(
             place.send(std::mem::take(&mut waiting));
         } else if waiting.commands.len() > limits::MAX_WAITING_COMMANDS {
             // New sagas are accepted even while the broker is away. Their commands are derived
-            // again when they wake.
+            // again when the sagas wake.
             counter!("saga_publishing_left_to_wake_total").increment(waiting.commands.len() as u64);
             waiting = Outgoing::default();
         }
@@ -153,13 +153,13 @@ async fn place<S: SagaStore>(shared: &Shared<S>, places: Vec<Placing>, outgoing:
     }
 }
 
-/// The first decision of a new saga, as a function of the store's time.
+/// Returns a function that makes a new saga's first decision at the store's time.
 fn start<'a, S>(shared: &'a Shared<S>, new: &NewSaga) -> Result<Start<'a>, RequestError> {
     let NewSaga { key, definition, data, admitted } = new;
     let saga = key.saga;
     let watermark = *shared.watermark.borrow();
     if watermark.covers(saga) {
-        // Its commands would count as late.
+        // The saga is below the watermark, so participants would drop its commands as late.
         let trace_id = trace_id(admitted.traceparent.as_deref());
         error!(%saga, trace_id, %watermark, "a new saga is refused: this process's clock is behind the database's by more than the retention");
         return Err(RequestError::Unavailable);
@@ -231,7 +231,7 @@ async fn answer_inputs<S: SagaStore>(shared: &Shared<S>, inputs: Inputs, outgoin
     }
 }
 
-/// A turn that writes nothing. Only people ask for one, so each has its own transaction.
+/// Makes a turn that writes nothing. Only people ask for previews, so each has its own transaction.
 async fn preview<S: SagaStore>(
     shared: &Shared<S>,
     id: SagaId,

@@ -1,4 +1,4 @@
-//! Gauges of the store's content. Every orchestrator shows the same values.
+//! Gauges of the rows in the store. Every orchestrator exports the same values.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,11 +13,11 @@ use tracing::error;
 
 use crate::{Census, Headcount, SagaReads, limits, shared::Shared};
 
-/// Reads the census on an interval until shutdown.
+/// Reads the census at an interval until shutdown.
 pub(crate) async fn take<S: SagaReads>(shared: Arc<Shared<S>>) {
     let mut names: BTreeSet<String> =
         shared.hosted.names().map(|(name, _)| name.to_owned()).collect();
-    // A counter of something that has not happened yet shows zero, not a gap.
+    // Counters must export zero, not a gap, before anything was counted.
     for (name, _) in shared.hosted.names() {
         counter!("saga_started_total", "definition" => name).increment(0);
         for outcome in ["completed", "compensated"] {
@@ -59,7 +59,7 @@ pub(crate) async fn take<S: SagaReads>(shared: Arc<Shared<S>>) {
     let mut unhosted = Unhosted::default();
     loop {
         if let Ok(census) = answered(shared.store.census()).await {
-            // Definitions of other binaries are shown too, from their first saga on.
+            // Definitions of other binaries are exported too, once they have a saga.
             names.extend(census.unfinished.iter().map(|some| some.definition.clone()));
             show(&names, &census);
             unhosted.look(&shared.hosted, &census);
@@ -81,7 +81,7 @@ struct Unhosted {
 }
 
 impl Unhosted {
-    /// Shows the versions whose sagas began longer ago than an upgrade takes.
+    /// Exports and logs the versions that have sagas older than an upgrade takes.
     fn look(&mut self, hosted: &Hosted, census: &Census) {
         let mut found: BTreeMap<(String, u32), u64> =
             std::mem::take(&mut self.known).into_iter().map(|key| (key, 0)).collect();
@@ -106,12 +106,12 @@ impl Unhosted {
                 );
             }
         }
-        // A version whose sagas are gone is shown as zero from then on.
+        // A version whose sagas are gone is exported as zero from then on.
         self.known = found.into_keys().collect();
     }
 }
 
-/// Sets the gauges. A state without sagas is shown as zero.
+/// Sets the gauges. A state without sagas is exported as zero.
 fn show(names: &BTreeSet<String>, census: &Census) {
     let mut states: BTreeMap<(&str, &'static str), (u64, u64)> = BTreeMap::new();
     let mut paused: BTreeMap<&str, u64> = BTreeMap::new();

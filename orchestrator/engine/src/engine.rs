@@ -1,4 +1,4 @@
-//! The engine: its loops run side by side and stop together.
+//! The engine: loops that run side by side and stop together.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ use crate::{
     wake,
 };
 
-/// Drives the sagas of the definitions that it hosts.
+/// An engine. It drives the sagas of the definitions that it hosts.
 pub struct Engine<S, T> {
     store: S,
     transport: T,
@@ -36,24 +36,26 @@ pub struct Engine<S, T> {
     retention: Duration,
 }
 
-/// An embedder's access to an engine.
+/// The embedder's access to a running engine.
 #[derive(Clone)]
 pub struct Handle {
-    /// Takes requests.
+    /// Hands requests to the engine.
     pub requests: Requests,
-    /// Waits for sagas.
+    /// Waits for changes of sagas.
     pub watches: Watches,
     in_flight: InFlight,
 }
 
 impl Handle {
-    /// Number of sagas that have not ended, and of requests that still wait. The store counted the
-    /// sagas at most a second ago; this engine's own work since then is included.
+    /// Returns the number of sagas that have not ended and are not stuck, plus the requests that
+    /// still wait. The store counted the sagas about a second ago; this engine's work since then is
+    /// added.
     pub fn in_flight(&self) -> u64 {
         self.in_flight.count() + self.requests.waiting()
     }
 
-    /// Time since the store answered the engine last. While it answers, this is about a second.
+    /// Returns the time since the store last answered. As long as it answers, that is about a
+    /// second.
     #[must_use]
     pub fn store_age(&self) -> Duration {
         self.in_flight.age()
@@ -61,7 +63,7 @@ impl Handle {
 }
 
 impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
-    /// An engine, and its handle.
+    /// Makes an engine, and the handle to it.
     pub fn new(store: S, transport: T, hosted: Hosted) -> (Self, Handle) {
         let (requests, receiver) = Requests::new();
         let (watches, in_flight) = (Watches::default(), InFlight::new());
@@ -72,7 +74,7 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
         (engine, handle)
     }
 
-    /// Keeps sagas, their histories and keys for this long after they began. The default is
+    /// Sets for how long sagas, their histories and keys are kept after they began. The default is
     /// [`limits::LEAST_RETENTION`]; only tests use less.
     #[must_use]
     pub fn keeping(mut self, retention: Duration) -> Self {
@@ -81,9 +83,9 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
     }
 
     /// Runs until `shutdown`, then finishes the work that it has begun. Nothing is lost if it ends
-    /// at any other moment: inputs without an acknowledgement come again, and commands that were
-    /// not published are derived again. If one of its loops ends by itself, the engine stops as a
-    /// whole, and cancels `shutdown` to say so.
+    /// at any other moment: unacknowledged inputs are delivered again, and commands that were not
+    /// published are derived again. If one of the loops ends by itself, the whole engine stops and
+    /// cancels `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { store, transport, hosted, requests, watches, in_flight, retention } = self;
         let (known, watermark) = watch::channel(Watermark::NONE);
@@ -97,12 +99,12 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
             alerts,
             shutdown: shutdown.clone(),
         });
-        // Each source has its own stage, so that none waits for another's confirms.
+        // Each source of inputs has its own stage, so that none waits for the confirms of another.
         let (requested, requests_confirmed) = stage(&transport, &watermark);
         let (woken, wakes_confirmed) = stage(&transport, &watermark);
         let (replied, replies_confirmed) = stage(&transport, &watermark);
-        // The stage of replies ends before their consumer does. It also ends with this future:
-        // dropping that is like a crash.
+        // The stage of replies ends before their consumer does. It also ends if this future is
+        // dropped, which is like a crash.
         let replies_confirmed = AbortOnDropHandle::new(tokio::spawn(replies_confirmed));
         info!(definitions = ?shared.hosted, "drives sagas");
         let mut loops = JoinSet::new();
@@ -121,13 +123,13 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
         loops.spawn(watches.follow(store.clone(), transport, shutdown.clone()));
         loops.spawn(in_flight.keep(store.clone(), shutdown.clone()));
         loops.spawn(census::take(Arc::clone(&shared)));
-        // The last loop that raises alerts ends the loop that publishes them.
+        // `shared` is moved, not cloned: once all clones are gone, the loop of alerts ends too.
         loops.spawn(retention::keep(shared, retention, known));
         let all = async {
             while let Some(ended) = loops.join_next().await {
                 if !shutdown.is_cancelled() {
-                    // Without this loop, its share of the work would stop silently. It is better
-                    // to stop as a whole and be started again.
+                    // The work of this loop would stop silently. It is better to stop the whole
+                    // engine, so that it is started again.
                     error!(?ended, "a loop of the engine has ended by itself: the engine stops");
                     shutdown.cancel();
                 }
@@ -137,7 +139,7 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
             shutdown.cancelled().await;
             tokio::time::sleep(limits::DRAIN).await;
         };
-        // Loops that still run at the deadline are aborted with the set.
+        // Loops that still run at the deadline are aborted when `loops` is dropped.
         tokio::select! {
             biased;
             () = all => {}
@@ -147,7 +149,7 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
     }
 }
 
-/// A stage that publishes and acknowledges batches in their order.
+/// Makes a stage, which publishes and acknowledges batches in their order.
 fn stage<T: Transport>(
     transport: &T,
     watermark: &watch::Receiver<Watermark>,

@@ -1,4 +1,4 @@
-//! Requests that fail.
+//! Errors of requests.
 
 /// The reason why a request was not carried out.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -10,7 +10,7 @@ pub enum RequestError {
     /// the same key.
     #[error("the store does not answer")]
     Unavailable,
-    /// The saga does not exist.
+    /// There is no saga with that id.
     #[error("no such saga")]
     NotFound,
     /// The engine does not host the new saga's definition. Nothing was written.

@@ -1,45 +1,45 @@
-//! The filter of lists of sagas.
+//! The filter for lists of sagas.
 
 use saga_core::{Cause, Hosted, Instance, Phase, SagaId, State, StepState};
 
 use crate::Need;
 
-/// A filter of sagas to list. [`ListFilter::picks`] checks a row; a store checks what a row alone
-/// does not show: `older_than_millis` and `limit`.
+/// A filter for lists of sagas. [`ListFilter::picks`] checks everything that a row shows. A store
+/// checks `older_than_millis` and `limit`.
 #[derive(Clone, Debug, Default)]
 pub struct ListFilter {
-    /// Only those in this state.
+    /// Only sagas in this state.
     pub state: Option<State>,
-    /// Only those of this definition.
+    /// Only sagas of this definition.
     pub definition: Option<String>,
-    /// Only those older than this one.
+    /// Only sagas with an id smaller than this one.
     pub before: Option<SagaId>,
-    /// Only those that began at least this long ago, by the store's clock, in milliseconds.
+    /// Only sagas that began at least this many milliseconds ago, by the store's clock.
     pub older_than_millis: Option<u64>,
-    /// Only those that are, or are not, paused.
+    /// Only sagas that are paused, or only sagas that are not.
     pub paused: Option<bool>,
-    /// Only those that wait at this step, or are stuck at it.
+    /// Only sagas that wait for an answer of this step, or are stuck at it.
     pub step: Option<Place>,
-    /// Only those that are stuck or undone for this reason: a refusal's code, or
-    /// UNANSWERED, DEADLINE, CANCELLED, OPERATOR.
+    /// Only sagas that are stuck or undone for this reason: a refusal's code, UNANSWERED, DEADLINE,
+    /// CANCELLED or OPERATOR.
     pub reason: Option<String>,
-    /// Only those that have not ended.
+    /// Only sagas that have not ended.
     pub unfinished: bool,
-    /// Only those that wait for a person ([`Need`]), as a server that hosts these sees it.
+    /// Only sagas that wait for a person ([`Need`]), for a server that hosts these definitions.
     pub needs_me: Option<Hosted>,
-    /// At most this many.
+    /// Largest number of sagas to return.
     pub limit: usize,
 }
 
-/// A step, by its index in each definition that has it.
+/// A step, by its index in each version of each definition that has it.
 #[derive(Clone, Debug, Default)]
 pub struct Place {
-    /// Definition, its version, and the step's index there.
+    /// Name and version of each such definition, with the step's index in it.
     pub places: Vec<(String, u32, usize)>,
 }
 
 impl ListFilter {
-    /// True if it picks only sagas that have not ended: those are few, the others many.
+    /// Returns true if the filter picks only sagas that have not ended. Those are few.
     #[must_use]
     pub fn is_of_unfinished(&self) -> bool {
         let of_state = match self.state {
@@ -53,14 +53,14 @@ impl ListFilter {
             || self.paused == Some(true)
     }
 
-    /// True if it picks only sagas that are being undone, were undone, or are stuck. Only those
-    /// have a reason. Most sagas are none of these: they have completed.
+    /// Returns true if the filter picks only sagas that are being undone, were undone, or are
+    /// stuck. Only those have a reason. Most sagas have completed, and so have none.
     #[must_use]
     pub fn is_of_undone(&self) -> bool {
         self.reason.is_some()
     }
 
-    /// True if it picks the saga. The saga's age is not checked.
+    /// Returns true if the filter picks the saga. Does not check the saga's age.
     #[must_use]
     pub fn picks(&self, saga: &Instance) -> bool {
         let paused = saga.paused.is_some() && saga.ended().is_none();

@@ -1,4 +1,4 @@
-//! From inputs to writes and commands: one saga at a time, input by input (protocol 6).
+//! Folds inputs into writes and commands, one saga at a time, input by input (protocol 6).
 
 use metrics::{counter, histogram};
 use saga_core::{
@@ -10,23 +10,23 @@ use tracing::error;
 
 use crate::{Write, alert::Alert};
 
-/// The result of one saga's inputs.
+/// The result of folding one saga's inputs.
 #[derive(Debug)]
 pub(crate) struct Folded {
-    /// The write, if anything changed.
+    /// The saga's write, if anything changed.
     pub(crate) write: Option<Write>,
     /// The commands to publish after the commit.
     pub(crate) send: Vec<OutgoingCommand>,
     /// The fate of each input, in order.
     pub(crate) fates: Vec<Fate>,
-    /// The answers that moved it, for metrics.
+    /// The step answers that moved the saga, for metrics.
     pub(crate) answers: Vec<StepAnswer>,
     /// The alerts to raise after the commit.
     pub(crate) alerts: Vec<Alert>,
 }
 
 impl Folded {
-    /// The first decision on a saga.
+    /// Makes the result for a new saga from its first decision.
     pub(crate) fn first(decision: Decision) -> Self {
         let history = decision.history.into_iter().collect();
         let write = decision.saga.map(|saga| Write { before: 0, saga, history });
@@ -46,7 +46,7 @@ pub(crate) struct StepAnswer {
 }
 
 impl StepAnswer {
-    /// Records its latency, once its turn is committed.
+    /// Records the answer's latency. Called once its turn is committed.
     pub(crate) fn count(self) {
         histogram!(
             "saga_step_seconds",
@@ -59,14 +59,14 @@ impl StepAnswer {
     }
 }
 
-/// The fate of one input.
+/// The fate of one input: the decision on it, or why there is none.
 #[derive(Debug)]
 pub(crate) enum Fate {
-    /// It was decided on.
+    /// The input was decided on.
     Decided(Verdict),
-    /// It is poison: it does not decode, so it can never be decided on.
+    /// The input is poison: it does not decode, so it can never be decided on.
     Poison(String),
-    /// This binary cannot decide on the saga's row.
+    /// This binary cannot decide on the saga's row, so the input is left alone.
     Undecidable,
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn fold<'a>(
         inputs.into_iter().map(|input| folding.input(&**definition, input, now)).collect();
     let Folding { saga, changed, history, mut send, answers, alerts } = folding;
     if fates.len() > 1 {
-        // A later input may have closed what an earlier one opened.
+        // A later input may have closed a command that an earlier one opened.
         let open = definition.open_commands(&saga).unwrap_or_default();
         send.retain(|command| {
             open.iter().any(|o| o.id == command.id && o.attempt == command.attempt)
@@ -146,7 +146,7 @@ impl Folding {
         Fate::Decided(decision.verdict)
     }
 
-    /// The answer that caused a transition, with its latency from the saga before it.
+    /// Returns the answer that caused a transition. Its latency is computed from the row before it.
     fn answer(
         &self,
         definition: &dyn HostedDefinition,
@@ -179,7 +179,7 @@ impl Folding {
     }
 }
 
-/// The time between two instants of the store's clock, which may have been set back.
+/// Returns the seconds between two instants; 0 if the store's clock was set back between them.
 pub(crate) fn seconds(from: Timestamp, to: Timestamp) -> f64 {
     to.0.saturating_sub(from.0).max(0) as f64 / 1e6
 }

@@ -1,5 +1,5 @@
-//! The number of sagas in flight, for admission and for metrics. A stuck saga waits for a person
-//! and does not count: however many there are, others can be served.
+//! Counts the sagas in flight, for admission and for metrics. Stuck sagas wait for a person and do
+//! not count: however many there are, other sagas can be served.
 
 use std::{
     sync::{
@@ -16,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{SagaReads, Write, limits};
 
-/// The store's last count, adjusted by the sagas that this engine has begun and ended since. Sagas
-/// of other engines are missing for at most [`limits::COUNT_INTERVAL`].
+/// The store's last count, plus the sagas that this engine has begun since and less those that
+/// ended. Sagas of other engines are missing for at most [`limits::COUNT_INTERVAL`].
 #[derive(Clone, Debug)]
 pub(crate) struct InFlight {
     count: Arc<AtomicU64>,
-    /// The time of the store's last count.
+    /// Time of the store's last count.
     counted: watch::Sender<Instant>,
 }
 
@@ -34,14 +34,15 @@ impl InFlight {
         self.count.load(Relaxed)
     }
 
-    /// Time since the store answered last. It is asked every [`limits::COUNT_INTERVAL`].
+    /// Returns the time since the store last returned its count, which is read every
+    /// [`limits::COUNT_INTERVAL`].
     pub(crate) fn age(&self) -> Duration {
         self.counted.borrow().elapsed()
     }
 
-    /// Counts sagas that were just committed. One second's worth of new sagas is far more than
-    /// the bound leaves room for: without this, each count would be followed by a flood or a
-    /// drought.
+    /// Adds sagas that have just begun to the count, and subtracts those that have just ended. Far
+    /// more sagas can begin in one second than the limit on sagas in flight allows. Without this,
+    /// that limit would first be overshot, and then block all requests until the next count.
     pub(crate) fn committed(&self, writes: &[Write]) {
         let ended = writes.iter().filter(|write| write.saga.ended().is_some()).count() as u64;
         let begun = writes.iter().filter(|write| write.before == 0).count() as u64;
@@ -50,7 +51,7 @@ impl InFlight {
             .fetch_update(Relaxed, Relaxed, |count| Some((count + begun).saturating_sub(ended)));
     }
 
-    /// Reads the store's count on an interval, until shutdown.
+    /// Reads the store's count at an interval, until shutdown.
     pub(crate) async fn keep<R: SagaReads>(self, reads: R, shutdown: CancellationToken) {
         loop {
             if let Ok(count) = answered(reads.in_flight()).await {

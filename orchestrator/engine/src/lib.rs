@@ -1,7 +1,7 @@
-//! The loop that drives sagas, and its ports.
+//! The engine: the loops that drive sagas, and their ports.
 //!
-//! The engine takes the inputs that have arrived (requests, replies, sagas that are due), lets
-//! [`saga_core`] decide on all of them in one transaction, and then publishes the commands. It
+//! The engine takes the inputs that have arrived: requests, replies, and sagas that are due. It
+//! lets [`saga_core`] decide on all of them in one transaction, and then publishes the commands. It
 //! knows no particular saga, database or broker. Any number of engines run side by side on one
 //! store; none of them leads.
 //!

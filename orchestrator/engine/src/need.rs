@@ -7,20 +7,20 @@ use saga_core::{Hosted, Instance, Phase, StateError};
 /// The reason why a saga waits for a person.
 #[derive(Debug)]
 pub enum Need {
-    /// One of its steps holds it up.
+    /// One of the saga's steps keeps it stuck.
     Stuck,
-    /// An operator has paused it.
+    /// An operator has paused the saga.
     Paused,
-    /// This server does not host its definition in that version: replies to it are left alone, and
-    /// it is never woken.
+    /// This server does not host that version of the saga's definition: it leaves replies to the
+    /// saga alone and never wakes it.
     Unhosted,
-    /// Its row cannot be decided on: every input to it is left alone.
+    /// The saga's row does not decode, so every input to it is left alone.
     Undecidable(StateError),
 }
 
 impl Need {
-    /// The need of a saga, as a server that hosts these definitions sees it. An obstacle to any
-    /// decision comes first, because nothing else can be done before it is removed.
+    /// Returns why the saga waits for a person, for a server that hosts these definitions.
+    /// `Unhosted` and `Undecidable` come first, because nothing else can be done while they last.
     #[must_use]
     pub fn of(hosted: &Hosted, saga: &Instance) -> Option<Self> {
         if saga.ended().is_some() {
@@ -40,7 +40,7 @@ impl Need {
         }
     }
 
-    /// Its name.
+    /// Returns the reason's name.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ impl Need {
         }
     }
 
-    /// The obstacle to any decision, as a sentence, if there is one.
+    /// Returns a sentence about why this server cannot decide on the saga at all, if it cannot.
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {
         match self {

@@ -1,5 +1,5 @@
-//! The messages that leave after a commit: commands in parcels, then acknowledgements, strictly in
-//! the order of the batches (protocol 3).
+//! Publishes the messages that leave after a commit: commands in parcels, then acknowledgements,
+//! strictly in the order of the batches (protocol 3).
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use saga_messaging::{
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
-/// The origin that every command and event names.
+/// The `source` attribute of every command and event.
 pub(crate) const SOURCE: &str = "saga/orchestrator";
 
 /// The messages and acknowledgements that leave after a commit.
@@ -33,9 +33,9 @@ impl Outgoing {
             && self.acks.is_empty()
     }
 
-    /// Publishes everything, one parcel or a few for each participant, and acknowledges. If the
-    /// quarantine refuses a message, nothing is acknowledged until it has taken it: the message
-    /// would be gone.
+    /// Publishes everything, with one or a few parcels for each participant, and then acknowledges.
+    /// If the broker does not take a message for the quarantine, the batch is not acknowledged
+    /// until it does: otherwise the message would be lost.
     async fn leave<T: Transport>(
         self,
         transport: &T,
@@ -57,7 +57,7 @@ impl Outgoing {
         }
         let mut publication = Publication::of(transport, quarantine);
         for (participant, (mut envelopes, expiries)) in by_participant {
-            // One command of a batch is enough for a participant to learn of the watermark.
+            // One command of a batch is enough to send the watermark to a participant.
             if watermark != Watermark::NONE
                 && let Some(Envelope { body: Body::Command(first), .. }) = envelopes.first_mut()
             {
@@ -89,7 +89,7 @@ impl Outgoing {
 pub(crate) struct Acks(Vec<Ack>);
 
 impl Acks {
-    /// Acknowledges, unless a message of the batch still waits.
+    /// Acknowledges, unless a message of the batch still has to be published.
     fn settle(acks: Arc<Self>) {
         if let Some(Self(acks)) = Arc::into_inner(acks) {
             acks.into_iter().for_each(Ack::ack);

@@ -1,4 +1,4 @@
-//! Participants' replies: folded saga by saga, in one turn for all that have arrived.
+//! Takes participants' replies, and makes one turn for all that have arrived, folded saga by saga.
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
@@ -66,18 +66,18 @@ pub(crate) async fn take<S: SagaStore, T: Transport>(
         }
     }
     drop(to_confirm);
-    // The consumer lives until all decisions are confirmed and their replies acknowledged.
+    // The consumer must live until all decisions are confirmed and their replies are acknowledged.
     let _ = tokio::time::timeout(limits::DRAIN, confirmed).await;
     drop(consumer);
 }
 
-/// The span of a batch. A reply alone has only the span of its turn.
+/// Makes the span of a batch. A single reply gets none: it has only the span of its turn.
 fn receiving(source: &Source, replies: &[Arrived]) -> Option<Span> {
     let joined = if replies.len() > 1 { replies } else { &[] };
     source.receiving(joined.iter().filter_map(Arrived::context), replies.len(), SystemTime::now())
 }
 
-/// A reply on its way to its saga.
+/// A reply that has arrived and was read.
 #[derive(Clone)]
 struct Arrived {
     saga: SagaId,
@@ -86,13 +86,13 @@ struct Arrived {
 }
 
 impl Arrived {
-    /// The context that it was sent from, if that is traced.
+    /// Returns the trace context that the reply was sent from, if it is traced.
     fn context(&self) -> Option<Context> {
         Context::recorded(self.envelope.traceparent.as_deref())
     }
 }
 
-/// Opens a parcel of replies.
+/// Reads the members of a delivery into `replies`. Poison among them goes to the quarantine.
 fn open<S: SagaStore>(
     delivery: Delivery,
     shared: &Shared<S>,
@@ -126,8 +126,8 @@ fn open<S: SagaStore>(
     ack
 }
 
-/// Reads a reply. `None` stands for a reply to a definition that this binary does not host: an
-/// engine that hosts it asks again.
+/// Reads a reply. Returns `None` for a definition that this binary does not host: an engine that
+/// hosts it sends the command again and gets the recorded answer.
 fn arrived<S: SagaStore>(
     envelope: Envelope,
     redelivered: bool,
@@ -164,11 +164,11 @@ fn arrived<S: SagaStore>(
     Ok(Some(Arrived { saga: envelope.id.saga, input, envelope: Arc::new(envelope) }))
 }
 
-/// The engine is being stopped. Replies without an acknowledgement come again elsewhere.
+/// The engine is being stopped. Unacknowledged replies are delivered again, to another engine.
 struct Stop;
 
-/// Makes one turn for many replies. If it fails because of one of them, each half gets a turn of its
-/// own, and so on.
+/// Makes one turn for many replies. If the turn fails because of one of them, each half of the
+/// replies gets a turn of its own, and so on.
 async fn take_in<S: SagaStore>(
     shared: &Shared<S>,
     replies: &[Arrived],
@@ -181,7 +181,7 @@ async fn take_in<S: SagaStore>(
             (Ok(()), _) => {}
             (Err(Failure::Unavailable(_) | Failure::UnknownCommit(_)), _) => return Err(Stop),
             (Err(failure), [reply]) => {
-                // Its saga asks again when it wakes.
+                // The saga sends its command again when it wakes, and gets the reply again.
                 counter!("saga_replies_total", "verdict" => "dropped").increment(1);
                 let trace_id = trace_id(reply.envelope.traceparent.as_deref());
                 error!(saga = %reply.saga, trace_id, %failure, "the reply is dropped");
@@ -209,8 +209,8 @@ async fn decide<S: SagaStore>(
     let ids: Vec<SagaId> = by_saga.keys().copied().collect();
     let tries = std::sync::atomic::AtomicU32::new(0);
     let decide = |now: Timestamp, sagas: Vec<Instance>| {
-        // After a commit whose outcome is unknown, and on any retry, the inputs
-        // count as redelivered (protocol 2).
+        // On any retry, also after a commit whose outcome is unknown, the inputs count as
+        // redelivered (protocol 2).
         let again = tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0;
         let (mut turned, mut fates) = (Turned::at(now), Vec::new());
         for saga in sagas {
@@ -231,7 +231,7 @@ async fn decide<S: SagaStore>(
     shared.committed(began, turned, reply, outgoing);
     let unknown = replies.len() - fates.len();
     if unknown > 0 {
-        // No such saga: forged, or pruned.
+        // The saga does not exist: the reply was forged, or the saga was pruned.
         counter!("saga_replies_total", "verdict" => "unknown saga").increment(unknown as u64);
     }
     for (index, fate) in fates {

@@ -1,4 +1,4 @@
-//! Requests of clients and operators: new sagas, and inputs to existing ones.
+//! The requests of clients and operators: new sagas, and inputs to existing ones.
 
 use saga_core::{Admitted, Input, Instance, Saga, SagaId, Verdict};
 use serde_json::value::RawValue;
@@ -6,31 +6,31 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{Admission, HandleRequest, IdempotencyKey, Outcome, RequestError, limits};
 
-/// The engine's queue of requests. A caller may go away after it has handed one in: the request is
-/// carried out nevertheless.
+/// The engine's queue of requests. A request is carried out even if its caller goes away after
+/// handing it in.
 #[derive(Clone)]
 pub struct Requests {
     queue: mpsc::Sender<Request>,
 }
 
-/// A new saga. It begins under the newest version of its definition that the engine hosts.
+/// A request for a new saga. The saga begins under the newest hosted version of its definition.
 #[derive(Clone, Debug)]
 pub struct NewSaga {
     /// The client's key, bound to the new saga's id.
     pub key: IdempotencyKey,
-    /// Name of its definition.
+    /// Name of the saga's definition.
     pub definition: String,
-    /// Its data as JSON.
+    /// The saga's data as JSON.
     pub data: Box<RawValue>,
-    /// The call that begins it.
+    /// Caller, deadline and trace context of the call that begins the saga.
     pub admitted: Admitted,
 }
 
 impl NewSaga {
-    /// A saga of the definition `S`.
+    /// Makes a request for a saga of the definition `S`.
     ///
     /// # Panics
-    /// If the data cannot be JSON: it is a plain struct.
+    /// If the data cannot be written as JSON, which a plain struct always can.
     pub fn of<S: Saga>(key: IdempotencyKey, data: &S, admitted: Admitted) -> Self {
         let data = serde_json::value::to_raw_value(data).expect("a saga's data is JSON");
         Self { key, definition: S::NAME.to_owned(), data, admitted }
@@ -40,11 +40,11 @@ impl NewSaga {
 /// The outcome of a request for a new saga.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placed {
-    /// It is durably accepted.
+    /// The new saga is durably accepted.
     New(SagaId),
-    /// The key was known: this is its saga.
+    /// The key was used before, with the same payload, and began this saga.
     Repeated(SagaId),
-    /// The key was used with another payload.
+    /// The key was used before, with another payload.
     Conflict,
 }
 
@@ -66,12 +66,12 @@ pub(crate) enum Request {
     Handle(HandleRequest, oneshot::Sender<Result<Outcome, RequestError>>),
 }
 
-/// The effect that an input would have.
+/// The effect that an input would have, returned by [`Requests::preview`].
 #[derive(Clone, Debug)]
 pub struct Preview {
-    /// The verdict on it.
+    /// The verdict on the input.
     pub verdict: Verdict,
-    /// The saga as it would be.
+    /// The saga as it would be afterwards.
     pub saga: Instance,
     /// The commands that would be sent: `book-hotel/action`, with the attempt.
     pub send: Vec<(String, u32)>,
@@ -89,14 +89,15 @@ impl Requests {
     /// Begins a saga, only once for each key.
     ///
     /// # Errors
-    /// [`RequestError`]. Trying again under the same key is always safe.
+    /// [`RequestError`]. It is always safe to try again with the same key.
     pub async fn place(&self, saga: NewSaga) -> Result<Placed, RequestError> {
         let (answer, answered) = oneshot::channel();
         self.hand_in(Request::Place(saga, answer))?;
         answered.await.unwrap_or(Err(RequestError::Unavailable))
     }
 
-    /// The answer that [`Requests::place`] would give for a known key; `None` for an unknown one.
+    /// Returns the answer that [`Requests::place`] would give for a known key; `None` for a new
+    /// one.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -116,7 +117,7 @@ impl Requests {
         answered.await.unwrap_or(Err(RequestError::Unavailable))
     }
 
-    /// Makes the same decision on the same row as [`Requests::input`], but writes and sends
+    /// Makes the same decision as [`Requests::input`] on the same row, but writes and sends
     /// nothing.
     ///
     /// # Errors
@@ -127,7 +128,7 @@ impl Requests {
         answered.await.unwrap_or(Err(RequestError::Unavailable))
     }
 
-    /// Re-drives or discards a message of the quarantine, or says what that would do.
+    /// Re-drives or discards a message of the quarantine, or returns what that would do.
     ///
     /// # Errors
     /// [`RequestError`].

@@ -1,8 +1,8 @@
-//! Retention of sagas: the watermark, and the pruning below it.
+//! Retention of sagas: raises the watermark, and deletes the sagas below it.
 //!
 //! Every engine does both, and none leads: the watermark only goes forward, and rows that another
-//! engine is deleting are skipped. Participants learn of the watermark by their commands
-//! ([`saga_messaging::CommandBody::watermark`]), and prune by themselves.
+//! engine is deleting are skipped. Participants receive the watermark with their commands
+//! ([`saga_messaging::CommandBody::watermark`]), and delete their own records.
 
 use std::{
     future::Future,
@@ -19,67 +19,67 @@ use tracing::warn;
 
 use crate::{SagaReads, limits, shared::Shared};
 
-/// The port to a store that forgets old sagas.
+/// The port to a store that deletes old sagas.
 pub trait Retention: Clone + Send + Sync + 'static {
     /// Raises the watermark as far as [`Watermark::reach`] allows, durably. It never goes back,
-    /// neither if the clock does nor if the retention is made longer. A store that has a clock of its
-    /// own leaves it where it is while that clock and this process's do not [agree](clocks_agree).
+    /// even if the clock does or the retention becomes longer. A store with a clock of its own does
+    /// not raise it while that clock and this process's do not [agree](clocks_agree).
     fn advance(
         &self,
         retention_millis: u64,
     ) -> impl Future<Output = Result<Horizon, Failure>> + Send;
 
-    /// The current watermark.
+    /// Returns the current watermark.
     fn watermark(&self) -> impl Future<Output = Result<Watermark, Failure>> + Send;
 
-    /// Deletes the first ended sagas of a range, each with its history and its keys, in one
-    /// transaction. Skips rows that others have locked, and sagas that are not below the watermark
-    /// or have not ended.
+    /// Deletes the first ended sagas of a range, with their histories and keys, in one transaction.
+    /// Skips rows that others have locked, sagas that have not ended, and sagas that are not below
+    /// the stored watermark.
     fn prune(&self, range: &Range) -> impl Future<Output = Result<Pruned, Failure>> + Send;
 }
 
-/// The point from which on the store keeps sagas.
+/// The stored watermark, and the state of the store that determined it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Horizon {
-    /// Sagas below it may be gone.
+    /// The watermark. Sagas below it may have been deleted.
     pub watermark: Watermark,
     /// The store's time.
     pub now: Timestamp,
-    /// The oldest saga that has not ended: it holds the watermark back.
+    /// The oldest saga that has not ended. It holds the watermark back.
     pub oldest: Option<SagaId>,
 }
 
-/// The sagas to prune at once.
+/// The sagas to prune in one transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
-    /// From this saga on.
+    /// The first saga of the range.
     pub from: SagaId,
-    /// Up to this watermark, if the store's own one is at least as high.
+    /// The end of the range. Sagas that are not below the stored watermark are skipped.
     pub below: Watermark,
-    /// At most this many sagas.
+    /// Largest number of sagas to prune.
     pub limit: usize,
-    /// True if they are only counted.
+    /// True if the sagas are only counted, not deleted.
     pub dry: bool,
 }
 
-/// Numbers of rows that were deleted, or would be.
+/// Numbers of rows that were deleted or, on a dry run, would be deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// Sagas.
+    /// Number of sagas.
     pub sagas: u64,
-    /// Rows of their histories.
+    /// Number of rows in their histories.
     pub history: u64,
-    /// Idempotency keys.
+    /// Number of idempotency keys.
     pub keys: u64,
-    /// Messages of the quarantine that an operator handled before the watermark's instant. They are
-    /// deleted once no saga of the range is left.
+    /// Number of messages of the quarantine that an operator handled before the watermark's
+    /// instant. They are deleted once no saga of the range is left.
     pub quarantined: u64,
-    /// The saga to go on from; `None` at the end of the range.
+    /// The saga from which the next call continues; `None` at the end of the range.
     pub next: Option<SagaId>,
 }
 
 impl Range {
-    /// All sagas below a watermark.
+    /// Makes the range of all sagas below a watermark.
     #[must_use]
     pub fn below(below: Watermark) -> Self {
         let from = Watermark::NONE.id();
@@ -88,7 +88,7 @@ impl Range {
 }
 
 impl Pruned {
-    /// For stores: the saga to go on from after a batch of these.
+    /// For stores: returns the saga from which to continue after this batch of pruned sagas.
     #[must_use]
     pub fn next(batch: &[SagaId], range: &Range) -> Option<SagaId> {
         let full = batch.len() >= range.limit;
@@ -96,7 +96,7 @@ impl Pruned {
     }
 }
 
-/// Keeps the watermark moving and prunes below it, until shutdown.
+/// Raises the watermark and prunes below it at an interval, until shutdown.
 pub(crate) async fn keep<S: Retention + SagaReads>(
     shared: Arc<Shared<S>>,
     retention: Duration,
@@ -129,8 +129,8 @@ pub(crate) async fn keep<S: Retention + SagaReads>(
     }
 }
 
-/// Prunes in small batches until no saga is left or the time is up. The next call goes on with the
-/// rest.
+/// Prunes in small batches until no saga is left or `until` has come. The next call continues with
+/// the rest.
 async fn prune<S: Retention>(
     shared: &Shared<S>,
     below: Watermark,
@@ -143,7 +143,7 @@ async fn prune<S: Retention>(
         count(&pruned);
         let Some(next) = pruned.next else { return Ok(()) };
         range.from = next;
-        // Running sagas come first: pruning takes only a third of a connection's time.
+        // Running sagas have priority, so pruning uses only a third of a connection's time.
         let pause = began.elapsed() * 2;
         if Instant::now() + pause >= until {
             return Ok(());
@@ -167,17 +167,17 @@ fn count(pruned: &Pruned) {
 
 impl Horizon {
     fn seconds_since(&self, since: Timestamp) -> f64 {
-        // In the future is as far away as in the past.
+        // An instant in the future counts like one that lies equally far in the past.
         self.now.0.abs_diff(since.0) as f64 / 1e6
     }
 
-    /// The process's time.
+    /// Returns the time on this process's clock.
     fn here() -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     }
 
-    /// Age of the oldest saga that has not ended.
+    /// Returns the age of the oldest saga that has not ended.
     fn held_seconds(&self) -> f64 {
         self.oldest.map_or(0.0, |saga| self.seconds_since(saga.made_at()))
     }
@@ -200,7 +200,7 @@ fn show(horizon: &Horizon) {
     }
 }
 
-/// Logs a saga that holds the watermark back, at most once an interval.
+/// Logs the saga that holds the watermark back, at most once per interval.
 async fn log_held<R: SagaReads>(reads: &R, horizon: &Horizon, logged: &mut Option<Instant>) {
     let held = horizon.held_seconds();
     if let Some(saga) = horizon.oldest

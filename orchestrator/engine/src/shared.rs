@@ -29,17 +29,17 @@ pub(crate) struct Shared<S> {
     pub(crate) hosted: Hosted,
     pub(crate) watches: Watches,
     pub(crate) in_flight: InFlight,
-    /// Sagas below it have ended long ago.
+    /// The last known watermark. Sagas below it have ended long ago.
     pub(crate) watermark: watch::Receiver<Watermark>,
-    /// Events of stuck sagas, on their way to be published.
+    /// Sends the events of alerts to the loop that publishes them.
     pub(crate) alerts: mpsc::Sender<(Message, Option<Context>)>,
     pub(crate) shutdown: CancellationToken,
 }
 
-/// The decisions of one transaction: its writes, and the work that follows its commit.
+/// The decisions of one transaction: the writes, and the data for the work after the commit.
 #[derive(Clone)]
 pub(crate) struct Turned {
-    /// The store's clock, as the transaction read it.
+    /// The store's time, as the transaction read it.
     pub(crate) now: Timestamp,
     pub(crate) writes: Vec<Write>,
     pub(crate) send: Vec<OutgoingCommand>,
@@ -48,7 +48,7 @@ pub(crate) struct Turned {
 }
 
 impl Turned {
-    /// No decision yet.
+    /// Starts without any decision.
     pub(crate) fn at(now: Timestamp) -> Self {
         let (writes, send) = (Vec::new(), Vec::new());
         Self { now, writes, send, answers: Vec::new(), alerts: Vec::new() }
@@ -66,8 +66,8 @@ impl Turned {
 }
 
 impl<S: SagaStore> Shared<S> {
-    /// Tries a transaction until it succeeds. Gives up on permanent failures, on conflicts beyond
-    /// their bound, and on outages if there is a bound on those.
+    /// Tries a transaction until it succeeds. Gives up on permanent failures, after too many
+    /// conflicts, and after `outages` failures to reach the store, if that is set.
     pub(crate) async fn persist<R, F>(
         &self,
         transact: impl Fn() -> F,
@@ -111,10 +111,10 @@ impl<S: SagaStore> Shared<S> {
         }
     }
 
-    /// Does the work that follows the commit of a transaction: counts, makes the spans, notifies
-    /// those who wait, raises alerts, and leaves the commands in `outgoing`. `began` is the time
-    /// at which the transaction began. `reply` returns the reply that a saga's turn comes from,
-    /// if it comes from one.
+    /// Does the work after the commit of a transaction: counts, makes the spans, notifies those who
+    /// wait, raises alerts, and adds the commands to `outgoing`. `began` is the time at which the
+    /// transaction began. `reply` returns the reply that a saga's turn decided on, if there was
+    /// one.
     pub(crate) fn committed(
         &self,
         began: SystemTime,
@@ -136,7 +136,7 @@ impl<S: SagaStore> Shared<S> {
     }
 }
 
-/// Counts sagas that began or ended.
+/// Counts a saga that began or ended.
 fn count(write: &Write) {
     let definition = write.saga.definition.clone();
     if write.before == 0 {

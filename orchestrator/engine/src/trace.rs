@@ -1,4 +1,4 @@
-//! Spans of turns, each in its own saga's trace. A saga that is not traced has none.
+//! Makes the spans of turns, each in the trace of its own saga. Sagas that are not traced get none.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -8,7 +8,7 @@ use saga_trace::{Context, Kind, Span};
 
 use crate::{SagaStore, Write};
 
-/// The spans of a committed turn over many sagas.
+/// The times of a committed turn over many sagas, from which its spans are made.
 pub(crate) struct TurnSpan {
     began: SystemTime,
     ended: SystemTime,
@@ -16,13 +16,13 @@ pub(crate) struct TurnSpan {
 }
 
 impl TurnSpan {
-    /// A turn that has just been committed to a store like `S`.
+    /// Records that a turn has just been committed to a store of type `S`.
     pub(crate) fn over<S: SagaStore>(began: SystemTime) -> Self {
         Self { began, ended: SystemTime::now(), system: S::SYSTEM }
     }
 
     /// Makes the spans, and gives each command the context of its turn. `reply` returns the reply
-    /// that a saga's turn comes from. Without one, the turn comes from the call that began the
+    /// that a saga's turn decided on. Without one, the span's parent is the call that began the
     /// saga.
     pub(crate) fn spans(
         &self,
@@ -33,7 +33,8 @@ impl TurnSpan {
         let mut turns = BTreeMap::new();
         for write in writes {
             let Some(call) = Context::recorded(write.saga.traceparent.as_deref()) else { continue };
-            // A stranger's trace is not the saga's.
+            // A reply with another trace than the saga's was forged or mixed up: its context is not
+            // used.
             let reply = reply(write.saga.id).filter(|(from, _)| from.trace() == call.trace());
             turns.insert(write.saga.id, self.span(write, call, reply, writes.len()));
         }

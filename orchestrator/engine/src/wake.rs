@@ -1,4 +1,4 @@
-//! Sagas that are due: they go on here, whatever went wrong.
+//! Wakes sagas that are due. Whatever went wrong before, a saga continues from here.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -16,9 +16,8 @@ use crate::{
     shared::{Shared, Turned},
 };
 
-/// Claims due sagas until shutdown. It claims nothing while its stage is full of batches that wait
-/// for confirms. So an outage of the broker, however long, uses up attempts of those few batches
-/// only.
+/// Claims due sagas until shutdown. Claims nothing while the stage is full of batches that wait for
+/// confirms. So even a long outage of the broker uses up attempts only for those few batches.
 pub(crate) async fn claim<S: SagaStore>(
     shared: Arc<Shared<S>>,
     to_confirm: mpsc::Sender<Outgoing>,
@@ -76,7 +75,7 @@ async fn claim_once<S: SagaStore>(
     }
 }
 
-/// Counts a command that is sent again, because its answer is late.
+/// Counts a command that is sent again because its answer is late.
 fn count_resent(command: &OutgoingCommand) {
     if command.attempt > 1 {
         counter!(

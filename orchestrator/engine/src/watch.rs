@@ -1,4 +1,4 @@
-//! Notifies those who wait for sagas. A hint may be lost; a read of the store is not.
+//! Notifies those who wait for sagas. Hints may be lost, so the store is read as well.
 
 use std::{
     collections::HashMap,
@@ -13,22 +13,22 @@ use tracing::debug;
 
 use crate::{SagaReads, Write, limits};
 
-/// The latest known state of a saga that somebody waits for.
+/// The latest known state of a saga that a caller waits for.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// Its version; 0 until it is known.
+    /// The saga's version; 0 until it is known.
     pub version: u64,
-    /// The saga, once it has ended: an end never changes.
+    /// The saga, if it has ended. An ended saga never changes.
     pub end: Option<Arc<Instance>>,
 }
 
-/// The sagas that somebody waits for, in this process.
+/// The sagas that callers in this process wait for.
 #[derive(Clone, Default)]
 pub struct Watches {
     sagas: Arc<Mutex<HashMap<SagaId, watch::Sender<Seen>>>>,
 }
 
-/// A waiter for one saga. Dropping it ends the waiting.
+/// Waits for changes of one saga, until it is dropped.
 pub struct Watched {
     id: SagaId,
     seen: Option<watch::Receiver<Seen>>,
@@ -44,7 +44,7 @@ impl Watches {
         Watched { id, seen: Some(sender.subscribe()), watches: self.clone() }
     }
 
-    /// Notifies those who wait for sagas that this process has just committed.
+    /// Notifies the callers who wait for sagas that this process has just committed.
     pub(crate) fn committed<'a>(&self, writes: impl IntoIterator<Item = &'a Write>) {
         let sagas = self.lock();
         if sagas.is_empty() {
@@ -58,8 +58,8 @@ impl Watches {
         }
     }
 
-    /// Reads the commits of other processes: at once after a hint, and every second without one.
-    /// Ends with `shutdown`.
+    /// Reads the commits of other processes, at once after a hint and otherwise every second, until
+    /// `shutdown`.
     pub(crate) async fn follow<R: SagaReads, T: Transport>(
         self,
         reads: R,
@@ -73,7 +73,7 @@ impl Watches {
             let ids = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
-                // Comes before the hints, which may arrive without a gap.
+                // The tick comes before the hints, because hints may arrive without a pause.
                 _ = tick.tick() => self.all(),
                 hint = hints.recv() => match hint {
                     Ok(changed) => self.news(&changed),
@@ -93,12 +93,13 @@ impl Watches {
         }
     }
 
-    /// Reads the versions of all, and the rows of those that have ended.
+    /// Reads the versions of these sagas, and the rows of those that have ended.
     async fn read<R: SagaReads>(&self, reads: &R, ids: &[SagaId]) -> Result<(), Failure> {
         let versions = answered(reads.versions(ids)).await?;
         let (ended, open): (Vec<_>, Vec<_>) = versions.into_iter().partition(|(.., ended)| *ended);
         let ended: Vec<SagaId> = ended.into_iter().map(|(id, ..)| id).collect();
-        // Those that go on are announced first: an end that cannot be read holds up nobody else.
+        // Sagas that go on are notified first, so that an ended saga that cannot be read delays no
+        // others.
         for (id, version, _) in open {
             if let Some(sender) = self.lock().get(&id) {
                 newer(sender, Seen { version, end: None });
@@ -114,7 +115,7 @@ impl Watches {
         Ok(())
     }
 
-    /// The changed sagas that somebody waits for and whose new version is not known yet.
+    /// Returns the changed sagas that a caller waits for and whose new version is not known yet.
     fn news(&self, changed: &[Changed]) -> Vec<SagaId> {
         let sagas = self.lock();
         let news =
@@ -142,10 +143,10 @@ fn newer(sender: &watch::Sender<Seen>, seen: Seen) {
 }
 
 impl Watched {
-    /// The latest known state.
+    /// Returns the latest known state.
     ///
     /// # Panics
-    /// Never: the receiver is there until it is dropped.
+    /// Never: the receiver exists until this is dropped.
     #[must_use]
     pub fn seen(&self) -> Seen {
         self.seen.as_ref().expect("there until it is dropped").borrow().clone()
@@ -154,10 +155,10 @@ impl Watched {
     /// Waits for a newer state than the one that the last call returned.
     ///
     /// # Panics
-    /// Never: the receiver is there until it is dropped.
+    /// Never: the receiver exists until this is dropped.
     pub async fn changed(&mut self) -> Seen {
         let seen = self.seen.as_mut().expect("there until it is dropped");
-        // The sender lives in the map as long as this receiver does.
+        // The sender stays in the map as long as this receiver exists.
         let _ = seen.changed().await;
         seen.borrow_and_update().clone()
     }

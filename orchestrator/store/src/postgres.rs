@@ -1,5 +1,5 @@
-//! The sagas' rows in Postgres: set-wise statements, one transaction for each call. If this process
-//! wrote the rows last and so knows them, a call is a single statement.
+//! The sagas' rows in Postgres. Each call is one transaction, whose statements work on sets of
+//! rows. A turn over rows that this process wrote last, and so remembers, is a single statement.
 
 mod admit;
 mod memory;
@@ -26,14 +26,14 @@ pub struct SagaTable {
 }
 
 impl SagaTable {
-    /// The store over a database that has the [`MIGRATIONS`].
+    /// Makes the store over a database that has the [`MIGRATIONS`].
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         Self { pool, memory: Arc::default() }
     }
 
-    /// The same store for an orchestrator, with a memory: a turn over sagas that this orchestrator
-    /// wrote last is one statement.
+    /// Gives the store a memory, for use in an orchestrator: a turn over sagas that this
+    /// orchestrator wrote last is then one statement.
     #[must_use]
     pub fn remembering(self) -> Self {
         Self { memory: Arc::new(Memory::new()), ..self }

@@ -1,4 +1,4 @@
-//! The content of a row in either database, and its conversion into a saga.
+//! The content of a row, which is the same in both databases, and its conversion into a saga.
 
 use std::borrow::Cow;
 
@@ -12,16 +12,17 @@ use serde_json::value::RawValue;
 use tracing::error;
 use uuid::Uuid;
 
-/// The format of `progress` that this binary writes. It reads all formats up to this one.
+/// The format of the column `progress` that this binary writes. It reads all formats up to this
+/// one.
 pub(crate) const FORMAT: i16 = 1;
 
-/// Time for which a row that does not decode is put off, in milliseconds, so that it does not hold
+/// Time by which a row that does not decode is put off, in milliseconds, so that it does not hold
 /// up sagas that are due.
 pub(crate) const PUT_OFF_MILLIS: u64 = 60_000;
 
-/// The beginning of Postgres' calendar: November of 4714 BC.
+/// The first instant of Postgres' calendar: November of 4714 BC.
 const EARLIEST: Timestamp = Timestamp(-210_866_803_200_000_000);
-/// The end of chrono's calendar: the year 262142.
+/// The last instant of chrono's calendar, in the year 262142.
 const LATEST: Timestamp = Timestamp(8_210_266_876_799_999_999);
 
 /// A row of `sagas`.
@@ -40,8 +41,8 @@ pub(crate) struct SagaRow {
     pub(crate) wake_at: Option<Timestamp>,
 }
 
-/// The sagas of rows that decode. A row that does not is logged and left out, so that it hides no
-/// other, unless there are no others.
+/// Returns the sagas of the rows that decode. A row that does not decode is logged and left out, so
+/// that it does not hide the others. If no row decodes, its error is returned.
 pub(crate) fn sound(
     rows: impl Iterator<Item = (SagaId, Option<String>, Result<Instance, Failure>)>,
 ) -> Result<Vec<Instance>, Failure> {
@@ -62,7 +63,7 @@ pub(crate) fn sound(
     }
 }
 
-/// The column `progress`.
+/// The content of the column `progress`.
 #[derive(Serialize, Deserialize)]
 struct Progress<'a> {
     phase: Cow<'a, Phase>,
@@ -105,12 +106,12 @@ impl SagaRow {
     }
 }
 
-/// The error for a row that does not decode.
+/// Makes the error for a row that does not decode.
 pub(crate) fn broken(id: Uuid, error: &dyn std::fmt::Display) -> Failure {
     Failure::Permanent(format!("the row of saga {id} does not decode: {error}"))
 }
 
-/// The column `progress` of a saga.
+/// Encodes the column `progress` of a saga.
 pub(crate) fn progress(saga: &Instance) -> Result<String, Failure> {
     let progress = Progress {
         phase: Cow::Borrowed(&saga.phase),
@@ -122,7 +123,7 @@ pub(crate) fn progress(saga: &Instance) -> Result<String, Failure> {
     serde_json::to_string(&progress).map_err(|error| Failure::Permanent(error.to_string()))
 }
 
-/// The column `entry` of a transition.
+/// The content of the column `entry` of a transition.
 #[derive(Serialize, Deserialize)]
 struct Entry<'a> {
     #[serde(flatten)]
@@ -155,40 +156,40 @@ pub(crate) fn history(
     })
 }
 
-/// The state of a message in the quarantine.
+/// Decodes the state of a message in the quarantine.
 pub(crate) fn quarantine_state(id: &str, code: i16) -> Result<QuarantineState, Failure> {
     let unknown = || Failure::Permanent(format!("the message {id} has the unknown state {code}"));
     QuarantineState::from_code(code).ok_or_else(unknown)
 }
 
-/// The column `sent` of an act on a message.
+/// Encodes the column `sent` of an operator's act on a message.
 pub(crate) fn sent(sent: &[String]) -> Result<String, Failure> {
     serde_json::to_string(sent).map_err(|error| Failure::Permanent(error.to_string()))
 }
 
-/// Reads the column `sent`.
+/// Decodes the column `sent`.
 pub(crate) fn read_sent(id: &str, sent: &str) -> Result<Vec<String>, Failure> {
     let broken =
         |error| Failure::Permanent(format!("what was sent for {id} does not decode: {error}"));
     serde_json::from_str(sent).map_err(broken)
 }
 
-/// The nearest instant that both databases can hold: "never" is stored as the last one.
+/// Returns the nearest instant that both databases can hold. So "never" is stored as the last one.
 pub(crate) fn storable(at: Timestamp) -> Timestamp {
     at.clamp(EARLIEST, LATEST)
 }
 
-/// A version in the type of its column.
+/// Converts a version to the type of its column.
 pub(crate) fn bigint(version: u64) -> i64 {
     i64::try_from(version).unwrap_or(i64::MAX)
 }
 
-/// A definition's version in the type of its column.
+/// Converts a definition's version to the type of its column.
 pub(crate) fn integer(version: u32) -> i32 {
     i32::try_from(version).unwrap_or(i32::MAX)
 }
 
-/// A count that a database has returned.
+/// Converts a count that a database has returned.
 pub(crate) fn natural(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }

@@ -1,7 +1,8 @@
-//! The sagas' rows in SQLite: one prepared statement for each row, one transaction for each call.
+//! The sagas' rows in SQLite. Each call is one transaction, with one prepared statement for each
+//! row.
 //!
-//! A transaction is alone on its database, so there is nothing to lock and nothing to skip.
-//! Versions are checked all the same, because a decision may be based on an older read.
+//! A transaction has its database to itself, so no rows have to be locked or skipped. Versions are
+//! checked all the same, because a decision may be based on an older read.
 
 mod quarantine;
 mod reads;
@@ -29,7 +30,7 @@ pub struct SagaTable {
 }
 
 impl SagaTable {
-    /// The store over a database that was opened with [`SCHEMA`].
+    /// Makes the store over a database that was opened with [`SCHEMA`].
     #[must_use]
     pub fn new(database: Database) -> Self {
         Self { database }

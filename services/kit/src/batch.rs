@@ -1,4 +1,4 @@
-//! One batch of commands, from members to the messages that leave after its commits.
+//! Runs one batch of commands, from its members to the messages that leave after its commits.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -16,7 +16,7 @@ use crate::{
     transact::{Batches, Open, Sifted, Stop, Transact, entry},
 };
 
-/// A sound member, with its decoded command.
+/// A member that is not poison, with its decoded command.
 #[derive(Clone)]
 struct Ready {
     member: Member,
@@ -24,9 +24,9 @@ struct Ready {
 }
 
 impl<S: Store> Batches<S> {
-    /// Runs the members and returns the messages to send. Members for the same (saga, step) run
-    /// one after the other, in transactions of their own (protocol 11). So do commands of
-    /// different types, so that row locks have one order.
+    /// Runs the members and returns the messages to send. Members with the same saga and step run
+    /// one after the other, in separate transactions (protocol 11). So do commands of different
+    /// types, so that all transactions lock rows in the same order.
     pub(crate) async fn run(&self, members: Vec<Member>) -> Result<Outgoing, Stop> {
         histogram!("saga_participant_batch_members", "participant" => self.name)
             .record(members.len() as f64);
@@ -39,7 +39,7 @@ impl<S: Store> Batches<S> {
             let mut seen: HashSet<Key> = HashSet::new();
             let mut groups: Vec<Vec<Ready>> = vec![Vec::new(); self.handlers.list.len()];
             let mut later = Vec::new();
-            // A copy of a command whose call is under way waits for that call.
+            // While the call of a command is under way, a copy of the command waits for that call.
             for member in waiting.into_iter().filter_map(|member| self.calls.join(member)) {
                 if !seen.insert(member.key()) {
                     later.push(member);
@@ -60,7 +60,7 @@ impl<S: Store> Batches<S> {
         Ok(outgoing)
     }
 
-    /// Finds a member's handler and decodes its command.
+    /// Finds the index of a member's handler, and decodes the member's command.
     fn ready(&self, member: &Member) -> Result<(usize, Ready), String> {
         let type_name = &member.envelope.type_name;
         let place = self
@@ -149,7 +149,7 @@ impl<S: Store> Transact<S> for Ready {
     }
 }
 
-/// The admission of one transaction's members.
+/// The result of admitting the members of one transaction.
 struct Round<'a, S: Store> {
     batches: &'a Batches<S>,
     now: Timestamp,
@@ -159,14 +159,14 @@ struct Round<'a, S: Store> {
     retract: Vec<Member>,
 }
 
-/// The possible effect of an earlier run of a command outside.
+/// What an earlier run of a command may have done in the outside world.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
     /// There was no earlier run.
     Nothing,
-    /// It may have asked.
+    /// An earlier run may have called the outside world.
     MayHaveAsked,
-    /// For a compensation: its action's calls never left.
+    /// The command is a compensation, and its action's calls were never sent.
     NeverSent,
 }
 
@@ -182,7 +182,7 @@ impl<'a, S: Store> Round<'a, S> {
         }
     }
 
-    /// Decides from a member's record alone whether it is run, answered or retracted.
+    /// Decides from a member's record alone whether the member is run, answered or retracted.
     fn admit(
         &mut self,
         ready: &'a Ready,
@@ -201,7 +201,7 @@ impl<'a, S: Store> Round<'a, S> {
                 batches.count("repeated");
                 self.outgoing.answer(member, record, &recorded, Telling::Again, us);
             }
-            // Nothing is on record, but an earlier call may be on its way.
+            // Nothing is recorded, but an earlier call may still be on its way.
             Admission::NothingToUndo { proven: false } if outside => {
                 self.run.push((ready, record, Before::MayHaveAsked));
             }

@@ -1,4 +1,5 @@
-//! Handlers with the type of their command erased, so that one participant can have several.
+//! Handlers with the type of their command erased, so that one participant can have handlers of
+//! several types.
 
 use std::{any::Any, marker::PhantomData, sync::Arc};
 
@@ -14,10 +15,10 @@ use crate::{
 
 /// A decoded command.
 pub(crate) type AnyCommand = Arc<dyn Any + Send + Sync>;
-/// A question to the outside world or the finding of a call, with the command that asks.
+/// A question to the outside world or the finding of a call, together with the command it is for.
 pub(crate) type AnyFinding = Arc<dyn Any + Send + Sync>;
 
-/// A command to run. It is shared, so that a transaction can be tried again.
+/// A command to run. Its content is shared, because a transaction may be tried again.
 #[derive(Clone)]
 pub(crate) struct Work {
     pub(crate) id: CommandId,
@@ -31,7 +32,7 @@ pub(crate) struct Work {
 pub(crate) trait Typed: Send + Sync {
     fn decode(&self, data: &RawValue) -> Result<AnyCommand, Poison>;
     fn reply_type(&self) -> &'static str;
-    /// The answer of a compensation that found nothing to undo.
+    /// Returns the answer of a compensation that found nothing to undo.
     fn nothing(&self) -> Box<RawValue>;
 }
 
@@ -45,7 +46,7 @@ pub(crate) trait Local<Tx>: Typed {
 }
 
 pub(crate) trait Outside<Tx>: Typed {
-    /// The priority of its actions' calls.
+    /// Returns the priority of the calls of the handler's actions.
     fn priority(&self) -> Priority;
 
     fn intend<'a>(
@@ -55,7 +56,7 @@ pub(crate) trait Outside<Tx>: Typed {
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Vec<Intended>, HandlerError>>;
 
-    /// Asks, and returns the finding for [`Outside::settle`].
+    /// Makes the call, and returns the finding to pass to [`Outside::settle`].
     fn call<'a>(
         &'a self,
         id: &'a CommandId,
@@ -77,7 +78,7 @@ pub(crate) enum Intended {
     Answer(Recorded),
 }
 
-/// Binds a service to one of its commands.
+/// A service as the handler of one of its commands.
 pub(crate) struct Bound<H, C> {
     handler: H,
     command: PhantomData<fn() -> C>,

@@ -1,4 +1,4 @@
-//! The handlers of a participant, by the type of their command.
+//! The handlers of a participant, found by the type of their command.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -6,19 +6,19 @@ use saga_core::{Command, Direction, TypeName};
 
 use crate::erased::{Local, Outside, Typed};
 
-/// The handlers by their command's type name. A batch runs them in the order of the list.
+/// The handlers of a participant. A batch runs them in the order of the list.
 pub(crate) struct Handlers<Tx> {
     pub(crate) list: Vec<Handler<Tx>>,
     by_type: HashMap<&'static str, usize>,
 }
 
-/// One handler, and the direction that its command is for.
+/// A handler, and the direction of its command.
 pub(crate) struct Handler<Tx> {
     pub(crate) direction: Direction,
     pub(crate) kind: Kind<Tx>,
 }
 
-/// The place of a handler's effect: the service's own database, or the outside world.
+/// The kind of a handler: its effect is in the service's own database, or in the outside world.
 pub(crate) enum Kind<Tx> {
     Local(Arc<dyn Local<Tx>>),
     Outside(Arc<dyn Outside<Tx>>),
@@ -29,7 +29,7 @@ impl<Tx> Handlers<Tx> {
         Self { list: Vec::new(), by_type: HashMap::new() }
     }
 
-    /// Adds the handler of a command. Panics if the command has one already.
+    /// Adds the handler of a command. Panics if the command already has one.
     pub(crate) fn add<C: Command>(&mut self, direction: Direction, kind: Kind<Tx>) {
         let place = self.list.len();
         let known = self.by_type.insert(<C as TypeName>::TYPE, place);

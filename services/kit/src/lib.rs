@@ -1,12 +1,12 @@
 //! The participant kit: a service writes its business rule, and the kit does the rest.
 //!
 //! The kit consumes a participant's commands, runs all that have arrived in one transaction,
-//! records each answer under the command's id, and replies. A service provides handlers:
-//! [`Handle`] for effects in its own database, [`HandleOutside`] for effects in the outside
-//! world. The kit knows no particular database, broker, service or saga.
+//! records each answer under the command's id, and replies. A service provides handlers: [`Handle`]
+//! for effects in its own database, and [`HandleOutside`] for effects in the outside world. The kit
+//! knows no particular database, broker, service or saga.
 //!
-//! Read first: [`Handle`], [`Participant`] and [`Store`]; then `batch.rs` for
-//! one batch from members to answers, and `settling.rs` for calls to the outside.
+//! Read first: [`Handle`], [`Participant`] and [`Store`]. Then `batch.rs` follows a batch from its
+//! members to their answers, and `settling.rs` the calls to the outside world.
 
 mod batch;
 mod erased;

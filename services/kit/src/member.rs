@@ -1,4 +1,4 @@
-//! From deliveries to members: one command each, sound or poison.
+//! Opens deliveries: turns each into members, which are one command each, or poison.
 
 use std::{
     sync::{
@@ -19,16 +19,16 @@ use sha2::{Digest, Sha256};
 
 use crate::{Key, limits};
 
-/// One command on its way through the kit.
+/// One command of a delivery, as the kit handles it.
 #[derive(Clone)]
 pub(crate) struct Member {
     pub(crate) envelope: Arc<Envelope>,
     pub(crate) command: CommandBody,
     pub(crate) reply_to: String,
     pub(crate) receipt: Receipt,
-    /// Hash of type and payload: the same id with another hash is not a repetition.
+    /// Hash of type and payload. A command with the same id and another hash is not a repeat.
     pub(crate) hash: [u8; 16],
-    /// The span of its handling, if its saga is traced.
+    /// The span of the command's handling, if its saga is traced.
     pub(crate) span: Option<Arc<Span>>,
 }
 
@@ -45,12 +45,12 @@ impl Member {
         Key { saga: self.envelope.id.saga, step: self.envelope.id.step.clone() }
     }
 
-    /// The context of its handling, if its saga is traced.
+    /// Returns the context of the command's handling, if its saga is traced.
     pub(crate) fn context(&self) -> Option<Context> {
         self.span.as_ref().map(|span| span.context)
     }
 
-    /// The trace context for the answer and the event.
+    /// Returns the trace context for the answer and the event.
     pub(crate) fn traceparent(&self) -> Option<String> {
         match self.context() {
             Some(context) => Some(context.to_string()),
@@ -58,14 +58,14 @@ impl Member {
         }
     }
 
-    /// For log lines.
+    /// Returns the trace id for log lines.
     pub(crate) fn trace_id(&self) -> &str {
         trace_id(self.envelope.traceparent.as_deref())
     }
 }
 
-/// Acknowledges a delivery once every member of it is dealt with. If it is dropped before that,
-/// the delivery comes again.
+/// Acknowledges a delivery once all of its members are dealt with. If a clone is dropped before
+/// that, the delivery is not acknowledged and comes again.
 #[derive(Clone)]
 pub(crate) struct Receipt(Arc<Parcel>);
 
@@ -79,7 +79,7 @@ impl Receipt {
         Self(Arc::new(Parcel { ack: Mutex::new(Some(ack)), left: AtomicUsize::new(members) }))
     }
 
-    /// One member is dealt with.
+    /// Records that one member is dealt with.
     pub(crate) fn done(self) {
         if self.0.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             let ack = self.0.ack.lock().expect("nothing panics while holding it").take();
@@ -92,15 +92,15 @@ impl Receipt {
 
 /// The content of a delivery.
 pub(crate) enum Opened {
-    /// Commands to run, and poison among them.
+    /// Commands to run, and messages that put the poison among them into the quarantine.
     Members(Vec<Member>, Vec<(Message, Receipt)>),
     /// A parcel that was delivered before. Its members go back to the queue one by one, so that a
-    /// member that kills this process takes no neighbour with it (protocol 13).
-    /// Each has a receipt, and the parcel is acknowledged with the last of them.
+    /// member that kills this process does not affect its neighbours (protocol 13). Each message
+    /// has a receipt, and the parcel is acknowledged with the last of them.
     Apart(Vec<(Message, Receipt)>),
 }
 
-/// Opens a delivery of a participant's queue.
+/// Opens a delivery from a participant's queue.
 pub(crate) fn open(delivery: Delivery, participant: &str, source: &Source) -> Opened {
     let read = delivery.open();
     let Delivery { body, redelivered, reply_to, ack, .. } = delivery;
@@ -160,7 +160,7 @@ fn member(
     })
 }
 
-/// The span of a command's handling, from now until it is answered.
+/// Makes the span of a command's handling, from now until the command is answered.
 fn handling(source: &Source, context: Context, envelope: &Envelope, command: &CommandBody) -> Span {
     let CommandId { saga, step, direction } = &envelope.id;
     source
@@ -183,8 +183,8 @@ fn hash(envelope: &Envelope) -> [u8; 16] {
     short
 }
 
-/// A message that sends one member back to the queue that it came from. Like every command it dies
-/// if nobody takes it.
+/// Makes a message that sends one member back to the queue that it came from. Like every command,
+/// it expires if no replica takes it.
 fn single(member: &Member, participant: &str) -> Message {
     let route = Route::Command { participant: participant.to_owned() };
     let body = format!("[{}]", member.envelope.to_json());
@@ -193,15 +193,15 @@ fn single(member: &Member, participant: &str) -> Message {
     Message { reply_to, redelivered: true, expiry: Some(limits::APART_EXPIRY), ..parcel }
 }
 
-/// A message that puts a body into the quarantine.
+/// Makes a message that puts a body into the quarantine.
 fn quarantine(poison: &Poison, body: Bytes, reply_to: Option<String>, from: Queue) -> Message {
     let route = Route::Quarantine { reason: poison.reason.clone(), from };
-    // Keyed by the command's id, so that a resend adds no copy (protocol 15).
+    // The command's id is the key, so that a command that is sent again adds no row (protocol 15).
     let id = poison.id.as_ref().map_or_else(|| body_id(&body), ToString::to_string);
     Message { reply_to, ..Message::parcel(route, id, body) }
 }
 
-/// A message that puts a sound member, which nobody here can handle, into the quarantine.
+/// Makes a message that puts a well-formed member that cannot be handled into the quarantine.
 pub(crate) fn quarantine_member(member: &Member, reason: &str, participant: &str) -> Message {
     let poison = Poison { reason: reason.to_owned(), id: Some(member.id().clone()) };
     let body = Bytes::from(format!("[{}]", member.envelope.to_json()));
@@ -209,7 +209,7 @@ pub(crate) fn quarantine_member(member: &Member, reason: &str, participant: &str
     quarantine(&poison, body, Some(member.reply_to.clone()), queue)
 }
 
-/// An id for a body that has none: its hash.
+/// Makes an id for a body that has none: its hash.
 fn body_id(body: &[u8]) -> String {
     let hash = Sha256::digest(body);
     hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()

@@ -1,4 +1,4 @@
-//! The messages that leave after a commit, in this order: events, then replies, then
+//! Publishes the messages that leave after a commit, in this order: events, then replies, then
 //! acknowledgements (protocol 10).
 
 use std::{
@@ -24,18 +24,19 @@ use crate::{
 /// The messages and acknowledgements that leave after a commit.
 #[derive(Default)]
 pub(crate) struct Outgoing {
-    /// Each with the context of the handling that it comes from, if that is traced.
+    /// The events, each with the trace context of the handling that it comes from, if that is
+    /// traced.
     pub(crate) events: Vec<(Message, Option<Context>)>,
     pub(crate) replies: Vec<(String, Envelope)>,
-    /// Messages for the quarantine, and members of a parcel on their way back to the queue. The
-    /// receipt of each is done once it has arrived.
+    /// Messages for the quarantine, and members of a parcel that go back to the queue. The receipt
+    /// of each is done once the message is confirmed.
     pub(crate) others: Vec<(Message, Receipt)>,
     pub(crate) receipts: Vec<Receipt>,
-    /// Spans of handlings that have an answer; they end once it is committed.
+    /// Spans of members that are dealt with. They end once the transaction is committed.
     pub(crate) handled: Vec<Span>,
 }
 
-/// Tells a new answer from a repeated one.
+/// Distinguishes a new answer from a repeated one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Telling {
     First,
@@ -43,9 +44,9 @@ pub(crate) enum Telling {
 }
 
 impl Outgoing {
-    /// A recorded answer, after its event. A compensation publishes its action's event once more
-    /// before its own (protocol 10): the replica that answered the action may have been stopped
-    /// before it published that.
+    /// Adds a recorded answer, with its event before it. A compensation publishes its action's
+    /// event again before its own event (protocol 10): the replica that ran the action may have
+    /// been stopped before it published the action's event.
     pub(crate) fn answer(
         &mut self,
         member: &Member,
@@ -64,7 +65,7 @@ impl Outgoing {
         self.reply(member, recorded.outcome, &recorded.type_name, data, repeat, us);
     }
 
-    /// The event of a recorded answer, if it has one.
+    /// Adds the event of a recorded answer, if it has one.
     fn event(&mut self, member: &Member, direction: Direction, recorded: &Recorded, us: &str) {
         let Some(event) = &recorded.event else { return };
         let id = CommandId { direction, ..member.id().clone() };
@@ -82,7 +83,7 @@ impl Outgoing {
         self.events.push((message, member.context()));
     }
 
-    /// Answers an action that came after its compensation.
+    /// Adds the reply to an action that came after its compensation.
     pub(crate) fn too_late(&mut self, member: &Member, us: &str) {
         let (type_name, data) = Envelope::too_late();
         self.reply(member, Outcome::TooLate, &type_name, data, false, us);
@@ -122,7 +123,7 @@ impl Outgoing {
         self.handled(member, said, None);
     }
 
-    /// Adds the span of a member that is dealt with. It ends with the transaction.
+    /// Adds the span of a member that is dealt with. It ends when the transaction is committed.
     fn handled(&mut self, member: &Member, outcome: &'static str, failure: Option<&str>) {
         let Some(span) = &member.span else { return };
         let span = Span::clone(span).with("saga.outcome", outcome);
@@ -132,7 +133,7 @@ impl Outgoing {
         });
     }
 
-    /// Records that all answers so far have been committed now.
+    /// Ends the spans of the answers so far: they have just been committed.
     pub(crate) fn committed(&mut self) {
         if !self.handled.is_empty() {
             let now = SystemTime::now();
@@ -142,19 +143,19 @@ impl Outgoing {
         }
     }
 
-    /// Sends a message to the quarantine, and so deals with its member.
+    /// Adds a message for the quarantine. Its receipt is done once the message has arrived there.
     pub(crate) fn quarantine(&mut self, message: Message, receipt: Receipt) {
         self.others.push((message, receipt));
     }
 
-    /// As [`Outgoing::quarantine`], for a sound member that cannot be handled.
+    /// Puts a member that is well-formed, but cannot be handled, into the quarantine.
     pub(crate) fn quarantine_member(&mut self, member: &Member, reason: &str, participant: &str) {
         self.handled(member, "quarantined", Some(reason));
         let message = quarantine_member(member, reason, participant);
         self.quarantine(message, member.receipt.clone());
     }
 
-    /// Drops a member without an answer: the saga will ask again.
+    /// Drops a member without an answer: the saga will send the command again.
     pub(crate) fn drop_member(&mut self, member: Member, why: &str) {
         self.handled(&member, "dropped", Some(why));
         self.receipts.push(member.receipt);
@@ -168,8 +169,8 @@ impl Outgoing {
         self.handled.append(&mut other.handled);
     }
 
-    /// Publishes everything in its order, then acknowledges the deliveries. What the quarantine
-    /// refuses is not acknowledged: it would be gone.
+    /// Publishes everything in the order given above, then acknowledges the deliveries. A message
+    /// that the quarantine refuses is offered again, and acknowledged only once it has arrived.
     pub(crate) async fn leave<T: Transport>(
         mut self,
         transport: &T,
@@ -182,8 +183,8 @@ impl Outgoing {
         for (message, traced) in self.events {
             events.add(message, traced);
         }
-        // A saga whose event the broker does not take gets no reply either: it asks again, and
-        // the recorded answer brings the event along once more.
+        // If the broker does not take an event, the saga of the event gets no reply either. The
+        // saga sends the command again, and the recorded answer then publishes the event again.
         let mut without_event = BTreeSet::new();
         for (_, refused) in events.publish().await {
             given_up(participant, &refused);
@@ -218,8 +219,8 @@ impl Outgoing {
     }
 }
 
-/// Counts a message that the broker does not take. The saga asks again when its `wake_at` passes;
-/// a hostile `reply_to` never gets an answer.
+/// Counts a message that the broker does not take. The saga sends its command again when its
+/// `wake_at` passes. A reply to a forged `reply_to` is never delivered.
 fn given_up(participant: &str, message: &Message) {
     unsent(participant);
     warn!(participant, id = message.id, route = ?message.route, "given up: the broker does not take it");

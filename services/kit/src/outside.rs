@@ -1,6 +1,6 @@
-//! Calls to the outside world: outside any transaction, side by side. Each settles by itself, so
-//! that a slow one delays no other. A command has one call at a time in a process: a copy of it that
-//! comes meanwhile waits for the same answer.
+//! Calls to the outside world. They run side by side and outside any transaction. Each is settled
+//! by itself, so that a slow one delays no others. In one process, a command has one call at a
+//! time: a copy of the command that comes during the call waits for the same answer.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -29,32 +29,32 @@ use crate::{
     places::{Place, Places},
 };
 
-/// A call that came back.
+/// The result of a call that has ended.
 pub(crate) enum Found {
     /// The outside world answered.
     Finding {
         /// Index of the handler.
         handler: usize,
-        /// The command.
+        /// The command that the call was for.
         member: Member,
-        /// For its handler's `settle`.
+        /// The finding, to be passed to the handler's `settle`.
         finding: AnyFinding,
     },
-    /// The outside world now holds nothing of an action that came too late.
+    /// The outside world now has no effect of an action that came too late.
     Retracted(Member),
-    /// No answer: the saga will ask again.
+    /// The call got no answer. The saga will send the command again.
     Nothing(Member),
-    /// Nothing was sent: the saga will ask again.
+    /// Nothing was sent to the outside world. The saga will send the command again.
     NotSent(Member),
 }
 
-/// The calls under way.
+/// The calls that are under way.
 pub(crate) struct Calls {
     found: mpsc::UnboundedSender<Found>,
     places: Places,
     under_way: Arc<UnderWay>,
     running: TaskTracker,
-    /// Cancels the calls when it is dropped, for example with the participant's future.
+    /// Cancels the calls when it is dropped, for example when the participant's future is dropped.
     stop: DropGuard,
 }
 
@@ -69,8 +69,8 @@ impl Calls {
         }
     }
 
-    /// Asks. [`limits::MAX_CALLS`] bounds the number of calls that run at once, and
-    /// [`limits::MAX_WAIT`] the time for which one waits for its turn.
+    /// Starts a call to the outside world. [`limits::MAX_CALLS`] bounds the number of calls that
+    /// run at once, and [`limits::MAX_WAIT`] the time for which a call waits to run.
     pub(crate) fn ask<Tx: 'static>(
         &self,
         handler: &Arc<dyn Outside<Tx>>,
@@ -97,7 +97,7 @@ impl Calls {
         });
     }
 
-    /// Makes sure that the outside world holds nothing of an action.
+    /// Starts a call that makes sure that the outside world has no effect of an action.
     pub(crate) fn retract<Tx: 'static>(&self, handler: &Arc<dyn Outside<Tx>>, member: Member) {
         let handler = Arc::clone(handler);
         self.spawn(member, Priority::Urgent, Found::Nothing, async move |member| {
@@ -117,7 +117,7 @@ impl Calls {
         self.under_way.join(copy)
     }
 
-    /// Ends a call that was settled, and returns the copies that have joined it.
+    /// Ends a call that was settled, and returns the copies of its command that have waited for it.
     pub(crate) fn end(&self, id: &CommandId) -> Vec<Member> {
         self.under_way.end(id)
     }
@@ -143,8 +143,8 @@ impl Calls {
                     }
                 }
             };
-            // A command whose call is cancelled is not acknowledged. It comes again, and its
-            // recorded intent leads to a look-up.
+            // A command whose call is cancelled is not acknowledged. It is delivered again, and
+            // because its intent is recorded, the outcome is then looked up.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
@@ -164,14 +164,15 @@ impl Calls {
 #[derive(Default)]
 struct UnderWay(Mutex<HashMap<CommandId, Asking>>);
 
-/// One of those commands.
+/// A command whose call is under way.
 struct Asking {
     hash: [u8; 16],
-    /// Its calls: two while an action is retracted whose own call is being settled.
+    /// Number of the command's calls. It is two while an action is retracted whose own call is
+    /// still being settled.
     calls: usize,
-    /// The time at which its latest copy arrived.
+    /// Time at which the latest copy of the command arrived.
     asked: Instant,
-    /// The copies.
+    /// The copies of the command that wait for the answer.
     copies: Vec<Member>,
 }
 
@@ -196,7 +197,7 @@ impl UnderWay {
                 asking.copies.push(copy);
                 None
             }
-            // With another payload it is a conflict, which its record shows.
+            // A copy with another payload is a conflict. Its record shows that.
             Some(_) | None => Some(copy),
         }
     }
@@ -211,7 +212,7 @@ impl UnderWay {
         under_way.remove(id).map(|asking| asking.copies).unwrap_or_default()
     }
 
-    /// Waits for a place, for as long as the latest copy of the command may wait.
+    /// Waits for a permit to call, for as long as the latest copy of the command may wait.
     async fn turn(&self, places: &Places, priority: Priority, id: &CommandId) -> Option<Place> {
         let mut place = pin!(places.take(priority));
         loop {
@@ -225,7 +226,7 @@ impl UnderWay {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<CommandId, Asking>> {
-        // Nothing panics while holding the lock; if it did, the map would still be sound.
+        // Nothing panics while holding the lock. If anything did, the map would still be valid.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

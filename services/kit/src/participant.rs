@@ -1,4 +1,4 @@
-//! A participant: its handlers, and the loop that feeds them.
+//! A participant: its handlers, and the loop that passes commands to them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,25 +27,25 @@ use crate::{
     transact::{Batches, Stop},
 };
 
-/// The outcomes of commands, as the metric names them.
+/// The outcomes of commands, as labels of the metric.
 const OUTCOMES: [&str; 7] =
     ["run", "repeated", "nothing to undo", "too late", "late", "dropped", "quarantined"];
 
-/// A service as the kit sees it: a name, a store, and one handler for each command.
+/// A participant: its name, its store, and one handler for each command.
 pub struct Participant<S: Store> {
     name: &'static str,
     store: S,
     handlers: Handlers<S::Tx>,
 }
 
-/// Settings of a deployment.
+/// The settings of a participant.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Most parcels that are delivered and not yet acknowledged.
     pub prefetch: u16,
-    /// Most members of one transaction.
+    /// Most members in one transaction.
     pub max_batch: usize,
-    /// Least age of a watermark that is believed, whoever sends it. Only tests use less than
+    /// Least age of a watermark. A younger one is not stored. Only tests use less than
     /// [`saga_core::LEAST_RETENTION`].
     pub least_retention: Duration,
 }
@@ -61,34 +61,34 @@ impl Default for Settings {
 }
 
 impl<S: Store> Participant<S> {
-    /// A participant without handlers. Its name is the routing key of its queue.
+    /// Makes a participant without handlers. Its name is the routing key of its queue.
     #[must_use]
     pub fn new(name: &'static str, store: S) -> Self {
         Self { name, store, handlers: Handlers::none() }
     }
 
-    /// Handles an action in the service's own database.
+    /// Adds the handler of an action whose effect is in the service's own database.
     #[must_use]
     pub fn action<C: Command, H: Handle<C, S::Tx>>(self, handler: &Arc<H>) -> Self {
         let bound: Bound<Arc<H>, C> = Bound::new(Arc::clone(handler));
         self.with::<C>(Direction::Action, Kind::Local(Arc::new(bound)))
     }
 
-    /// Handles a compensation in the service's own database.
+    /// Adds the handler of a compensation whose effect is in the service's own database.
     #[must_use]
     pub fn compensation<C: Command, H: Handle<C, S::Tx>>(self, handler: &Arc<H>) -> Self {
         let bound: Bound<Arc<H>, C> = Bound::new(Arc::clone(handler));
         self.with::<C>(Direction::Compensation, Kind::Local(Arc::new(bound)))
     }
 
-    /// Handles an action in the outside world.
+    /// Adds the handler of an action whose effect is in the outside world.
     #[must_use]
     pub fn outside_action<C: Command, H: HandleOutside<C, S::Tx>>(self, handler: &Arc<H>) -> Self {
         let bound: Bound<Arc<H>, C> = Bound::new(Arc::clone(handler));
         self.with::<C>(Direction::Action, Kind::Outside(Arc::new(bound)))
     }
 
-    /// Handles a compensation in the outside world.
+    /// Adds the handler of a compensation whose effect is in the outside world.
     #[must_use]
     pub fn outside_compensation<C: Command, H: HandleOutside<C, S::Tx>>(
         self,
@@ -106,8 +106,8 @@ impl<S: Store> Participant<S> {
 
     /// Takes commands until `shutdown`, then finishes the commands that it has begun.
     ///
-    /// One batch runs while the one before it is being confirmed. No command is acknowledged
-    /// before its answer is confirmed, so nothing is lost if this ends at any other moment.
+    /// One batch runs while the one before it is being confirmed. No command is acknowledged before
+    /// its answer is confirmed, so nothing is lost if this future ends at any other moment.
     pub async fn run<T: Transport>(
         self,
         transport: T,
@@ -134,13 +134,14 @@ impl<S: Store> Participant<S> {
             watermark,
             shutdown: shutdown.clone(),
         });
-        // Both end with this future: dropping it is like a crash, and no part goes on.
+        // Both tasks end with this future: dropping it is like a crash, and no part of it
+        // continues.
         let confirming =
             AbortOnDropHandle::new(tokio::spawn(confirm(transport, name, confirmations)));
         let settle = settle(Arc::downgrade(&batches), findings, to_confirm.clone());
         let mut settling = AbortOnDropHandle::new(tokio::spawn(settle));
         let mut settled = false;
-        // A counter of something that has not happened yet shows zero, not a gap.
+        // Counters must export zero, not a gap, before anything was counted.
         counter!("saga_store_silent_total").increment(0);
         counter!("saga_participant_unsent_total", "participant" => name).increment(0);
         for outcome in OUTCOMES {
@@ -158,7 +159,8 @@ impl<S: Store> Participant<S> {
             let deliveries = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                // If nobody settles calls, commands would die silently: stop as a whole.
+                // If the task that settles calls has ended, no such command would get an answer. So
+                // the participant stops as a whole.
                 ended = &mut settling => {
                     settled = true;
                     error!(participant = name, ?ended, "nothing settles any more: stops");
@@ -201,14 +203,15 @@ impl<S: Store> Participant<S> {
             tokio::select! {
                 biased;
                 sent = to_confirm.send(outgoing) => if sent.is_err() { break },
-                // The answers are committed; what they answer comes again elsewhere.
+                // The answers are committed. The unacknowledged commands are delivered again
+                // elsewhere.
                 () = late => break,
             }
         }
         drop(to_confirm);
         batches.calls.stop();
         drop(batches);
-        // The consumer lives until every answered command has been acknowledged.
+        // The consumer must live until every answered command has been acknowledged.
         let _ = tokio::time::timeout(limits::DRAIN, async {
             if !settled {
                 let _ = settling.await;
@@ -260,7 +263,7 @@ mod tests {
         }
     }
 
-    /// The messages and the receipt of a delivery that is poison.
+    /// Makes the messages and the receipt of a delivery that is poison.
     fn poison(transport: &InProcess, ack: Ack) -> Outgoing {
         let queue = Queue::Commands { participant: "stock".to_owned() };
         let mut outgoing = Outgoing::default();
@@ -296,7 +299,7 @@ mod tests {
         confirming.await.expect("no panic");
     }
 
-    /// A database that nobody needs: poison never gets that far.
+    /// A database that always fails. The test sends only poison, which never reaches it.
     #[derive(Clone)]
     struct NoStore;
 
@@ -361,7 +364,7 @@ mod tests {
         let participant = Participant::new("stock", NoStore);
         let running = participant.run(Away, Settings::default(), shutdown.clone());
         let running = tokio::spawn(running);
-        // By now as many batches wait as may.
+        // By now, as many batches wait for confirms as may wait.
         sleep(Duration::from_secs(5)).await;
         assert!(!running.is_finished());
         shutdown.cancel();

@@ -1,4 +1,5 @@
-//! Places for calls to the outside world: a bounded number, handed to urgent calls first.
+//! Places: permits for calls to the outside world. Their number is bounded, and urgent calls get
+//! them first.
 
 use std::{
     collections::VecDeque,
@@ -9,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::Priority;
 
-/// The places. A clone is another handle to the same ones.
+/// The permits. A clone is a handle to the same permits.
 #[derive(Clone)]
 pub(crate) struct Places(Arc<Mutex<Queues>>);
 
@@ -19,7 +20,7 @@ struct Queues {
     normal: VecDeque<oneshot::Sender<Place>>,
 }
 
-/// A place. Dropped, it goes to whoever is next.
+/// A permit. When it is dropped, it goes to the next call that waits.
 pub(crate) struct Place(Places);
 
 impl Places {
@@ -28,7 +29,8 @@ impl Places {
         Self(Arc::new(Mutex::new(Queues { free, urgent, normal })))
     }
 
-    /// Waits for a place: an urgent call behind the urgent ones, a normal call behind everybody.
+    /// Waits for a permit. Urgent calls get theirs before normal ones, in the order of their
+    /// arrival.
     pub(crate) async fn take(&self, priority: Priority) -> Place {
         let place = {
             let mut queues = self.lock();
@@ -47,13 +49,13 @@ impl Places {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queues> {
-        // Nothing panics while holding the lock; if it did, the queues would still be sound.
+        // Nothing panics while holding the lock. If anything did, the queues would still be valid.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Queues {
-    /// The first who still waits.
+    /// Returns the first call that still waits.
     fn next(&mut self) -> Option<oneshot::Sender<Place>> {
         loop {
             let next = self.urgent.pop_front().or_else(|| self.normal.pop_front())?;
@@ -75,7 +77,8 @@ impl Drop for Place {
             next
         };
         if let Some(next) = next {
-            // If that one has gone meanwhile, the place comes back, is dropped, and goes on.
+            // If that call has just stopped waiting, `send` returns the permit, which is dropped
+            // and so passed on.
             drop(next.send(Self(self.0.clone())));
         }
     }

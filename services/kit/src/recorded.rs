@@ -1,4 +1,4 @@
-//! A recorded answer: a command gets the same one each time that it comes.
+//! Recorded answers: a command gets the same answer each time that it comes.
 
 use saga_core::{Answer, Command, Refusal, Timestamp, TypeName};
 use saga_messaging::{Envelope, Outcome};
@@ -12,36 +12,36 @@ use crate::Event;
 pub struct Recorded {
     /// Done or refused.
     pub outcome: Outcome,
-    /// Full protobuf name of the data.
+    /// Full protobuf name of the message in `data`.
     #[serde(rename = "type")]
     pub type_name: String,
-    /// The reply message, or the refusal.
+    /// The reply message or the refusal, as JSON.
     pub data: Box<RawValue>,
-    /// Time of its transaction.
+    /// Time of the transaction that recorded the answer.
     pub at: Timestamp,
-    /// The event for whoever listens, if there is one.
+    /// The domain event that is published with the answer, if there is one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub event: Option<RecordedEvent>,
 }
 
-/// A domain event as it is stored. It must be published before its reply, and
-/// once more before the compensation's own (protocol 10).
+/// A domain event as it is stored. It must be published before the reply, and again before the
+/// event of the compensation (protocol 10).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RecordedEvent {
-    /// Full protobuf name.
+    /// Full protobuf name of the event.
     #[serde(rename = "type")]
     pub type_name: String,
-    /// Routing key.
+    /// Routing key on the topic exchange.
     pub key: String,
-    /// Position in the saga's stream of events.
+    /// Position of the event among the saga's events.
     pub sequence: u32,
     /// The event, as JSON.
     pub data: Box<RawValue>,
 }
 
 impl Recorded {
-    /// A handler's answer to a command, with the event that belongs to it and its place in the
-    /// order's stream.
+    /// Makes the record of a handler's answer to a command, with the event that belongs to it and
+    /// the event's position among the saga's events.
     #[must_use]
     pub fn of<C: Command>(
         answer: &Answer<C::Reply>,
@@ -56,20 +56,20 @@ impl Recorded {
         recorded.with_event(event, sequence)
     }
 
-    /// The effect happened.
+    /// Records that the command's effect happened.
     #[must_use]
     pub fn done(type_name: &str, data: Box<RawValue>, at: Timestamp) -> Self {
         Self { outcome: Outcome::Done, type_name: type_name.to_owned(), data, at, event: None }
     }
 
-    /// The effect did not and will not happen.
+    /// Records that the command's effect did not happen and will not.
     #[must_use]
     pub fn refused(refusal: &Refusal, at: Timestamp) -> Self {
         let (type_name, data) = Envelope::refusal(refusal);
         Self { outcome: Outcome::Refused, type_name, data, at, event: None }
     }
 
-    /// With the event that belongs to it.
+    /// Adds the event that belongs to the answer.
     #[must_use]
     pub fn with_event(mut self, event: Option<Event>, sequence: u32) -> Self {
         self.event = event.map(|event| RecordedEvent {
@@ -81,7 +81,7 @@ impl Recorded {
         self
     }
 
-    /// True for a refusal.
+    /// Returns true if the answer is a refusal.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         self.outcome == Outcome::Refused

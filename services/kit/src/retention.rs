@@ -1,9 +1,9 @@
-//! Retention: a participant follows the orchestrators' watermark.
+//! Retention: a participant stores the orchestrators' watermark, and deletes its records below it.
 //!
-//! A watermark arrives on commands and is made durable. Records below it are deleted only when
-//! every transaction that may have begun before that has ended ([`Store::SETTLING`]). A
-//! transaction reads the watermark when it locks its rows. So an old action always finds either
-//! its tombstone or the watermark above it.
+//! A watermark arrives with commands and is stored durably. Records below it are deleted only after
+//! every transaction has ended that may have begun before that ([`Store::SETTLING`]). Every
+//! transaction reads the watermark when it locks its rows. So an old action always finds either its
+//! tombstone, or a watermark that its saga is below.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tracing::warn;
 
 use crate::{Store, limits};
 
-/// Follows the watermarks that arrive, until shutdown. Every replica does so; none leads.
+/// Stores the watermarks that arrive, and prunes below them, until shutdown. Every replica does so.
 pub(crate) async fn follow<S: Store>(
     name: &'static str,
     store: S,
@@ -28,11 +28,12 @@ pub(crate) async fn follow<S: Store>(
     counter!("saga_participant_pruned_total", "participant" => name).increment(0);
     counter!("saga_participant_watermarks_refused_total", "participant" => name).increment(0);
     let mut received = furthest.subscribe();
-    // A batch may have been handled before this began.
+    // A batch may have received a watermark before this loop began.
     if *received.borrow() > Watermark::NONE {
         received.mark_changed();
     }
-    // No transaction runs in a future that can be cancelled: shutdown is seen between two.
+    // No transaction runs in a future that can be cancelled: shutdown is checked between
+    // transactions.
     loop {
         tokio::select! {
             biased;
@@ -45,7 +46,7 @@ pub(crate) async fn follow<S: Store>(
                 counter!("saga_participant_watermarks_refused_total", "participant" => name)
                     .increment(1);
                 warn!(participant = name, %watermark, "a watermark that is too young is not believed");
-                // Lowers the bound, so that a sound watermark is taken again.
+                // Forgets the refused watermark, so that a lower, sound one is received.
                 furthest.send_if_modified(|known| {
                     *known = if *known == watermark { durable } else { *known };
                     false
@@ -59,7 +60,7 @@ pub(crate) async fn follow<S: Store>(
                 }
             }
             Err(failure) => {
-                // Tries the same once more, because no further watermark may ever arrive.
+                // Tries the same watermark again, because no further one may ever arrive.
                 received.mark_changed();
                 warn!(participant = name, %failure, "pruning goes on later");
             }
@@ -85,7 +86,8 @@ async fn forget<S: Store>(
     below: Watermark,
     shutdown: &CancellationToken,
 ) -> Result<(), Failure> {
-    // A higher watermark that another replica stores meanwhile is not old enough yet.
+    // Only `below` has settled after this pause. Another replica may store a higher watermark
+    // meanwhile.
     if !pause(S::SETTLING, shutdown).await {
         return Ok(());
     }
@@ -98,14 +100,14 @@ async fn forget<S: Store>(
             Some(next) => from = next,
             None => return Ok(()),
         }
-        // Commands come first: pruning takes only a third of a connection's time.
+        // Commands have priority, so pruning uses only a third of a connection's time.
         if !pause(began.elapsed() * 2, shutdown).await {
             return Ok(());
         }
     }
 }
 
-/// Remembers the highest watermark.
+/// Remembers the watermark if it is the highest one so far.
 pub(crate) fn receive(to: &watch::Sender<Watermark>, watermark: Watermark) {
     to.send_if_modified(|known| {
         let further = watermark > *known;

@@ -1,4 +1,4 @@
-//! Outside calls that came back, from their findings to their answers.
+//! Settles calls to the outside world that have ended, from their findings to the answers.
 
 use std::{
     collections::HashSet,
@@ -22,8 +22,8 @@ use crate::{
     transact::{Batches, Open, Sifted, Stop, Transact, entry, unanswered},
 };
 
-/// Writes what outside calls found, as many findings at once as have arrived. The batches are
-/// weak, so that the findings end once the calls have.
+/// Writes the findings of outside calls, as many at once as have arrived. The reference to the
+/// batches is weak, so that this loop ends after the calls have ended.
 pub(crate) async fn settle<S: Store>(
     batches: Weak<Batches<S>>,
     mut findings: mpsc::UnboundedReceiver<Found>,
@@ -89,7 +89,7 @@ impl<S: Store> Batches<S> {
                 copies.extend(group.iter().flat_map(|settled| self.calls.end(settled.member.id())));
             }
         }
-        // The answer to the copies is on record now.
+        // By now, the answer to the copies is recorded.
         if !copies.is_empty() {
             outgoing.append(self.run(copies).await?);
         }
@@ -99,10 +99,11 @@ impl<S: Store> Batches<S> {
         Ok(outgoing)
     }
 
-    /// Records that the calls of these actions were never sent, so that undoing them asks nobody
-    /// outside; then drops the commands. Tried only once: counting one call too many only costs a
-    /// look-up, while counting one too few could leave a hold, and a commit whose answer was lost
-    /// may have counted.
+    /// Records that the calls of these actions were never sent, so that their compensations do not
+    /// ask the outside world; then drops the commands. It is tried only once: if the answer to a
+    /// commit is lost, a second try could count back twice. A count that is too high only costs a
+    /// look-up. One that is too low would miss a real call, whose effect could then stay in the
+    /// outside world.
     async fn not_sent(&self, members: Vec<Member>) -> Outgoing {
         let mut outgoing = Outgoing::default();
         let mut seen = HashSet::new();
@@ -115,7 +116,7 @@ impl<S: Store> Batches<S> {
         {
             warn!(participant = self.name, %error, "calls that were not sent count as sent");
         }
-        // Only now, so that no copy finds a record that says that there was a call.
+        // This comes last, so that no copy of a command finds a record that still counts the call.
         for member in members.into_iter().flat_map(|member| self.with_copies(member)) {
             self.count("dropped");
             outgoing.drop_member(member, "nothing was sent outside");
@@ -123,7 +124,7 @@ impl<S: Store> Batches<S> {
         outgoing
     }
 
-    /// Ends the call of a member. Returns it, and the copies that have joined it.
+    /// Ends the call of a member. Returns the member, and the copies that have waited for the call.
     fn with_copies(&self, member: Member) -> impl Iterator<Item = Member> + use<S> {
         let copies = self.calls.end(member.id());
         std::iter::once(member).chain(copies)
@@ -134,7 +135,7 @@ impl<S: Store> Batches<S> {
         let Some(Open { tx, members, locked }) = open else { return Ok(()) };
         let mut entries = Vec::new();
         for (member, record) in members.into_iter().zip(&locked.records) {
-            // A record that has an answer by now, or another payload, stays as it is.
+            // A record that has an answer or another payload by now stays as it is.
             if let Some(Part { hash, answer: None, calls: calls @ 1.. }) = &record.action
                 && hash[..] == member.hash[..]
             {
@@ -165,12 +166,12 @@ impl<S: Store> Transact<S> for Answered {
         let (mut settling, mut retract) = (Vec::new(), Vec::new());
         for (Self { member, finding }, record) in group.into_iter().zip(&locked.records) {
             match admit(record, member.direction(), &member.hash, Recorded::is_refusal) {
-                // Another replica has settled it meanwhile.
+                // Another replica has settled the command meanwhile.
                 Admission::Repeat(recorded) => {
                     let us = &batches.source;
                     outgoing.answer(member, record, &recorded, Telling::Again, us);
                 }
-                // Its compensation came during the call.
+                // The compensation came during the call.
                 Admission::TooLate { .. } => retract.push(member.clone()),
                 Admission::Run { .. } | Admission::NothingToUndo { .. } | Admission::NeverSent => {
                     settling.push((member, finding, record));

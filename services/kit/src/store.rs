@@ -1,4 +1,4 @@
-//! The port that remembers answers.
+//! The port to the database that records answers.
 
 use std::{future::Future, time::Duration};
 
@@ -6,10 +6,10 @@ use saga_core::{Direction, Failure, Record, SagaId, Timestamp, Watermark};
 
 use crate::Recorded;
 
-/// A participant's database: one transaction holds the recorded answers and the
-/// business effect.
+/// A participant's database. One transaction contains both the business effect and the recorded
+/// answers.
 pub trait Store: Clone + Send + Sync + 'static {
-    /// An open transaction. Dropped, it is undone.
+    /// An open transaction. If it is dropped, it is rolled back.
     type Tx: Send + 'static;
 
     /// The database system's name in traces.
@@ -18,31 +18,32 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Begins a transaction.
     fn begin(&self) -> impl Future<Output = Result<Self::Tx, Failure>> + Send;
 
-    /// Locks the rows of these keys, which are sorted and distinct, and creates those that are
-    /// missing. Until the transaction ends, another one that locks any of these keys waits.
+    /// Locks the rows of these keys, and creates those that are missing. The keys are sorted and
+    /// distinct. Until the transaction ends, any other one that locks one of these keys waits.
     fn lock(
         &self,
         tx: &mut Self::Tx,
         keys: &[Key],
     ) -> impl Future<Output = Result<Locked, Failure>> + Send;
 
-    /// Writes the entries of commands whose rows are locked.
+    /// Writes entries of commands whose rows are locked.
     fn record(
         &self,
         tx: &mut Self::Tx,
         entries: &[Entry],
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Raises the watermark, durably, and returns the watermark that is now stored. It never goes
-    /// back. One that is not at least `age` behind the database's own clock is not believed.
+    /// Raises the stored watermark durably, and returns the one that is stored afterwards. It never
+    /// goes back. A watermark that is not at least `age` behind the database's own clock is not
+    /// stored.
     fn raise(
         &self,
         watermark: Watermark,
         age: Duration,
     ) -> impl Future<Output = Result<Watermark, Failure>> + Send;
 
-    /// Deletes the records of sagas from this one on and below a watermark, if the durable one is
-    /// at least as high: at most `limit` rows. It skips rows that others have locked.
+    /// Deletes at most `limit` rows of records: of sagas from `from` on and below `below`, provided
+    /// that the stored watermark is at least as high. Skips rows that others have locked.
     fn prune(
         &self,
         from: SagaId,
@@ -50,55 +51,56 @@ pub trait Store: Clone + Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Pruned, Failure>> + Send;
 
-    /// Time for which a watermark has to be durable before any record below it is deleted: the
-    /// longest time that a [`Store::lock`] may take. Then no action can read the old watermark and
-    /// yet miss its tombstone.
+    /// Time for which a watermark must be durable before records below it are deleted: the longest
+    /// time that a [`Store::lock`] may take. So no action can read the old watermark and then miss
+    /// its tombstone.
     const SETTLING: Duration;
 
-    /// Commits. [`Failure::UnknownCommit`] when the answer is lost.
+    /// Commits. Returns [`Failure::UnknownCommit`] if the answer to the commit is lost.
     fn commit(&self, tx: Self::Tx) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-/// The row that a step's action and compensation contend for.
+/// The key of a row: the row is shared by a step's action and compensation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// The saga.
     pub saga: SagaId,
-    /// Its step.
+    /// The saga's step.
     pub step: String,
 }
 
-/// Rows that are locked.
+/// The result of locking rows.
 #[derive(Clone, Debug)]
 pub struct Locked {
-    /// The database's clock.
+    /// The time on the database's clock.
     pub now: Timestamp,
-    /// Commands of sagas below it must not be run: their records may be gone.
+    /// The stored watermark. Commands of sagas below it must not be run: their records may be
+    /// deleted.
     pub watermark: Watermark,
-    /// One record for each key, in the order of the keys.
+    /// The record of each key, in the order of the keys.
     pub records: Vec<Record<Recorded>>,
 }
 
-/// The new content of one direction of a row.
+/// The new content of a row's part for one direction.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Its row.
+    /// The key of the row.
     pub key: Key,
-    /// Its direction.
+    /// The direction of the command.
     pub direction: Direction,
-    /// Hash of its type and payload.
+    /// Hash of the command's type and payload.
     pub hash: Vec<u8>,
-    /// The answer. `None` stands for the intent to ask the outside world.
+    /// The answer to the command. `None` if only an intent to call the outside world is recorded.
     pub answer: Option<Recorded>,
     /// [`Part::calls`](saga_core::Part::calls) of an action.
     pub calls: u32,
 }
 
-/// Rows that were deleted.
+/// The result of deleting rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pruned {
-    /// Their number.
+    /// Number of rows that were deleted.
     pub rows: u64,
-    /// The saga to go on from; `None` at the end.
+    /// The saga from which to continue; `None` if no rows are left.
     pub next: Option<SagaId>,
 }

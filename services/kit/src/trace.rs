@@ -1,4 +1,5 @@
-//! Spans of commands, each in its own saga's trace. A saga that is not traced has none.
+//! Makes the spans of commands, each in the trace of its own saga. Sagas that are not traced get
+//! none.
 
 use std::time::SystemTime;
 
@@ -8,17 +9,17 @@ use saga_trace::{Kind, Span};
 
 use crate::{HandlerError, Store, member::Member};
 
-/// The span of a batch. A command alone has only the span of its handling.
+/// Makes the span of a batch. A single command gets none: it has only the span of its handling.
 pub(crate) fn receiving(source: &Source, members: &[Member]) -> Option<Span> {
     let joined = if members.len() > 1 { members } else { &[] };
     let contexts = joined.iter().filter_map(Member::context);
     source.receiving(contexts, members.len(), SystemTime::now())
 }
 
-/// The spans of one transaction: one in the trace of each member.
+/// The spans of one transaction: one in the trace of each traced member.
 pub(crate) struct Transaction {
     spans: Vec<Span>,
-    /// The span that joins them, if there are several.
+    /// The span that is linked to all of them, if there are several.
     joint: Option<Span>,
 }
 
@@ -40,8 +41,9 @@ impl Transaction {
         Self { joint: joint.flatten(), spans }
     }
 
-    /// Runs a handler. The spans that it makes are children of the transaction's span or, if the
-    /// transaction serves several traced sagas, of a span that is linked to each.
+    /// Runs a handler. The spans that it makes are children of the transaction's span. If the
+    /// transaction serves several traced sagas, they are children of the span that is linked to all
+    /// of them.
     pub(crate) async fn within<F: Future>(&self, handler: F) -> F::Output {
         let span = self.joint.as_ref().or(self.spans.first());
         saga_trace::within(span.map(|span| span.context), handler).await
@@ -49,7 +51,8 @@ impl Transaction {
 
     /// Ends the spans.
     pub(crate) fn end<T>(self, done: &Result<T, HandlerError>) {
-        // Only the kind of failure: the text may quote a command, and so a secret.
+        // Only the kind of failure is exported: the text may quote a command, and so contain a
+        // secret.
         let failure = done.as_ref().err().map(|failed| match failed {
             HandlerError::Poison(_) => "a command cannot be handled",
             HandlerError::Store(Failure::Conflict(_)) => "conflict",

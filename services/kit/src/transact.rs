@@ -1,4 +1,4 @@
-//! One transaction over many commands: how often it is tried, and the rows that it locks.
+//! Runs one transaction over many commands: locks their rows, and tries again after failures.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
     outgoing::Outgoing, outside::Calls, trace::Transaction,
 };
 
-/// Runs batches of commands, and settles batches of outside calls.
+/// The parts of a participant that run batches of commands and settle batches of outside calls.
 pub(crate) struct Batches<S: Store> {
     pub(crate) name: &'static str,
     pub(crate) source: String,
@@ -26,16 +26,16 @@ pub(crate) struct Batches<S: Store> {
     pub(crate) shutdown: CancellationToken,
 }
 
-/// The participant is being stopped. Commands without an answer are delivered again elsewhere.
+/// The participant is being stopped. Unanswered commands are delivered again elsewhere.
 #[derive(Debug)]
 pub(crate) struct Stop;
 
-/// A command that a transaction takes in: a new one, or one whose outside call came back.
+/// A command in a transaction: either a new one, or one whose outside call has ended.
 pub(crate) trait Transact<S: Store>: Sync + Sized {
-    /// The command.
+    /// Returns the command.
     fn member(&self) -> &Member;
 
-    /// Runs one transaction over commands of the handler at `place`.
+    /// Runs one transaction over commands of the handler with index `place`.
     fn transact(
         batches: &Batches<S>,
         span: &Transaction,
@@ -45,9 +45,9 @@ pub(crate) trait Transact<S: Store>: Sync + Sized {
 }
 
 impl<S: Store> Batches<S> {
-    /// Runs commands of one handler in one transaction. If it fails because of one of them, each half
-    /// gets a transaction of its own, and so on: one culprit among 512 costs its neighbours 18
-    /// transactions, not 512.
+    /// Runs commands of one handler in one transaction. If it fails because of one of them, each
+    /// half of the commands gets a transaction of its own, and so on. So one bad command among 512
+    /// costs 18 more transactions, not 512.
     pub(crate) async fn group<C: Transact<S>>(
         &self,
         place: usize,
@@ -68,8 +68,8 @@ impl<S: Store> Batches<S> {
         Ok(outgoing)
     }
 
-    /// Tries a transaction until it succeeds, or until it is clear that its members are the
-    /// reason why it fails.
+    /// Tries a transaction until it succeeds, or until it is clear that it fails because of its
+    /// members.
     async fn persist<C: Transact<S>>(
         &self,
         place: usize,
@@ -122,11 +122,11 @@ impl<S: Store> Batches<S> {
         }
     }
 
-    /// Drops or quarantines a member whose own transaction failed.
+    /// Drops or quarantines a member whose own transaction has failed.
     fn give_up(&self, member: &Member, failed: HandlerError, outgoing: &mut Outgoing) {
         match failed {
             HandlerError::Store(Failure::Conflict(why)) => {
-                // The saga asks again when its `wake_at` passes.
+                // The saga sends the command again when its `wake_at` passes.
                 self.count("dropped");
                 let trace_id = member.trace_id();
                 warn!(participant = self.name, saga = %member.id().saga, command = %member.id(), trace_id, why, "command dropped after repeated conflicts");
@@ -156,9 +156,8 @@ impl<S: Store> Batches<S> {
             .increment(1);
     }
 
-    /// Begins a transaction and locks the members' rows, in the one order that everybody uses.
-    /// Members below the watermark are left out: they are not run, get no answer, and leave no
-    /// row.
+    /// Begins a transaction and locks the members' rows, in the same order in all processes.
+    /// Members below the watermark are left out: they are not run, get no answer, and leave no row.
     pub(crate) async fn sift<M>(
         &self,
         mut members: Vec<M>,
@@ -198,11 +197,11 @@ impl<S: Store> Batches<S> {
     }
 }
 
-/// Members, without those that are late.
+/// The members of a transaction, separated from those that are late.
 pub(crate) struct Sifted<S: Store, M> {
-    /// The late ones, which are dropped.
+    /// The messages and receipts of the late members, which are dropped.
     pub(crate) late: Outgoing,
-    /// The others; `None` if there are none.
+    /// The other members in an open transaction; `None` if all are late.
     pub(crate) open: Option<Open<S, M>>,
 }
 
@@ -213,14 +212,14 @@ pub(crate) struct Open<S: Store, M> {
     pub(crate) locked: Locked,
 }
 
-/// A member's new entry: its answer, or one more intent.
+/// Makes a member's new entry: with an answer, or without one and with one more call.
 pub(crate) fn entry(member: &Member, record: &Record<Recorded>, answer: Option<Recorded>) -> Entry {
     let known = record.action.as_ref().map_or(0, |action| action.calls);
     let calls = known + u32::from(answer.is_none());
     Entry { answer, calls, ..unanswered(member) }
 }
 
-/// A member's entry without an answer and without a call.
+/// Makes a member's entry without an answer and without a call.
 pub(crate) fn unanswered(member: &Member) -> Entry {
     let hash = member.hash.to_vec();
     Entry { key: member.key(), direction: member.direction(), hash, answer: None, calls: 0 }

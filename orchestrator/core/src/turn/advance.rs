@@ -1,4 +1,4 @@
-//! What is opened next, forward and backward, and when to look again.
+//! Opens the next steps, forward or backward, and computes when to look at the saga again.
 
 use super::Turn;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
 };
 
 impl<S: Saga> Turn<'_, S> {
-    /// Goes on after the command of a step has been settled.
+    /// Continues the saga after a step's command was settled.
     pub(super) fn settled(&mut self, name: &str, direction: Direction) {
         let held_up = matches!(&self.next.phase, Phase::Stuck(stuck)
             if stuck.step == name && stuck.direction == direction);
@@ -19,7 +19,7 @@ impl<S: Saga> Turn<'_, S> {
         self.advance();
     }
 
-    /// Opens what is next, or ends the saga.
+    /// Opens the next steps, or ends the saga.
     pub(super) fn advance(&mut self) {
         match &self.next.phase {
             Phase::Running => self.forward(),
@@ -43,7 +43,7 @@ impl<S: Saga> Turn<'_, S> {
         if !untouched || self.next.paused.is_some() {
             return;
         }
-        // The deadline is bounded by the very turn that opens the pivot (protocol 9).
+        // The turn that opens the pivot checks the deadline itself (protocol 9).
         if self.definition.steps[stage.start].kind != Kind::Retriable
             && self.next.deadline <= self.now
         {
@@ -56,8 +56,8 @@ impl<S: Saga> Turn<'_, S> {
         }
     }
 
-    /// Undoes in reverse order of the stages. Steps side by side are all settled
-    /// before unwinding starts (semantics 15).
+    /// Opens compensations, the last stage first. No compensation is opened before all actions are
+    /// settled, including those that were sent side by side (semantics 15).
     fn backward(&mut self, cause: Cause) {
         if self.next.steps.iter().any(|s| matches!(s, StepState::Open(_))) {
             return;
@@ -133,8 +133,8 @@ impl<S: Saga> Definition<S> {
         saga.phase == Phase::Running && before_pivot
     }
 
-    /// When a saga needs to be looked at next: the earliest of its open steps'
-    /// due times, the deadline and the reminder (protocol 5).
+    /// Returns the time at which the saga must be looked at next: the earliest of its open steps'
+    /// due times, its deadline and its reminder (protocol 5).
     pub(crate) fn need(&self, saga: &Instance) -> Option<Timestamp> {
         if saga.paused.is_some() || saga.phase.ended().is_some() {
             return None;

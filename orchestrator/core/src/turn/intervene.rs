@@ -1,5 +1,5 @@
-//! What operators do to a saga. Total: every remedy in every state is applied, or
-//! is told why not.
+//! Decides on operators' interventions. Every remedy in every state is either applied, or refused
+//! with a reason.
 
 use super::Turn;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 };
 use serde_json::value::RawValue;
 
-/// The code of a refusal that an operator has stated.
+/// The code of a refusal that an operator stated.
 const STATED: &str = "STATED_BY_OPERATOR";
 
 impl<S: Saga> Turn<'_, S> {
@@ -155,7 +155,7 @@ impl<S: Saga> Turn<'_, S> {
     }
 
     fn state_refused(&mut self, step: usize, direction: Direction) -> Result<(), Obstacle> {
-        // What clients may read: who it was and why is for the history.
+        // Clients may read this text. The operator and the reason are only in the history.
         let refusal = Refusal::new(STATED, "an operator found that it did not happen");
         let name = self.definition.steps[step].name.to_owned();
         self.next.steps[step] = match (direction, self.definition.steps[step].kind) {
@@ -201,7 +201,7 @@ impl<S: Saga> Turn<'_, S> {
     }
 }
 
-/// A decision that changes nothing.
+/// Returns a decision that changes nothing.
 fn told(intervened: Intervened) -> Decision {
     Decision::nothing(Verdict::Intervention(intervened))
 }

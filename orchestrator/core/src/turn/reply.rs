@@ -1,4 +1,4 @@
-//! What a participant's reply does to a saga.
+//! Decides on a participant's reply.
 
 use super::Turn;
 use crate::{
@@ -66,9 +66,9 @@ impl<S: Saga> Turn<'_, S> {
         }
     }
 
-    /// A redelivered reply whose saga has moved on publishes again only what this
-    /// very reply opened and what is still open; a repeat publishes nothing
-    /// (protocol 4).
+    /// Publishes commands again after a redelivered reply whose saga has moved on: only those that
+    /// this very reply opened and that are still open. A reply that the participant marked as a
+    /// repeat publishes nothing (protocol 4).
     fn publish_again(mut self, reply: &Reply, verdict: Verdict) -> Decision {
         if reply.redelivered && !reply.repeat && self.next.paused.is_none() {
             for (step, state) in self.next.steps.iter().enumerate() {
@@ -94,7 +94,7 @@ impl<S: Saga> Turn<'_, S> {
         Decision { send, ..Decision::nothing(verdict) }
     }
 
-    /// Records the answer to an open command.
+    /// Records the answer to an open command in the saga.
     pub(super) fn settle(&mut self, step: usize, reply: &Reply) -> Result<Happening, StateError> {
         let (name, direction) = (reply.step.clone(), reply.direction);
         let refusal = match &reply.outcome {
@@ -116,8 +116,8 @@ impl<S: Saga> Turn<'_, S> {
                 return Ok(Happening::Done { step: name, direction });
             }
             ReplyOutcome::Refused(refusal) => refusal.clone().bounded(),
-            // A restored database answers so to an open action: it counts as
-            // refused and unwinds (protocol 8).
+            // A participant whose database was restored may answer an open action like this. The
+            // action then counts as refused, and the saga is undone (protocol 8).
             ReplyOutcome::TooLate => {
                 Refusal::new("TOO_LATE", "the participant has this step's compensation on record")
             }

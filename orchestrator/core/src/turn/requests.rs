@@ -1,4 +1,4 @@
-//! What clients ask of a saga.
+//! Decides on a client's cancel.
 
 use super::Turn;
 use crate::{Cancelled, Cause, Decision, Happening, Phase, Saga, StepState, Stuck, Verdict, Wish};

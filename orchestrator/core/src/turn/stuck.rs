@@ -1,10 +1,10 @@
-//! Beginning to undo, getting stuck, and coming out again.
+//! Starts to undo a saga, marks it as stuck, and lets a stuck saga go on.
 
 use super::Turn;
 use crate::{Cause, Direction, Phase, Saga, StepState, Stuck, StuckReason, limits};
 
 impl<S: Saga> Turn<'_, S> {
-    /// Begins to undo, unless that has begun.
+    /// Starts to undo the saga, unless that has started already.
     pub(super) fn unwind(&mut self, cause: Cause) {
         match &mut self.next.phase {
             Phase::Running => self.next.phase = Phase::Compensating(cause),
@@ -21,7 +21,7 @@ impl<S: Saga> Turn<'_, S> {
             Phase::Running => None,
             Phase::Compensating(cause) => Some(cause.clone()),
             Phase::Stuck(stuck) => {
-                // Stuck for want of an answer, and now the answer is no.
+                // The saga was stuck because no answer came. Now the answer is a refusal.
                 if stuck.step == name && stuck.direction == direction {
                     stuck.reason = reason;
                 }
@@ -49,8 +49,8 @@ impl<S: Saga> Turn<'_, S> {
         }
     }
 
-    /// A neighbour of the step that held the saga up may have been halted
-    /// meanwhile; without this nothing would ever look at the saga again.
+    /// Marks the saga as stuck at a step that was halted while it was stuck at another one. Without
+    /// this, nothing would ever look at the saga again.
     pub(super) fn stick_where_halted(&mut self) {
         let halted = self.next.steps.iter().enumerate().find_map(|(step, state)| match state {
             StepState::Halted { direction, refusal } => Some((step, *direction, refusal.clone())),
@@ -67,7 +67,7 @@ impl<S: Saga> Turn<'_, S> {
         }
     }
 
-    /// Whether this turn found something to be stuck at that was not known before.
+    /// Returns true if this turn made the saga stuck at a new step.
     pub(super) fn newly_stuck(&self) -> bool {
         match (&self.before.phase, &self.next.phase) {
             (Phase::Stuck(before), Phase::Stuck(next)) => {

@@ -1,4 +1,4 @@
-//! What happens when a saga's `wake_at` has passed.
+//! Decides on a saga whose `wake_at` has passed.
 
 use super::Turn;
 use crate::{
@@ -45,8 +45,8 @@ impl<S: Saga> Turn<'_, S> {
         self.decide(verdict, happening, alert)
     }
 
-    /// Sends a step's command again if its answer is late. Says whether the step
-    /// exceeded its bound just now.
+    /// Sends a step's command again if its answer is late. Returns true if the last attempt of its
+    /// policy has just gone unanswered.
     fn ask_again(&mut self, step: usize) -> bool {
         let kind = self.definition.steps[step].kind;
         let direction = match &self.next.steps[step] {
@@ -71,8 +71,8 @@ impl<S: Saga> Turn<'_, S> {
         }
         let exhausted = sending.attempts >= policy.attempts;
         if exhausted && direction == Direction::Action && kind == Kind::Compensatable {
-            // A time-out means unknown: undo it, including this very step
-            // (semantics 10).
+            // An unanswered action has an unknown outcome. So the saga is undone, including this
+            // very step (semantics 10).
             self.next.steps[step] = StepState::Unknown;
             let step = self.definition.steps[step].name.to_owned();
             self.unwind(Cause::Unanswered { step });
@@ -90,8 +90,8 @@ impl<S: Saga> Turn<'_, S> {
     }
 }
 
-/// True if an instant has come that was set to this long after the time of its writing. One that is
-/// further ahead was written by a clock that was fast: nobody waits until it comes.
+/// Returns true if `at` has come. If `at` is clearly more than `after_millis` from now, a clock
+/// that was ahead has written it, and it counts as come.
 fn has_come(at: Timestamp, after_millis: u64, now: Timestamp) -> bool {
     let latest = now.plus_millis(after_millis).plus_millis(limits::CLOCK_SLACK_MILLIS);
     at <= now || at > latest

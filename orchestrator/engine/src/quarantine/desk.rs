@@ -1,9 +1,9 @@
-//! Operators' handling of messages in the quarantine (semantics 8, 26).
+//! Handles messages in the quarantine for operators (semantics 8, 26).
 //!
-//! No message of the quarantine is ever published. A re-drive is a retry of the message's saga, if
-//! the saga still waits for that very command. The message's mark and the saga's turn are one
-//! transaction, and the command that is sent is derived from the saga's row. So a stale or forged
-//! copy overtakes nothing. After a crash before the publishing, the saga wakes and sends it.
+//! No message of the quarantine is ever published. A re-drive retries the message's saga, if the
+//! saga still waits for that very command. The message's mark and the saga's turn are one
+//! transaction, and the command to send is derived from the saga's row. So a stale or forged copy
+//! overtakes nothing. After a crash before the publishing, the saga wakes and sends the command.
 
 use std::{fmt, time::SystemTime};
 
@@ -25,24 +25,24 @@ use crate::{
 /// An operator's request to handle a message.
 #[derive(Clone, Debug)]
 pub struct HandleRequest {
-    /// The message.
+    /// The message's id.
     pub message: String,
-    /// The way to handle it.
+    /// The way to handle the message.
     pub handling: Handling,
     /// The version of the message that the operator has seen.
     pub expected_version: u64,
-    /// The operator, and the reason.
+    /// The operator's name and reason.
     pub signed: Signed,
-    /// Nothing is done; the outcome shows the effect that it would have.
+    /// True if nothing is to be done, and the outcome only shows what would be done.
     pub dry_run: bool,
 }
 
 /// The two ways to handle a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handling {
-    /// Its saga sends the command again.
+    /// The message's saga sends its command again.
     Redrive,
-    /// It is kept for the record only.
+    /// The message is kept only as a record.
     Discard,
 }
 
@@ -55,48 +55,48 @@ impl Handling {
     }
 }
 
-/// The outcome of a request.
+/// The outcome of an operator's request.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// It is done, or would be.
+    /// The message was handled or, on a dry run, would be.
     Applied {
         /// The message's version afterwards.
         version: u64,
-        /// The commands that are sent because of it.
+        /// The commands that are sent because of the act.
         sent: Vec<String>,
         /// The saga afterwards, if it made a turn.
         saga: Option<Box<Instance>>,
     },
-    /// It had been done before: nothing was done now.
+    /// The message was handled in the same way before. Nothing was done now.
     Repeated,
-    /// The message has another version than the operator has seen.
+    /// The message has a different version than the operator has seen. Nothing was done.
     Moved {
-        /// Its version now.
+        /// The message's version now.
         version: u64,
     },
-    /// It is not possible. Nothing was done.
+    /// The message cannot be handled in this way. Nothing was done.
     Impossible(Hindrance),
 }
 
-/// The reason why a message cannot be re-driven or discarded. Its text is a sentence that also says
-/// what is possible instead.
+/// The reason why a message cannot be re-driven or discarded. Its text is a sentence that also
+/// suggests an alternative, where there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hindrance {
-    /// It was re-driven.
+    /// The message was re-driven before.
     Redriven,
-    /// It was discarded.
+    /// The message was discarded before.
     Discarded,
-    /// It names no command.
+    /// The message names no command.
     NoCommand,
-    /// Its saga is below the watermark.
+    /// The message's saga is below the watermark.
     TooOld,
-    /// Its saga does not exist.
+    /// The message's saga does not exist.
     NoSaga,
-    /// Its saga is of a definition that this server does not host.
+    /// This server does not host the definition of the message's saga.
     Unhosted,
-    /// Its saga does not wait for that command.
+    /// The message's saga does not wait for that command.
     NotOpen,
-    /// Its saga allows no retry.
+    /// The message's saga allows no retry.
     Saga(Obstacle),
 }
 
@@ -115,7 +115,7 @@ impl fmt::Display for Hindrance {
     }
 }
 
-/// Carries out one request. Only people make them, so each has its own transaction.
+/// Carries out one request. Only people make requests, so each has its own transaction.
 pub(crate) async fn handle<S: SagaStore>(
     shared: &Shared<S>,
     asked: &HandleRequest,
@@ -154,7 +154,7 @@ pub(crate) async fn handle<S: SagaStore>(
 struct Decided {
     outcome: Outcome,
     handled: Option<Handled>,
-    /// The saga's turn, if it makes one.
+    /// The saga's turn, if the request makes one.
     turned: Option<Turned>,
 }
 
@@ -196,8 +196,8 @@ fn decide<S>(
     })
 }
 
-/// The outcome that the message alone decides, because it was handled before, or has changed since
-/// the operator saw it.
+/// Returns the outcome if the message alone determines it: it was handled before, or has changed
+/// since the operator saw it.
 fn decided_already(message: &Quarantined, asked: &HandleRequest) -> Option<Outcome> {
     let hindrance = match (message.state, asked.handling) {
         (QuarantineState::Redriven, Handling::Redrive)
@@ -212,7 +212,7 @@ fn decided_already(message: &Quarantined, asked: &HandleRequest) -> Option<Outco
     hindrance.map(Outcome::Impossible)
 }
 
-/// The retry of the saga, if it waits for that very command.
+/// Retries the saga, if it waits for that very command.
 fn redrive<S>(
     shared: &Shared<S>,
     asked: &HandleRequest,

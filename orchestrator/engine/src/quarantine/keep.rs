@@ -1,4 +1,4 @@
-//! Keeps messages that cannot be handled in a table that operators can see.
+//! Stores messages that cannot be handled in a table that operators can see.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tracing::error;
 use super::row::command_of;
 use crate::{NewQuarantined, SagaStore, limits, shared::Shared};
 
-/// Moves the quarantine's queue into its table until shutdown.
+/// Moves messages from the quarantine's queue into its table, until shutdown.
 pub(crate) async fn keep<S: SagaStore, T: Transport>(shared: Arc<Shared<S>>, transport: T) {
     let mut consumer = transport.consume(Queue::Quarantine, limits::QUARANTINE_PREFETCH);
     loop {
@@ -31,7 +31,8 @@ pub(crate) async fn keep<S: SagaStore, T: Transport>(shared: Arc<Shared<S>>, tra
         }
         match store_each(&shared, &messages).await {
             Ok(()) => deliveries.into_iter().for_each(|delivery| delivery.ack.ack()),
-            // They are not acknowledged, so they come again with the next connection.
+            // The messages are not acknowledged, so they are delivered again on the next
+            // connection.
             Err(failure) => {
                 error!(%failure, messages = messages.len(), "cannot be kept in the quarantine");
             }
@@ -39,8 +40,8 @@ pub(crate) async fn keep<S: SagaStore, T: Transport>(shared: Arc<Shared<S>>, tra
     }
 }
 
-/// Stores messages, together if that is possible. One that the database does not take as it is is kept
-/// as its hash, so that it holds up neither its neighbours nor this consumer.
+/// Stores messages, all at once if that is possible. Of a message that the database refuses, only a
+/// hash is stored, so that it blocks neither the other messages nor this consumer.
 async fn store_each<S: SagaStore>(
     shared: &Shared<S>,
     messages: &[NewQuarantined],
@@ -61,7 +62,7 @@ async fn store_each<S: SagaStore>(
     Ok(())
 }
 
-/// A message that can always be stored, in the place of one that cannot.
+/// Makes a message that can always be stored, to replace one that cannot.
 fn hash_of(message: &NewQuarantined, why: &str) -> NewQuarantined {
     let hash = |bytes: &[u8]| format!("{:x}", Sha256::digest(bytes));
     NewQuarantined {
@@ -86,9 +87,9 @@ fn log(message: &NewQuarantined) {
     error!(saga = %command.saga, %command, trace_id, reason, from, "quarantined");
 }
 
-/// Stores messages. It tries again after any number of conflicts: giving up would leave the
-/// deliveries unacknowledged until the connection ends, and with enough of them the consumer would
-/// get no others.
+/// Stores messages. Tries again after any number of conflicts. If it gave up, the deliveries would
+/// stay unacknowledged until the connection ends, and with enough of them the consumer would get no
+/// new ones.
 async fn store<S: SagaStore>(
     shared: &Shared<S>,
     messages: &[NewQuarantined],
@@ -104,10 +105,10 @@ async fn store<S: SagaStore>(
     }
 }
 
-/// Reads the messages of a delivery of the quarantine's queue. A command that outlived its expiry
-/// is not kept but counted: its saga sends it again (protocol 16).
+/// Reads the messages of a delivery from the quarantine's queue. An expired command is not stored
+/// but counted: its saga sends it again (protocol 16).
 fn read(delivery: &Delivery) -> Vec<NewQuarantined> {
-    // A stranger's text may hold characters that no database stores.
+    // Text from outside may hold characters that some databases do not store.
     let storable = |text: &str| text.replace('\0', "\u{fffd}");
     let header = |name: &str| delivery.headers.get(name).map(|text| storable(text));
     let (reason, from) = match (&delivery.death, header("saga-reason")) {
@@ -130,13 +131,14 @@ fn read(delivery: &Delivery) -> Vec<NewQuarantined> {
         body,
     };
     let whole = || {
-        // Without an id, the body names it: each such message has a row of its own.
+        // Without a message id, the hash of the body is the id: each such body gets a row of its
+        // own.
         let unnamed = || format!("sha256:{:x}", Sha256::digest(&delivery.body));
         let id = delivery.message_id.as_deref().map_or_else(unnamed, storable);
         vec![quarantined(id, kept(&delivery.body))]
     };
-    // A parcel that the broker gave up is kept member by member: the quarantine is keyed by command
-    // id, so that a resend adds no copy (protocol 15).
+    // A parcel that the broker gave up is stored member by member. Each row has a command's id, so
+    // that a command that is sent again adds no row (protocol 15).
     match delivery.open() {
         Ok(members) if members.iter().all(Result::is_ok) => {
             let sound: Vec<Envelope> = members.into_iter().flatten().collect();
@@ -152,7 +154,7 @@ fn read(delivery: &Delivery) -> Vec<NewQuarantined> {
     }
 }
 
-/// A reply has its command's id, and must not be taken for it.
+/// Returns the id of a member's row. A reply has its command's id, so it gets a suffix.
 fn id_of(envelope: &Envelope) -> String {
     match envelope.body {
         Body::Reply(_) => format!("{}/reply", envelope.id),
@@ -160,7 +162,7 @@ fn id_of(envelope: &Envelope) -> String {
     }
 }
 
-/// As much of a body as is kept of it. If that is not all, the hash of the whole follows.
+/// Returns the part of a body that is stored. If the body is cut, its size and hash follow.
 fn kept(body: &[u8]) -> Vec<u8> {
     match body.split_at_checked(limits::MAX_QUARANTINED_BYTES) {
         None | Some((_, [])) => body.to_vec(),

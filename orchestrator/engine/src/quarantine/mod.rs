@@ -1,4 +1,4 @@
-//! Messages that cannot be handled: keeping them, reading them, and operators' acts.
+//! Messages that cannot be handled: storing them, and the operators' acts on them.
 
 pub(crate) mod desk;
 pub(crate) mod keep;

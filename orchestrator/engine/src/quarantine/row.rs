@@ -1,4 +1,5 @@
-//! Messages of the quarantine as operators see them, and the changes that a store makes to them.
+//! The messages of the quarantine as operators see them, and the changes that a store makes to
+//! them.
 
 use saga_core::{CommandId, Instance, Signed, Timestamp, Watermark};
 
@@ -7,40 +8,40 @@ use crate::Write;
 /// A message in the quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantined {
-    /// The command's id; for a reply, the same id with `/reply`; for a message without a command,
-    /// the message's own id or a hash of its body.
+    /// The command's id; for a reply, that id with `/reply`; for a message without a command, its
+    /// own message id or a hash of its body.
     pub id: String,
-    /// Counts the copies that came and the operators' acts.
+    /// Number of copies that came plus number of operators' acts.
     pub version: u64,
-    /// Its state.
+    /// The message's state.
     pub state: QuarantineState,
-    /// The reason why it is here.
+    /// The reason why the message could not be handled.
     pub reason: String,
-    /// The queue that it came from.
+    /// The queue that the message came from.
     pub from: String,
-    /// The address for its answer.
+    /// The address to which its answer would be sent.
     pub reply_to: Option<String>,
-    /// The original body. It may hold a secret. Empty in a list.
+    /// The message's original body. It may hold a secret. Lists leave it empty.
     pub body: Vec<u8>,
-    /// Arrival of the first copy.
+    /// Time at which the first copy arrived.
     pub first_seen: Timestamp,
-    /// Arrival of the last copy.
+    /// Time at which the last copy arrived.
     pub last_seen: Timestamp,
-    /// Number of copies that came.
+    /// Number of copies that arrived.
     pub copies: u64,
-    /// The operators' acts, in order. Empty in a list.
+    /// The operators' acts, in order. Lists leave them empty.
     pub acts: Vec<Act>,
 }
 
 impl Quarantined {
-    /// The command that it is, or answers, if it names one.
+    /// Returns the id of the command that the message is or answers, if it names one.
     #[must_use]
     pub fn command(&self) -> Option<CommandId> {
         command_of(&self.id)
     }
 }
 
-/// The command that a message of this id is, or answers.
+/// Returns the id of the command that a message with this id is or answers.
 pub(crate) fn command_of(id: &str) -> Option<CommandId> {
     id.strip_suffix("/reply").unwrap_or(id).parse().ok()
 }
@@ -48,16 +49,16 @@ pub(crate) fn command_of(id: &str) -> Option<CommandId> {
 /// The state of a message in the quarantine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuarantineState {
-    /// Nobody has dealt with it.
+    /// No operator has handled the message.
     Open,
-    /// Its command was sent again.
+    /// An operator re-drove the message: its saga sent the command again.
     Redriven,
-    /// It is kept for the record only.
+    /// An operator discarded the message: it is kept only as a record.
     Discarded,
 }
 
 impl QuarantineState {
-    /// Its code in the store.
+    /// Returns the state's code in the store.
     #[must_use]
     pub const fn code(self) -> i16 {
         match self {
@@ -67,7 +68,7 @@ impl QuarantineState {
         }
     }
 
-    /// The state of a code.
+    /// Returns the state that has this code.
     #[must_use]
     pub const fn from_code(code: i16) -> Option<Self> {
         match code {
@@ -82,63 +83,63 @@ impl QuarantineState {
 /// An operator's act on a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Act {
-    /// The message's version that it led to.
+    /// The message's version after the act.
     pub version: u64,
     /// Time of the act, on the store's clock.
     pub at: Timestamp,
-    /// The state that it led to.
+    /// The message's state after the act.
     pub state: QuarantineState,
-    /// The operator, and the reason.
+    /// The operator's name and reason.
     pub signed: Signed,
-    /// The commands that were sent because of it: `book-hotel/action #1`.
+    /// The commands that were sent because of the act: `book-hotel/action #1`.
     pub sent: Vec<String>,
 }
 
-/// A filter of messages to show.
+/// A filter for the quarantine's messages.
 #[derive(Clone, Debug, Default)]
 pub struct QuarantineFilter {
-    /// Only this one, with its body and the acts.
+    /// Only the message with this id, with its body and acts.
     pub id: Option<String>,
-    /// Only those of this saga.
+    /// Only messages of this saga.
     pub saga: Option<saga_core::SagaId>,
-    /// Only those from a queue whose name contains this.
+    /// Only messages from a queue whose name contains this text.
     pub from: Option<String>,
-    /// Only those whose reason contains this.
+    /// Only messages whose reason contains this text.
     pub reason: Option<String>,
-    /// Only those in this state.
+    /// Only messages in this state.
     pub state: Option<QuarantineState>,
-    /// Only those whose first copy came at least this long ago, by the store's clock, in
-    /// milliseconds.
+    /// Only messages whose first copy came at least this many milliseconds ago, by the store's
+    /// clock.
     pub older_than_millis: Option<u64>,
-    /// Only those that follow this one in a list with the newest first. It is given by the arrival
-    /// of its first copy and its id.
+    /// Only messages that follow this one in a list that has the newest first. The message is given
+    /// by the arrival of its first copy and by its id.
     pub after: Option<(Timestamp, String)>,
-    /// At most this many.
+    /// Largest number of messages to return.
     pub limit: usize,
 }
 
-/// A locked message, and its saga's locked row.
+/// A locked message, and the locked row of its saga.
 #[derive(Clone, Debug)]
 pub struct Inspected {
-    /// The store's clock.
+    /// The time on the store's clock.
     pub now: Timestamp,
-    /// Sagas below it have ended long ago.
+    /// The stored watermark. Sagas below it have ended long ago.
     pub watermark: Watermark,
-    /// The message, if it exists; without the acts.
+    /// The message without its acts, if it exists.
     pub message: Option<Quarantined>,
-    /// The saga that was asked for, if it exists.
+    /// The row of the saga that was given, if it exists.
     pub saga: Option<Instance>,
 }
 
-/// The change of a message, and of its saga in the same transaction.
+/// The change of a message, with its saga's turn in the same transaction.
 #[derive(Clone, Debug)]
 pub struct Handled {
-    /// The new state of the message.
+    /// The message's new state.
     pub state: QuarantineState,
-    /// The operator, and the reason.
+    /// The operator's name and reason.
     pub signed: Signed,
-    /// The commands that are sent because of it.
+    /// The commands that are sent because of the act.
     pub sent: Vec<String>,
-    /// The saga's turn, if it makes one.
+    /// The saga's write, if the saga makes a turn.
     pub write: Option<Write>,
 }

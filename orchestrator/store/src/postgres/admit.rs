@@ -12,9 +12,9 @@ use super::{
 };
 use crate::row::{FORMAT, integer};
 
-/// Binds the keys that are not bound yet, and inserts their sagas with their first transitions. All
-/// processes bind keys in the same order. Returns the indexes of the newly bound keys and, if there
-/// are any, the database's clock.
+/// Binds the keys that are not bound yet, and inserts their sagas with their first transitions. The
+/// keys are sorted, so that all processes bind them in the same order. Returns the indexes of the
+/// newly bound keys and, if there are any, the database's time.
 pub(super) async fn admit(
     pool: &PgPool,
     keys: &[IdempotencyKey],
@@ -98,8 +98,8 @@ pub(super) async fn admit(
     Ok((now, (0..keys.len()).filter(|i| new.contains(&keys[*i].saga.0)).collect()))
 }
 
-/// Answers the keys that were bound before. This is a statement of its own, so that it sees the
-/// transactions that the insert has waited for.
+/// Looks up the keys that were bound before. This is a separate statement, so that it sees the
+/// commits of the transactions that the insert has waited for.
 pub(super) async fn known_keys(
     pool: &PgPool,
     keys: &[IdempotencyKey],

@@ -1,7 +1,7 @@
-//! The sagas that this process wrote last, so that a turn under low load need not read them again.
+//! The sagas that this process wrote last, so that turns under low load do not have to read them.
 //!
-//! Only a decision that writes may rely on this memory, because the write checks the version
-//! (protocol 1). A saga that is not known here, or that another orchestrator has moved on, is read
+//! Only a decision that writes may rely on this memory, because its write checks the version
+//! (protocol 1). A saga that is not remembered, or that another orchestrator has changed, is read
 //! under its lock.
 
 use std::{
@@ -19,22 +19,22 @@ use sha2::{Digest as _, Sha256};
 
 use crate::row;
 
-/// Most sagas in the memory, at a few KiB each. Beyond that everything is forgotten, which costs
-/// one read of each saga.
+/// Most sagas in the memory, at a few KiB each. If there would be more, all are forgotten, which
+/// costs one read of each saga.
 const MOST_SAGAS: usize = 16_384;
-/// Time for which the database's clock is extrapolated before it is read again.
+/// Longest time for which the database's time is extrapolated before it must be read again.
 const CLOCK_GOOD_FOR: Duration = Duration::from_secs(1);
-/// Number of turns that read their rows after one found a row that somebody else had moved on. With
-/// several orchestrators, the replies of one saga come to all of them.
+/// Number of turns that read their rows after another process was found to have changed a row. With
+/// several orchestrators that is likely to recur: the replies of one saga arrive at all of them.
 const DISTRUST: u32 = 64;
 
-/// The sagas that this process wrote last. By default it remembers nothing.
+/// The sagas that this process wrote last. The default value remembers nothing.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     remembers: bool,
     sagas: Mutex<HashMap<SagaId, Remembered>>,
-    /// The database's clock, and the local time when the answer arrived. An instant that is
-    /// extrapolated from them is therefore never ahead of the database's clock.
+    /// The database's time, and the local time when that answer arrived. So the time that is
+    /// extrapolated from them is never ahead of the database's clock.
     clock: Mutex<Option<(Timestamp, Instant)>>,
     distrust: AtomicU32,
 }
@@ -43,15 +43,15 @@ pub(super) struct Memory {
 #[derive(Clone, Debug)]
 pub(super) struct Remembered {
     pub(super) saga: Instance,
-    /// Hash of the row's content. A version alone does not tell rows apart after a failover: a
-    /// database that has lost its last second hands the same version out again.
+    /// Hash of the row's content. After a failover, the version alone does not identify a row: a
+    /// database that has lost its last second may give the same version to other content.
     pub(super) content: Content,
 }
 
 /// Hash of a row's progress and data.
 pub(super) type Content = Vec<u8>;
 
-/// The hash that the statement of `update.rs` computes of a row.
+/// Computes the same hash of a row as the statement in `update.rs`.
 fn content(saga: &Instance) -> Result<Content, Failure> {
     let mut hash = Sha256::new();
     hash.update(row::progress(saga)?);
@@ -60,16 +60,16 @@ fn content(saga: &Instance) -> Result<Content, Failure> {
 }
 
 impl Memory {
-    /// A memory that remembers.
+    /// Makes a memory that remembers.
     pub(super) fn new() -> Self {
         Self { remembers: true, ..Self::default() }
     }
 
-    /// All of these sagas as this process wrote them last, in the order of their ids, which is the
-    /// order of all locks. `None`: they must be read.
+    /// Returns all of these sagas as this process wrote them last, in the order of their ids, which
+    /// is the order of all locks. Returns `None` if they must be read.
     pub(super) fn all(&self, ids: &[SagaId]) -> Option<(Timestamp, Vec<Remembered>)> {
         let now = self.now()?;
-        // Several loops count down at once, and none may count below zero.
+        // Several loops may count down at once, and must not count below zero.
         let left = |left: u32| left.checked_sub(1);
         if self.distrust.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok() {
             return None;
@@ -81,7 +81,7 @@ impl Memory {
         Some((now, known))
     }
 
-    /// The database's clock, if it was read recently.
+    /// Returns the database's time, if it was read recently.
     pub(super) fn now(&self) -> Option<Timestamp> {
         let (told, heard) = (*lock(&self.clock))?;
         let since = heard.elapsed();
@@ -89,14 +89,14 @@ impl Memory {
         (since < CLOCK_GOOD_FOR).then_some(Timestamp(told.0.saturating_add(micros)))
     }
 
-    /// Records the database's clock.
+    /// Records the database's time.
     pub(super) fn heard(&self, now: Timestamp) {
         if self.remembers {
             *lock(&self.clock) = Some((now, Instant::now()));
         }
     }
 
-    /// Records writes that were just committed. An ended saga is not kept: it is not written again.
+    /// Records writes that were just committed. Removes ended sagas: they are not written again.
     pub(super) fn committed(&self, writes: &[Write]) {
         if !self.remembers {
             return;
@@ -117,7 +117,7 @@ impl Memory {
         }
     }
 
-    /// Forgets these sagas, because their state is no longer known here (protocol 2).
+    /// Forgets these sagas, because their rows may have changed (protocol 2).
     pub(super) fn forget(&self, ids: &[SagaId]) {
         let mut sagas = lock(&self.sagas);
         for id in ids {
@@ -125,14 +125,14 @@ impl Memory {
         }
     }
 
-    /// Forgets everything, because the database could not be reached: whoever answers next may have
-    /// lost what was committed last.
+    /// Forgets everything, because the database could not be reached. The server that answers next
+    /// may have lost the last commits.
     pub(super) fn lost_touch(&self) {
         lock(&self.sagas).clear();
         *lock(&self.clock) = None;
     }
 
-    /// Records that somebody else has moved a saga on.
+    /// Records that another process has changed a saga.
     pub(super) fn distrust(&self) {
         self.distrust.store(DISTRUST, Ordering::Relaxed);
     }
@@ -146,7 +146,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    /// Two loops meet the last distrusted turn at once.
+    /// Two loops count down the last distrusted turn at once.
     #[test]
     fn distrust_ends_however_many_loops_count_it_down() {
         let memory = Memory::new();

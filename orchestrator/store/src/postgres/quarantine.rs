@@ -1,4 +1,4 @@
-//! Messages in the quarantine, and the operators' acts on them.
+//! The messages in the quarantine, and the operators' acts on them.
 
 use chrono::{DateTime, Utc};
 use saga_core::{Failure, SagaId, Signed, Watermark};
@@ -46,7 +46,7 @@ impl MessageRow {
 }
 
 impl SagaTable {
-    /// Locks the message first and the saga second. Nothing locks them in the other order, so this
+    /// Locks the message first and the saga second. All transactions lock in this order, so they
     /// cannot deadlock.
     pub(super) async fn handle_message<R: Send>(
         &self,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::row::{self, bigint, natural};
 
-/// Least number of rows in a page of a list, in case the filter picks only few of them.
+/// Least number of rows in a page, in case the filter picks only a few of them.
 const LEAST_PAGE: usize = 256;
 
 impl SagaReads for SagaTable {
@@ -65,7 +65,7 @@ impl SagaReads for SagaTable {
     async fn list(&self, filter: &ListFilter) -> Result<Vec<Instance>, Failure> {
         let mut sagas = Vec::new();
         let mut before = filter.before;
-        // One query is enough, unless one of its rows does not decode or is not picked.
+        // One query is enough, unless some of its rows do not decode or are not picked.
         while sagas.len() < filter.limit {
             let missing = (filter.limit - sagas.len()).max(LEAST_PAGE);
             let rows = if filter.is_of_unfinished() {
@@ -114,7 +114,7 @@ impl SagaReads for SagaTable {
     }
 
     async fn census(&self) -> Result<Census, Failure> {
-        // Both indexes are partial: ended sagas cost nothing here.
+        // Both indexes are partial, so ended sagas add no work to this query.
         let rows = sqlx::query!(
             r#"SELECT definition, definition_version, state, wake_at IS NULL AS "paused!",
                       count(*) AS "count!",
@@ -174,7 +174,7 @@ impl SagaTable {
         .map_err(failure)
     }
 
-    /// Like `page`, by the partial indexes of sagas that have not ended.
+    /// Reads a page as `page` does, using the partial indexes of sagas that have not ended.
     async fn unfinished(
         &self,
         filter: &ListFilter,
@@ -204,8 +204,8 @@ impl SagaTable {
         .map_err(failure)
     }
 
-    /// Like `page`, by the partial index of sagas that are being undone, have been undone, or are
-    /// stuck.
+    /// Reads a page as `page` does, using the partial index of sagas that are being undone, were
+    /// undone, or are stuck.
     async fn undone(
         &self,
         filter: &ListFilter,

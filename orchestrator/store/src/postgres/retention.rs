@@ -1,8 +1,8 @@
 //! The watermark, and the deletion of sagas below it.
 //!
-//! Deletion goes by ranges of the primary keys and in small transactions, not by dropping
-//! partitions. A turn finds its rows by saga id alone, so partitions by time would add planning to
-//! each statement of the hot path, and one more index to search for each partition.
+//! Sagas are deleted by ranges of the primary key in small transactions, not by dropping
+//! partitions. A turn finds its rows by saga id alone. With partitions by time, each statement of
+//! the hot path would take longer to plan, and would search one index for each partition.
 
 use saga_core::{Failure, SagaId, Watermark, clocks_agree};
 use saga_engine::{Horizon, Pruned, Range, Retention};
@@ -18,8 +18,9 @@ use crate::row::natural;
 impl Retention for SagaTable {
     async fn advance(&self, retention_millis: u64) -> Result<Horizon, Failure> {
         let mut tx = self.pool.begin().await.map_err(failure)?;
-        // As text: otherwise Postgres would take the minimum from the primary key, by walking
-        // through all ended sagas. Both indexes are partial.
+        // The ids are cast to text. Otherwise Postgres would look for the minimum in the primary
+        // key, and so walk through all ended sagas. The indexes that it uses instead are both
+        // partial.
         let row = sqlx::query!(
             r#"SELECT now() AS "now!", min(id::text COLLATE "C")::uuid AS oldest
                FROM (SELECT id FROM sagas WHERE wake_at IS NOT NULL
@@ -30,8 +31,8 @@ impl Retention for SagaTable {
         .await
         .map_err(failure)?;
         let (now, oldest) = (timestamp(row.now), row.oldest.map(SagaId));
-        // A watermark never goes back. By a database's clock that is days ahead it would cover the
-        // sagas of the days to come.
+        // A watermark never goes back. If the database's clock is days ahead, the watermark would
+        // cover all sagas of the next days.
         let here = timestamp(chrono::Utc::now());
         let reach = match clocks_agree(now, here) {
             true => Watermark::reach(now, oldest, retention_millis),
@@ -94,7 +95,8 @@ impl SagaTable {
             .map_err(failure)?
             .rows_affected();
         let next = next(ids, range);
-        // Messages that an operator has handled are deleted once the sagas of their time are gone.
+        // Messages that an operator has handled are deleted once the sagas of their time are
+        // deleted.
         let mut quarantined = 0;
         if next.is_none() {
             quarantined = sqlx::query!(

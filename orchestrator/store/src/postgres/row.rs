@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::row;
 
-/// A row of `sagas`, and the time when it was read.
+/// A row of `sagas`, and the database's time when it was read.
 pub(super) struct SagaRow {
     pub(super) id: Uuid,
     pub(super) format: i16,

@@ -12,10 +12,10 @@ use super::{
 };
 use crate::row::{self, bigint};
 
-/// Postgres' error code when [`update`] has written fewer rows than it was given.
+/// The error code of Postgres when [`update`] would write fewer rows than it was given.
 const DIVISION_BY_ZERO: &str = "22012";
 
-/// Columns of a set of writes, one array each.
+/// The columns of a set of writes, one array for each column.
 #[derive(Default)]
 pub(super) struct Columns {
     pub(super) ids: Vec<Uuid>,
@@ -65,10 +65,10 @@ impl Columns {
     }
 }
 
-/// Writes rows and their transitions in one statement that checks every version. Either all are
-/// written, or none: with fewer rows than writes a division by zero fails the whole statement.
-/// `content` is the content that each row must have, if it was not read under its lock. Returns the
-/// database's clock.
+/// Writes rows and their transitions in one statement that checks every version. It writes all of
+/// them or none: if fewer rows match than there are writes, a division by zero fails the statement.
+/// `content` gives the hash that each row must have, for rows that were not read under their locks.
+/// Returns the database's time.
 pub(super) async fn update(
     executor: impl PgExecutor<'_>,
     writes: &[Write],

@@ -1,4 +1,4 @@
-//! Transactions that write: admission, turns, claims, quarantine.
+//! The transactions that write: admission, turns, claims, quarantine.
 
 use std::collections::HashMap;
 
@@ -32,7 +32,7 @@ impl SagaStore for SagaTable {
         if keys.is_empty() {
             return Ok((Vec::new(), None));
         }
-        // Nearly always all keys are new: then this is one statement.
+        // Nearly always all keys are new. Then this is one statement.
         let now = match self.memory.now() {
             Some(now) => now,
             None => clock(&self.pool).await?,
@@ -86,8 +86,8 @@ impl SagaStore for SagaTable {
 
     async fn quarantine(&self, messages: &[NewQuarantined]) -> Result<(), Failure> {
         let mut tx = self.pool.begin().await.map_err(failure)?;
-        // All processes use one order, so that two that keep the same messages cannot wait for each
-        // other.
+        // All processes insert in the same order, so that two that insert the same messages do not
+        // deadlock.
         let mut messages: Vec<&NewQuarantined> = messages.iter().collect();
         messages.sort_by_key(|message| &message.id);
         for message in messages {
@@ -121,8 +121,8 @@ impl SagaStore for SagaTable {
 }
 
 impl SagaTable {
-    /// Forgets all remembered rows if the database could not be reached, or may not have kept what
-    /// it was told (protocol 2).
+    /// Forgets all remembered rows if the database could not be reached, or may have lost a commit
+    /// (protocol 2).
     async fn in_touch<R>(
         &self,
         work: impl Future<Output = Result<R, Failure>>,
@@ -135,7 +135,7 @@ impl SagaTable {
         result
     }
 
-    /// A turn over rows that are read under their locks.
+    /// Makes a turn over rows that are read and locked.
     async fn turn_from_rows<R>(
         &self,
         ids: &[SagaId],
@@ -156,7 +156,7 @@ impl SagaTable {
         self.decide_and_write(tx, rows, decide).await
     }
 
-    /// Claims due rows, and decides on them.
+    /// Claims due rows, and lets `decide` decide on them.
     async fn claim_rows<R>(
         &self,
         definitions: &[(&'static str, u32)],
@@ -185,7 +185,8 @@ impl SagaTable {
         .await
         .map_err(failure)?;
         if rows.len() < limit {
-            // At the other end of the index: what a clock that was fast has put to sleep.
+            // Reads the other end of the index: sagas whose `wake_at` was written by a clock that
+            // was ahead.
             let ahead = sqlx::query_as!(
                 SagaRow,
                 r#"SELECT id, format, definition, definition_version, caller, version, progress,
@@ -210,9 +211,9 @@ impl SagaTable {
         self.decide_and_write(tx, rows, decide).await
     }
 
-    /// A turn over sagas in the memory: one statement, which checks every version. `None`: the rows
-    /// must be read. The reason is that one is not known, or was moved on by somebody else, or that
-    /// a decision would not write it and so would not check its version.
+    /// Makes a turn over remembered sagas with one statement, which checks every version. Returns
+    /// `None` if the rows must be read instead: one is not remembered, another process has changed
+    /// one, or `decide` would leave one unwritten, so that its version would not be checked.
     async fn turn_from_memory<R>(
         &self,
         ids: &[SagaId],
@@ -240,7 +241,8 @@ impl SagaTable {
                         self.memory.distrust();
                         Ok(None)
                     }
-                    // The statement was its own transaction, so its commit is unknown.
+                    // The statement was a transaction by itself, so the commit's outcome is
+                    // unknown.
                     Failure::Unavailable(text) => Err(Failure::UnknownCommit(text)),
                     Failure::UnknownCommit(_) | Failure::Permanent(_) => Err(failure),
                 }
@@ -248,7 +250,7 @@ impl SagaTable {
         }
     }
 
-    /// Lets `decide` decide on locked rows, writes the result, and commits.
+    /// Calls `decide` on locked rows, writes the writes that it returns, and commits.
     async fn decide_and_write<R>(
         &self,
         mut tx: Transaction<'static, Postgres>,
@@ -287,7 +289,7 @@ impl SagaTable {
     }
 }
 
-/// The database's clock, for when no row has brought it along.
+/// Reads the database's time, in case no row was read that contains it.
 async fn clock(executor: impl PgExecutor<'_>) -> Result<Timestamp, Failure> {
     let now = sqlx::query_scalar!(r#"SELECT now() AS "now!""#).fetch_one(executor).await;
     now.map(timestamp).map_err(failure)

@@ -1,4 +1,4 @@
-//! Messages in the quarantine, and the operators' acts on them.
+//! The messages in the quarantine, and the operators' acts on them.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 use saga_core::{Failure, SagaId, Signed, Timestamp, Watermark};
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::row::{self, bigint, natural};
 
-/// A message as rusqlite returns it, with the code of its state.
+/// Reads a message from a row, and the code of its state, which is not decoded yet.
 fn message(row: &Row<'_>) -> rusqlite::Result<(i16, Quarantined)> {
     let message = Quarantined {
         id: row.get(0)?,
@@ -152,7 +152,7 @@ fn write(tx: &Transaction, id: &str, version: u64, handled: &Handled) -> Result<
     Ok(())
 }
 
-/// The acts on a message. The state and the column `sent` are returned as they are stored.
+/// Reads the acts on a message. The state and the column `sent` are returned undecoded.
 fn acts(connection: &Connection, id: &str) -> rusqlite::Result<Vec<(i16, String, Act)>> {
     let mut acts = connection.prepare_cached(
         "SELECT version, at, state, signed_by, reason, sent FROM quarantine_history

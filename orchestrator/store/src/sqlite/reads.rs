@@ -65,7 +65,7 @@ impl SagaReads for SagaTable {
         let ago = |millis: u64| now.saturating_sub(bigint(millis).saturating_mul(1_000));
         let latest = filter.older_than_millis.map(ago);
         let sagas = self.database.read(|c| {
-            // By the partial index of sagas that have a reason, if the filter picks only those.
+            // If the filter picks only sagas that have a reason, this uses their partial index.
             let undone = match filter.is_of_undone() {
                 true => "state IN (2, 4, 5)",
                 false => "TRUE",
@@ -126,8 +126,8 @@ impl SagaReads for SagaTable {
     async fn census(&self) -> Result<Census, Failure> {
         let now = self.database.clock().now();
         let census = self.database.read(|c| {
-            // Two partial indexes: ended sagas cost nothing here. For a single condition with OR,
-            // SQLite would walk through the whole table.
+            // Both indexes are partial, so ended sagas add no work to this query. With OR in a
+            // single condition, SQLite would walk through the whole table.
             let mut counts = c.prepare_cached(
                 "SELECT definition, state, count(*), max(abs(?1 - started_at)), definition_version,
                         paused

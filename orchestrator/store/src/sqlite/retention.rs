@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{SagaTable, row::micros};
 use crate::row::natural;
 
-/// The first ended sagas of a range.
+/// Selects the first ended sagas of a range.
 const BATCH: &str = "
     SELECT id FROM sagas
     WHERE id >= ?1 AND id < ?2 AND id < (SELECT below FROM saga_watermark)
@@ -20,8 +20,8 @@ const BATCH: &str = "
 impl Retention for SagaTable {
     async fn advance(&self, retention_millis: u64) -> Result<Horizon, Failure> {
         let tx = self.database.begin().await?;
-        // `+id`: otherwise SQLite would take the minimum from the primary key, by walking through
-        // all ended sagas. Both indexes are partial.
+        // With `id` instead of `+id`, SQLite would look for the minimum in the primary key, and so
+        // walk through all ended sagas. The indexes that it uses instead are both partial.
         let oldest: Option<Uuid> = tx
             .statement(
                 "SELECT min(+id)
@@ -92,7 +92,7 @@ fn batch(connection: &Connection, range: &Range) -> rusqlite::Result<Vec<SagaId>
     ids.collect()
 }
 
-/// Messages that an operator has handled, from a time whose sagas are gone. They are deleted now.
+/// Returns the messages that an operator has handled and whose sagas are deleted: they can go too.
 fn handled(connection: &Connection, range: &Range) -> rusqlite::Result<Vec<String>> {
     let mut handled = connection.prepare_cached(
         "SELECT id FROM quarantine

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use crate::row::{SagaRow, storable};
 
-/// Selects a row by its id. Here and in all other queries, the columns have the order in which
-/// [`read`] takes them.
+/// Selects a row by its id. This and all other queries of rows have the columns in the order in
+/// which [`read`] reads them.
 pub(super) const BY_ID: &str = "
     SELECT id, format, definition, definition_version, caller, version, progress, data,
            traceparent, started_at, deadline, wake_at
@@ -30,12 +30,12 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<SagaRow> {
     })
 }
 
-/// An instant in the type of its column.
+/// Converts an instant to the type of its column.
 pub(super) fn micros(at: Timestamp) -> i64 {
     storable(at).0
 }
 
-/// Each of these ids once, in their order.
+/// Returns each of these ids once, in the order of ids.
 pub(super) fn in_order(ids: &[SagaId]) -> Vec<Uuid> {
     let mut ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     ids.sort_unstable();

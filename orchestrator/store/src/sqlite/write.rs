@@ -1,4 +1,4 @@
-//! Transactions that write: admission, turns, claims, quarantine.
+//! The transactions that write: admission, turns, claims, quarantine.
 
 use rusqlite::{OptionalExtension as _, Row, params};
 use saga_core::{Failure, Instance, SagaId, Timestamp, limits::AHEAD_MILLIS};
@@ -98,7 +98,7 @@ impl SagaStore for SagaTable {
     }
 }
 
-/// Binds the keys that are not bound yet, and answers the others.
+/// Binds the keys that are not bound yet, and looks up the others.
 fn bind_keys(tx: &Transaction, keys: &[IdempotencyKey]) -> Result<Vec<Admission>, Failure> {
     let mut bind = tx.statement(
         "INSERT INTO idempotency_keys (caller, method, key, payload_hash, saga_id, created_at)
@@ -134,8 +134,8 @@ fn bound(tx: &Transaction, asked: &IdempotencyKey) -> Result<Option<Admission>, 
     }))
 }
 
-/// Sagas of these definitions that are due, the most overdue first; then those that a clock that was
-/// fast has put to sleep.
+/// Returns the sagas of these definitions that are due, the most overdue first, and then those
+/// whose `wake_at` was written by a clock that was ahead.
 fn due(
     tx: &Transaction,
     definitions: &[(&'static str, u32)],
@@ -145,7 +145,7 @@ fn due(
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut found = Found::default();
     let ahead = tx.now().plus_millis(AHEAD_MILLIS);
-    // The second is at the other end of the index.
+    // The second query reads the other end of the index.
     for (which, than, order) in
         [("wake_at <= ?1", tx.now(), "ASC"), ("wake_at > ?1", ahead, "DESC")]
     {
@@ -168,11 +168,11 @@ fn due(
     Ok(found)
 }
 
-/// The sagas of a turn.
+/// The sagas that were read for a turn.
 #[derive(Default)]
 struct Found {
     sagas: Vec<Instance>,
-    /// Rows that do not decode.
+    /// Ids of rows that do not decode.
     broken: Vec<Uuid>,
 }
 
@@ -195,14 +195,14 @@ impl Found {
     }
 }
 
-/// Lets `decide` decide on rows, writes the result, and commits.
+/// Calls `decide` on rows, writes the writes that it returns, and commits.
 fn decide_and_write<R>(
     tx: Transaction,
     found: Found,
     decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R),
 ) -> Result<R, Failure> {
     for id in &found.broken {
-        // Put off, so that it does not hold up sagas that are due.
+        // The row is put off, so that it does not hold up sagas that are due.
         let mut put_off = tx.statement(
             "UPDATE sagas SET wake_at = ?2 WHERE id = ?1 AND (wake_at <= ?3 OR wake_at > ?4)",
         )?;
@@ -270,7 +270,7 @@ pub(super) fn update(tx: &Transaction, writes: &[Write]) -> Result<(), Failure> 
     tell(tx, writes)
 }
 
-/// Inserts transitions into the history.
+/// Inserts the transitions into the history.
 fn tell(tx: &Transaction, writes: &[Write]) -> Result<(), Failure> {
     let mut insert = tx.statement(
         "INSERT INTO saga_history (saga_id, version, caller, at, state, entry)
