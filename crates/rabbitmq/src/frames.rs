@@ -238,8 +238,8 @@ fn allowed(method: &[u8]) -> Option<usize> {
     usize::try_from(u32::from_be_bytes(bytes)).ok().filter(|bytes| *bytes > 0)
 }
 
-/// Returns a method that delivers a message, with its illegible names mended. Returns `None` if all
-/// names are legible, and for any other method.
+/// Replaces the invalid bytes in the names of a method that delivers a message. Returns `None` if
+/// all names are UTF-8 already, and for any other method.
 fn with_legible_names(method: &[u8]) -> Option<Vec<u8>> {
     let mut from = Reader(method);
     match from.chunk()? {
