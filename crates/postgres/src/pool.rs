@@ -76,8 +76,8 @@ pub async fn connect(url: &str, settings: &PoolSettings) -> Result<PgPool, Conne
             // Every statement of a role finds its rows by a key. Without this setting, a plan that
             // was made while a table was small would read the whole table even after it has grown.
             ("enable_seqscan", "off"),
-            // Plans do not depend on the parameters. Without this setting, each small batch would
-            // be planned anew, because a plan made for it could be estimated as cheaper.
+            // Plans do not depend on the parameters. Without this setting, each small batch could
+            // be planned anew, because a plan for its size may have a lower estimated cost.
             ("plan_cache_mode", "force_generic_plan"),
             // Compiling pays off only for long reports, which this system does not run.
             ("jit", "off"),

@@ -301,7 +301,7 @@ impl Session {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
     }
 
-    /// Gives this connection up after a call timed out that had it for `held`. Keeps it in three
+    /// Gives this connection up because a call that used it for `held` timed out. Keeps it in three
     /// cases: if another call makes progress, because then the connection is only slow, or the
     /// first call's queue is unavailable; if the call spent most of its time waiting for a
     /// connection, because this one may be sound; and if the broker has blocked it, because the

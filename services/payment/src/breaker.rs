@@ -45,7 +45,7 @@ pub enum Availability {
         /// Time since the breaker opened.
         away: Duration,
     },
-    /// The provider failed too often.
+    /// The provider failed too often, and is not called.
     Open {
         /// Time since the breaker first opened. Failed probes do not restart it.
         away: Duration,
