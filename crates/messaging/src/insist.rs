@@ -14,7 +14,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Messages that are published again until the broker accepts them. Each has an attachment, such as
 /// deliveries that may be acknowledged only after the message has arrived. No task waits for these
-/// messages. If their owner ends first, nothing is acknowledged, and the deliveries come again.
+/// messages. If their owner ends first, nothing is acknowledged, and the broker delivers again.
 ///
 /// The prefetch limits the unacknowledged deliveries, and so the number of messages here.
 pub struct Insisting<A> {

@@ -11,7 +11,7 @@ use crate::{Poison, parcel};
 /// A message broker, or something that behaves like one.
 ///
 /// Delivery is at least once, and the order is not promised, across any failure. An adapter
-/// reconnects by itself; unacknowledged deliveries come again.
+/// reconnects by itself, and unacknowledged messages are delivered again.
 pub trait Transport: Clone + Send + Sync + 'static {
     /// Publishes messages and waits until each is confirmed. A confirmed message has reached a
     /// queue, if its [`Route`] says that it must.
@@ -33,7 +33,7 @@ pub trait Transport: Clone + Send + Sync + 'static {
     /// Receives the announcements of all processes. Some may be missing.
     fn changes(&self) -> broadcast::Receiver<Vec<Changed>>;
 
-    /// The messaging system's name in traces.
+    /// Name of the messaging system in traces.
     const SYSTEM: &'static str = "in_process";
 
     /// Returns a message's destination as traces name it: exchange and routing key.
@@ -68,9 +68,9 @@ pub const MALFORMED_HEADER: &str = "saga-malformed";
 /// A saga's new version, for callers that wait for the saga to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Changed {
-    /// The saga.
+    /// The saga's id.
     pub saga: SagaId,
-    /// Its version after the change.
+    /// The saga's version after the change.
     pub version: u64,
 }
 
@@ -178,7 +178,7 @@ pub enum Refused {
     Nacked,
 }
 
-/// A message that was delivered. It comes again unless the consumer acknowledges it.
+/// A message that was delivered. It is delivered again unless the consumer acknowledges it.
 #[derive(Debug)]
 pub struct Delivery {
     /// The message's body.
@@ -224,7 +224,7 @@ pub struct Death {
 }
 
 /// Acknowledges one delivery. If it is dropped unused, the delivery stays unacknowledged until its
-/// connection ends, and then comes again.
+/// connection ends, and then the message is delivered again.
 #[derive(Debug)]
 #[must_use = "a delivery that is not acknowledged comes again"]
 pub struct Ack {
@@ -239,7 +239,7 @@ impl Ack {
     }
 
     /// Marks the message as handled. If the delivery's connection has ended meanwhile, this does
-    /// nothing and the message comes again.
+    /// nothing and the message is delivered again.
     pub fn ack(self) {
         let _ = self.to.send(self.tag);
     }

@@ -53,7 +53,7 @@ struct Session<'a> {
     terms: &'a Consumption,
     window: Window,
     last_delivery: Instant,
-    /// Sends the acknowledgements of this channel. Those for earlier channels reach nobody.
+    /// Sends the acknowledgements of this channel. Those for earlier channels are lost.
     ack: mpsc::UnboundedSender<u64>,
     acks: mpsc::UnboundedReceiver<u64>,
 }

@@ -1,4 +1,4 @@
-//! Reading the properties of a delivery.
+//! Reads the properties of a delivery.
 
 use std::collections::BTreeMap;
 

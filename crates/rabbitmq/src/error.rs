@@ -7,8 +7,8 @@ use lapin::{
     protocol::{AMQPError, AMQPErrorKind, AMQPHardError, AMQPSoftError},
 };
 
-/// The reason why there is no connection. Only [`ConnectError::Unreachable`] can end without a
-/// change.
+/// The reason why there is no connection. [`ConnectError::Unreachable`] may be temporary; all other
+/// errors stay until their cause is corrected.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The URL is malformed: correct the setting.
@@ -25,7 +25,7 @@ pub enum ConnectError {
     /// The broker refuses the login: correct the user or the password.
     #[error("the broker at {broker} refuses the login of {user:?}: check user and password")]
     LoginRefused {
-        /// Host and port.
+        /// The broker's host and port.
         broker: String,
         /// The user that was refused.
         user: String,
@@ -33,7 +33,7 @@ pub enum ConnectError {
     /// The broker refuses the virtual host: correct its name, or grant access to it.
     #[error("the broker at {broker} refuses the virtual host {vhost:?}: {reason}")]
     VirtualHostRefused {
-        /// Host and port.
+        /// The broker's host and port.
         broker: String,
         /// The virtual host that was asked for.
         vhost: String,
@@ -72,7 +72,7 @@ pub enum ConnectError {
     /// The broker could not be reached: try again later.
     #[error("no broker at {broker} within {patience:?}: {reason}")]
     Unreachable {
-        /// Host and port.
+        /// The broker's host and port.
         broker: String,
         /// Time spent trying.
         patience: Duration,

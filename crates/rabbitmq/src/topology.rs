@@ -81,7 +81,7 @@ impl Topology {
         format!("{}{}", self.prefix, self.events)
     }
 
-    /// Returns the name of the exchange for messages that nobody can handle, and of its queue.
+    /// Returns the name of the exchange for messages that cannot be handled, and of its queue.
     #[must_use]
     pub fn quarantine(&self) -> String {
         format!("{}saga.quarantine", self.prefix)

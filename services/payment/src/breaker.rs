@@ -159,7 +159,7 @@ impl Breaker {
             }
             State::Closed { .. } => (now, self.settings.first_pause),
             State::HalfOpen { since, pause, .. } if probe => (since, pause.saturating_mul(2)),
-            // This call was sent before the breaker opened, so its failure is no news.
+            // This call was sent before the breaker opened, so its failure adds nothing new.
             State::HalfOpen { .. } | State::Open { .. } => return,
         };
         let pause = pause.min(self.settings.longest_pause);

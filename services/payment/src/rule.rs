@@ -71,7 +71,7 @@ pub struct Entry {
     pub order: SagaId,
     /// The kind of the line. A saga has at most one line of each kind.
     pub kind: Kind,
-    /// The amount.
+    /// The amount of money.
     pub amount: Money,
 }
 

@@ -1,5 +1,5 @@
-//! The wire to the provider: sends a call and returns its answer. It is HTTP, except in
-//! simulations, which lose answers on purpose.
+//! The wire to the provider, which sends a call and returns its answer. It is HTTP, except in
+//! simulations, where answers are lost on purpose.
 
 use std::{fmt, time::Duration};
 

@@ -15,7 +15,7 @@ use crate::{
     system::System,
 };
 
-/// Who goes away.
+/// The process that the outage stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Victim {
     Broker,

@@ -1,4 +1,4 @@
-//! Consuming one queue.
+//! The consumption of one queue.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -50,7 +50,7 @@ impl Running {
 
 impl Shop {
     /// Starts the service. Its client does not repeat requests after a lost connection, so that a
-    /// lost answer stays lost until the command comes again.
+    /// lost answer stays lost until the command is sent again.
     pub(crate) async fn open(test: &str) -> Self {
         let url = Servers::shared().fresh_database(test);
         let settings = PoolSettings { application: "test".to_owned(), max_connections: 4 };

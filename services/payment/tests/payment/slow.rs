@@ -157,7 +157,7 @@ async fn a_command_that_waited_for_longer_than_its_copies_live_is_given_up_unask
         assert_eq!(**became, Became::Dropped);
         assert_eq!(replica.provider.calls(&command.0), []);
     }
-    // No request was sent, so the compensation calls nobody either.
+    // No request was sent, so the compensation sends none either.
     let undo = void(given_up[0].0.0.saga);
     assert_eq!(replica.send_at(Duration::ZERO, &undo).await, done());
     assert_eq!(replica.provider.calls(&undo.0), []);

@@ -14,7 +14,7 @@ use saga_test_support::{AMQP_URL_VARIABLE, POSTGRES_URL_VARIABLE, Servers};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The time in which the command must end after a signal (nextest gives its tests 10 s).
+/// Time limit for the command to end after a signal. (nextest gives its tests 10 s.)
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
 /// A usage error, as in sysexits.h.
 const EXIT_USAGE: i32 = 64;

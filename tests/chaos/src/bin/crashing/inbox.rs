@@ -41,9 +41,9 @@ struct Open {
 #[derive(Clone, Copy)]
 enum Recorded {
     Answers,
-    /// At least one intent.
+    /// The transaction records at least one intent.
     Intent,
-    /// At least one answer to an intent.
+    /// The transaction records no intent, and at least one answer to an earlier intent.
     Settlement,
 }
 

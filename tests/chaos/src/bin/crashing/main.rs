@@ -47,8 +47,7 @@ struct Crashing {
 }
 
 impl Crashing {
-    /// Returns the crash of one role, and logs a warning, so that the process's end surprises
-    /// nobody.
+    /// Returns the crash of one role. Logs a warning, so that the log explains the process's end.
     fn of(&self, role: &str) -> Option<Crash> {
         let crash = self.crash.as_ref().map(Crash::anew)?;
         warn!(role, %crash, "a test facility: this process will kill itself");

@@ -17,7 +17,7 @@ pub(super) enum Point {
     BeforeTurnCommit,
     /// A turn is committed but nothing is published.
     AfterTurnCommit,
-    /// A claim has decided on due sagas, and is not committed.
+    /// A claim of due sagas is decided but not committed.
     BeforeClaimCommit,
     /// A claim is committed but nothing is published.
     AfterClaimCommit,
