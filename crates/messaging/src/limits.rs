@@ -32,8 +32,8 @@ pub const QUEUE_CAPACITY: usize = 16_384;
 pub const LISTENER_PREFETCH: u16 = 256;
 
 /// Number of hints that a receiver of the in-process transport may fall behind before it misses
-/// some. It is more than a second's worth, and a receiver without hints reads the store every
-/// second.
+/// some. It is more hints than arrive in a second, and a receiver without hints still reads the
+/// store every second.
 pub const MAX_BEHIND: usize = 1_024;
 
 /// Time after the end of an in-process consumer in which deliveries that are being handled may

@@ -14,8 +14,7 @@ pub type Member = Result<Envelope, (Poison, String)>;
 
 /// Reads a parcel's members. A member that is poison does not affect the others.
 ///
-/// # Errors
-/// If the body is not a JSON array: then the whole body is poison.
+/// # Errors If the whole body is poison: it is too large, not a JSON array, or an empty array.
 pub fn read(body: &[u8]) -> Result<Vec<Member>, Poison> {
     if body.len() > limits::MAX_BODY_BYTES {
         return Err(Poison::new(format!("a body of {} bytes", body.len())));

@@ -71,8 +71,9 @@ impl<'a, T: Transport> Publication<'a, T> {
 /// Publishes messages until each is confirmed, however long the broker is away. A message that the
 /// broker refuses is published a second time. If it is refused again, it is given up and returned
 /// with its index: its saga sends it anew when its `wake_at` passes, unless the caller insists (see
-/// [`crate::Insisting`]). There is no pause before the second attempt for messages without a queue:
-/// any sender of commands could slow down all messages with a reply address that does not exist.
+/// [`crate::Insisting`]). A queue that is full or unavailable gets a short pause before the second
+/// attempt. A missing queue gets none, because any sender of commands could slow down all messages
+/// with a reply address that does not exist.
 ///
 /// The caller limits its memory by waiting for this call before it accepts more work.
 pub async fn publish<T: Transport>(transport: &T, messages: Vec<Message>) -> Vec<(usize, Message)> {

@@ -7,7 +7,7 @@ use saga_core::Failure;
 use tokio::time::timeout;
 use tracing::error;
 
-/// Time limit for a call of a store. It is longer than any call that the database carries out,
+/// Time limit for a call of a store. It is longer than any call can take while the database works,
 /// because the database's own limits on statements, locks and idle transactions end those sooner.
 /// So a database that is silent for longer is unreachable, for example because its host has failed.
 pub const SILENCE: Duration = Duration::from_secs(30);

@@ -1,5 +1,5 @@
-//! Consuming one queue. Each consumer has its own connection, so that a fault of one queue does not
-//! affect the others.
+//! The consumption of one queue. Each consumer has its own connection, so that a fault of one queue
+//! does not affect the others.
 
 use std::{
     sync::Arc,

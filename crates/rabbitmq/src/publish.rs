@@ -2,8 +2,8 @@
 //!
 //! A channel belongs to one call at a time, and a call looks at its confirms only once all have
 //! arrived. The reason: lapin attaches a returned message to whichever confirm of the channel comes
-//! next. Now that confirm always belongs to the same call, and the number in the message's header
-//! says which of the call's messages was returned.
+//! next. In this way that confirm always belongs to the same call, and the number in the message's
+//! header says which of the call's messages was returned.
 
 use std::{
     collections::HashSet,

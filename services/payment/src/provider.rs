@@ -284,9 +284,9 @@ impl Provider {
     }
 
     /// Makes sure that no money is held under an action's key, now or later. The action's request
-    /// may still be on its way. So if the provider has no payment under the key, the key is used
-    /// up: the provider then refuses the action's request, because another request has used its
-    /// key.
+    /// may still be on its way. So if the provider has no payment under the key, this method uses
+    /// the key up: the provider then refuses the action's request, because another request has used
+    /// its key.
     pub(crate) async fn release(
         &self,
         action_key: &str,

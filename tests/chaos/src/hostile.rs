@@ -7,8 +7,8 @@ use saga_test_support::amqp::{Listener, RawMessage, publish};
 
 use crate::system::PREFIX;
 
-/// Time for which it collects messages before it repeats them, and the most that it repeats of a
-/// kind.
+/// Time for which it collects messages before it repeats them, and the most that it repeats from
+/// each exchange.
 const LISTENS: Duration = Duration::from_secs(2);
 const MOST_REPEATED: usize = 100;
 /// Number of poisonous messages that one fault sends. Each must end up in the quarantine.

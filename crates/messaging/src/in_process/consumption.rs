@@ -83,8 +83,8 @@ impl Consumption {
 }
 
 /// The delivered but unacknowledged messages. Dropping this puts them back into the queue, however
-/// the consumption ends, even if its runtime is dropped in the middle (which is how a test kills a
-/// process).
+/// the consumption ends, even if its runtime is dropped in the middle of its work (which is how a
+/// test kills a process).
 struct Out {
     transport: InProcess,
     address: Address,

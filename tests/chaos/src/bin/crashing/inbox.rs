@@ -22,7 +22,7 @@ pub(super) struct CrashingInbox<S> {
 
 /// The state of the open transactions. The transaction type must stay the store's own, because
 /// handlers use it, so the state is kept here. A task has at most one transaction, so the task's id
-/// identifies it.
+/// identifies the transaction.
 #[derive(Clone)]
 struct Watched {
     crash: Crash,

@@ -59,8 +59,9 @@ impl<T: Transport> Transport for CrashingTransport<T> {
     }
 }
 
-/// Returns the point after publishing a message. Messages of different points are never published
-/// together: engine and kit publish events first, then replies; commands go alone.
+/// Returns the point that follows the publishing of a message. Messages with different points are
+/// never published together: the kit publishes events first and then replies, and the engine
+/// publishes commands alone.
 fn point(route: &Route) -> Option<Point> {
     match route {
         Route::Command { .. } | Route::Reply { .. } => Some(Point::AfterPublish),
