@@ -190,8 +190,9 @@ impl Provider {
         self.breaker.availability()
     }
 
-    /// Probes the provider whenever the breaker allows a probe, until shutdown. Without this, no
-    /// call would ever probe, because orders are refused while the provider is unavailable.
+    /// Probes the provider whenever the breaker allows a probe, until shutdown. Without this, there
+    /// might be no call to probe with, because orders are refused while the provider is
+    /// unavailable.
     pub async fn keep_probing(self: Arc<Self>, shutdown: CancellationToken) {
         loop {
             let pause = match self.availability() {

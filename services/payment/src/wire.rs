@@ -14,11 +14,11 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 /// answer. Both are short, because over HTTP/2 all calls share one connection.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Sends calls to the provider, each exactly once. The caller adds time-outs, repetitions and the
-/// circuit breaker.
+/// Sends each call to the provider once. The caller adds time-outs, repetitions and the circuit
+/// breaker.
 pub trait Wire: Send + Sync + 'static {
-    /// Sends a call and waits for the answer's status and body. If the caller stops waiting, the
-    /// call still takes effect.
+    /// Sends a call and waits for the answer's status and body. Even if the caller stops waiting,
+    /// the call may take effect.
     fn send<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<(u16, Vec<u8>), Lost>>;
 }
 

@@ -60,8 +60,8 @@ impl<T: Transport> Transport for CrashingTransport<T> {
 }
 
 /// Returns the point that follows the publishing of a message. Messages with different points are
-/// never published together: the kit publishes events first and then replies, and the engine
-/// publishes commands alone.
+/// never published together: the kit publishes events before replies, and the engine publishes
+/// neither, only commands.
 fn point(route: &Route) -> Option<Point> {
     match route {
         Route::Command { .. } | Route::Reply { .. } => Some(Point::AfterPublish),
