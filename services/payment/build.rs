@@ -1,4 +1,5 @@
-//! Builds again when a migration is added: `sqlx::migrate!` sees only changed ones.
+//! Rebuilds the crate when a migration is added: by itself, `sqlx::migrate!` notices only changed
+//! ones.
 
 fn main() {
     println!("cargo::rerun-if-changed=migrations");

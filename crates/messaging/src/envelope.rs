@@ -1,4 +1,4 @@
-//! One CloudEvent.
+//! One CloudEvent, in memory and as JSON.
 
 use std::fmt;
 
@@ -9,86 +9,88 @@ use serde_json::value::RawValue;
 
 use crate::limits;
 
-/// A command, a reply or a domain event: the fields that all three share, and a body for the rest.
+/// A command, a reply or a domain event. It has the fields that all three share; [`Body`] has the
+/// rest.
 #[derive(Clone)]
 pub struct Envelope {
-    /// Id of the command that this is, answers, or follows from.
+    /// Id of the command. In a reply or an event: of the command that it answers or follows from.
     pub id: CommandId,
-    /// The sender: `saga/orchestrator`, `saga/hotel`.
+    /// The sender, for example `saga/orchestrator` or `saga/hotel`.
     pub source: String,
-    /// Full protobuf name of the data.
+    /// Full name of the protobuf message in `data`.
     pub type_name: String,
-    /// Time of its transaction, on that database's clock.
+    /// Time of the sender's transaction, on the clock of the sender's database.
     pub time: Option<Timestamp>,
     /// W3C trace context.
     pub traceparent: Option<String>,
-    /// Canonical JSON of the message.
+    /// The protobuf message as canonical JSON.
     pub data: Box<RawValue>,
-    /// The fields that only one of the three kinds has.
+    /// The fields that only this kind of envelope has.
     pub body: Body,
 }
 
-/// The fields of one kind only: command, reply or event.
+/// The kind of an envelope, with the fields that only this kind has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// From the orchestrator to a participant.
+    /// A command, from the orchestrator to a participant.
     Command(CommandBody),
-    /// From a participant to the orchestrators.
+    /// A reply, from a participant to the orchestrators.
     Reply(ReplyBody),
-    /// From a participant to anybody who listens.
+    /// A domain event, from a participant to any subscriber.
     Event(EventBody),
 }
 
 /// The fields that only a command has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandBody {
-    /// Number of this sending, counted from 1.
+    /// Number of times that this command has been sent, including this time.
     pub attempt: u32,
     /// Position of the command's event in the saga's stream of events.
     pub sequence: u32,
-    /// The saga's definition.
+    /// Name of the saga's definition.
     pub definition: String,
     /// Version of the definition.
     pub definition_version: u32,
-    /// Participants may forget all sagas below the watermark: they ended long ago, and anything
-    /// that still arrives for them is late. It travels on a batch's first command to a participant.
+    /// All sagas with an id below the watermark ended long ago: participants may delete their
+    /// records of them, and must not run commands that still arrive for them. Only a batch's first
+    /// command to a participant carries the watermark.
     pub watermark: Option<Watermark>,
 }
 
 /// The fields that only a reply has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyBody {
-    /// The answer.
+    /// The outcome of the command.
     pub outcome: Outcome,
-    /// True if this repeats a recorded answer.
+    /// True if the participant repeats an answer that it recorded earlier.
     pub repeat: bool,
-    /// The saga's definition, so that a binary can leave alone replies for definitions that it does
+    /// Name of the saga's definition. An orchestrator leaves replies alone whose definition it does
     /// not host.
     pub definition: String,
     /// Version of the definition.
     pub definition_version: u32,
 }
 
-/// The answer of a reply.
+/// The outcome of a command, as its reply states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// The effect happened; the data is the reply message.
+    /// The effect happened; the envelope's data is the reply message.
     Done,
-    /// The effect did not and will not happen; the data is a [`Refusal`].
+    /// The effect did not and will not happen; the envelope's data is a [`Refusal`].
     Refused,
-    /// The action came after its compensation; the data is empty.
+    /// The action arrived after its compensation and was not run; the envelope's data is empty.
     TooLate,
 }
 
 /// The fields that only a domain event has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventBody {
-    /// Position in the saga's stream of events, by which consumers sort.
+    /// Position of the event in the saga's stream of events. Consumers sort by it.
     pub sequence: u32,
 }
 
-/// A message that can never be handled, and why. It goes to the quarantine.
+/// The reason why a message can never be handled. Such a message goes to the quarantine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Poison {
@@ -99,19 +101,19 @@ pub struct Poison {
 }
 
 impl Poison {
-    /// Poison of which only the reason is known.
+    /// Creates a poison for a message whose command id is unknown.
     pub fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), id: None }
     }
 }
 
-/// Type name of a refusal's data.
+/// Type name of a refusal.
 const REFUSAL: &str = "saga.types.v1.Refusal";
-/// Type name of a late action's answer.
+/// Type name of the answer to an action that came after its compensation.
 const TOO_LATE: &str = "saga.types.v1.TooLate";
 
 impl Envelope {
-    /// The envelope of a command that a turn decided to send.
+    /// Creates the envelope of a command that a turn decided to send.
     #[must_use]
     pub fn command(command: OutgoingCommand, source: &str, time: Timestamp) -> Self {
         Self {
@@ -131,7 +133,7 @@ impl Envelope {
         }
     }
 
-    /// Type name and data of a refusal.
+    /// Returns the type name and the data for a reply that refuses.
     ///
     /// # Panics
     /// Never: a refusal is two strings.
@@ -152,7 +154,8 @@ impl Envelope {
         })
     }
 
-    /// Type name and data of the answer to an action that came after its compensation.
+    /// Returns the type name and the data for a reply to an action that came after its
+    /// compensation.
     ///
     /// # Panics
     /// Never: the data is a constant.
@@ -161,17 +164,17 @@ impl Envelope {
         (TOO_LATE.to_owned(), RawValue::from_string("{}".to_owned()).expect("valid JSON"))
     }
 
-    /// Reads one CloudEvent.
+    /// Reads an envelope from the JSON of a CloudEvent.
     ///
     /// # Errors
-    /// If it is not one of our envelopes. Retrying cannot help: quarantine it.
+    /// If the JSON is not one of our envelopes. Retrying cannot help: quarantine the message.
     pub fn read(json: &RawValue) -> Result<Self, Poison> {
         let wire: Wire<'_> = serde_json::from_str(json.get())
             .map_err(|error| Poison::new(format!("not a CloudEvent: {error}")))?;
         wire.into_envelope()
     }
 
-    /// Writes the CloudEvent as JSON.
+    /// Writes the envelope as a CloudEvent in JSON.
     ///
     /// # Panics
     /// Never: every field is a string, a number or JSON already.
@@ -182,7 +185,7 @@ impl Envelope {
 }
 
 impl fmt::Debug for Envelope {
-    /// The data is left out: it may hold a secret.
+    /// Leaves out the data, which may hold a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Envelope")
             .field("id", &self.id.to_string())
@@ -193,8 +196,8 @@ impl fmt::Debug for Envelope {
     }
 }
 
-/// The attributes as they appear in the JSON. Unknown ones are ignored, so that old and new
-/// binaries can run side by side.
+/// The attributes of a CloudEvent as they appear in the JSON. Reading ignores unknown attributes,
+/// so that old and new binaries can run side by side.
 #[derive(Serialize, Deserialize)]
 struct Wire<'a> {
     specversion: String,
@@ -326,8 +329,8 @@ impl<'a> Wire<'a> {
     }
 }
 
-/// Zero-padded, as CloudEvents' sequence extension requires, so that sorting the texts sorts the
-/// numbers.
+/// Pads a sequence number with zeros, as CloudEvents' sequence extension requires: sorting the
+/// texts then sorts the numbers.
 fn sequence_text(sequence: u32) -> String {
     format!("{sequence:04}")
 }
@@ -341,7 +344,7 @@ fn micros(text: &str) -> Option<Timestamp> {
     DateTime::parse_from_rfc3339(text).ok().map(|at| Timestamp(at.timestamp_micros()))
 }
 
-/// Shortens a text from outside, so that it fits into a reason.
+/// Shortens a text from outside, so that it fits into the reason of a [`Poison`].
 fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(80)]
 }

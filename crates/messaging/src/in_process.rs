@@ -1,17 +1,18 @@
 //! The transport inside one process, for the embedded mode and for simulations.
 //!
-//! It keeps the promises that RabbitMQ makes to the port, and the conformance suite holds both to
-//! them. Only messages do not survive the process. They need not: the sagas' rows do survive, and
-//! the messages that a row waits for are sent again when its `wake_at` passes.
+//! It keeps the promises that RabbitMQ makes to the port; the conformance suite tests both
+//! transports. The one difference: messages do not survive the process. They need not, because the
+//! sagas' rows do, and an orchestrator sends a row's messages again when its `wake_at` passes.
 //!
-//! Nothing here depends on chance or on a clock of its own. Queues are first in, first out; a
-//! message that comes back goes to its old position; consumers of one queue take turns, and each
-//! takes as much as it has room for. On a current-thread runtime the same calls give the same
-//! deliveries, also with tokio's clock paused. One task for each consumer moves its deliveries; its
-//! only timer bounds how long it may take to end. A message past its expiry is given up when the
-//! head of its queue is next examined: when a consumer has room, or when the queue is full.
+//! The transport uses neither random numbers nor a clock of its own. Queues are first in, first
+//! out; a message that comes back goes to its old position; consumers of one queue take turns, and
+//! each takes as many messages as it has room for. On a current-thread runtime the same calls lead
+//! to the same deliveries, also while tokio's clock is paused. Each consumer has one task, which
+//! moves its deliveries; the task's only timer limits how long it may take to end. An expired
+//! message leaves its queue when the queue's head is next examined: when a consumer has room, or
+//! when the queue is full.
 //!
-//! Not imitated: AMQP's bounds on the length of names and ids.
+//! The transport does not imitate AMQP's limits on the length of names and ids.
 
 mod consumption;
 mod queues;
@@ -36,9 +37,9 @@ use self::{
 };
 use crate::{Changed, Consumer, Message, PublishError, Queue, Transport, limits};
 
-/// One process's view of a broker in memory. Several processes may share the broker.
+/// One process's connection to a broker in memory. Several processes may share the broker.
 ///
-/// A clone is cheap and stands for the same process. [`InProcess::attach`] makes another process.
+/// Clones are cheap and belong to the same process. [`InProcess::attach`] connects another process.
 #[derive(Clone)]
 pub struct InProcess {
     broker: Arc<Broker>,
@@ -48,19 +49,20 @@ pub struct InProcess {
 /// Settings of an in-process transport.
 #[derive(Clone, Debug)]
 pub struct InProcessSettings {
-    /// The participants whose command queues exist from the start. The queue of any other
-    /// participant is made when somebody consumes it.
+    /// The participants whose command queues exist from the start. Any other participant's queue is
+    /// created when a consumer of it starts.
     pub participants: Vec<String>,
-    /// The `reply_to` of this deployment's commands, the only one that reaches a queue.
+    /// The name of this deployment of orchestrators: the `reply_to` of its commands. Replies to any
+    /// other name are refused as unroutable.
     pub deployment: String,
     /// Number of redeliveries before a message goes to the quarantine.
     pub delivery_limit: u32,
-    /// Number of messages that may wait in a queue. A further one is refused.
+    /// Number of messages that may wait in a queue. A full queue refuses further messages.
     pub queue_capacity: usize,
 }
 
 impl Default for InProcessSettings {
-    /// No participants, 10 redeliveries as on RabbitMQ, and
+    /// Returns settings with no participants, 10 redeliveries as on RabbitMQ, and
     /// [`limits::QUEUE_CAPACITY`] messages in each queue.
     fn default() -> Self {
         Self {
@@ -78,15 +80,16 @@ struct Broker {
     changes: broadcast::Sender<Vec<Changed>>,
 }
 
-/// The part of the state that belongs to one process, and that it can close without the others.
+/// The state of one process, which can be closed while the other processes go on.
 struct Process {
-    /// Set to true when the process's consumers must end. Each holds a receiver until it has ended.
+    /// True once the process's consumers must end. Each consumer holds a receiver until it has
+    /// ended.
     closing: watch::Sender<bool>,
     closed: AtomicBool,
 }
 
 impl InProcess {
-    /// An empty broker, and its first process.
+    /// Creates an empty broker, and connects a first process to it.
     #[must_use]
     pub fn new(settings: InProcessSettings) -> Self {
         let (changes, _) = broadcast::channel(limits::MAX_BEHIND);
@@ -94,36 +97,36 @@ impl InProcess {
         Self { broker: Arc::new(broker), process: Arc::default() }
     }
 
-    /// Another process at the same broker: closing one does not close the other.
+    /// Connects another process to the same broker. Closing one process does not close the other.
     #[must_use]
     pub fn attach(&self) -> Self {
         Self { broker: Arc::clone(&self.broker), process: Arc::default() }
     }
 
-    /// Consumes the domain events whose key matches one of these patterns, from now on: `*` stands
-    /// for one word between dots, `#` for any number of them. When the consumer is dropped, events
-    /// that it has not acknowledged are lost.
+    /// Starts to consume the domain events whose key matches one of these patterns. In a pattern,
+    /// `*` stands for one word between dots, and `#` for any number of words. When the consumer is
+    /// dropped, the events that it has not acknowledged are lost.
     ///
-    /// At most [`limits::LISTENER_PREFETCH`] events are out without an acknowledgement. If a
-    /// listener falls a whole queue behind, further events are refused, as commands are when their
-    /// queue is full.
+    /// The consumer holds at most [`limits::LISTENER_PREFETCH`] unacknowledged events. When its
+    /// queue is full, the broker refuses further events, just as it refuses commands for a full
+    /// queue.
     #[must_use]
     pub fn listen(&self, keys: &[&str]) -> Consumer {
         let address = self.broker.queues().listen(keys);
         self.start(address, limits::LISTENER_PREFETCH)
     }
 
-    /// The number of messages in a queue, including those that are out without an acknowledgement.
+    /// Returns the number of messages in a queue, including the delivered but unacknowledged ones.
     #[must_use]
     pub fn depth(&self, queue: &Queue) -> usize {
         self.broker.queues().depth(&Address::Named(queue.clone()))
     }
 
-    /// Closes the process, for every clone. Consumers get no more deliveries. Deliveries that are
-    /// being handled may still be acknowledged for 5 s, and their answers published.
+    /// Closes the process, for every clone. Its consumers get no more deliveries. For 5 s,
+    /// deliveries that are being handled may still be acknowledged, and their answers published.
     pub async fn close(self) {
         self.process.closing.send_replace(true);
-        // This ends, because each consumer bounds the time that it settles.
+        // This wait ends, because each consumer limits the time in which it settles.
         self.process.closing.closed().await;
         self.process.closed.store(true, Ordering::Relaxed);
     }
@@ -151,7 +154,7 @@ impl Transport for InProcess {
 
     fn announce(&self, changed: Vec<Changed>) {
         if !changed.is_empty() {
-            // Nobody may be listening.
+            // The only error is that there is no receiver, which is fine.
             let _ = self.broker.changes.send(changed);
         }
     }
@@ -174,7 +177,7 @@ impl Default for Process {
 }
 
 impl fmt::Debug for InProcess {
-    /// The messages are left out: they may hold secrets.
+    /// Leaves out the messages, which may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InProcess").finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! Messages that the broker refused and that must arrive all the same.
+//! Messages that the broker refused and that must still arrive.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use tokio::{
 
 use crate::{Message, PublishError, Transport};
 
-/// Time between two offers. A queue that is full or has no majority is so for longer.
+/// Pause between two attempts. A queue that is full or has lost its majority stays so for longer.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Messages that are offered until the broker takes them, each with what may only be acknowledged
-/// then. Nobody waits for them. Whoever holds this ends with them: then nothing is acknowledged, and
-/// what they stand for comes again.
+/// Messages that are published again until the broker accepts them. Each has an attachment, such as
+/// deliveries that may be acknowledged only after the message has arrived. No task waits for these
+/// messages. If their owner ends first, nothing is acknowledged, and the broker delivers again.
 ///
-/// Bounded by the prefetch of the deliveries that are not acknowledged.
+/// The prefetch limits the unacknowledged deliveries, and so the number of messages here.
 pub struct Insisting<A> {
     waiting: Vec<(Message, A)>,
     due: Instant,
@@ -29,7 +29,7 @@ impl<A> Default for Insisting<A> {
 }
 
 impl<A> Insisting<A> {
-    /// Keeps messages that were refused.
+    /// Adds messages that the broker refused.
     pub fn keep(&mut self, refused: impl IntoIterator<Item = (Message, A)>) {
         if self.waiting.is_empty() {
             self.due = Instant::now() + AGAIN_AFTER;
@@ -37,8 +37,9 @@ impl<A> Insisting<A> {
         self.waiting.extend(refused);
     }
 
-    /// Waits for the next batch, and meanwhile offers what waits, now and then. `taken` is called
-    /// with what belongs to each message that has arrived. `None` when there will be no batch.
+    /// Waits for the next batch, and meanwhile publishes the waiting messages about once a second.
+    /// Calls `taken` with the attachment of each message that has arrived. Returns `None` when
+    /// there will be no further batch.
     pub async fn next<T: Transport, B>(
         &mut self,
         transport: &T,
@@ -50,7 +51,7 @@ impl<A> Insisting<A> {
                 return batches.recv().await;
             }
             tokio::select! {
-                // A steady stream of batches must not keep them waiting.
+                // The timer comes first: a steady stream of batches must not delay the messages.
                 biased;
                 () = sleep_until(self.due) => self.offer(transport, &taken).await,
                 batch = batches.recv() => return batch,

@@ -1,10 +1,10 @@
 //! Messages between the orchestrator and the participants.
 //!
 //! An [`Envelope`] is one CloudEvent: a command, a reply or a domain event. A parcel is a broker
-//! message that carries many of them: all that one turn sends to one queue. [`Transport`] is the
-//! port that moves parcels. Its adapter for one process, [`InProcess`], is here because it needs
-//! nothing else; the adapter for RabbitMQ is a crate of its own. This crate knows no
-//! particular saga or participant.
+//! message that carries many envelopes: all that one turn sends to one queue. [`Transport`] is the
+//! port that moves parcels. Its adapter for a single process, [`InProcess`], is in this crate
+//! because it needs no further dependency; the adapter for RabbitMQ is a crate of its own. This
+//! crate knows no particular saga or participant.
 //!
 //! Read first: [`Envelope`], [`parcel::read`] and [`Transport`].
 

@@ -6,29 +6,30 @@ use serde_json::value::RawValue;
 
 use crate::{Message, envelope::rfc3339};
 
-/// An event that an orchestrator publishes for anybody who listens. It has no sequence number,
-/// because it does not belong to the stream of the saga's steps.
+/// An event that an orchestrator publishes for any subscriber. It has no sequence number, because
+/// it does not belong to the stream of events about the saga's steps.
 #[derive(Clone)]
 pub struct Notice {
     /// The saga that the event is about.
     pub saga: SagaId,
     /// The saga's version. It is part of the event's id, so a repeated event has the same id.
     pub version: u64,
-    /// The event's name, in its id and in its routing key: `stuck`, under `saga.stuck`.
+    /// The event's name, which is part of its id and its routing key: `stuck` in the key
+    /// `saga.stuck`.
     pub name: &'static str,
-    /// The sender: `saga/orchestrator`.
+    /// The sender, for example `saga/orchestrator`.
     pub source: &'static str,
-    /// Full protobuf name of the data.
+    /// Full name of the protobuf message in `data`.
     pub type_name: &'static str,
-    /// Time of its transaction, on the saga database's clock.
+    /// Time of the orchestrator's transaction, on the clock of the saga database.
     pub time: Timestamp,
     /// W3C trace context.
     pub traceparent: Option<String>,
-    /// Canonical JSON of the message.
+    /// The protobuf message as canonical JSON.
     pub data: Box<RawValue>,
 }
 
-/// The attributes as they appear in the JSON.
+/// The attributes of the CloudEvent as they appear in the JSON.
 #[derive(Serialize)]
 struct Wire<'a> {
     specversion: &'static str,
@@ -46,7 +47,7 @@ struct Wire<'a> {
 }
 
 impl Notice {
-    /// The event as a message to publish.
+    /// Converts the event into a message to publish.
     ///
     /// # Panics
     /// Never: every field is a string or JSON already.

@@ -4,24 +4,25 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// Rest after a batch, in multiples of the time that the batch took. Measured with Postgres and
-/// RabbitMQ on two cores: 1 and 4 finish fewer sagas a second than 2, at 64 as at 256 in flight.
+/// The pause after a batch, as a multiple of the time that the batch took. Measured with Postgres
+/// and RabbitMQ on two cores: with 1 and with 4, fewer sagas finish per second than with 2, at 64
+/// and at 256 sagas in flight.
 const REST: u32 = 2;
 
-/// The longest rest. A batch for which [`REST`] would give a longer one is large already.
+/// The longest pause. A batch for which [`REST`] would give a longer one is large already.
 const LONGEST_REST: Duration = Duration::from_millis(30);
 
-/// Lets work gather between batches. A batch costs a commit and a few messages, whatever its size.
-/// On a machine without a spare core, a loop that begins batches as often as it can makes them
-/// small and slows everybody down. So a loop that had more than one thing to do rests before it
-/// looks again. A loop that had at most one never waits.
+/// Pauses between batches, so that work gathers. A batch costs a commit and a few messages,
+/// whatever its size. On a machine without a spare core, a loop that begins batches as often as it
+/// can makes them small and slows every process down. So a loop pauses after a batch with more than
+/// one member. After a batch with at most one it continues at once.
 #[derive(Debug, Default)]
 pub struct Pace {
     pause: Duration,
 }
 
 impl Pace {
-    /// Rests, if the last batch had more than one member.
+    /// Pauses, if the last batch had more than one member.
     pub async fn rest(&mut self) {
         let pause = std::mem::take(&mut self.pause);
         if !pause.is_zero() {
@@ -29,7 +30,7 @@ impl Pace {
         }
     }
 
-    /// Records that a batch of `members`, begun at `since`, has finished.
+    /// Records that a batch of `members`, which began at `since`, has finished.
     pub fn worked(&mut self, members: usize, since: Instant) {
         self.pause = match members {
             0 | 1 => Duration::ZERO,
@@ -42,7 +43,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// The rest after a batch of `members` that took `took`.
+    /// Measures the pause after a batch of `members` that took `took`.
     async fn rest_after(members: usize, took: Duration) -> Duration {
         let (mut pace, began) = (Pace::default(), Instant::now());
         tokio::time::advance(took).await;

@@ -1,4 +1,4 @@
-//! A broker message that carries many envelopes.
+//! Parcels: broker messages that carry many envelopes.
 
 use serde_json::value::RawValue;
 
@@ -12,10 +12,9 @@ pub const SINGLE: &str = "application/cloudevents+json";
 /// A member of a parcel: a sound envelope, or poison with its original text.
 pub type Member = Result<Envelope, (Poison, String)>;
 
-/// Reads a parcel. Each member is sound or poison on its own.
+/// Reads a parcel's members. A member that is poison does not affect the others.
 ///
-/// # Errors
-/// If the body is not a JSON array: then the whole body is poison.
+/// # Errors If the whole body is poison: it is too large, not a JSON array, or an empty array.
 pub fn read(body: &[u8]) -> Result<Vec<Member>, Poison> {
     if body.len() > limits::MAX_BODY_BYTES {
         return Err(Poison::new(format!("a body of {} bytes", body.len())));
@@ -32,8 +31,8 @@ pub fn read(body: &[u8]) -> Result<Vec<Member>, Poison> {
     Ok(members.into_iter().map(member).collect())
 }
 
-/// Writes envelopes as parcels, in their order, within the bounds on members and bytes. Each parcel
-/// comes with the range of the envelopes that it carries.
+/// Writes envelopes as parcels, in the given order, within the limits on members and bytes. Returns
+/// each parcel with the range of the envelopes that it carries.
 #[must_use]
 pub fn write(envelopes: &[Envelope]) -> Vec<(std::ops::Range<usize>, Vec<u8>)> {
     let mut parcels = Vec::new();

@@ -1,4 +1,4 @@
-//! Publishing with repetition, until each message is confirmed.
+//! Publishing, repeated until the broker has answered for each message.
 
 use std::{ops::Range, time::Duration};
 
@@ -7,16 +7,16 @@ use tokio::time::sleep;
 
 use crate::{Envelope, Message, PublishError, Refused, Route, Transport, limits, parcel, trace};
 
-/// Pause before the first repetition; it doubles up to [`LONGEST_PAUSE`].
+/// Pause before the first repetition. It doubles with each repetition, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// Longest pause while the broker is away: short enough that nobody notices it once the broker is
+/// Longest pause while the broker is away: short enough that no user notices it once the broker is
 /// back.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Pause before messages that a queue refused are offered once more, in case it only changed its
-/// leader.
+/// Pause before refused messages are published a second time. The queue may only have been changing
+/// its leader.
 const NACKED_PAUSE: Duration = Duration::from_millis(50);
 
-/// Messages that are published together, and the spans of those that are traced.
+/// Messages that are published together, and the open spans of the traced ones.
 pub struct Publication<'a, T> {
     transport: &'a T,
     messages: Vec<Message>,
@@ -24,19 +24,21 @@ pub struct Publication<'a, T> {
 }
 
 impl<'a, T: Transport> Publication<'a, T> {
-    /// Begins with messages that no trace shows.
+    /// Starts a publication with messages that are not traced.
     pub fn of(transport: &'a T, untraced: Vec<Message>) -> Self {
         Self { transport, messages: untraced, spans: Vec::new() }
     }
 
-    /// Adds one message, with the context that its span belongs to if it is traced.
+    /// Adds one message. `traced` is the context that its span belongs to, or `None` without a
+    /// trace.
     pub fn add(&mut self, message: Message, traced: Option<Context>) {
         self.spans.extend(trace::publishing(self.transport, &message, traced, 1));
         self.messages.push(message);
     }
 
-    /// Adds envelopes that go the same way, in as few parcels as hold them. `expiry` is asked for
-    /// the time limit of each range of them. Returns the number of members of each parcel.
+    /// Adds envelopes for one route, in as few parcels as can hold them. `expiry` is called with
+    /// the range of each parcel's envelopes and returns its time limit. Returns the number of
+    /// members of each parcel.
     pub fn parcels(
         &mut self,
         route: &Route,
@@ -57,8 +59,8 @@ impl<'a, T: Transport> Publication<'a, T> {
         counts
     }
 
-    /// Publishes everything as [`publish`] does, and returns the messages that were given up, by their
-    /// places in the order in which they were added.
+    /// Publishes everything as [`publish`] does. Returns the messages that were given up, each with
+    /// its index in the order in which the messages were added.
     pub async fn publish(self) -> Vec<(usize, Message)> {
         let refused = publish(self.transport, self.messages).await;
         self.spans.into_iter().for_each(Span::end);
@@ -66,13 +68,14 @@ impl<'a, T: Transport> Publication<'a, T> {
     }
 }
 
-/// Publishes messages until each is confirmed, however long the broker is away. A message that it
-/// refuses is offered once more. One that is refused again is given up and returned with its place:
-/// its saga sends it anew when its `wake_at` passes, unless the caller insists (see
-/// [`crate::Insisting`]). A message that no queue takes makes nobody wait: there is one way out, and
-/// any sender of commands can ask for answers to nowhere.
+/// Publishes messages until each is confirmed, however long the broker is away. A message that the
+/// broker refuses is published a second time. If it is refused again, it is given up and returned
+/// with its index: its saga sends it anew when its `wake_at` passes, unless the caller insists (see
+/// [`crate::Insisting`]). A queue that is full or unavailable gets a short pause before the second
+/// attempt. A missing queue gets none, because any sender of commands could slow down all messages
+/// with a reply address that does not exist.
 ///
-/// The caller bounds memory by waiting for this before it takes on more work.
+/// The caller limits its memory by waiting for this call before it accepts more work.
 pub async fn publish<T: Transport>(transport: &T, messages: Vec<Message>) -> Vec<(usize, Message)> {
     let all = messages.into_iter().enumerate().collect();
     let refused = until_answered(transport, all).await;
@@ -83,11 +86,11 @@ pub async fn publish<T: Transport>(transport: &T, messages: Vec<Message>) -> Vec
     until_answered(transport, again).await.into_iter().map(|(placed, _)| placed).collect()
 }
 
-/// A message and its place.
+/// A message and its index.
 type Placed = (usize, Message);
 
-/// Offers messages, a piece after the other, until the broker has answered for each. Returns those
-/// that it refused.
+/// Publishes messages, one piece after the other, until the broker has answered for each. Returns
+/// the messages that it refused.
 async fn until_answered<T: Transport>(
     transport: &T,
     messages: Vec<Placed>,
@@ -99,7 +102,7 @@ async fn until_answered<T: Transport>(
     refused
 }
 
-/// Cuts messages into pieces, each within the bounds on what is offered at once.
+/// Splits messages into pieces, each within the limits on what is published at once.
 fn pieces(messages: &[Placed]) -> impl Iterator<Item = &[Placed]> {
     let mut left = messages;
     std::iter::from_fn(move || {
@@ -150,11 +153,11 @@ mod tests {
     use super::*;
     use crate::{Changed, Consumer, Insisting, Queue};
 
-    /// A broker that gives the answers that it was told to give, and then takes everything.
+    /// A broker that first gives the prepared answers, and then accepts everything.
     #[derive(Clone, Default)]
     struct Scripted {
         answers: Arc<Mutex<VecDeque<Result<(), PublishError>>>>,
-        /// The ids of each offer.
+        /// The ids of the messages of each call.
         offers: Arc<Mutex<Vec<String>>>,
     }
 

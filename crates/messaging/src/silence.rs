@@ -1,4 +1,4 @@
-//! A database that does not answer.
+//! Time limits for a database that does not answer.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use saga_core::Failure;
 use tokio::time::timeout;
 use tracing::error;
 
-/// Time for which one call of a store is waited for. It is longer than any call that the database
-/// carries out: its own bounds on statements, locks and idle transactions end those sooner. So
-/// whoever is silent for longer has gone without a word, as the host of a failed database does.
+/// Time limit for a call of a store. It is longer than any call can take while the database works,
+/// because the database's own limits on statements, locks and idle transactions end those sooner.
+/// So a database that is silent for longer is unreachable, for example because its host has failed.
 pub const SILENCE: Duration = Duration::from_secs(30);
 
-/// Calls without an answer, one after the other, after which a role ends, so that it is started anew
+/// Number of consecutive calls without an answer after which a role ends. It is then started anew,
 /// with new connections.
 pub const SILENT_CALLS: u32 = 3;
 
-/// Waits for a store's answer, for at most [`SILENCE`]. After that the call is dropped, its outcome is
-/// unknown, and the adapter never uses its connection again.
+/// Waits for a store's answer, for at most [`SILENCE`]. After that the call is dropped, its outcome
+/// is unknown, and the adapter never uses the call's connection again.
 ///
 /// # Errors
-/// [`Failure::UnknownCommit`] if no answer came, and the call's own failures.
+/// [`Failure::UnknownCommit`] if no answer came. Otherwise the call's own failures.
 pub async fn answered<R, E: From<Failure>>(
     work: impl Future<Output = Result<R, E>>,
 ) -> Result<R, E> {
@@ -31,13 +31,13 @@ pub async fn answered<R, E: From<Failure>>(
     })
 }
 
-/// Calls that went unanswered one after the other.
+/// The number of consecutive calls that went unanswered.
 #[derive(Debug, Default)]
 pub struct Silent(u32);
 
 impl Silent {
-    /// Waits as [`answered`] does. Returns true as the second value if there have been too many
-    /// silent calls: then the role must end.
+    /// Waits as [`answered`] does. The second value is true if [`SILENT_CALLS`] calls in a row went
+    /// unanswered: then the role must end.
     pub async fn call<R, E: From<Failure>>(
         &mut self,
         work: impl Future<Output = Result<R, E>>,

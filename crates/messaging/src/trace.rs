@@ -9,8 +9,8 @@ use saga_trace::{Context, Kind, Span};
 
 use crate::{Message, Queue, Transport};
 
-/// The span of publishing one message with `count` members, of which `members` are traced. `None`
-/// if none is.
+/// Starts the span of publishing one message with `count` members. `members` are the contexts of
+/// the traced ones; without any, this returns `None`.
 pub fn publishing<T: Transport>(
     transport: &T,
     message: &Message,
@@ -32,7 +32,7 @@ pub fn publishing<T: Transport>(
     )
 }
 
-/// A queue that is consumed, as spans name it.
+/// A queue that is consumed, under the name that spans give it.
 #[derive(Clone, Debug)]
 pub struct Source {
     system: &'static str,
@@ -40,13 +40,13 @@ pub struct Source {
 }
 
 impl Source {
-    /// A transport's queue.
+    /// Returns the source for one of the transport's queues.
     pub fn of<T: Transport>(transport: &T, queue: &Queue) -> Self {
         Self { system: T::SYSTEM, name: transport.source(queue) }
     }
 
-    /// The span of taking `count` members at once, since `began`; `members` are the traced ones.
-    /// `None` if none is.
+    /// Creates the span of receiving `count` members at once, which began at `began`. `members` are
+    /// the contexts of the traced ones; without any, this returns `None`.
     pub fn receiving(
         &self,
         members: impl IntoIterator<Item = Context>,
@@ -63,7 +63,7 @@ impl Source {
         )
     }
 
-    /// The span of handling one member, in the member's own trace.
+    /// Creates the span of handling one member, in the trace of the member's saga.
     pub fn handling(&self, member: Context, name: String, began: SystemTime) -> Span {
         let span = Span::child(member, Kind::Consumer, name);
         self.named(span, "process", "process").since(began)

@@ -10,33 +10,33 @@ use crate::{Poison, parcel};
 
 /// A message broker, or something that behaves like one.
 ///
-/// Delivery is at least once, in no promised order, across any failure. An adapter hides
-/// reconnecting; deliveries without an acknowledgement come again.
+/// Delivery is at least once, and the order is not promised, across any failure. An adapter
+/// reconnects by itself, and unacknowledged messages are delivered again.
 pub trait Transport: Clone + Send + Sync + 'static {
-    /// Publishes messages and waits until each is confirmed. A message that must reach a queue has
-    /// then reached one.
+    /// Publishes messages and waits until each is confirmed. A confirmed message has reached a
+    /// queue, if its [`Route`] says that it must.
     ///
     /// # Errors
-    /// If any message is not known to have arrived. Publishing all again is always safe.
+    /// If the arrival of any message is not confirmed. Publishing all of them again is always safe.
     fn publish(
         &self,
         messages: Vec<Message>,
     ) -> impl Future<Output = Result<(), PublishError>> + Send;
 
-    /// Consumes a queue for as long as the consumer lives, through any number of
-    /// reconnections. At most `prefetch` deliveries are out without an acknowledgement.
+    /// Consumes a queue until the consumer is dropped, through any number of reconnections. The
+    /// consumer holds at most `prefetch` unacknowledged deliveries.
     fn consume(&self, queue: Queue, prefetch: u16) -> Consumer;
 
-    /// Announces changed sagas to every orchestrator. The message may be lost.
+    /// Announces changed sagas to every orchestrator. The announcement may be lost.
     fn announce(&self, changed: Vec<Changed>);
 
-    /// Receives the announcements of all processes. There may be gaps.
+    /// Receives the announcements of all processes. Some may be missing.
     fn changes(&self) -> broadcast::Receiver<Vec<Changed>>;
 
-    /// The messaging system's name in traces.
+    /// Name of the messaging system in traces.
     const SYSTEM: &'static str = "in_process";
 
-    /// A message's destination as traces name it: exchange and routing key.
+    /// Returns a message's destination as traces name it: exchange and routing key.
     fn destination(&self, route: &Route) -> String {
         match route {
             Route::Command { participant } => format!("saga.commands:{participant}"),
@@ -46,7 +46,7 @@ pub trait Transport: Clone + Send + Sync + 'static {
         }
     }
 
-    /// The source of a queue's messages as traces name it: the queue.
+    /// Returns the source of a queue's messages as traces name it: the queue's name.
     fn source(&self, queue: &Queue) -> String {
         match queue {
             Queue::Commands { participant } => format!("saga.commands.{participant}"),
@@ -56,61 +56,62 @@ pub trait Transport: Clone + Send + Sync + 'static {
     }
 }
 
-/// Header of a quarantined message: the reason why it is there.
+/// Header of a quarantined message: the reason why it was quarantined.
 pub const REASON_HEADER: &str = "saga-reason";
 /// Header of a quarantined message: the queue that it came from.
 pub const FROM_HEADER: &str = "saga-from";
-/// Header of a delivery that did not come as it was sent, because no client could have read it so: the
-/// reason. Its receiver must not act on it. An adapter sets it; whoever publishes it only asks for
-/// his message to be refused.
+/// Header of a delivery that an adapter had to alter because clients could not read the original.
+/// The value is the reason. The receiver must treat the delivery as poison. Only adapters set this
+/// header; a sender that sets it has its own message rejected.
 pub const MALFORMED_HEADER: &str = "saga-malformed";
 
-/// A saga's version, for waiters.
+/// A saga's new version, for callers that wait for the saga to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Changed {
-    /// The saga.
+    /// The saga's id.
     pub saga: SagaId,
-    /// Its version after the change.
+    /// The saga's version after the change.
     pub version: u64,
 }
 
-/// A queue that a role consumes.
+/// A queue that the orchestrator or a participant consumes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Queue {
-    /// A participant's commands, shared by its replicas.
+    /// A participant's commands. Its replicas share the queue.
     Commands {
         /// Name of the participant.
         participant: String,
     },
-    /// The replies, shared by a deployment of orchestrators.
+    /// The replies to a deployment of orchestrators. The orchestrators share the queue.
     Replies,
-    /// Poison, and messages that exceeded their delivery limit or their expiry.
+    /// Quarantined messages: poison, and messages that exceeded their delivery limit or their
+    /// expiry.
     Quarantine,
 }
 
 /// The route of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// To a participant's queue. Must arrive.
+    /// To a participant's queue. The message must arrive.
     Command {
         /// Name of the participant.
         participant: String,
     },
-    /// To the deployment that sent the command. Must arrive.
+    /// To the deployment that sent the command. The message must arrive.
     Reply {
         /// The command's `reply_to`.
         to: String,
     },
-    /// To anybody who listens.
+    /// To any subscriber, or to none.
     Event {
-        /// For example `hotel.booked`.
+        /// Routing key of the event, for example `hotel.booked`.
         key: String,
     },
-    /// To the quarantine. Must arrive.
+    /// To the quarantine. The message must arrive.
     Quarantine {
-        /// The reason.
+        /// The reason why the message is quarantined.
         reason: String,
-        /// The queue that it came from.
+        /// The queue that the message came from.
         from: Queue,
     },
 }
@@ -120,22 +121,23 @@ pub enum Route {
 pub struct Message {
     /// The route.
     pub route: Route,
-    /// For people and for deduplication: the id of a parcel's first command.
+    /// Id for people and for deduplication. A parcel has the id of its first command.
     pub id: String,
     /// [`crate::parcel::BATCH`] or [`crate::parcel::SINGLE`].
     pub content_type: &'static str,
-    /// The parcel.
+    /// The parcel or the single event, as JSON.
     pub body: Bytes,
-    /// Time limit for its stay in the queue.
+    /// Longest time that the message may wait in its queue.
     pub expiry: Option<Duration>,
-    /// Address of the reply. For commands the adapter fills it in when it is `None`.
+    /// Address for the reply. If it is `None`, the adapter fills it in for commands.
     pub reply_to: Option<String>,
-    /// True if it stands for a message that may have been handled before.
+    /// True if the message repeats one that may have been handled before.
     pub redelivered: bool,
 }
 
 impl Message {
-    /// A parcel without an expiry. The adapter fills in the address of its reply.
+    /// Creates a message with a parcel and without an expiry. For commands, the adapter fills in
+    /// `reply_to`.
     pub fn parcel(route: Route, id: String, body: impl Into<Bytes>) -> Self {
         Self {
             route,
@@ -148,21 +150,21 @@ impl Message {
         }
     }
 
-    /// A single domain event.
+    /// Creates a message with a single domain event.
     pub fn event(key: String, id: String, body: impl Into<Bytes>) -> Self {
         let route = Route::Event { key };
         Self { content_type: parcel::SINGLE, ..Self::parcel(route, id, body) }
     }
 }
 
-/// The reason why messages are not known to have arrived.
+/// The reason why messages may not have arrived.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The broker is away or silent. Each message may or may not have arrived: publish all again
-    /// once it is back.
+    /// The broker is away or silent. Each message may or may not have arrived: publish all of them
+    /// again once the broker is back.
     #[error("the broker does not answer: {0}")]
     Unavailable(String),
-    /// The broker answered, and did not take some of them.
+    /// The broker answered, and refused some of the messages. Each is named by its index.
     #[error("{} of the messages were not taken, the first because it was {:?}", .0.len(), .0.first().map(|r| r.1))]
     Refused(Vec<(usize, Refused)>),
 }
@@ -170,35 +172,37 @@ pub enum PublishError {
 /// The reason why the broker did not take a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// No queue is bound for it.
+    /// No queue is bound to the message's route.
     Unroutable,
-    /// The broker refused it: a queue is full or unavailable.
+    /// The broker rejected the message, because a queue is full or unavailable.
     Nacked,
 }
 
-/// A message that was delivered. It comes again unless it is acknowledged.
+/// A message that was delivered. It is delivered again unless the consumer acknowledges it.
 #[derive(Debug)]
 pub struct Delivery {
-    /// The body.
+    /// The message's body.
     pub body: Bytes,
     /// Content type, if the message has one.
     pub content_type: Option<String>,
-    /// True if it, or the message that it stands for, may have been delivered before.
+    /// True if this message, or the one that it repeats, may have been delivered before.
     pub redelivered: bool,
-    /// The address to which its sender wants the reply.
+    /// The address for the reply, if the sender gave one.
     pub reply_to: Option<String>,
     /// The message's id, if it has one.
     pub message_id: Option<String>,
-    /// In the quarantine: the way it came there.
+    /// The reason why the broker quarantined the message. Only deliveries of the quarantine have
+    /// one.
     pub death: Option<Death>,
-    /// The other headers that are text. In the quarantine they include the reason.
+    /// The message's other text headers. In the quarantine they include the reason.
     pub headers: BTreeMap<String, String>,
-    /// Acknowledges it.
+    /// The handle that acknowledges the delivery.
     pub ack: Ack,
 }
 
 impl Delivery {
-    /// Reads its parcel. One that did not come as it was sent is poison, whatever it looks like.
+    /// Reads the delivery's parcel. A delivery with a [`MALFORMED_HEADER`] is poison, whatever its
+    /// body.
     ///
     /// # Errors
     /// As [`parcel::read`].
@@ -213,14 +217,14 @@ impl Delivery {
 /// The record of a message that the broker itself moved to the quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Death {
-    /// The queue that gave it up.
+    /// The queue that gave the message up.
     pub queue: String,
-    /// `expired`, `delivery_limit`, `rejected` or `maxlen`.
+    /// The broker's reason: `expired`, `delivery_limit`, `rejected` or `maxlen`.
     pub reason: String,
 }
 
-/// Acknowledges one delivery. If it is dropped unused, the delivery stays out until its connection
-/// ends, and then comes again.
+/// Acknowledges one delivery. If it is dropped unused, the delivery stays unacknowledged until its
+/// connection ends, and then the message is delivered again.
 #[derive(Debug)]
 #[must_use = "a delivery that is not acknowledged comes again"]
 pub struct Ack {
@@ -229,34 +233,34 @@ pub struct Ack {
 }
 
 impl Ack {
-    /// For adapters: `tag` is sent through `to` once the delivery is acknowledged.
+    /// Creates the handle of a delivery, for adapters. [`Ack::ack`] sends `tag` through `to`.
     pub fn new(tag: u64, to: mpsc::UnboundedSender<u64>) -> Self {
         Self { tag, to }
     }
 
-    /// Marks the message as handled. If its connection has ended meanwhile, this does nothing and
-    /// the message comes again.
+    /// Marks the message as handled. If the delivery's connection has ended meanwhile, this does
+    /// nothing and the message is delivered again.
     pub fn ack(self) {
         let _ = self.to.send(self.tag);
     }
 }
 
-/// The consumer of a queue. Dropping it ends the consumption: unacknowledged messages go to other
-/// consumers.
+/// The consumer of a queue. Dropping it ends the consumption, and its unacknowledged messages go to
+/// other consumers.
 #[derive(Debug)]
 pub struct Consumer {
     deliveries: mpsc::Receiver<Delivery>,
 }
 
 impl Consumer {
-    /// For adapters: a consumer of these deliveries.
+    /// Creates a consumer of these deliveries, for adapters.
     #[must_use]
     pub fn new(deliveries: mpsc::Receiver<Delivery>) -> Self {
         Self { deliveries }
     }
 
-    /// Waits for one delivery, then takes the others that have arrived, up to `max` in all. Empty
-    /// when the transport has been closed for good.
+    /// Waits for one delivery, then takes the others that have arrived, up to `max` in all. Returns
+    /// an empty list if the transport is closed.
     pub async fn next(&mut self, max: usize) -> Vec<Delivery> {
         let mut batch = Vec::new();
         self.deliveries.recv_many(&mut batch, max).await;

@@ -1,20 +1,20 @@
-//! Database errors, sorted by what their caller can do.
+//! Database errors, sorted by how the caller can react to them.
 
 use saga_core::Failure;
 use sqlx::{Error, Postgres, Transaction};
 
-/// Sorts an error by what its caller can do.
+/// Converts an error to the failure that says how the caller can react to it.
 #[must_use]
 pub fn failure(error: Error) -> Failure {
     let text = error.to_string();
     match &error {
         Error::Database(database) => match database.code().as_deref() {
-            // Serialization failure, deadlock, lock time-out, and a unique violation when two
-            // transactions insert the same key at once. A statement time-out is one of them: the
-            // database is there, and half of the work may be done in time.
+            // Serialization failure, deadlock, lock time-out, or a unique violation because two
+            // transactions inserted the same key at once. A statement time-out counts too: the
+            // database is reachable, and a smaller batch may finish in time.
             Some("40001" | "40P01" | "55P03" | "23505" | "57014") => Failure::Conflict(text),
-            // Connection exceptions, out of resources, shutting down, idle in transaction for too
-            // long, read-only after a failover.
+            // Connection exception, out of resources, shutting down, idle in transaction for too
+            // long, or read-only after a failover.
             Some(code)
                 if code.starts_with("08")
                     || code.starts_with("53")
@@ -36,7 +36,7 @@ pub fn failure(error: Error) -> Failure {
     }
 }
 
-/// Commits. If the answer is lost, the outcome is unknown, not failed.
+/// Commits a transaction. If the answer is lost, the outcome is unknown rather than failed.
 ///
 /// # Errors
 /// [`Failure::UnknownCommit`] if the connection broke before the answer came.

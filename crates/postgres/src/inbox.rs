@@ -1,4 +1,4 @@
-//! The participants' store: the commands that were received, and their recorded answers.
+//! The participants' store: the commands that were received, and the recorded answers.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use uuid::Uuid;
 
 use crate::{commit, failure};
 
-/// The inbox's migrations; a service's own follow them, from version 100.
+/// The inbox's migrations. A service's own migrations follow them, from version 100 on.
 pub static INBOX: Migrator = sqlx::migrate!("./migrations/inbox");
 
-/// A participant's store over Postgres. Its transaction is sqlx's own, so that a service's tables
-/// can take part in it.
+/// A participant's store in Postgres. Its transactions are sqlx transactions, so that a handler can
+/// write to the service's own tables in them.
 #[derive(Clone, Debug)]
 pub struct Inbox {
     pool: PgPool,
 }
 
 impl Inbox {
-    /// The store over a database that has the [`INBOX`] migrations.
+    /// Creates the store for a database that has the [`INBOX`] migrations.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         Self { pool }
@@ -40,8 +40,8 @@ impl Store for Inbox {
     async fn lock(&self, tx: &mut Self::Tx, keys: &[Key]) -> Result<Locked, Failure> {
         let sagas: Vec<Uuid> = keys.iter().map(|key| key.saga.0).collect();
         let steps: Vec<String> = keys.iter().map(|key| key.step.clone()).collect();
-        // The insert is the deduplication. If another open transaction has one of these rows, the
-        // insert waits for it here, in the order of the keys.
+        // This insert finds duplicates. If another open transaction holds one of these rows, the
+        // insert waits for that transaction; all transactions insert in the order of the keys.
         let inserted = sqlx::query!(
             r#"INSERT INTO inbox (saga_id, step)
                SELECT * FROM UNNEST($1::uuid[], $2::text[])
@@ -181,7 +181,7 @@ impl Store for Inbox {
         Ok(Pruned { rows: deleted.rows_affected(), next: last })
     }
 
-    /// Longer than the time limit of a statement (`pool.rs`).
+    /// This is longer than the time limit of a statement (`pool.rs`).
     const SETTLING: Duration = Duration::from_secs(15);
 
     async fn commit(&self, tx: Self::Tx) -> Result<(), Failure> {
@@ -206,7 +206,7 @@ fn part(
     let answer = answer.map(|json| serde_json::from_str(&json)).transpose().map_err(|error| {
         Failure::Permanent(format!("a recorded answer does not decode: {error}"))
     })?;
-    // A value that cannot be a count gets the careful answer: a call may have been sent.
+    // A value that cannot be a count becomes the largest one, because a call may have been sent.
     let calls = u32::try_from(calls).unwrap_or(u32::MAX);
     Ok(Some(Part { hash, answer, calls }))
 }

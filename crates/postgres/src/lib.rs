@@ -1,8 +1,8 @@
-//! Postgres: pools with safe settings, its errors by what a caller can do, migrations, and the
-//! participants' [`Inbox`].
+//! Postgres: pools with safe settings, conversion of errors, migrations, and the participants'
+//! [`Inbox`].
 //!
-//! The sagas' own store is in `orchestrator/store`, so a service that uses this crate does not build
-//! the engine.
+//! The sagas' own store is in `orchestrator/store`, so that a service that uses this crate need not
+//! build the engine.
 //!
 //! Read first: [`failure`] and [`Inbox`].
 
@@ -20,5 +20,5 @@ pub use provision::{ProvisionError, Reader, provision, provision_reader};
 
 /// A pool of connections to one database.
 pub type Pool = sqlx::PgPool;
-/// A crate's migrations.
+/// The migrations of one crate.
 pub type Migrations = sqlx::migrate::Migrator;

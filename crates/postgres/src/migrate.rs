@@ -1,14 +1,14 @@
-//! Schema changes.
+//! Migrations of a database's schema.
 
 use sqlx::{
     PgPool,
     migrate::{MigrateError as Sqlx, Migration, Migrator},
 };
 
-/// The schema differs from the one that this binary needs.
+/// The reason why a database cannot be migrated or used with this binary.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// A newer binary has migrated it.
+    /// A newer binary has migrated the schema.
     #[error(
         "the database's schema is newer than this binary: it has migration {0}, which this binary does not know; run the newer binary"
     )]
@@ -21,11 +21,11 @@ pub enum MigrateError {
     Failed(#[from] Sqlx),
 }
 
-/// Brings a database's schema up to date: several crates' migrations, as one
-/// list. Idempotent; safe to run from several processes at once.
+/// Brings a database's schema up to date. Runs the migrations of several crates as one list. Safe
+/// to repeat, and to run from several processes at once.
 ///
 /// # Errors
-/// [`MigrateError`]. Nothing is half done: each migration is a transaction.
+/// [`MigrateError`]. No migration is applied in part: each is a transaction.
 pub async fn migrate(pool: &PgPool, parts: &[&Migrator]) -> Result<(), MigrateError> {
     let migrator = Migrator { migrations: all(parts).into(), ..Migrator::DEFAULT };
     migrator.run(pool).await.map_err(|error| match error {
@@ -34,8 +34,8 @@ pub async fn migrate(pool: &PgPool, parts: &[&Migrator]) -> Result<(), MigrateEr
     })
 }
 
-/// Checks that a database's schema is exactly the one that this binary needs. Roles check it when
-/// they start; only `saga setup` changes schemas.
+/// Checks that a database's schema is exactly the one that this binary needs. Every role checks it
+/// at its start; only `saga setup` changes a schema.
 ///
 /// # Errors
 /// [`MigrateError`].
@@ -47,7 +47,7 @@ pub async fn check(pool: &PgPool, parts: &[&Migrator]) -> Result<(), MigrateErro
             .await;
     let applied = match applied {
         Ok(applied) => applied,
-        // The table does not exist: nothing was ever set up.
+        // The table of migrations does not exist: `saga setup` has never been run.
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => Vec::new(),
         Err(error) => return Err(MigrateError::Failed(Sqlx::Execute(error))),
     };

@@ -1,4 +1,4 @@
-//! Pools with settings that let peers take over from a process that hangs.
+//! Connection pools, with settings that let peers take over from a process that hangs.
 
 use std::{str::FromStr, time::Duration};
 
@@ -7,56 +7,56 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-/// Time limit of a statement. All of our statements are bounded in rows.
+/// Time limit of a statement. Each of our statements limits its number of rows.
 const STATEMENT_TIMEOUT: &str = "10s";
-/// Time limit for waiting for a lock: a peer that holds one longer is gone.
+/// Time limit for waiting for a lock. A peer that holds one for longer must have failed.
 const LOCK_TIMEOUT: &str = "5s";
-/// A process that is paused in the middle of a transaction loses its row locks after this time.
+/// Time after which a process that is paused within a transaction loses its row locks.
 const IDLE_IN_TRANSACTION_TIMEOUT: &str = "10s";
-/// Time limit for getting a connection. After that the database counts as away.
+/// Time limit for getting a connection. After that the database counts as unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection that was idle for longer is asked whether it is there before it is used. While there is
-/// much to do, none is idle for that long.
+/// A connection that was idle for longer is pinged before it is used. Under load, no connection is
+/// idle for this long.
 const IDLE: Duration = Duration::from_secs(10);
-/// Time limit for the answer to that. The host of the database may be gone without a word.
+/// Time limit for the answer to a ping. If the database's host has failed, no answer ever comes.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Interval at which a pool's use is measured.
+/// Interval between two measurements of a pool's use.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Settings of a pool.
 #[derive(Clone, Debug)]
 pub struct PoolSettings {
-    /// Name that `pg_stat_activity` shows.
+    /// Name of the connections in `pg_stat_activity`.
     pub application: String,
-    /// Most connections.
+    /// Most connections that the pool opens.
     pub max_connections: u32,
 }
 
-/// The database cannot be used under the URL that was given.
+/// The reason why the database at a URL cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The URL is malformed. It is not shown: it may hold a password.
+    /// The URL is malformed. The error does not contain it, because it may hold a password.
     #[error("the database URL is not of the form postgres://user@host:port/name")]
     Url,
-    /// The database does not answer, or refuses us.
+    /// The database does not answer, or refuses the connection.
     #[error("cannot connect to database {database:?} at {host}:{port}: {source}")]
     Connect {
-        /// Its name.
+        /// The database's name.
         database: String,
-        /// Its host.
+        /// The server's host.
         host: String,
-        /// Its port.
+        /// The server's port.
         port: u16,
         /// The error from sqlx.
         source: sqlx::Error,
     },
 }
 
-/// Opens a pool and tries one connection.
+/// Opens a pool and tests one connection.
 ///
-/// No transaction may run in a future that can be cancelled (`select!`, a time-out, a gRPC
+/// Do not run a transaction in a future that can be cancelled (`select!`, a time-out, a gRPC
 /// handler): a cancelled `BEGIN` can leave its connection in a transaction.
 ///
 /// # Errors
@@ -70,15 +70,16 @@ pub async fn connect(url: &str, settings: &PoolSettings) -> Result<PgPool, Conne
             ("lock_timeout", LOCK_TIMEOUT),
             ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
             ("timezone", "UTC"),
-            // What was committed is not lost with the server, whatever its own default.
+            // A committed transaction survives a crash of the server, whatever the server's
+            // default.
             ("synchronous_commit", "on"),
             // Every statement of a role finds its rows by a key. Without this setting, a plan that
-            // was made while a table was small would read the whole table for ever.
+            // was made while a table was small would read the whole table even after it has grown.
             ("enable_seqscan", "off"),
-            // Plans do not depend on the parameters. Without this setting, each small batch would
-            // be planned anew, because a plan made for it could be estimated as cheaper.
+            // Plans do not depend on the parameters. Without this setting, each small batch could
+            // be planned anew, because a plan for its size may have a lower estimated cost.
             ("plan_cache_mode", "force_generic_plan"),
-            // Compilation pays off for long reports. No query here is one.
+            // Compiling pays off only for long reports, which this system does not run.
             ("jit", "off"),
         ]);
     let (host, port) = (options.get_host().to_owned(), options.get_port());
@@ -86,8 +87,8 @@ pub async fn connect(url: &str, settings: &PoolSettings) -> Result<PgPool, Conne
     PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        // A ping before each statement would double the round trips of a turn under low load. A
-        // dead connection fails its transaction, which is tried again.
+        // A ping before each use would double the round trips of a turn under low load. Without it,
+        // a dead connection fails its transaction, which is tried again.
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
             Box::pin(async move {
@@ -103,7 +104,7 @@ pub async fn connect(url: &str, settings: &PoolSettings) -> Result<PgPool, Conne
         .map_err(|source| ConnectError::Connect { database, host, port, source })
 }
 
-/// Reports how much of a pool is in use, until the pool is closed.
+/// Reports the use of a pool as metrics, until the pool is closed.
 pub async fn watch(pool: PgPool, role: String) {
     let gauge = |state: &'static str| metrics::gauge!("saga_database_connections", "role" => role.clone(), "state" => state);
     let most = pool.options().get_max_connections();

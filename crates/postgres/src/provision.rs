@@ -1,31 +1,30 @@
-//! Making databases and their roles, for `saga setup`.
+//! Creates databases and their roles, for `saga setup`.
 
 use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
 
-/// A database or role that could not be made.
+/// The reason why a database or role could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ProvisionError {
-    /// The URL lacks a user, a password or a database name. It is not shown.
+    /// The URL lacks a user, a password or a database name. The error does not contain the URL.
     #[error("the database URL must be of the form postgres://user:password@host:port/name")]
     Url,
-    /// The administrator's connection failed, or lacks the right.
+    /// The administrator's connection failed, or the administrator lacks a permission.
     #[error("cannot make database {database:?} with role {role:?}: {source}")]
     Failed {
-        /// The database.
+        /// Name of the database.
         database: String,
-        /// Its owner.
+        /// Name of the role that owns the database, or of the reader.
         role: String,
         /// The error from sqlx.
         source: sqlx::Error,
     },
 }
 
-/// Makes the database of `url` and the role that owns it, if they are missing,
-/// and sets the role's password. Everybody else is kept out of the database.
-/// Idempotent.
+/// Creates the database of `url` and the role that owns it, if they are missing, and sets the
+/// role's password. No other role may connect to the database. Safe to repeat.
 ///
 /// # Errors
 /// [`ProvisionError`].
@@ -61,17 +60,17 @@ pub async fn provision(admin_url: &str, url: &str) -> Result<(), ProvisionError>
     result.map_err(failed)
 }
 
-/// A login that may read and nothing else.
+/// The login of a role that can only read.
 #[derive(Clone, Copy)]
 pub struct Reader<'a> {
     /// The role's name.
     pub role: &'a str,
-    /// Its password.
+    /// The role's password.
     pub password: &'a str,
 }
 
-/// Makes the role of `reader`, if it is missing, and sets its password. The role may read every
-/// table of the database of `url`, including tables that the owner makes later. Idempotent.
+/// Creates the role of `reader`, if it is missing, and sets its password. The role may read every
+/// table of the database of `url`, including tables that the owner creates later. Safe to repeat.
 ///
 /// # Errors
 /// [`ProvisionError`].
@@ -95,8 +94,7 @@ pub async fn provision_reader(
         ] {
             run(&mut owner, grant, reader.role, &database).await?;
         }
-        // The grants are what protects the data; this setting only reports an honest mistake
-        // sooner.
+        // The grants protect the data. This setting only reports a mistake sooner.
         let careful = "ALTER ROLE %1$I SET default_transaction_read_only = on";
         run(&mut admin, careful, reader.role, &database).await
     }
@@ -105,7 +103,7 @@ pub async fn provision_reader(
     result.map_err(|source| ProvisionError::Failed { database, role, source })
 }
 
-/// Runs a statement about a role and a database. The server itself quotes the names.
+/// Runs a statement about a role and a database. The server quotes the names.
 async fn run(
     connection: &mut PgConnection,
     template: &str,
@@ -122,7 +120,7 @@ async fn run(
     Ok(())
 }
 
-/// Makes a role that may log in with this password, or changes the password of an existing one.
+/// Creates a role that may log in with this password, or changes the password of an existing role.
 async fn make_role(
     admin: &mut PgConnection,
     role: &str,
@@ -130,7 +128,7 @@ async fn make_role(
 ) -> Result<(), sqlx::Error> {
     let known = exists(admin, "SELECT 1 FROM pg_roles WHERE rolname = $1", role).await?;
     let verb = if known { "ALTER" } else { "CREATE" };
-    // The server itself quotes identifiers and literals.
+    // The server quotes identifiers and literals.
     let create: String =
         sqlx::query_scalar("SELECT format('%s ROLE %I LOGIN PASSWORD %L', $1, $2, $3)")
             .bind(verb)
@@ -150,7 +148,7 @@ async fn exists(
     Ok(sqlx::query(query).bind(name).fetch_optional(admin).await?.is_some())
 }
 
-/// The password in a URL. sqlx reads it but does not give it back.
+/// Returns the password in a URL. sqlx parses the password but has no method that returns it.
 fn password(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
     let (credentials, _) = rest.split_once('@')?;

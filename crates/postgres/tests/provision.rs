@@ -1,9 +1,9 @@
-//! Databases, their owners, and readers.
+//! Tests of databases, their owners, and readers.
 
 use saga_postgres::{Pool, PoolSettings, Reader, connect, provision, provision_reader};
 use saga_test_support::Servers;
 
-/// A database that is owned by a role of its own, and a reader's login to it.
+/// A database with its own owner, and a reader's login to it.
 struct Shop {
     admin: String,
     owner: String,
@@ -12,8 +12,9 @@ struct Shop {
 }
 
 impl Shop {
-    /// Takes its names from a fresh database. The tests must pass with a server that asks for
-    /// passwords and with one that does not. So they check what the roles may do, not who may log in.
+    /// Derives the names from a fresh database. The tests must pass with a server that asks for
+    /// passwords and with one that does not, so they check what the roles may do, and not who may
+    /// log in.
     async fn new(hint: &str) -> Self {
         let admin = Servers::shared().fresh_database(hint);
         let name = admin.rsplit('/').next().expect("a path").split('?').next().expect("a name");
@@ -60,7 +61,7 @@ async fn a_reader_sees_old_and_new_tables_and_changes_none() {
     }
     let refused = run(&reader, "DELETE FROM old").await.expect_err("it may only read");
     assert!(refused.contains("read-only transaction"), "{refused}");
-    // A reader that asks for a writing transaction is stopped by the missing grants.
+    // A reader that starts a writing transaction is still stopped by the missing grants.
     run(&reader, "SET default_transaction_read_only = off").await.expect("anybody may");
     for statement in ["DELETE FROM old", "INSERT INTO new VALUES (3)", "CREATE TABLE mine (n int)"]
     {

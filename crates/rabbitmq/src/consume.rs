@@ -1,5 +1,5 @@
-//! Consuming one queue. Each consumer has a connection of its own, so that a fault of one queue
-//! leaves the others alone.
+//! The consumption of one queue. Each consumer has its own connection, so that a fault of one queue
+//! does not affect the others.
 
 use std::{
     sync::Arc,
@@ -27,13 +27,14 @@ use crate::{
 /// Time in which deliveries that are being handled may still be acknowledged, after the consumer
 /// was dropped or the transport closed.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
-/// Time limit for writing an acknowledgement. It takes no round trip, so reaching the limit means
-/// that the socket takes nothing any more.
+/// Time limit for writing an acknowledgement. Writing needs no answer from the broker, so reaching
+/// the limit means that the socket accepts no more bytes.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
-/// A consumer that has received nothing for this long, and has nothing out, gets a new channel.
+/// A consumer without unacknowledged deliveries that has received nothing for this long gets a new
+/// channel.
 const RENEW_AFTER: Duration = Duration::from_secs(10);
 
-/// The consumption of one queue. Nothing happens until it is run.
+/// A consumer's task. It does nothing until [`Consumption::run`] is awaited.
 pub(crate) struct Consumption {
     pub(crate) link: Arc<Link>,
     pub(crate) topology: Arc<Topology>,
@@ -43,31 +44,31 @@ pub(crate) struct Consumption {
     pub(crate) closing: CancellationToken,
 }
 
-/// One connection's channel, and the deliveries that are out on it.
+/// A channel on one connection, and its unacknowledged deliveries.
 struct Session<'a> {
     connection: &'a Connection,
     channel: Channel,
     consumer: lapin::Consumer,
-    /// The queue and the prefetch.
+    /// The task that this session belongs to, with its queue and its prefetch.
     terms: &'a Consumption,
     window: Window,
     last_delivery: Instant,
-    /// The acknowledgements of this channel. Those for earlier channels go nowhere.
+    /// Sends the acknowledgements of this channel. Those for earlier channels are lost.
     ack: mpsc::UnboundedSender<u64>,
     acks: mpsc::UnboundedReceiver<u64>,
 }
 
-/// The end of a session that did not fail.
+/// The reason why a session ended without a failure.
 enum End {
-    /// The consumption ends.
+    /// The consumer was dropped or the transport closed.
     Stop,
-    /// The consumption goes on, on another channel.
+    /// The consumption continues on a new channel.
     Renew,
 }
 
 impl Consumption {
-    /// Runs until the receiver is dropped or the transport is closed, through any number of lost
-    /// connections.
+    /// Delivers messages until the receiver is dropped or the transport is closed, through any
+    /// number of lost connections.
     pub(crate) async fn run(self, to: mpsc::Sender<Delivery>) {
         let mut outages = Outages::new(Purpose::Consume);
         loop {
@@ -79,8 +80,8 @@ impl Consumption {
             let failure = match connected {
                 Ok(connection) => match self.session(&connection, &to, &mut outages).await {
                     Ok(settling) => {
-                        // The consumer sees the end of its deliveries, and can still settle those
-                        // that it holds.
+                        // The consumer now sees the end of its deliveries, and can still
+                        // acknowledge those that it holds.
                         drop(to);
                         settling.settle().await;
                         return link::close(&connection).await;
@@ -102,7 +103,7 @@ impl Consumption {
         }
     }
 
-    /// The metric that is 1 while the queue is consumed.
+    /// Returns the metric that is 1 while the queue is consumed.
     fn gauge(&self) -> metrics::Gauge {
         metrics::gauge!("saga_consumer_up", "queue" => self.topology.queue(&self.queue))
     }
@@ -114,7 +115,7 @@ impl Consumption {
         }
     }
 
-    /// Delivers over one connection. Returns Ok when the consumption is to end.
+    /// Delivers messages over one connection. Returns Ok when the consumption must end.
     async fn session<'a>(
         &'a self,
         connection: &'a Connection,
@@ -162,7 +163,7 @@ impl Consumption {
 }
 
 impl Session<'_> {
-    /// Moves deliveries out and acknowledgements in, until `end`.
+    /// Passes on deliveries and acknowledgements until `end`.
     async fn deliver(
         &mut self,
         to: &mpsc::Sender<Delivery>,
@@ -170,8 +171,8 @@ impl Session<'_> {
     ) -> Result<End, Failure> {
         tokio::pin!(end);
         let mut look = tokio::time::interval(link::LOOK_EVERY);
-        // A delivery that waits for room: deliveries of an earlier connection may still fill the
-        // receiver.
+        // A delivery that waits for room in the receiver, which may still be full of deliveries
+        // from an earlier connection.
         let mut waiting = None;
         loop {
             tokio::select! {
@@ -196,10 +197,11 @@ impl Session<'_> {
         }
     }
 
-    /// Returns true when it is time for a new channel. After some accidents (for example a queue
-    /// that is deleted and made again at once) the broker still counts this consumer, and even
-    /// counts messages as out, but sends it nothing. That looks exactly like a quiet queue, so a
-    /// quiet consumer is renewed now and then.
+    /// Checks the connection, and returns true when the consumer needs a new channel. After some
+    /// accidents (for example when a queue is deleted and declared again at once), the broker still
+    /// counts this consumer, and even counts messages as delivered to it, but sends nothing. The
+    /// consumer cannot tell this from an empty queue, so an idle consumer gets a new channel from
+    /// time to time.
     fn look(&self, waiting: bool) -> Result<bool, Failure> {
         if !self.connection.status().connected() {
             return Err(Failure::Ended("the connection is gone"));
@@ -229,7 +231,7 @@ impl Session<'_> {
         })
     }
 
-    /// Acknowledges this delivery, and all others that have been handled by now.
+    /// Acknowledges this delivery, and all others whose acknowledgements are waiting.
     async fn acknowledge(&mut self, tag: u64) -> Result<(), Failure> {
         let mut tags = vec![tag];
         while let Ok(tag) = self.acks.try_recv() {
@@ -247,15 +249,16 @@ impl Session<'_> {
         within(WRITE_LIMIT, "acknowledging", written).await.map(drop)
     }
 
-    /// Takes no more deliveries, but waits for the acknowledgements of those that are still being
-    /// handled. The others go back to the queue.
+    /// Stops receiving, but waits for the acknowledgements of the deliveries that are still being
+    /// handled. Unacknowledged deliveries go back to the queue.
     async fn settle(mut self) {
         let options = BasicCancelOptions::default();
         let cancel = self.channel.basic_cancel(self.consumer.tag(), options);
         if !matches!(tokio::time::timeout(WRITE_LIMIT, cancel).await, Ok(Ok(()))) {
             return;
         }
-        // From now on only holders of deliveries keep the acknowledgements open.
+        // From here on, the channel of acknowledgements stays open only while the consumer still
+        // holds deliveries.
         let (nobody, _) = mpsc::unbounded_channel();
         self.ack = nobody;
         let acknowledging = async {

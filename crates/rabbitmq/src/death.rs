@@ -1,4 +1,4 @@
-//! Reading the properties of a delivery.
+//! Reads the properties of a delivery.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use saga_messaging::Death;
 
 use crate::message::REDELIVERED_HEADER;
 
-/// The headers that are text.
+/// Returns the headers whose values are text.
 pub(crate) fn texts(properties: &BasicProperties) -> BTreeMap<String, String> {
     let Some(headers) = properties.headers() else {
         return BTreeMap::new();
@@ -21,13 +21,13 @@ pub(crate) fn texts(properties: &BasicProperties) -> BTreeMap<String, String> {
     texts.collect()
 }
 
-/// True if its sender says that it may have been handled before.
+/// Returns true if the sender marked the message as possibly handled before.
 pub(crate) fn redelivered(properties: &BasicProperties) -> bool {
     header(properties, REDELIVERED_HEADER).and_then(AMQPValue::as_bool).unwrap_or(false)
 }
 
-/// The reason why the broker moved a message to the quarantine. Believe it only there: anybody can
-/// write such a header.
+/// Returns the reason why the broker moved a message to the quarantine. Trust it only for a
+/// delivery from the quarantine: any sender can write such a header.
 pub(crate) fn death(properties: &BasicProperties) -> Option<Death> {
     let last = header(properties, "x-death")?.as_array()?.as_slice().first()?.as_field_table()?;
     let of = |name| field(last, name).and_then(text).map(str::to_owned);

@@ -1,4 +1,4 @@
-//! The reasons why there is no connection.
+//! The reasons why there is no connection, and what to do about each.
 
 use std::time::Duration;
 
@@ -7,69 +7,72 @@ use lapin::{
     protocol::{AMQPError, AMQPErrorKind, AMQPHardError, AMQPSoftError},
 };
 
-/// The reason why there is no connection. Only [`ConnectError::Unreachable`] can pass by itself.
+/// The reason why there is no connection. [`ConnectError::Unreachable`] may be temporary; all other
+/// errors stay until their cause is corrected.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Correct the setting.
+    /// The URL is malformed: correct the setting.
     #[error("the broker's URL is not of the form amqp://user:password@host:port/vhost: {0}")]
     Url(String),
-    /// Correct the setting.
+    /// The URL asks for TLS: correct the setting.
     #[error(
         "the broker's URL asks for amqps, but this program was built without TLS: use amqp, on a network that keeps strangers out"
     )]
     TlsNotBuilt,
-    /// Correct the setting.
+    /// A name is too long for AMQP: choose a shorter prefix.
     #[error("the name {0:?} is longer than the 255 bytes that AMQP allows: shorten the prefix")]
     NameTooLong(String),
-    /// Correct user or password.
+    /// The broker refuses the login: correct the user or the password.
     #[error("the broker at {broker} refuses the login of {user:?}: check user and password")]
     LoginRefused {
-        /// Host and port.
+        /// The broker's host and port.
         broker: String,
         /// The user that was refused.
         user: String,
     },
-    /// Correct the virtual host, or grant access to it.
+    /// The broker refuses the virtual host: correct its name, or grant access to it.
     #[error("the broker at {broker} refuses the virtual host {vhost:?}: {reason}")]
     VirtualHostRefused {
-        /// Host and port.
+        /// The broker's host and port.
         broker: String,
         /// The virtual host that was asked for.
         vhost: String,
-        /// In the broker's words.
+        /// The broker's text.
         reason: String,
     },
-    /// Grant the permissions.
+    /// The broker refuses a declaration: grant the permission.
     #[error("{user:?} may not declare {name:?}; grant it the permission to configure: {reason}")]
     Forbidden {
         /// The user that was refused.
         user: String,
-        /// The exchange or queue.
+        /// Name of the exchange or queue.
         name: String,
-        /// In the broker's words.
+        /// The broker's text.
         reason: String,
     },
-    /// Set up the exchange or queue: the adapter is configured not to declare it.
+    /// An exchange or queue is missing, and this adapter is configured not to declare it: run
+    /// `saga setup`.
     #[error("{name:?} is not there, and this process may not declare it: run `saga setup`")]
     Missing {
-        /// The exchange or queue.
+        /// Name of the exchange or queue.
         name: String,
     },
-    /// Delete the queue or exchange once nothing needs it, or use another prefix.
+    /// A queue or exchange has other arguments: delete it once nothing needs it, or use another
+    /// prefix.
     #[error(
         "{name:?} is already declared with other arguments; once it is empty, delete it \
          (rabbitmqctl delete_queue), or set another prefix: {reason}"
     )]
     DeclaredDifferently {
-        /// The exchange or queue.
+        /// Name of the exchange or queue.
         name: String,
-        /// In the broker's words.
+        /// The broker's text.
         reason: String,
     },
-    /// Try again later.
+    /// The broker could not be reached: try again later.
     #[error("no broker at {broker} within {patience:?}: {reason}")]
     Unreachable {
-        /// Host and port.
+        /// The broker's host and port.
         broker: String,
         /// Time spent trying.
         patience: Duration,
@@ -78,7 +81,7 @@ pub enum ConnectError {
     },
 }
 
-/// The reason why a connection, or something on it, ended.
+/// The reason why a connection, or an operation on it, failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("{what} took longer than {limit:?}")]
@@ -96,7 +99,8 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// The error to report if trying again cannot mend this failure.
+    /// Returns the error to report, if trying again cannot help. Returns `None` for any other
+    /// failure.
     pub(crate) fn for_good(&self, address: &lapin::uri::AMQPUri) -> Option<ConnectError> {
         let user = address.authority.userinfo.username.clone();
         let broker = broker(address);
@@ -138,7 +142,7 @@ impl Failure {
     }
 }
 
-/// Host and port, without the login.
+/// Returns host and port, without the login.
 pub(crate) fn broker(address: &lapin::uri::AMQPUri) -> String {
     format!("{}:{}", address.authority.host, address.authority.port)
 }
@@ -146,7 +150,7 @@ pub(crate) fn broker(address: &lapin::uri::AMQPUri) -> String {
 fn amqp(error: &lapin::Error) -> Option<&AMQPError> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error),
-        // lapin's enum is not exhaustive: everything else is about the connection.
+        // lapin's enum is not exhaustive: every other kind is about the connection.
         _ => None,
     }
 }

@@ -1,9 +1,9 @@
-//! The frames that come from the broker, on their way to lapin.
+//! Filters the frames that come from the broker before lapin reads them.
 //!
-//! Most pass as they are. A content header that lapin could not read is mended (see
-//! [`crate::properties`]), and so is the routing key of a delivery. A body beyond
-//! [`limits::MAX_BODY_BYTES`] is cut while it passes, so that no message takes more memory than that:
-//! what it begins with stays, and its size and hash replace the rest.
+//! Most frames pass unchanged. A content header that lapin could not read is mended (see
+//! [`crate::properties`]), and so is the routing key of a delivery. A body larger than
+//! [`limits::MAX_BODY_BYTES`] is cut while it passes, so that no message takes more memory than
+//! that: its beginning is kept, and a note with its size and hash replaces the rest.
 
 use std::collections::HashMap;
 
@@ -12,12 +12,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::properties::{self, Reader, legible};
 
-/// Bytes of a frame before its payload: kind, channel, and the payload's size.
+/// Bytes of a frame before its payload: kind, channel and size of the payload.
 const START_BYTES: usize = 7;
 /// The last byte of each frame.
 const END: u8 = 0xce;
-/// Most bytes of a frame that are held back to be looked at. The broker's own bound is smaller. Of
-/// a longer content header the rest is lost, and a longer method passes as it is.
+/// Most bytes of a frame that are held back for inspection. The broker's own limit is smaller. A
+/// longer content header loses the bytes beyond this limit; a longer method passes unchanged.
 const MAX_HELD: usize = 1024 * 1024;
 /// Bytes that are kept of a body that is too large.
 const KEPT_BODY_BYTES: usize = 1024 * 1024;
@@ -26,18 +26,19 @@ const METHOD: u8 = 1;
 const HEADER: u8 = 2;
 const BODY: u8 = 3;
 
-/// The method in which the broker says how large a frame may be: class and number.
+/// Class and number of the method with which the broker states the largest size of a frame.
 const TUNE: [u8; 4] = [0, 10, 0, 30];
-/// The methods with a routing key that a stranger chose.
+/// Class and number of the methods that contain a routing key, which any sender can choose.
 const DELIVER: [u8; 4] = [0, 60, 0, 60];
 const GET_OK: [u8; 4] = [0, 60, 0, 71];
 
-/// The place in a connection's bytes, and what is not passed on yet.
+/// The position in a connection's stream of bytes, and the bytes that are held back.
 #[derive(Debug)]
 pub(crate) struct Frames {
-    /// The largest frame that lapin takes: what it asked for, or what the broker allows.
+    /// The largest frame that lapin accepts: the size that lapin asked for, or the size that the
+    /// broker allows.
     frame_max: usize,
-    /// What is held back of the present frame.
+    /// The bytes of the present frame that are held back.
     held: Vec<u8>,
     state: State,
     /// The bodies that are being cut, by channel.
@@ -46,13 +47,13 @@ pub(crate) struct Frames {
 
 #[derive(Debug)]
 enum State {
-    /// The first bytes of a frame are not complete.
+    /// Waiting for the rest of a frame's first bytes.
     Start,
-    /// The present frame is held back.
+    /// Holding the present frame back.
     Held { left: usize },
-    /// The present frame passes.
+    /// Passing the present frame on.
     Passing { left: usize },
-    /// The present frame is part of a body that is being cut. `left` counts its end.
+    /// Cutting a body: the present frame is part of it. `left` includes the frame's last byte.
     Cutting { channel: [u8; 2], left: usize },
 }
 
@@ -60,20 +61,20 @@ enum State {
 #[derive(Debug)]
 struct Body {
     size: u64,
-    /// Bytes that are still to come.
+    /// Bytes of the body that have not arrived yet.
     left: u64,
-    /// How many of those are kept.
+    /// How many more bytes of the body are kept.
     keep: usize,
     hash: Sha256,
 }
 
 impl Frames {
-    /// The frames of a new connection.
+    /// Creates the filter for a new connection.
     pub(crate) fn new(frame_max: usize) -> Self {
         Self { frame_max, held: Vec::new(), state: State::Start, cuts: HashMap::new() }
     }
 
-    /// Takes the next bytes from the broker, and adds those for lapin to `out`.
+    /// Reads the next bytes from the broker, and appends the bytes for lapin to `out`.
     pub(crate) fn pass(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
         while !bytes.is_empty() {
             let wanted = match &self.state {
@@ -88,7 +89,7 @@ impl Frames {
         }
     }
 
-    /// Takes bytes of the present state, and of no later one.
+    /// Reads bytes that belong to the present state. `some` never reaches beyond that state.
     fn take(&mut self, some: &[u8], out: &mut Vec<u8>) {
         match &mut self.state {
             State::Start => {
@@ -150,7 +151,7 @@ impl Frames {
         };
     }
 
-    /// Passes the frame on that was held back, mended if need be.
+    /// Passes on the frame that was held back. Mends it first if necessary.
     fn look(&mut self, out: &mut Vec<u8>) {
         let [kind, a, b, ..] = self.held[..] else { return };
         let payload = &self.held[START_BYTES..];
@@ -175,7 +176,7 @@ impl Frames {
         }
     }
 
-    /// Takes a piece of a body that is being cut. `ended` says that its frame has ended.
+    /// Reads a piece of a body that is being cut. `ended` is true if its frame has ended.
     fn cut(&mut self, channel: [u8; 2], piece: &[u8], ended: bool, out: &mut Vec<u8>) {
         let Some(body) = self.cuts.get_mut(&channel) else { return };
         body.hash.update(piece);
@@ -195,7 +196,7 @@ impl Frames {
 }
 
 impl Body {
-    /// The body that a content header announces, if it must be cut.
+    /// Returns the body that a content header announces, if it is too large.
     fn too_large(header: &[u8]) -> Option<Self> {
         let size = properties::body_size(header)?;
         let hash = Sha256::new();
@@ -213,7 +214,7 @@ impl Body {
     }
 }
 
-/// The end of a body that was cut. After it, no body is JSON.
+/// Returns the note that replaces the rest of a body. A body with this note at its end is not JSON.
 fn end_of_cut(size: u64, hash: &str) -> String {
     format!("\n[cut here: {size} bytes in all, sha256:{hash}]")
 }
@@ -226,24 +227,24 @@ fn frame(out: &mut Vec<u8>, kind: u8, channel: [u8; 2], payload: &[u8]) {
     out.push(END);
 }
 
-/// The size of a frame that the broker allows, if this method says it.
+/// Returns the largest size of a frame that the broker allows, if this method states one.
 fn allowed(method: &[u8]) -> Option<usize> {
     let mut from = Reader(method);
     if from.chunk()? != TUNE {
         return None;
     }
     let [_, _, bytes @ ..] = from.chunk::<6>()?;
-    // Zero means that there is no bound.
+    // Zero means that there is no limit.
     usize::try_from(u32::from_be_bytes(bytes)).ok().filter(|bytes| *bytes > 0)
 }
 
-/// The method that brings a message, with each name in it legible. `None` if it is already, and for
-/// any other method.
+/// Replaces the invalid bytes in the names of a method that delivers a message. Returns `None` if
+/// all names are UTF-8 already, and for any other method.
 fn with_legible_names(method: &[u8]) -> Option<Vec<u8>> {
     let mut from = Reader(method);
     match from.chunk()? {
         DELIVER => {
-            // The consumer's tag is lapin's own.
+            // lapin chose the consumer's tag itself.
             from.short()?;
             from.take(9)?;
         }
@@ -310,7 +311,7 @@ mod tests {
     #[test]
     fn a_malformed_header_is_mended_and_its_body_passes() {
         let body = framed(BODY, b"body");
-        // The flag of a message id, and an id that ends too early.
+        // The flag says that there is a message id, but the id ends too early.
         let malformed = [content(4, &[0, 0x80, 9, b'x']), body.clone()].concat();
         let seen = passed(&[&malformed]);
         assert!(seen.ends_with(&body) && seen != malformed, "{seen:?}");
@@ -319,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_header_that_the_broker_s_frames_have_no_room_for_is_mended() {
-        // A long text of 5,000 bytes under a name.
+        // A long text of 5,000 bytes, with the name `a`.
         let entry = [b"\x01aS\x00\x00\x13\x88", &[b'x'; 5_000][..]].concat();
         let table =
             [&u32::try_from(entry.len()).expect("short").to_be_bytes()[..], &entry].concat();
@@ -358,7 +359,7 @@ mod tests {
         assert!(body.ends_with(end.as_bytes()));
     }
 
-    /// The frames by kind and payload; body frames that follow each other are joined.
+    /// Returns the frames by kind and payload. Body frames that follow each other are joined.
     fn joined(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
         let mut frames: Vec<(u8, Vec<u8>)> = Vec::new();
         while let Some((start, rest)) = bytes.split_first_chunk::<START_BYTES>() {

@@ -23,23 +23,23 @@ use crate::{
     link::{self, Link, Outages, Purpose, SETUP_LIMIT, within},
 };
 
-/// Size of an entry: a saga's id and its version, big-endian.
+/// Bytes of an entry: a saga's id and its version, big-endian.
 const ENTRY_BYTES: usize = 24;
 /// Most entries in a message, which is then about 96 KiB.
 const MAX_ENTRIES: usize = 4_096;
-/// Most messages in an instance's queue; beyond that the oldest hints are dropped.
+/// Most messages in an instance's queue. When it is full, the broker drops the oldest hints.
 const MAX_QUEUED: i64 = 10_000;
-/// Announcements that may wait for being published; more are dropped.
+/// Number of announcements that may wait to be published. Further announcements are dropped.
 pub(crate) const MAX_WAITING: usize = 1_024;
-/// Messages that a receiver may fall behind before it misses hints.
+/// Number of messages that a receiver may fall behind before it misses hints.
 pub(crate) const MAX_BEHIND: usize = 1_024;
-/// Most announcements that are joined into one message, under load.
+/// Most announcements that are joined into one message, when many are waiting.
 const MAX_TOGETHER: usize = 64;
-/// Time limit for writing. No confirm is awaited, so reaching it means that the socket takes
-/// nothing.
+/// Time limit for writing. No confirm is awaited, so reaching the limit means that the socket
+/// accepts no more bytes.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
-/// The exchange of hints. Nothing happens until it is run.
+/// The task that exchanges hints. It does nothing until [`Hints::run`] is awaited.
 pub(crate) struct Hints {
     pub(crate) link: Arc<Link>,
     pub(crate) topology: Arc<Topology>,
@@ -48,7 +48,7 @@ pub(crate) struct Hints {
 }
 
 impl Hints {
-    /// Runs until `closing` is cancelled.
+    /// Exchanges hints until `closing` is cancelled.
     pub(crate) async fn run(mut self, closing: CancellationToken) {
         let mut outages = Outages::new(Purpose::Hints);
         loop {
@@ -76,7 +76,7 @@ impl Hints {
         }
     }
 
-    /// Exchanges hints over one connection. Returns Ok when nobody can announce any more.
+    /// Exchanges hints over one connection. Returns Ok when all senders of announcements are gone.
     async fn session(
         &mut self,
         connection: &Connection,
@@ -102,7 +102,7 @@ impl Hints {
                 next = consumer.next() => {
                     let next = next.ok_or(Failure::Ended("the broker cancelled the hints"))??;
                     if let Some(changed) = decode(&next.data) {
-                        // Nobody may be listening.
+                        // The only error is that there is no receiver, which is fine.
                         let _ = self.incoming.send(changed);
                     }
                 }
@@ -130,7 +130,8 @@ async fn set_up(
     let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
     let mut arguments = FieldTable::default();
     arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(MAX_QUEUED));
-    // The broker names the queue. Each instance has its own, which ends with the connection.
+    // The broker chooses the queue's name. Each instance has its own queue, which ends with the
+    // connection.
     let queue = channel.queue_declare("".into(), options, arguments).await?;
     let queue = queue.name().clone();
     let options = QueueBindOptions::default();
@@ -145,7 +146,7 @@ async fn send(channel: &Channel, topology: &Topology, changed: &[Changed]) -> Re
         let exchange = topology.hints().as_str().into();
         let options = BasicPublishOptions::default();
         let properties = BasicProperties::default();
-        // Without confirms the second future has nothing to wait for.
+        // The second future completes at once, because this channel has no confirms.
         let _ = channel
             .basic_publish(exchange, "".into(), options, &encode(entries), properties)
             .await?
@@ -163,7 +164,7 @@ fn encode(changed: &[Changed]) -> Vec<u8> {
     body
 }
 
-/// `None` for a body that no adapter has written.
+/// Reads the hints in a body. Returns `None` for a body that no adapter has written.
 fn decode(body: &[u8]) -> Option<Vec<Changed>> {
     let (entries, rest) = body.as_chunks::<ENTRY_BYTES>();
     if entries.is_empty() || entries.len() > MAX_ENTRIES || !rest.is_empty() {

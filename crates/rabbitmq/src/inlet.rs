@@ -1,4 +1,4 @@
-//! The socket through which lapin speaks to the broker. What comes in passes [`Frames`] first.
+//! The socket between lapin and the broker. Incoming bytes pass through [`Frames`] first.
 
 use std::{
     io::{self, IoSlice, Read, Write},
@@ -14,30 +14,30 @@ use futures::{AsyncRead, AsyncWrite, Stream};
 
 use crate::frames::Frames;
 
-/// Bytes that are read from a socket at once.
+/// Most bytes that are read from a socket at once.
 const READ_BYTES: usize = 32 * 1024;
 
-/// What lapin runs on: tokio, with our sockets.
+/// Creates lapin's runtime: tokio's, but with our sockets.
 pub(crate) fn runtime(frame_max: usize) -> Runtime<RuntimeParts<Tokio, Inlets>> {
     let inlets = Inlets { tokio: Tokio::current(), frame_max };
     Runtime::new(RuntimeParts::new(Tokio::current(), inlets))
 }
 
-/// Tokio's reactor, but for its sockets.
+/// A reactor that works like tokio's, but opens [`Inlet`] sockets.
 #[derive(Clone, Debug)]
 pub(crate) struct Inlets {
     tokio: Tokio,
     frame_max: usize,
 }
 
-/// A socket whose incoming bytes pass [`Frames`].
+/// A socket whose incoming bytes pass through [`Frames`].
 #[derive(Debug)]
 pub(crate) struct Inlet<S> {
     socket: S,
     frames: Frames,
-    /// What was read from the socket last.
+    /// The buffer for reading from the socket.
     raw: Box<[u8]>,
-    /// What is for lapin, and how much of it lapin has.
+    /// The bytes for lapin, and the number of them that lapin has already read.
     passed: Vec<u8>,
     taken: usize,
 }
@@ -81,8 +81,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Inlet<S> {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let Self { socket, frames, raw, passed, taken } = &mut *self;
-        // What came in may all have been held back. Then the socket is asked again, until it has
-        // nothing more and wakes lapin later.
+        // [`Frames`] may have held back all bytes that came in. Then this reads again, until the
+        // socket has no more bytes and will wake lapin later.
         while *taken == passed.len() {
             passed.clear();
             *taken = 0;

@@ -1,15 +1,15 @@
 //! The transport port over RabbitMQ 3.10 to 4.x.
 //!
 //! It publishes with confirms, consumes quorum queues, and hides every outage. Each connection
-//! belongs to one supervisor. After any error the supervisor builds the connection anew, with its
+//! belongs to one supervisor. After an error, the supervisor builds a new connection, with its
 //! channels, its topology and its consumer.
 //!
 //! It is not a general client. It knows only the exchanges and queues of [`Topology`], and it never
 //! requeues. It keeps no message in memory while the broker is away: publishing then fails, and the
 //! caller publishes again.
 //!
-//! A connection that this crate logs as lost is logged by lapin too, and lapin logs returned
-//! messages with their bodies. Filter `lapin` down to `off`: this loses nothing.
+//! lapin logs a lost connection a second time, after this crate, and it logs returned messages with
+//! their bodies. Set the log filter of `lapin` to `off`: no information is lost.
 //!
 //! Read first: [`RabbitMq`], [`Settings`] and [`Topology`].
 

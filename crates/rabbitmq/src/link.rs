@@ -1,4 +1,4 @@
-//! A supervisor's connections, one at a time, and its pauses between them.
+//! The connections of a supervisor, one at a time, and the pauses between them.
 
 use std::{
     future::Future,
@@ -16,21 +16,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Settings, error::Failure, inlet, settings};
 
-/// The first pause of an outage, and the longest one. Pauses double from the first to the longest.
+/// The first and the longest pause of an outage. Pauses double from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// A connection that lasted this long was sound. Its loss begins a new outage, with short pauses
-/// again.
+/// A connection that lasted this long was sound. Its loss begins a new outage, which starts again
+/// with short pauses.
 const SOUND_AFTER: Duration = Duration::from_secs(5);
-/// Time limit for opening channels and making the topology for the first time: a few dozen round
-/// trips. Making a quorum queue is the slowest of them.
+/// Time limit for opening channels and declaring the topology for the first time. That takes a few
+/// dozen round trips, and declaring a quorum queue is the slowest.
 pub(crate) const FIRST_SETUP_LIMIT: Duration = Duration::from_secs(20);
-/// Time limit for the same when the queues exist. It is short, because a broker that has just come
-/// back leaves some requests unanswered for ever (seen on 3.10, every other time).
+/// Time limit for the same steps when the queues exist already. It is short, because a broker that
+/// has just come back never answers some requests (seen on 3.10, every other time).
 pub(crate) const SETUP_LIMIT: Duration = Duration::from_secs(5);
 /// Time limit for closing a connection that is given up.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
-/// Interval at which a supervisor checks its connection, in case an event got lost.
+/// Interval at which a supervisor checks its connection, in case lapin did not report its end.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The broker's address, and the settings for connecting to it.
@@ -39,7 +39,7 @@ pub(crate) struct Link {
     pub(crate) address: AMQPUri,
     name: String,
     connect_timeout: Duration,
-    /// True if the last attempt ended in silence.
+    /// True if the last attempt to connect got no answer in time.
     silent: AtomicBool,
 }
 
@@ -53,7 +53,7 @@ impl Link {
         }
     }
 
-    /// Connects once, within the limit.
+    /// Connects once, within `connect_timeout`.
     pub(crate) async fn open(&self, purpose: Purpose) -> Result<Connection, Failure> {
         if self.silent.load(Ordering::Relaxed) {
             within(self.connect_timeout, "connecting", self.knock()).await?;
@@ -72,9 +72,9 @@ impl Link {
         opened
     }
 
-    /// Checks whether anybody answers at the address. When nobody answers an attempt of lapin, that
-    /// attempt leaves its thread behind until the socket breaks. With this check there is one such
-    /// thread for each outage, instead of one for each attempt.
+    /// Checks whether anything answers at the address. An attempt of lapin that gets no answer
+    /// leaves a thread behind until the socket breaks. With this check, each outage costs one such
+    /// thread; without it, each attempt would.
     async fn knock(&self) -> Result<(), Failure> {
         let authority = &self.address.authority;
         let mut stream = TcpStream::connect((authority.host.as_str(), authority.port)).await?;
@@ -104,7 +104,7 @@ impl Purpose {
     }
 }
 
-/// Waits for a future, within a limit.
+/// Waits for a future, within a time limit.
 pub(crate) async fn within<T>(
     limit: Duration,
     what: &'static str,
@@ -119,13 +119,13 @@ pub(crate) async fn within<T>(
 /// Closes a connection, if it is still open.
 pub(crate) async fn close(connection: &Connection) {
     if connection.status().connected() {
-        // The connection is of no use any more, so an error changes nothing.
+        // The connection is not needed any more, so an error changes nothing.
         let _ = tokio::time::timeout(CLOSE_LIMIT, connection.close(200, "bye".into())).await;
     }
 }
 
-/// Pauses that double up to a bound. Each is cut by a random part of up to a half, so that many
-/// processes do not come back in step.
+/// Pauses that double up to a limit. Each is shortened by a random part of up to a half, so that
+/// many processes do not reconnect at the same moment.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     pauses: u32,
@@ -135,13 +135,13 @@ impl Backoff {
     pub(crate) fn next(&mut self) -> Duration {
         let full = FIRST_PAUSE.saturating_mul(1 << self.pauses.min(8)).min(LONGEST_PAUSE);
         self.pauses += 1;
-        // Each RandomState has a key of its own: that is enough randomness.
+        // Each `RandomState` has its own random key, which is random enough here.
         let random = RandomState::new().build_hasher().finish() % 1_000;
         full.mul_f64(1.0 - random as f64 / 2_000.0)
     }
 }
 
-/// The state that a supervisor keeps across its connections.
+/// The outages of a supervisor, across its connections.
 #[derive(Debug)]
 pub(crate) struct Outages {
     purpose: Purpose,
@@ -151,7 +151,7 @@ pub(crate) struct Outages {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// There has been no connection yet, and nothing went wrong.
+    /// There has been no connection yet, and no failure.
     Starting,
     Up {
         since: Instant,
@@ -180,7 +180,7 @@ impl Outages {
     }
 
     /// Records that a connection failed, and waits until it is time for the next one. Returns false
-    /// when there is to be none.
+    /// if `closing` was cancelled meanwhile: then there must be no further connection.
     pub(crate) async fn down(&mut self, failure: &Failure, closing: &CancellationToken) -> bool {
         let since = match self.state {
             State::Down { since } => since,

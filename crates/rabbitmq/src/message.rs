@@ -1,4 +1,4 @@
-//! An outgoing message: exchange, routing key and properties.
+//! Converts a message to lapin's terms: exchange, routing key and properties.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use saga_messaging::{FROM_HEADER, Message, REASON_HEADER, Route};
 
 use crate::Topology;
 
-/// Header of a message that stands for one that may have been handled before.
+/// Header of a message that repeats one that may have been handled before.
 pub const REDELIVERED_HEADER: &str = "saga-redelivered";
-/// Header that tells returned messages apart, because several in flight may have the same message
-/// id. An adapter never uses a number twice.
+/// Header with a number that tells returned messages apart. The message id cannot do that, because
+/// several messages in flight may have the same id. An adapter never uses a number twice.
 const PUBLISH_HEADER: &str = "saga-publish";
 
 /// `delivery_mode` of messages that must survive a restart of the broker.
 const PERSISTENT: u8 = 2;
-/// Longest id or reply key: the longest text of AMQP's properties.
+/// Longest id or reply key: AMQP's limit for a text property.
 const MAX_TEXT_BYTES: usize = 255;
-/// Longest reason. It is for people; more of it would only fill the frame.
+/// Most bytes of a reason. It is for people, and a longer one would only fill the frame.
 const MAX_REASON_BYTES: usize = 1_024;
 
-/// A message in the terms of lapin.
+/// A message in lapin's terms.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) exchange: ShortString,
@@ -32,8 +32,8 @@ pub(crate) struct Outgoing {
     pub(crate) properties: BasicProperties,
 }
 
-/// Lays a message out. `None` if its key or its reply key is too long for any binding: nobody could
-/// ever receive it.
+/// Converts a message to lapin's terms. Returns `None` if its routing key or its reply key is too
+/// long for any binding, so that no queue could ever receive it.
 pub(crate) fn lay_out(
     message: &Message,
     topology: &Topology,
@@ -77,13 +77,13 @@ pub(crate) fn lay_out(
     Some(Outgoing { exchange: exchange.into(), key, mandatory, properties })
 }
 
-/// The number of the publish that a returned message belonged to.
+/// Returns the number under which a returned message was published.
 pub(crate) fn publish_id(properties: &BasicProperties) -> Option<i64> {
     let headers = properties.headers().as_ref()?;
     headers.inner().get(PUBLISH_HEADER)?.as_long_long_int()
 }
 
-/// Name of a route, for metrics.
+/// Returns the name of a route, for metrics.
 pub(crate) const fn route_name(route: &Route) -> &'static str {
     match route {
         Route::Command { .. } => "command",
@@ -93,8 +93,8 @@ pub(crate) const fn route_name(route: &Route) -> &'static str {
     }
 }
 
-/// AMQP's expiration: whole milliseconds as text. Zero would mean "drop it unless it can be
-/// delivered at once", and the broker reads at most 32 bits.
+/// Formats an expiry for AMQP: whole milliseconds as text. Zero would mean "drop the message unless
+/// it can be delivered at once", and the broker reads at most 32 bits.
 fn milliseconds(expiry: Duration) -> String {
     expiry.as_millis().clamp(1, u32::MAX.into()).to_string()
 }

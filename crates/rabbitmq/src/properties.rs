@@ -1,25 +1,25 @@
-//! Content headers, mended where a client library could not read them.
+//! Mends content headers that a client library could not read.
 //!
-//! The broker hands over a message's properties byte for byte as a stranger published them, except
-//! that it adds an entry for a dead letter. lapin gives the whole connection up when a short text is
-//! not UTF-8 or a frame is too large, and its parser recurses as deep as a table is nested, on a
-//! thread of its own with an ordinary stack: some thousand levels end the process. So every content
-//! header is looked through before lapin sees it (see [`crate::frames`]).
+//! The broker passes a message's properties on exactly as any sender published them, except that it
+//! adds an entry for a dead letter. lapin ends the whole connection when a short text is not UTF-8
+//! or a frame is too large. Its parser also recurses once for each level of a nested table, on a
+//! thread with an ordinary stack: some thousand levels end the process. So every content header is
+//! checked before lapin sees it (see [`crate::frames`]).
 
 use saga_messaging::MALFORMED_HEADER;
 
-/// Deepest nesting of a header. The broker's own entry for dead letters has three levels.
+/// Deepest nesting of a header's value. The broker's own entry for dead letters has three levels.
 const MAX_DEPTH: usize = 16;
-/// Most bytes of the entries that are kept of a malformed message's headers.
+/// Most bytes of the header entries that are kept of a malformed message.
 const KEPT_TABLE_BYTES: usize = 16 * 1024;
-/// Bytes of a content header before its properties: class, weight and the body's size.
+/// Bytes of a content header before its properties: class, weight and size of the body.
 const FIXED_BYTES: usize = 12;
-/// The flag of the headers.
+/// The flag of the property that holds the headers.
 const HEADERS: u16 = 1 << 13;
-/// The two lowest flags belong to no property: one says that more flags follow, and none do.
+/// The two lowest flags belong to no property. One says that more flags follow, which none ever do.
 const NO_PROPERTY: u16 = 0b11;
 
-/// The properties' shapes, in the order of their flags from the highest bit.
+/// The shapes of the properties, in the order of their flags from the highest bit.
 const SHAPES: [Shape; 14] = [
     Shape::Text, // content type
     Shape::Text, // content encoding
@@ -39,28 +39,30 @@ const SHAPES: [Shape; 14] = [
 
 #[derive(Clone, Copy)]
 enum Shape {
-    /// At most 255 bytes of UTF-8, after their number.
+    /// A byte with the length, then at most 255 bytes of UTF-8.
     Text,
     Table,
     Bytes(usize),
 }
 
-/// A body that does not come as it was sent.
+/// A body that was cut.
 pub(crate) struct Cut {
-    /// Its size now.
+    /// Its size after the cut.
     pub(crate) size: u64,
     /// Its size as it was sent.
     pub(crate) sent: u64,
 }
 
-/// The size of the body that a content header announces. `None` if it is no content header.
+/// Returns the size of the body that a content header announces, or `None` if the bytes are too
+/// few.
 pub(crate) fn body_size(header: &[u8]) -> Option<u64> {
     let (_, rest) = header.split_first_chunk::<4>()?;
     rest.first_chunk().copied().map(u64::from_be_bytes)
 }
 
-/// Mends a content header: what cannot be read is left out, and a header of the message says so.
-/// Returns `None` if it can be read as it is. `most` is the number of bytes that it may have.
+/// Mends a content header: leaves out the parts that cannot be read, and adds a header with the
+/// reason to the message. Returns `None` if the content header is readable as it is. `most` is the
+/// number of bytes that it may have.
 pub(crate) fn mended(header: &[u8], most: usize, cut: Option<&Cut>) -> Option<Vec<u8>> {
     let (fixed, properties) = header.split_first_chunk::<FIXED_BYTES>()?;
     let mut kept = Kept::default();
@@ -85,8 +87,8 @@ pub(crate) fn mended(header: &[u8], most: usize, cut: Option<&Cut>) -> Option<Ve
     Some(mended)
 }
 
-/// Writes the smallest entries, as many as there is room for, and the reason. The broker's own
-/// entries are small.
+/// Writes a table with the reason and as many entries as there is room for, the smallest first. The
+/// broker's own entries are small, so they are kept.
 fn put_table(to: &mut Vec<u8>, mut entries: Vec<&[u8]>, room: usize, reason: &str) {
     entries.sort_by_key(|entry| entry.len());
     let mut table = Vec::new();
@@ -116,18 +118,18 @@ fn put_length(to: &mut Vec<u8>, length: usize) {
 #[derive(Default)]
 struct Kept<'a> {
     flags: u16,
-    /// Those before the headers.
+    /// The properties before the headers.
     before: Vec<u8>,
     /// The headers, each with its name.
     entries: Vec<&'a [u8]>,
-    /// Those after the headers.
+    /// The properties after the headers.
     after: Vec<u8>,
-    /// The first thing that is wrong.
+    /// The first defect that was found.
     defect: Option<&'static str>,
 }
 
 impl<'a> Kept<'a> {
-    /// Reads as far as possible. Returns `None` if that is not to the end.
+    /// Reads as many properties as possible. Returns `None` if it could not read to the end.
     fn read(&mut self, properties: &'a [u8]) -> Option<()> {
         let mut from = Reader(properties);
         let flags = from.chunk().map(u16::from_be_bytes)?;
@@ -167,7 +169,7 @@ impl<'a> Kept<'a> {
         self.defect.get_or_insert(defect);
     }
 
-    /// A text as it is, or with a question mark for each byte that is not UTF-8.
+    /// Returns a text unchanged, or with a question mark for each byte that is not UTF-8.
     fn utf8(&mut self, text: &[u8]) -> Vec<u8> {
         if std::str::from_utf8(text).is_err() {
             self.defect("one of its properties is not UTF-8");
@@ -175,7 +177,7 @@ impl<'a> Kept<'a> {
         legible(text)
     }
 
-    /// Keeps the sound entries. Behind one of an unknown kind nobody knows where the next begins.
+    /// Keeps the sound entries. Stops at an entry of an unknown kind, because its end is unknown.
     fn headers(&mut self, table: &'a [u8]) {
         let mut from = Reader(table);
         while !from.0.is_empty() {
@@ -194,7 +196,7 @@ impl<'a> Kept<'a> {
     }
 }
 
-/// A text with a question mark for each byte that is not UTF-8. It is as long as before.
+/// Replaces each byte that is not UTF-8 by a question mark. The length stays the same.
 pub(crate) fn legible(text: &[u8]) -> Vec<u8> {
     let mut legible = Vec::with_capacity(text.len());
     for chunk in text.utf8_chunks() {
@@ -204,17 +206,18 @@ pub(crate) fn legible(text: &[u8]) -> Vec<u8> {
     legible
 }
 
-/// An entry or value that lapin would not read, or not without end.
+/// An entry or value that lapin could not read, or that is nested too deeply.
 struct Unsound;
 
-/// Reads a name and a value. `None` if nobody knows where they end.
+/// Reads an entry: a name and a value. Returns `None` if the end of the entry is unknown.
 fn entry(from: &mut Reader<'_>, depth: usize) -> Option<Result<(), Unsound>> {
     let name = from.short()?;
     let value = value(from, depth)?;
     Some(if std::str::from_utf8(name).is_ok() { value } else { Err(Unsound) })
 }
 
-/// Reads a value of a table or an array. Its end does not depend on what is nested in it.
+/// Reads a value of a table or an array. Tables and arrays state their length, so the end of a
+/// value is known even if a value in it cannot be read.
 fn value(from: &mut Reader<'_>, depth: usize) -> Option<Result<(), Unsound>> {
     let size = match from.take(1)?[0] {
         b'F' => return from.long().map(|table| all(table, depth, entry)),
@@ -231,7 +234,7 @@ fn value(from: &mut Reader<'_>, depth: usize) -> Option<Result<(), Unsound>> {
     from.take(size).map(|_| Ok(()))
 }
 
-/// True if all that is nested in a value is sound.
+/// Checks all values that are nested in a value.
 fn all(
     nested: &[u8],
     depth: usize,
@@ -247,7 +250,7 @@ fn all(
     Ok(())
 }
 
-/// Reads along bytes. Each method returns `None` where they end too early.
+/// Reads bytes from front to back. Each method returns `None` if there are too few bytes.
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -261,13 +264,13 @@ impl<'a> Reader<'a> {
         self.take(N)?.first_chunk().copied()
     }
 
-    /// A short text, without its length.
+    /// Reads a short text, and returns it without its length.
     pub(crate) fn short(&mut self) -> Option<&'a [u8]> {
         let [length] = self.chunk()?;
         self.take(length.into())
     }
 
-    /// A long text, a table or an array, without its length.
+    /// Reads a long text, a table or an array, and returns it without its length.
     fn long(&mut self) -> Option<&'a [u8]> {
         let length = self.chunk().map(u32::from_be_bytes)?;
         self.take(length.try_into().ok()?)
@@ -287,7 +290,7 @@ mod tests {
         [&[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7], &flags.to_be_bytes()[..], values].concat()
     }
 
-    /// The properties as lapin reads them, if it does.
+    /// Returns the properties as lapin reads them, if lapin can read them.
     fn read(header: &[u8]) -> Option<lapin::BasicProperties> {
         let (rest, properties) = parse_properties(&header[FIXED_BYTES..]).ok()?;
         rest.is_empty().then_some(properties)

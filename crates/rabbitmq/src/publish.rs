@@ -1,9 +1,9 @@
-//! Publishing: one connection, and a few channels with confirms.
+//! Publishing over one connection, with a few channels that have confirms.
 //!
-//! A channel belongs to one call at a time, and a call judges only once all its confirms are there.
-//! lapin attaches a returned message to whichever confirm of the channel comes next. This way that
-//! is always a confirm of the same call, and the number in the message's header tells which of the
-//! call's messages was returned.
+//! A channel belongs to one call at a time, and a call looks at its confirms only once all have
+//! arrived. The reason: lapin attaches a returned message to whichever confirm of the channel comes
+//! next. In this way that confirm always belongs to the same call, and the number in the message's
+//! header says which of the call's messages was returned.
 
 use std::{
     collections::HashSet,
@@ -39,11 +39,11 @@ use crate::{
     topology::DECLARE_AGAIN_AFTER,
 };
 
-/// Calls that may publish at the same time; more wait. This is far above the number that keeps one
-/// connection's thread busy, and far below the broker's limit of channels.
+/// Most calls that may publish at the same time; further calls wait. This is far more than one
+/// connection's thread can serve, and far below the broker's limit on channels.
 const MAX_CHANNELS: u32 = 32;
 
-/// The publishing half of an adapter.
+/// The part of the adapter that publishes.
 #[derive(Debug)]
 pub(crate) struct Publisher {
     topology: Arc<Topology>,
@@ -67,31 +67,31 @@ enum State {
 struct Session {
     connection: Connection,
     idle: Mutex<Vec<Channel>>,
-    /// The progress of all calls together.
+    /// The progress of all calls on this connection together.
     progress: Progress,
-    /// Cancelled by the first call that finds it broken.
+    /// Cancelled by the first call that finds the connection broken.
     broken: CancellationToken,
 }
 
-/// One call of [`Publisher::publish`].
+/// A single call of [`Publisher::publish`].
 #[derive(Default)]
 struct Call {
     progress: Progress,
-    /// The connection that it publishes on, and when it got it.
+    /// The connection that the call publishes on, and the time at which the call got it.
     used: OnceLock<(Arc<Session>, Instant)>,
 }
 
-/// The last time at which a message left or was confirmed.
+/// The last time at which a message was sent or confirmed.
 #[derive(Debug)]
 struct Progress(Mutex<Instant>);
 
-/// The fate of each message of a call.
+/// The messages of a call that the broker refused.
 struct Verdict {
     refused: Vec<(usize, Refused)>,
 }
 
 impl Publisher {
-    /// A publisher, and the supervisor of its connection. The supervisor must be run.
+    /// Creates a publisher, and the supervisor of its connection. The supervisor must be run.
     pub(crate) fn new(
         link: Arc<Link>,
         topology: Arc<Topology>,
@@ -111,8 +111,9 @@ impl Publisher {
         (Self { topology, app_id, timeout, state, permits, next_id }, supervisor)
     }
 
-    /// Publishes and waits for all confirms. It fails when none of its messages has left or was
-    /// confirmed for the time limit. The connection is given up only if that holds for all calls.
+    /// Publishes messages and waits for all confirms. Fails if for `timeout` none of these messages
+    /// was sent or confirmed. The connection is given up only if the same is true of all other
+    /// calls.
     pub(crate) async fn publish(&self, messages: &[Message]) -> Result<(), PublishError> {
         if messages.is_empty() {
             return Ok(());
@@ -145,7 +146,7 @@ impl Publisher {
 
     async fn attempt(&self, messages: &[Message], call: &Call) -> Result<Verdict, Failure> {
         let session = self.session().await?;
-        // Messages that were written now would pile up in memory until the alarm ends.
+        // Messages that were written now would pile up in memory until the broker's alarm ends.
         if session.connection.status().blocked() {
             return Err(Failure::Ended("it has blocked publishing: it is short of memory or disk"));
         }
@@ -159,7 +160,8 @@ impl Publisher {
             tokio::time::sleep(DECLARE_AGAIN_AFTER).await;
             self.topology.declare(&channel).await?;
         }
-        // Only now: others must not get a channel with outstanding confirms.
+        // The channel goes back only now: no other call may get a channel with outstanding
+        // confirms.
         session.put_back(channel);
         Ok(verdict)
     }
@@ -178,7 +180,7 @@ impl Publisher {
         }
     }
 
-    /// Publishes all messages without waiting, then waits for all confirms.
+    /// Publishes all messages at once, then waits for all confirms.
     async fn publish_on(
         &self,
         channel: &Channel,
@@ -231,8 +233,8 @@ impl Publisher {
         Ok(Verdict { refused })
     }
 
-    /// True if a queue that this adapter has declared is gone: once it is declared again, the next
-    /// attempt arrives.
+    /// Returns true if a queue that this adapter declares was deleted. The adapter then declares it
+    /// again, and the next attempt arrives.
     fn somebody_deleted_a_queue(&self, messages: &[Message], verdict: &Verdict) -> bool {
         if !self.topology.declares() {
             return false;
@@ -299,10 +301,11 @@ impl Session {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
     }
 
-    /// Gives this connection up after a call timed out that had it for `held`. It stays if another
-    /// call goes on meanwhile, because then it is only slow, or this call's queue is unavailable. It
-    /// also stays if most of the time went into waiting for a connection, because then it may be
-    /// sound, or if it is blocked, because then another would be blocked too.
+    /// Gives this connection up because a call that used it for `held` timed out. Keeps it in three
+    /// cases: if another call makes progress, because then the connection is only slow, or the
+    /// first call's queue is unavailable; if the call spent most of its time waiting for a
+    /// connection, because this one may be sound; and if the broker has blocked it, because the
+    /// broker would block a new one too.
     fn accuse(&self, held: Duration, timeout: Duration) {
         let goes_on = self.progress.last().elapsed() < timeout;
         if !goes_on && held > timeout / 2 && !self.connection.status().blocked() {
@@ -320,7 +323,7 @@ impl Progress {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for work while there is progress. `None` when there was none for `limit`.
+    /// Waits for a future while there is progress. Returns `None` after `limit` without progress.
     async fn going_on<R>(&self, limit: Duration, work: impl Future<Output = R>) -> Option<R> {
         pin_mut!(work);
         loop {
@@ -342,7 +345,7 @@ impl Default for Progress {
     }
 }
 
-/// Builds the publisher's connection, again and again.
+/// Builds the publisher's connection, and builds a new one after each failure.
 pub(crate) struct Supervisor {
     link: Arc<Link>,
     topology: Arc<Topology>,
@@ -352,7 +355,7 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Runs until `closing` is cancelled.
+    /// Keeps a connection open until `closing` is cancelled.
     pub(crate) async fn run(self, closing: CancellationToken) {
         let mut outages = Outages::new(Purpose::Publish);
         loop {
@@ -385,7 +388,7 @@ impl Supervisor {
         let end = self.watch(&session, events, closing).await;
         if end.is_ok() {
             self.tell.send_replace(State::Closed);
-            // Calls that are under way may finish; no new ones begin.
+            // Calls that are in progress may finish; no new ones begin.
             let finished = self.permits.acquire_many(MAX_CHANNELS);
             let _ = tokio::time::timeout(self.timeout, finished).await;
         }

@@ -6,50 +6,49 @@ use lapin::uri::AMQPUri;
 
 use crate::ConnectError;
 
-/// Seconds between the signs of life of both sides. A peer that is silent for twice as long is
-/// gone.
+/// Seconds between heartbeats, in both directions. A peer that is silent for twice as long counts
+/// as gone.
 const HEARTBEAT_SECONDS: u16 = 10;
-/// Largest frame. lapin keeps room for 64 frames in each connection. With the broker's default of
-/// 128 KiB that is 8 MiB each, and a process with every role has a dozen connections. Larger
-/// messages travel in several frames.
+/// Largest frame. lapin reserves room for 64 frames in each connection. With the broker's default
+/// of 128 KiB that would be 8 MiB a connection, and a process with every role has a dozen
+/// connections. Larger messages travel in several frames.
 const FRAME_BYTES: u32 = 32 * 1024;
 
-/// The least that AMQP lets anybody ask for.
+/// The smallest value for the largest frame that AMQP allows a client to ask for.
 const LEAST_FRAME_BYTES: u32 = 4 * 1024;
 
-/// Settings of an adapter. Begin with [`Settings::new`].
+/// Settings of an adapter. Start from [`Settings::new`].
 #[derive(Clone)]
 pub struct Settings {
-    /// `amqp://user:password@host:port/vhost`. Never printed.
+    /// The broker's URL, `amqp://user:password@host:port/vhost`. It is never printed.
     pub url: String,
-    /// Prefix of the name of each exchange and queue. Two deployments on one virtual host need
+    /// Prefix for the names of all exchanges and queues. Two deployments on one virtual host need
     /// different prefixes.
     pub prefix: String,
-    /// Name that the broker shows for its connections, such as `saga orchestrator`.
+    /// Name that the broker shows for the adapter's connections, such as `saga orchestrator`.
     pub name: String,
     /// Routing key of the replies to this deployment's orchestrators.
     pub deployment: String,
-    /// Topic exchange of the domain events, without the prefix.
+    /// Name of the topic exchange for domain events, without the prefix.
     pub events: String,
     /// The participants whose command queues are declared.
     pub participants: Vec<String>,
     /// True if this adapter declares exchanges and queues. Otherwise it only checks that they
-    /// exist, for which the broker asks for no permission. [`crate::RabbitMq::setup`] always
-    /// declares.
+    /// exist, which needs no permission at the broker. [`crate::RabbitMq::setup`] always declares.
     pub declares: bool,
     /// Number of redeliveries before a message goes to the quarantine.
     pub delivery_limit: u32,
-    /// Time in which at least one message of a call must leave or be confirmed.
+    /// Time limit for progress: in it, at least one message of a call must be sent or confirmed.
     pub publish_timeout: Duration,
     /// Time limit for one attempt to connect.
     pub connect_timeout: Duration,
-    /// Time that [`crate::RabbitMq::connect`] waits for a broker that is away.
+    /// Longest time that [`crate::RabbitMq::connect`] waits for a broker that is away.
     pub patience: Duration,
 }
 
 impl Settings {
-    /// The defaults: no prefix, no participants, declaring, 10 redeliveries, 5 s for
-    /// publishing, 5 s for connecting, a minute of patience.
+    /// Creates settings with the defaults: no prefix, no participants, declaring, 10 redeliveries,
+    /// 5 s for publishing, 5 s for connecting, a minute of patience.
     #[must_use]
     pub fn new(url: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
@@ -67,26 +66,26 @@ impl Settings {
         }
     }
 
-    /// Refuses a URL with which no connection is possible, without connecting.
+    /// Checks a URL without connecting, and refuses one that can never work.
     ///
     /// # Errors
-    /// [`ConnectError::Url`] and [`ConnectError::TlsNotBuilt`]; neither shows the URL.
+    /// [`ConnectError::Url`] and [`ConnectError::TlsNotBuilt`]; neither contains the URL.
     pub fn check_url(url: &str) -> Result<(), ConnectError> {
         Self::new(url, "").address().map(drop)
     }
 
-    /// The broker's address, with the login.
+    /// Parses the broker's address, with the login.
     pub(crate) fn address(&self) -> Result<AMQPUri, ConnectError> {
         if self.url.starts_with("amqps:") {
             return Err(ConnectError::TlsNotBuilt);
         }
         let mut address: AMQPUri = self.url.parse().map_err(|reason: String| {
-            // One of the parser's texts repeats the URL, and with it the password.
+            // One of the parser's texts contains the URL, and with it the password.
             let tells_the_url = reason.contains(&self.url);
             ConnectError::Url(if tells_the_url { "it has no host".to_owned() } else { reason })
         })?;
         if self.url.contains("@[") || self.url.contains("//[") {
-            // The parser would silently read it as localhost.
+            // Otherwise the parser would silently read the address as localhost.
             return Err(ConnectError::Url("an IPv6 address needs a host name".to_owned()));
         }
         address.query.heartbeat = Some(HEARTBEAT_SECONDS);
@@ -96,7 +95,7 @@ impl Settings {
     }
 }
 
-/// The largest frame that a connection to this address takes.
+/// Returns the size of the largest frame that a connection to this address accepts.
 pub(crate) fn frame_max(address: &AMQPUri) -> usize {
     let bytes = address.query.frame_max.unwrap_or(FRAME_BYTES);
     usize::try_from(bytes).expect("as large as an address")

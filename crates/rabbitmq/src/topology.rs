@@ -1,4 +1,4 @@
-//! The exchanges and queues.
+//! The broker's exchanges and queues.
 
 use std::time::Duration;
 
@@ -11,15 +11,14 @@ use saga_messaging::Queue;
 
 use crate::{ConnectError, Settings, error::Failure};
 
-/// Longest name that AMQP allows.
+/// Most bytes of a name in AMQP.
 const MAX_NAME_BYTES: usize = 255;
 
-/// A queue that somebody deleted is declared again only after this time. If the queue comes back
-/// sooner (within 20 ms or so, measured on 3.10), the broker does not notify its consumers, and
-/// they wait for ever.
+/// Pause before a deleted queue is declared again. If the queue comes back sooner (within about 20
+/// ms, measured on 3.10), the broker does not notify its consumers, and they wait for ever.
 pub(crate) const DECLARE_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
-/// The names of a prefix's exchanges and queues.
+/// The names of the exchanges and queues with one prefix.
 ///
 /// ```text
 /// saga.commands    direct  key participant → queue saga.commands.{participant}
@@ -28,8 +27,8 @@ pub(crate) const DECLARE_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// saga.quarantine  fanout                  → queue saga.quarantine
 /// saga.hints       fanout, not durable     → one exclusive queue for each adapter
 /// ```
-/// Messages that a commands or replies queue gives up (expired, over its delivery limit) go to the
-/// quarantine, at least once. The quarantine itself keeps everything.
+/// Messages that the commands and replies queues give up (expired, or over the delivery limit) go
+/// to the quarantine, at least once. The quarantine itself never gives up a message.
 #[derive(Clone, Debug)]
 pub struct Topology {
     prefix: String,
@@ -41,10 +40,10 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// The topology that these settings describe.
+    /// Creates the topology that these settings describe.
     ///
     /// # Errors
-    /// If a name would be too long.
+    /// If a name is longer than AMQP allows.
     pub fn new(settings: &Settings) -> Result<Self, ConnectError> {
         let topology = Self {
             prefix: settings.prefix.clone(),
@@ -63,37 +62,38 @@ impl Topology {
         }
     }
 
-    /// Direct exchange of the commands; the routing key is the participant.
+    /// Returns the name of the direct exchange for commands. The routing key is the participant.
     #[must_use]
     pub fn commands(&self) -> String {
         format!("{}saga.commands", self.prefix)
     }
 
-    /// Direct exchange of the replies, and the queue; the routing key is the deployment.
+    /// Returns the name of the direct exchange for replies, and of its queue. The routing key is
+    /// the deployment.
     #[must_use]
     pub fn replies(&self) -> String {
         format!("{}saga.replies", self.prefix)
     }
 
-    /// Topic exchange of the domain events.
+    /// Returns the name of the topic exchange for domain events.
     #[must_use]
     pub fn events(&self) -> String {
         format!("{}{}", self.prefix, self.events)
     }
 
-    /// Exchange of messages that nobody can handle, and its queue.
+    /// Returns the name of the exchange for messages that cannot be handled, and of its queue.
     #[must_use]
     pub fn quarantine(&self) -> String {
         format!("{}saga.quarantine", self.prefix)
     }
 
-    /// Transient exchange of the hints.
+    /// Returns the name of the transient exchange for hints.
     #[must_use]
     pub fn hints(&self) -> String {
         format!("{}saga.hints", self.prefix)
     }
 
-    /// Name of a queue.
+    /// Returns the name of a queue.
     #[must_use]
     pub fn queue(&self, queue: &Queue) -> String {
         match queue {
@@ -103,26 +103,25 @@ impl Topology {
         }
     }
 
-    /// The routing key of the replies to this deployment's commands. It is a key of the exchange of
-    /// replies; a `reply_to` cannot name anything else.
+    /// Returns the routing key of the replies to this deployment's commands. It is a key of the
+    /// replies exchange, so a `reply_to` can name no other exchange.
     #[must_use]
     pub fn reply_key(&self) -> &str {
         &self.deployment
     }
 
-    /// True if this adapter declares that participant's queue.
+    /// Returns true if this adapter declares the participant's queue.
     pub(crate) fn knows(&self, participant: &str) -> bool {
         self.participants.iter().any(|known| known == participant)
     }
 
-    /// True if this adapter declares again what somebody deleted.
+    /// Returns true if this adapter declares exchanges and queues that were deleted.
     pub(crate) fn declares(&self) -> bool {
         self.declares
     }
 
-    /// Declares everything but the hints. Declaring again changes nothing, except that it brings
-    /// back what somebody deleted. An adapter that must not declare only checks that everything
-    /// exists.
+    /// Declares everything except the hints. Declaring again only restores deleted exchanges and
+    /// queues. An adapter that must not declare only checks that everything exists.
     pub(crate) async fn declare(&self, channel: &Channel) -> Result<(), Failure> {
         for (name, kind) in [
             (self.quarantine(), ExchangeKind::Fanout),
@@ -152,7 +151,7 @@ impl Topology {
         Ok(())
     }
 
-    /// Declares the topology that consuming one queue needs.
+    /// Declares the exchanges and queues that consuming one queue needs.
     pub(crate) async fn declare_for(
         &self,
         channel: &Channel,
@@ -195,17 +194,17 @@ impl Topology {
             .map_err(declaring)
     }
 
-    /// Arguments of a quorum queue that hands over undeliverable messages to the quarantine without
-    /// losing them.
+    /// Returns the arguments of a quorum queue that moves undeliverable messages to the quarantine
+    /// without losing them.
     fn bounded(&self) -> FieldTable {
         let mut arguments = quorum();
-        // 3.x has no limit of its own. 4.x has one, and drops what exceeds it unless it knows where
-        // to send it.
+        // Without this, RabbitMQ 3.x has no delivery limit. 4.x has one, and drops messages beyond
+        // it unless the queue has a dead-letter exchange.
         arguments
             .insert("x-delivery-limit".into(), AMQPValue::LongLongInt(self.delivery_limit.into()));
         arguments.insert("x-dead-letter-exchange".into(), text(&self.quarantine()));
         arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
-        // At-least-once works only together with this.
+        // The strategy at-least-once works only together with this argument.
         arguments.insert("x-overflow".into(), text("reject-publish"));
         arguments
     }
@@ -215,7 +214,7 @@ impl Topology {
     }
 }
 
-/// Arguments that make a queue a quorum queue.
+/// Returns the arguments that make a queue a quorum queue.
 #[must_use]
 pub fn quorum() -> FieldTable {
     let mut arguments = FieldTable::default();

@@ -1,4 +1,4 @@
-//! The adapter itself.
+//! The adapter: RabbitMQ behind the transport port.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -21,8 +21,8 @@ use crate::{
     publish::Publisher,
 };
 
-/// Time limit for closing the consumers, and again for closing the rest: a bit more than they allow
-/// themselves.
+/// Time limit for closing the consumers, and again for closing the publishers: a bit longer than
+/// their own time limits.
 const CLOSE_LIMIT: Duration = Duration::from_secs(15);
 
 /// RabbitMQ as a [`Transport`].
@@ -47,11 +47,11 @@ struct Inner {
 }
 
 impl RabbitMq {
-    /// Connects, and declares the topology or checks that it exists. If the broker is away, this
-    /// waits for it, at most for `patience`.
+    /// Connects, and declares the topology or checks that it exists. Waits for a broker that is
+    /// away, for at most `patience`.
     ///
     /// # Errors
-    /// At once if waiting cannot help; see [`ConnectError`].
+    /// [`ConnectError`]. Returned at once if waiting cannot help.
     pub async fn connect(settings: Settings) -> Result<Self, ConnectError> {
         let (link, topology) = declare_patiently(&settings).await?;
         let (link, topology) = (Arc::new(link), Arc::new(topology));
@@ -87,7 +87,7 @@ impl RabbitMq {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Declares the topology and does nothing else. Doing it again changes nothing.
+    /// Declares the topology and does nothing else. Repeating it changes nothing.
     ///
     /// # Errors
     /// As [`RabbitMq::connect`].
@@ -95,21 +95,22 @@ impl RabbitMq {
         declare_patiently(&Settings { declares: true, ..settings }).await.map(drop)
     }
 
-    /// The names of the exchanges and queues.
+    /// Returns the names of the exchanges and queues.
     #[must_use]
     pub fn topology(&self) -> &Topology {
         &self.inner.topology
     }
 
     /// Closes the transport, for every clone. Consumers get no more deliveries. Deliveries that are
-    /// being handled may still be acknowledged for 5 s, and publishing that is under way finishes.
+    /// being handled may still be acknowledged for 5 s, and calls that are publishing may finish.
     /// Then the connections are closed.
     pub async fn close(self) {
         let Inner { consuming, consumers, publishing, publishers, .. } = &*self.inner;
         consuming.cancel();
         consumers.close();
         let consumers_ended = tokio::time::timeout(CLOSE_LIMIT, consumers.wait()).await.is_ok();
-        // Only now: the handlers of the last deliveries had answers to publish.
+        // Publishing ends only now, because the handlers of the last deliveries had answers to
+        // publish.
         publishing.token().cancel();
         publishers.close();
         let publishers_ended = tokio::time::timeout(CLOSE_LIMIT, publishers.wait()).await.is_ok();
@@ -125,7 +126,7 @@ impl Transport for RabbitMq {
     }
 
     fn consume(&self, queue: Queue, prefetch: u16) -> Consumer {
-        // For the broker, zero would mean no bound at all.
+        // To the broker, zero would mean an unlimited prefetch.
         let prefetch = prefetch.max(1);
         let (to, deliveries) = mpsc::channel(prefetch.into());
         let consumption = Consumption {
@@ -141,7 +142,7 @@ impl Transport for RabbitMq {
 
     fn announce(&self, changed: Vec<Changed>) {
         if !changed.is_empty() {
-            // When the queue is full the hint is lost, which is allowed for any hint.
+            // When the channel is full the hint is lost, which is allowed for any hint.
             let _ = self.inner.announcements.try_send(changed);
         }
     }

@@ -1,9 +1,8 @@
-//! The deliveries that are out on a channel, and their acknowledgement in few frames.
+//! The unacknowledged deliveries of a channel, and their acknowledgement with few frames.
 
 use std::collections::BTreeSet;
 
-/// The deliveries of one channel that are not acknowledged yet. At most the
-/// prefetch count of them.
+/// The unacknowledged deliveries of one channel. The prefetch limits their number.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     /// Tag of the last delivery. Tags begin with 1 and have no gaps.
@@ -11,18 +10,18 @@ pub(crate) struct Window {
     out: BTreeSet<u64>,
 }
 
-/// One `basic.ack`.
+/// One `basic.ack` frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
-    /// This delivery alone.
+    /// Acknowledges this delivery alone.
     One(u64),
-    /// This delivery and all before it.
+    /// Acknowledges this delivery and all before it.
     UpTo(u64),
 }
 
 impl Window {
-    /// Notes a delivery. Returns false if one is missing before it: nothing is known of that one,
-    /// so the channel must be given up.
+    /// Records a delivery. Returns false if the one before it is missing: that one could never be
+    /// acknowledged, so the channel must be given up.
     #[must_use]
     pub(crate) fn delivered(&mut self, tag: u64) -> bool {
         if tag != self.last + 1 {
@@ -32,18 +31,17 @@ impl Window {
         self.out.insert(tag)
     }
 
-    /// True if nothing is out.
+    /// Returns true if every delivery is acknowledged.
     pub(crate) fn is_empty(&self) -> bool {
         self.out.is_empty()
     }
 
-    /// The frames that acknowledge exactly these tags.
+    /// Returns the frames that acknowledge exactly these tags.
     ///
-    /// A frame for all up to `n` is used only when nothing below `n` is still
-    /// out: every delivery that the broker counts below it was noted by
-    /// [`Window::delivered`] (tags have no gaps) and has left `out`, which it
-    /// does only here. `n` itself is always newly acknowledged, because the
-    /// broker takes a tag that it no longer knows for an error.
+    /// [`Frame::UpTo`] is used for a tag only if no lower tag is still in `out`. That is safe,
+    /// because [`Window::delivered`] has recorded every lower tag (tags have no gaps), and only
+    /// this method removes tags from `out`. Each frame names a tag that was in `out` until now,
+    /// because the broker treats a tag that it no longer knows as an error.
     pub(crate) fn acknowledge(&mut self, tags: impl IntoIterator<Item = u64>) -> Vec<Frame> {
         let mut fresh: Vec<u64> = tags.into_iter().filter(|tag| self.out.remove(tag)).collect();
         fresh.sort_unstable();
@@ -100,7 +98,7 @@ mod tests {
         assert!(!window(3).delivered(5));
     }
 
-    /// An operation of a test on a channel.
+    /// A random operation on the channel under test.
     #[derive(Clone, Debug)]
     enum Act {
         Deliver,

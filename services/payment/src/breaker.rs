@@ -1,8 +1,8 @@
-//! The circuit breaker before the provider. After several failures in a row nobody asks for a
-//! while; then one call probes.
+//! The circuit breaker for calls to the provider. After several failures in a row no call is sent
+//! for a while; then a single call probes the provider.
 //!
-//! Its clock is the runtime's, like that of every other wait here, so that a simulation can
-//! control it.
+//! The breaker uses the runtime's clock, like every other timer of the service, so that a
+//! simulation can control it.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -13,14 +13,14 @@ use metrics::gauge;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-/// The breaker's settings.
+/// Settings of the breaker.
 #[derive(Clone, Debug)]
 pub struct BreakerSettings {
-    /// Failures in a row that open it.
+    /// Number of failures in a row that open the breaker.
     pub failures: u32,
-    /// Time that it stays open at first. It doubles with each probe that fails.
+    /// Time that the breaker stays open at first. It doubles with each probe that fails.
     pub first_pause: Duration,
-    /// Longest time that it stays open.
+    /// Longest time that the breaker stays open.
     pub longest_pause: Duration,
 }
 
@@ -29,13 +29,13 @@ impl Default for BreakerSettings {
         Self {
             failures: 5,
             first_pause: Duration::from_secs(1),
-            // A probe costs one look-up, and orders are refused until a probe is answered.
+            // A probe costs only one look-up, and orders are refused until a probe is answered.
             longest_pause: Duration::from_secs(10),
         }
     }
 }
 
-/// The breaker's state, for readers.
+/// The breaker's state, for callers that only read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Availability {
     /// The provider answers.
@@ -45,9 +45,9 @@ pub enum Availability {
         /// Time since the breaker opened.
         away: Duration,
     },
-    /// The provider failed too often.
+    /// The provider failed too often, and is not called.
     Open {
-        /// Time since the breaker opened, failed probes included.
+        /// Time since the breaker first opened. Failed probes do not restart it.
         away: Duration,
         /// Time until the next probe.
         remaining: Duration,
@@ -55,7 +55,7 @@ pub enum Availability {
 }
 
 impl Availability {
-    /// The state's word on the wire.
+    /// Returns the state as text, for the gRPC answer.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -73,12 +73,13 @@ pub(crate) struct Breaker {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// This many calls in a row have failed.
+    /// Calls are allowed. `failures` counts the calls in a row that have failed.
     Closed { failures: u32 },
-    /// Nobody asks before `until`. `pause` is the whole time that it stays open, `since` the
-    /// moment at which the breaker first opened.
+    /// No call is allowed before `until`. `pause` is the time from opening until then, and `since`
+    /// the moment at which the breaker first opened.
     Open { since: Instant, until: Instant, pause: Duration },
-    /// One call probes, or the next one will. `pause` is the time that the breaker was open.
+    /// One call probes the provider, or the next one will. `pause` is the time that the breaker was
+    /// open.
     HalfOpen { since: Instant, pause: Duration, probing: bool },
 }
 
@@ -89,7 +90,7 @@ impl Breaker {
         Self { settings: settings.clone(), state: Mutex::new(state) }
     }
 
-    /// Returns a permit for one call, or the time to wait for one.
+    /// Returns a permit for one call, or the time after which to ask again.
     pub(crate) fn permit(&self) -> Result<Permit<'_>, Duration> {
         let mut state = self.lock();
         let (since, pause) = match *state {
@@ -113,8 +114,8 @@ impl Breaker {
         match *self.lock() {
             State::Closed { .. } => Availability::Closed,
             State::HalfOpen { since, .. } => Availability::HalfOpen { away: since.elapsed() },
-            // Once its time is up, the next call is let through. Say so, or nobody might
-            // make one.
+            // Once its time is up, the breaker lets the next call through. It must report that, or
+            // no caller might send one.
             State::Open { since, until, .. } => {
                 let away = since.elapsed();
                 remaining(until).map_or(Availability::HalfOpen { away }, |remaining| {
@@ -124,7 +125,7 @@ impl Breaker {
         }
     }
 
-    /// True if the next call would be the probe.
+    /// Returns true if the next call would be the probe.
     pub(crate) fn is_due(&self) -> bool {
         match *self.lock() {
             State::Closed { .. } => false,
@@ -142,8 +143,8 @@ impl Breaker {
                 show(*state);
                 info!("the payment provider is asked");
             }
-            // This call was made before the breaker opened. The failures since then count for
-            // more.
+            // This call was sent before the breaker opened. The failures since then count more than
+            // its answer.
             State::Open { .. } => {}
         }
     }
@@ -158,7 +159,7 @@ impl Breaker {
             }
             State::Closed { .. } => (now, self.settings.first_pause),
             State::HalfOpen { since, pause, .. } if probe => (since, pause.saturating_mul(2)),
-            // This call was made before the breaker opened, so it tells nothing new.
+            // This call was sent before the breaker opened, so its failure adds nothing new.
             State::HalfOpen { .. } | State::Open { .. } => return,
         };
         let pause = pause.min(self.settings.longest_pause);
@@ -168,13 +169,13 @@ impl Breaker {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while holding the lock; if it did, the state would still be sound.
+        // No code panics while holding the lock. Even if it did, the state would still be sound.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A permit for one call. If it is dropped without a verdict, because the call was cancelled, it
-/// does not count, and another call may probe.
+/// A permit for one call. A permit that is dropped without an outcome, because the call was
+/// cancelled, does not count, and another call may probe.
 #[must_use = "dropped, it leaves its place to the next call"]
 pub(crate) struct Permit<'a> {
     breaker: &'a Breaker,
@@ -182,12 +183,12 @@ pub(crate) struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// The provider answered.
+    /// Records that the provider answered.
     pub(crate) fn answered(self) {
         self.breaker.answered();
     }
 
-    /// The provider did not answer, or answered with 5xx.
+    /// Records that the provider did not answer, or answered with 5xx.
     pub(crate) fn failed(self) {
         self.breaker.failed(self.probe);
     }

@@ -1,6 +1,6 @@
-//! The service's gRPC surface, which says whether a payment can be tried at all. The
-//! orchestrator asks before it takes on an order, because without the provider that order could
-//! only wait.
+//! The service's gRPC interface, which reports whether payments are possible at all. The
+//! orchestrator asks before it accepts an order, because without the provider that order could only
+//! wait.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,20 +12,20 @@ use tonic::{Request, Response, Status};
 
 use crate::{Availability, Provider};
 
-/// Answers from the circuit breaker's state.
+/// Implements the gRPC service with the state of the circuit breaker.
 pub struct Surface {
     provider: Arc<Provider>,
 }
 
 impl Surface {
-    /// Reads the breaker of a provider.
+    /// Creates an implementation that reads the breaker of this provider.
     #[must_use]
     pub fn new(provider: Arc<Provider>) -> Self {
         Self { provider }
     }
 }
 
-/// The gRPC service over a provider's breaker.
+/// Creates the gRPC service for a provider.
 pub fn service(provider: Arc<Provider>) -> PaymentsServer<Surface> {
     PaymentsServer::new(Surface::new(provider))
 }
@@ -38,7 +38,7 @@ impl Payments for Surface {
     ) -> Result<Response<Reply>, Status> {
         let availability = self.provider.availability();
         let (away, remaining) = match availability {
-            // Rounded up, so that after this time it is no longer open.
+            // Rounded up, so that the breaker is no longer open after this time.
             Availability::Open { away, remaining } => (away, remaining.as_millis() as i64 + 1),
             Availability::HalfOpen { away } => (away, 0),
             Availability::Closed => (Duration::ZERO, 0),

@@ -1,5 +1,5 @@
-//! The handlers of the four commands. Each reads rows, lets a rule decide, asks the provider,
-//! and writes rows.
+//! The handlers of the four commands. Each reads rows, lets a rule decide, calls the provider, and
+//! writes rows.
 
 mod authorise;
 mod capture;
@@ -17,13 +17,13 @@ use crate::{
     table::Payments,
 };
 
-/// Handles the payment service's commands.
+/// The handlers of the payment service's commands.
 pub struct Cashier {
     provider: Arc<Provider>,
 }
 
 impl Cashier {
-    /// A cashier that asks this provider.
+    /// Creates handlers that call this provider.
     #[must_use]
     pub fn new(provider: Arc<Provider>) -> Self {
         Self { provider }
@@ -33,8 +33,8 @@ impl Cashier {
 impl From<AskError> for CallError {
     fn from(error: AskError) -> Self {
         match error {
-            // With each of these a sequence of calls ends, and only its last call can have an
-            // effect.
+            // Each of these errors ends a sequence of calls of which only the last one can have had
+            // an effect.
             AskError::BreakerOpen(_) | AskError::Unreachable(_) => Self::NotSent(error.to_string()),
             AskError::NoAnswer(_) | AskError::Unwell(_) | AskError::Unclear(_) => {
                 Self::Unknown(error.to_string())
@@ -43,7 +43,7 @@ impl From<AskError> for CallError {
     }
 }
 
-/// Locks the payments of orders, in the order that every transaction uses.
+/// Reads and locks the payments of orders. Every transaction locks them in the same order.
 async fn lock<Tx: Payments>(
     tx: &mut Tx,
     orders: impl Iterator<Item = SagaId>,

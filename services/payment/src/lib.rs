@@ -1,8 +1,8 @@
-//! The payment service: holds, takes and gives back an order's money, by asking
-//! a payment provider over HTTP.
+//! The payment service: holds, captures and refunds an order's money, by calling a payment provider
+//! over HTTP.
 //!
-//! It moves no money itself and keeps no card: a card's token goes from the command to the
-//! provider and is stored nowhere. It knows of no saga, only its four commands. The kit does the
+//! It moves no money itself and stores no card: a card's token goes from the command to the
+//! provider and into no database. It knows no saga, only its four commands. The kit handles the
 //! batches, the recorded answers and the replies.
 //!
 //! Read first: `rule.rs` (the rules of a payment), [`Cashier`] (the handlers), and
@@ -28,10 +28,10 @@ pub use rule::{Entry, Kind, Payment, Refund, RefundState, State};
 pub use table::postgres::MIGRATIONS;
 pub use wire::{Call, Lost, Wire};
 
-/// The participant's name, which is its queue's routing key.
+/// The participant's name, which is also the routing key of its queue.
 pub const NAME: &str = "payment";
 
-/// The payment service as a participant of sagas, over a store that holds its tables.
+/// Creates the payment service as a participant of sagas. `store` must hold the service's tables.
 pub fn participant<S>(store: S, provider: Arc<Provider>) -> Participant<S>
 where
     S: Store,

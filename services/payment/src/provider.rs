@@ -1,5 +1,5 @@
-//! The provider's HTTP client. Every call is bounded in time, has an idempotency key, and goes
-//! through the circuit breaker. No error and no log line holds a card's token.
+//! The provider's HTTP client. Every call has a time limit and an idempotency key, and passes the
+//! circuit breaker. No error and no log line contains a card's token.
 
 #[cfg(test)]
 mod tests;
@@ -27,34 +27,34 @@ use crate::{
     wire::{Call, Http, Lost, Wire},
 };
 
-/// The id of no payment. A request that names it is refused, and takes its key.
+/// An id that no payment has. The provider refuses a request that names it, and records its key.
 const NO_PAYMENT: &str = "pay_none";
-/// A key under which nothing was ever asked, so that looking it up changes nothing.
+/// A key that no request ever uses, so that looking it up changes nothing.
 const PROBE: &str = "probe";
-/// Time between two checks of the breaker for whether a probe is due.
+/// Interval at which the breaker is checked for a due probe.
 const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The client's settings.
 #[derive(Clone, Debug)]
 pub struct ProviderSettings {
-    /// The provider's address: `http://host:port`.
+    /// The provider's URL: `http://host:port`.
     pub url: String,
-    /// The time that a request may take, its repetitions included.
+    /// Time limit of a request, including its repetitions.
     pub timeout: Duration,
-    /// Times that a request is repeated at once, under the same key, after its connection has
-    /// failed. After a time-out or an answer it is not repeated.
+    /// Number of times that a request is repeated at once, with the same key, after its connection
+    /// failed. It is not repeated after a time-out or an answer.
     pub retries: u32,
-    /// True if the provider speaks HTTP/2 without negotiation ("prior knowledge"). All requests
-    /// then share a connection.
+    /// True if the client uses HTTP/2 without negotiation ("prior knowledge"). All requests then
+    /// share one connection.
     pub http2: bool,
-    /// Most connections that are kept open without a request. Over HTTP/2 it is one.
+    /// Most idle connections that are kept open. Over HTTP/2 there is only one.
     pub idle_connections: usize,
-    /// The circuit breaker.
+    /// Settings of the circuit breaker.
     pub breaker: BreakerSettings,
 }
 
 impl ProviderSettings {
-    /// The default settings.
+    /// Creates the default settings for a provider at this URL.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -67,10 +67,10 @@ impl ProviderSettings {
     }
 }
 
-/// The client cannot be made from its settings. They have to be changed.
+/// The reason why the client cannot be created. Its settings must be corrected.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// The URL cannot be used.
+    /// The URL is malformed.
     #[error("the payment provider's URL is not of the form http://host:port")]
     Url,
     /// The HTTP client could not be set up.
@@ -78,22 +78,22 @@ pub enum SettingsError {
     Client(reqwest::Error),
 }
 
-/// The outcome of a request is not known. Look it up, and ask again later.
+/// The reason why the outcome of a request is unknown. Look it up, and try again later.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// No answer came in time.
+    /// No answer arrived in time.
     #[error("the payment provider did not answer: {0}")]
     NoAnswer(String),
-    /// It answered that it is failing.
+    /// The provider answered that it is failing.
     #[error("the payment provider answered with status {0}")]
     Unwell(u16),
-    /// It could not be reached, so it was not asked.
+    /// The provider could not be reached, so the request was not sent.
     #[error("the payment provider cannot be reached: {0}")]
     Unreachable(String),
-    /// The breaker is open, so it was not asked.
+    /// The breaker is open, so the request was not sent.
     #[error("the payment provider failed too often: not asked for another {0:?}")]
     BreakerOpen(Duration),
-    /// Its answer proves nothing.
+    /// The answer does not prove any outcome.
     #[error("the payment provider's answer proves nothing: {0}")]
     Unclear(String),
 }
@@ -104,17 +104,17 @@ impl From<Unclear> for AskError {
     }
 }
 
-/// The payment provider.
+/// The client of the payment provider.
 pub struct Provider {
     wire: Box<dyn Wire>,
-    /// The provider's URL, for spans.
+    /// The provider's URL, for trace spans.
     base: Url,
     timeout: Duration,
     retries: u32,
     breaker: Breaker,
 }
 
-/// A hold to ask for. It has no `Debug`, because it has the card's token.
+/// A hold to request. It has no `Debug`, because it contains the card's token.
 pub(crate) struct Charge<'a> {
     pub(crate) order: SagaId,
     pub(crate) amount: &'a Money,
@@ -137,11 +137,11 @@ struct AmountOnly {
 #[derive(Serialize)]
 struct Nothing {}
 
-/// The result of using a key up.
+/// The result of [`Provider::use_up`].
 enum Used {
-    /// It is used up now.
+    /// The key is used up now.
     Up,
-    /// Another request has it.
+    /// Another request has used the key before.
     Taken,
 }
 
@@ -159,7 +159,7 @@ struct OperationFound {
 }
 
 impl Provider {
-    /// A client over HTTP. It connects at its first request.
+    /// Creates a client over HTTP. It connects at its first request.
     ///
     /// # Errors
     /// [`SettingsError`].
@@ -170,7 +170,7 @@ impl Provider {
         Self::over(http, settings)
     }
 
-    /// A client over another wire.
+    /// Creates a client over another [`Wire`].
     ///
     /// # Errors
     /// [`SettingsError::Url`].
@@ -184,14 +184,15 @@ impl Provider {
         })
     }
 
-    /// The state of the circuit breaker.
+    /// Returns the state of the circuit breaker.
     #[must_use]
     pub fn availability(&self) -> Availability {
         self.breaker.availability()
     }
 
-    /// Probes the provider whenever the breaker lets one call through, until shutdown. This is
-    /// needed because orders are refused while the provider is away, so nobody else asks it.
+    /// Probes the provider whenever the breaker allows a probe, until shutdown. Without this, there
+    /// might be no call to probe with, because orders are refused while the provider is
+    /// unavailable.
     pub async fn keep_probing(self: Arc<Self>, shutdown: CancellationToken) {
         loop {
             let pause = match self.availability() {
@@ -204,13 +205,13 @@ impl Provider {
                 () = tokio::time::sleep(pause) => {}
             }
             if self.breaker.is_due() {
-                // The breaker has counted the outcome.
+                // The result is not needed: the breaker has already counted it.
                 let _ = self.operation(PROBE).await;
             }
         }
     }
 
-    /// Asks for a hold.
+    /// Requests a hold.
     pub(crate) async fn authorise(
         &self,
         key: &str,
@@ -229,7 +230,7 @@ impl Provider {
         Ok(answer::authorisation(self.post("/v1/payments", key, &body).await?)?)
     }
 
-    /// Takes held money.
+    /// Captures held money.
     pub(crate) async fn capture(
         &self,
         key: &str,
@@ -243,8 +244,8 @@ impl Provider {
         Ok(answer::capture(said, Some((provider_id, amount)))?)
     }
 
-    /// Finds out what became of a capture under this key, and makes sure that nothing is taken under
-    /// it later.
+    /// Looks up the result of a capture under this key. If there is none, makes sure that no later
+    /// request under the key can take money.
     pub(crate) async fn look_up_capture(&self, key: &str) -> Result<Capture, AskError> {
         if let Some(said) = self.operation(key).await? {
             return Ok(answer::capture(said, None)?);
@@ -258,7 +259,7 @@ impl Provider {
         }
     }
 
-    /// Gives money back.
+    /// Refunds captured money.
     pub(crate) async fn refund(
         &self,
         key: &str,
@@ -271,7 +272,7 @@ impl Provider {
         Ok(answer::refunding(self.once(&path, key, &body, look_up_first).await?)?)
     }
 
-    /// Lets a hold go.
+    /// Cancels a hold.
     pub(crate) async fn cancel(
         &self,
         key: &str,
@@ -283,9 +284,10 @@ impl Provider {
         Ok(answer::cancellation(said, provider_id, amount)?)
     }
 
-    /// Makes sure that nothing is held under an action's key, now or later. The action's request
-    /// may still be on its way. So if the provider does not have it yet, its key is used up: a
-    /// request that comes under it then is refused as another request.
+    /// Makes sure that no money is held under an action's key, now or later. The action's request
+    /// may still be on its way. So if the provider has no payment under the key, this method uses
+    /// the key up: the provider then refuses the action's request, because another request has used
+    /// its key.
     pub(crate) async fn release(
         &self,
         action_key: &str,
@@ -303,7 +305,7 @@ impl Provider {
         }
     }
 
-    /// Uses a key up, so that a request that comes under it later is refused as another request.
+    /// Uses a key up with another request, so that the provider refuses any later request under it.
     async fn use_up(&self, key: &str) -> Result<Used, AskError> {
         let path = format!("/v1/payments/{NO_PAYMENT}/cancel");
         match self.post(&path, key, &Nothing {}).await? {
@@ -330,14 +332,14 @@ impl Provider {
         }))
     }
 
-    /// The payment that was created under a key.
+    /// Returns the payment that was created under a key.
     async fn payment_under(&self, key: &str) -> Result<Option<answer::Remote>, AskError> {
         let body = self.get(&format!("/v1/payments?idempotency_key={key}")).await?;
         let found: PaymentsFound = understood(&body)?;
         Ok(found.payments.into_iter().next())
     }
 
-    /// The provider's answer under a key.
+    /// Returns the provider's answer to the request under a key, if there was one.
     async fn operation(&self, key: &str) -> Result<Option<Said>, AskError> {
         let body = self.get(&format!("/v1/operations?idempotency_key={key}")).await?;
         let found: OperationFound = understood(&body)?;
@@ -374,8 +376,8 @@ impl Provider {
         }
     }
 
-    /// Sends one request, with its repetitions, through the breaker. The breaker counts whether
-    /// the provider works, not whether it says yes.
+    /// Sends a request, with its repetitions, through the breaker. To the breaker, any answer other
+    /// than 5xx is a success, even a refusal.
     async fn exchange(&self, call: Call) -> Result<(u16, String), AskError> {
         let permit = self.breaker.permit().map_err(|pause| {
             counter!("saga_payment_provider_requests_total", "outcome" => "breaker open")
@@ -422,10 +424,10 @@ impl Provider {
         }
     }
 
-    /// Sends one attempt. It has a span below its command's, if that is traced.
+    /// Sends a request once. If its command is traced, the request has a span below the command's.
     async fn traced(&self, mut call: Call, resent: u32) -> Result<(u16, String), AskError> {
         let Some(here) = saga_trace::current() else { return self.attempt(&call).await };
-        // The query is left out: it is the command's id.
+        // The span leaves out the query, because it contains the command's id.
         let path = call.path_and_query.split('?').next().unwrap_or_default();
         let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
         let mut span = Span::child(here, Kind::Client, call.method().to_owned())

@@ -1,8 +1,8 @@
-//! The rules of a payment. Pure: no database, no provider, no clock.
+//! The rules of payments: pure functions without database, provider or clock.
 //!
-//! Each command has two rules. One runs before the provider is asked, and decides what to ask.
-//! The other runs after, and decides what to write and what to answer. `rule/answer.rs` reads
-//! the provider's answers.
+//! Each command has two rules. The first runs before the provider is called, and decides which
+//! request to send. The second runs after the call, and decides what to write and what to answer.
+//! `rule/answer.rs` reads the provider's answers.
 
 pub(crate) mod answer;
 mod refund;
@@ -20,44 +20,44 @@ use answer::{Authorisation, Cancellation, Capture};
 pub use refund::{Refund, RefundState};
 pub(crate) use refund::{Reservation, reserve, settle_refund};
 
-/// The payment of one order. The saga's id is the order's id.
+/// The payment for one order. The order's id is the id of the saga that places it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payment {
-    /// The order.
+    /// The order's id.
     pub order: SagaId,
     /// The amount to be paid.
     pub amount: Money,
-    /// Its state.
+    /// The payment's state.
     pub state: State,
 }
 
 /// The state of a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// The provider is about to be asked, or its answer is not known.
+    /// The provider is about to be asked for a hold, or its answer is not known.
     Authorising,
-    /// The money is held.
+    /// The provider holds the money.
     Authorised {
-        /// The provider's name for the payment.
+        /// The provider's id for the payment.
         provider_id: String,
     },
-    /// The provider refused to hold it.
+    /// The provider refused to hold the money.
     Declined {
-        /// The provider's name for the payment, if it made one.
+        /// The provider's id for the payment, if it created one.
         provider_id: Option<String>,
-        /// The reason, as a stable code.
+        /// The reason for the refusal, as a stable code.
         code: String,
     },
-    /// The hold was let go, or there never was one.
+    /// The hold was cancelled, or there never was one.
     Voided {
-        /// The provider's name for the payment, if there was a hold.
+        /// The provider's id for the payment, if there was a hold.
         provider_id: Option<String>,
     },
-    /// The money is ours.
+    /// The money was captured.
     Captured {
-        /// The provider's name for the payment.
+        /// The provider's id for the payment.
         provider_id: String,
-        /// The amount of it that was given back, in minor units.
+        /// The part of the amount that was refunded, in minor units.
         refunded: i64,
     },
 }
@@ -65,33 +65,33 @@ pub enum State {
 /// One line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The saga that asked: the order's, or that of its return.
+    /// The saga that sent the command: the one that placed the order, or the one that returned it.
     pub saga: SagaId,
-    /// The order.
+    /// The order's id.
     pub order: SagaId,
-    /// The kind of line. A saga has at most one of each.
+    /// The kind of the line. A saga has at most one line of each kind.
     pub kind: Kind,
-    /// The amount.
+    /// The amount of money.
     pub amount: Money,
 }
 
-/// The kinds of ledger lines: each is something that happened to a customer's money.
+/// The kind of a ledger line: what happened to a customer's money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It was held.
+    /// The money was held.
     Authorised,
-    /// The provider refused to hold it.
+    /// The provider refused to hold the money.
     Declined,
-    /// The hold was let go.
+    /// The hold was cancelled.
     Voided,
-    /// It was taken.
+    /// The money was captured.
     Captured,
-    /// Some or all of it was given back.
+    /// Some or all of the money was refunded.
     Refunded,
 }
 
 impl Kind {
-    /// The kind's word in the ledger.
+    /// Returns the kind's text in the ledger.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -104,7 +104,7 @@ impl Kind {
     }
 }
 
-/// The decision of a rule: what to write, and what to answer.
+/// The decision of a rule: the payment and ledger lines to write, and the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settled<R> {
     pub(crate) payment: Option<Payment>,
@@ -112,7 +112,7 @@ pub(crate) struct Settled<R> {
     pub(crate) answer: Answer<R>,
 }
 
-/// Checks an amount that is to be asked for.
+/// Checks the amount of a hold. Returns a refusal if it is not positive or has no currency.
 pub(crate) fn payable(amount: Option<&Money>) -> Result<Money, Refusal> {
     match amount {
         Some(amount) if amount.minor_units > 0 && amount.has_currency() => Ok(amount.clone()),
@@ -122,7 +122,7 @@ pub(crate) fn payable(amount: Option<&Money>) -> Result<Money, Refusal> {
     }
 }
 
-/// Decides after the provider was asked for a hold.
+/// Decides on the result of a request for a hold.
 pub(crate) fn settle_authorisation(
     order: SagaId,
     amount: &Money,
@@ -147,19 +147,19 @@ pub(crate) fn settle_authorisation(
     }
 }
 
-/// The way in which a hold is let go.
+/// The decision on how to cancel a hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Undo {
-    /// The hold is known: cancel it.
+    /// The hold is on record: cancel it.
     Known { provider_id: String, amount: Money },
-    /// The action's answer is not on record: cancel whatever exists under its key. The amount is
-    /// known if the intent is on record.
+    /// The action's answer is not on record: cancel the payment under the action's key, if there is
+    /// one. The amount is known if the intent is on record.
     ByKey { intended: Option<Money> },
-    /// There is nothing to ask.
+    /// No call to the provider is needed: answer at once.
     Answer(Answer<PaymentVoidedReply>),
 }
 
-/// Decides before a hold is let go.
+/// Decides how to cancel a hold, before the call to the provider.
 pub(crate) fn undo(payment: Option<&Payment>) -> Undo {
     let Some(Payment { amount, state, .. }) = payment else {
         return Undo::ByKey { intended: None };
@@ -175,7 +175,7 @@ pub(crate) fn undo(payment: Option<&Payment>) -> Undo {
     }
 }
 
-/// Decides after a hold was let go. `intended` is the amount of the intent on record.
+/// Decides on the result of cancelling a hold. `intended` is the amount of the intent on record.
 pub(crate) fn settle_undo(
     order: SagaId,
     intended: Option<&Money>,
@@ -189,8 +189,8 @@ pub(crate) fn settle_undo(
     match found {
         Cancellation::Cancelled { provider_id, amount } => Settled {
             payment: Some(payment(amount, Some(provider_id.clone()))),
-            // The hold's own line is missing if its answer was lost. If it is there, it is not
-            // written again.
+            // If the answer to the hold was lost, its ledger line is missing. A line that exists
+            // already is not written again.
             entries: [Kind::Authorised, Kind::Voided]
                 .map(|kind| Entry { saga: order, order, kind, amount: amount.clone() })
                 .to_vec(),
@@ -217,25 +217,26 @@ fn already_captured() -> Refusal {
     Refusal::new("ALREADY_CAPTURED", "the money has been taken: it can only be refunded")
 }
 
-/// The way in which held money is taken.
+/// The decision on how to capture held money.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Take {
     /// Capture this hold.
     Hold { provider_id: String, amount: Money },
-    /// No hold is on record: ask what became of the capture's key (semantics 21). This database may
-    /// have been restored from before the capture, so that a refusal could be untrue.
+    /// No hold is on record: look up the result under the capture's key (semantics 21). The
+    /// database may have been restored from a backup that is older than the capture, so a refusal
+    /// could be untrue.
     LookUp,
-    /// There is nothing to ask.
+    /// No call to the provider is needed: answer at once.
     Answer(Answer<PaymentCapturedReply>),
 }
 
-/// Decides before held money is taken.
+/// Decides how to capture held money, before the call to the provider.
 pub(crate) fn take(payment: Option<&Payment>) -> Take {
     match payment {
         Some(Payment { amount, state: State::Authorised { provider_id }, .. }) => {
             Take::Hold { provider_id: provider_id.clone(), amount: amount.clone() }
         }
-        // This is not refused: a refusal would say that the capture did not happen.
+        // A refusal would be wrong here: it would say that the capture did not happen.
         Some(Payment { amount, state: State::Captured { .. }, .. }) => {
             Take::Answer(captured(amount))
         }
@@ -246,8 +247,8 @@ pub(crate) fn take(payment: Option<&Payment>) -> Take {
     }
 }
 
-/// Decides after the provider was asked to take held money. If it refused, the hold stays as it
-/// was, and the compensation that follows lets it go.
+/// Decides on the result of a capture. If the provider refused it, the payment stays authorised,
+/// and the compensation that follows cancels the hold.
 pub(crate) fn settle_capture(
     order: SagaId,
     found: &Capture,
@@ -260,8 +261,8 @@ pub(crate) fn settle_capture(
                 amount: amount.clone(),
                 state: State::Captured { provider_id: provider_id.clone(), refunded: 0 },
             }),
-            // The hold's own line is missing if its answer is not on record. If it is there, it is not
-            // written again.
+            // If the answer to the hold is not on record, its ledger line is missing. A line that
+            // exists already is not written again.
             entries: [Kind::Authorised, Kind::Captured][usize::from(!looked_up)..]
                 .iter()
                 .map(|kind| Entry { saga: order, order, kind: *kind, amount: amount.clone() })

@@ -1,46 +1,46 @@
-//! The wire to the provider: it carries one call there, and its answer back. It is HTTP, except
-//! where a simulation loses answers on purpose.
+//! The wire to the provider, which sends a call and returns its answer. It is HTTP, except in
+//! simulations, where answers are lost on purpose.
 
 use std::{fmt, time::Duration};
 
 use futures::future::BoxFuture;
 use reqwest::{Method, Url, header::CONTENT_TYPE, redirect};
 
-/// Longest answer that is read. A payment has a few hundred bytes.
+/// Most bytes of an answer. A payment has a few hundred bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// Time that an unused connection is kept. Servers keep theirs longer.
+/// Time that an idle connection is kept open. The provider keeps it open for longer.
 const IDLE_CONNECTION: Duration = Duration::from_secs(30);
-/// The time after which a silent connection that carries calls is pinged, and the time after that
-/// at which it is given up. Both are short because over HTTP/2 all calls share a connection.
+/// Time after which a silent connection that carries calls is pinged, and time limit for the ping's
+/// answer. Both are short, because over HTTP/2 all calls share one connection.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Carries calls to the provider, once each. The caller adds time-outs, repetitions and the
-/// circuit breaker.
+/// Sends each call to the provider once. The caller adds time-outs, repetitions and the circuit
+/// breaker.
 pub trait Wire: Send + Sync + 'static {
-    /// Sends a call and waits for its answer's status and body. To stop waiting does not undo
-    /// the call.
+    /// Sends a call and waits for the answer's status and body. Even if the caller stops waiting,
+    /// the call may take effect.
     fn send<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<(u16, Vec<u8>), Lost>>;
 }
 
-/// One call. Its `Debug` leaves out the body, which may hold a card's token.
+/// One call. Its `Debug` leaves out the body, which may contain a card's token.
 #[derive(Clone)]
 pub struct Call {
-    /// Path and query, below the provider's URL.
+    /// Path and query, relative to the provider's URL.
     pub path_and_query: String,
-    /// Idempotency key and JSON body of a POST. `None` for a GET, which only reads.
+    /// Idempotency key and JSON body of a POST. `None` for a GET.
     pub post: Option<(String, Vec<u8>)>,
     /// The W3C trace context.
     pub traceparent: Option<String>,
 }
 
-/// The reason why there is no answer.
+/// The reason why a call has no answer.
 #[derive(Debug)]
 pub enum Lost {
-    /// No connection could be made: the call cannot have arrived.
+    /// No connection could be opened: the call cannot have arrived.
     NotSent(String),
     /// The connection failed: the call may or may not have arrived.
     NoAnswer(String),
-    /// There is an answer, but it cannot be read.
+    /// An answer arrived, but it cannot be read.
     Unreadable(String),
 }
 
@@ -54,7 +54,7 @@ impl Call {
         Self { path_and_query: path.to_owned(), post, traceparent: None }
     }
 
-    /// The call's HTTP method: `GET` or `POST`.
+    /// Returns the call's HTTP method: `GET` or `POST`.
     #[must_use]
     pub fn method(&self) -> &'static str {
         if self.post.is_some() { "POST" } else { "GET" }
@@ -113,7 +113,7 @@ impl Http {
         if let Some(traceparent) = &call.traceparent {
             request = request.header("traceparent", traceparent);
         }
-        // This fails, for example, on an id with a character that a URL cannot have.
+        // This fails, for example, for an id with a character that is not allowed in a URL.
         let request =
             request.build().map_err(|error| Lost::Unreadable(error.without_url().to_string()))?;
         let mut response = self.client.execute(request).await.map_err(|error| {

@@ -1,4 +1,4 @@
-//! A client that keeps its own log: what it asked, and what it was answered or not.
+//! A client that logs each of its calls and the answer, if there was one.
 
 use std::{
     collections::BTreeSet,
@@ -23,41 +23,41 @@ use tonic::{Code, Request, Status, transport::Channel};
 
 use crate::system::SKUS;
 
-/// How long a call is waited for before its answer counts as lost.
+/// Time limit for a call. After it the answer counts as lost.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
-/// The same for a call that waits for the order's end.
+/// Time limit for a call that waits for the order's end.
 const WAIT_LIMIT: Duration = Duration::from_secs(10);
-/// Between two calls under one key.
+/// Pause between two calls under one key.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// What the client knows of one of its orders.
+/// The client's record of one of its orders.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Order {
     pub(crate) key: String,
     pub(crate) token: &'static str,
-    /// Since the run's begin.
+    /// Time at which the order was placed, since the run's start.
     pub(crate) placed: Duration,
-    /// The first answer was lost, so that it was asked for again.
+    /// True if the first answer was lost, so that the client called again.
     pub(crate) unknown: bool,
-    /// Every id that was ever answered.
+    /// All order ids in the answers. More than one would be an error.
     pub(crate) ids: BTreeSet<String>,
     pub(crate) end: Option<End>,
-    /// A cancellation was answered with success.
+    /// True if a cancellation was answered with success.
     pub(crate) cancelled: bool,
-    /// What must never be answered.
+    /// Descriptions of the answers that should have been impossible.
     pub(crate) wrong: Vec<String>,
 }
 
-/// How an order ended, as it was answered.
+/// The end of an order, as an answer reported it.
 #[derive(Clone, Debug)]
 pub(crate) struct End {
     pub(crate) status: OrderStatus,
     pub(crate) reason: String,
-    /// Since the run's begin.
+    /// Time of the answer, since the run's start.
     pub(crate) at: Duration,
 }
 
-/// The client.
+/// A client, which its clones share.
 #[derive(Clone)]
 pub(crate) struct Client {
     inner: Arc<Inner>,
@@ -71,11 +71,13 @@ struct Inner {
     next: AtomicUsize,
     under_way: AtomicUsize,
     gave_up: AtomicBool,
-    /// Only cards that can be paid with, and nothing but placing.
+    /// True if every order uses a card that is accepted, and the client does nothing but place
+    /// orders.
     plain: bool,
 }
 
-/// Most cards are good; some are not, and some have a provider with a bad day.
+/// Returns the card for the `n`th order. Most cards are accepted. Some are declined, and with some
+/// the provider misbehaves.
 fn token(n: usize) -> &'static str {
     match n % 40 {
         3 | 13 | 23 => "tok_declined",
@@ -103,12 +105,12 @@ impl Client {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Since the run's begin.
+    /// Returns the time since the run's start.
     pub(crate) fn now(&self) -> Duration {
         self.inner.begin.elapsed()
     }
 
-    /// So many orders a second, whatever becomes of them, for so long.
+    /// Places orders at this rate a second for this long, without waiting for their ends.
     pub(crate) async fn arrive(&self, rate: f64, length: Duration) {
         let mut next = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
         next.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
@@ -120,7 +122,7 @@ impl Client {
         }
     }
 
-    /// One order from its key to its end. The log has it from its first call on.
+    /// Places one order and waits for its end. The order is on record from its first call on.
     pub(crate) async fn order(&self) {
         let inner = &self.inner;
         inner.under_way.fetch_add(1, Ordering::SeqCst);
@@ -153,12 +155,11 @@ impl Client {
                 self.misuse(n, place, &request).await;
             }
         }
-        // The same key again, until it names the end.
+        // Calls with the same key again, until an answer contains the end.
         self.place(n, place, &request, true).await;
     }
 
-    /// Places the order again and again until it is answered: accepted, or, with
-    /// `wait`, ended.
+    /// Calls with one key repeatedly, until the order is accepted or, with `wait`, has ended.
     async fn place(
         &self,
         n: usize,
@@ -211,7 +212,7 @@ impl Client {
         None
     }
 
-    /// Takes the order back; once, whatever is answered.
+    /// Cancels the order. Tries only once, whatever the answer.
     async fn cancel(&self, n: usize, place: usize, id: &str) {
         let request = CancelOrderRequest { order_id: id.to_owned(), reason: "chaos".to_owned() };
         let mut client = self.orders(n);
@@ -228,7 +229,7 @@ impl Client {
         }
     }
 
-    /// The key with another payload, which must be refused.
+    /// Calls with a used key and another payload. The orchestrator must refuse that.
     async fn misuse(&self, n: usize, place: usize, request: &PlaceOrderRequest) {
         let mut other = request.clone();
         other.lines[0].quantity += 1;
@@ -244,7 +245,7 @@ impl Client {
         }
     }
 
-    /// Waits until every order's end is known, at most so long.
+    /// Waits until the end of every order is known, for at most `limit`.
     pub(crate) async fn rest(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         while self.inner.under_way.load(Ordering::SeqCst) > 0 {
@@ -256,7 +257,7 @@ impl Client {
         }
     }
 
-    /// What is known of every order.
+    /// Returns the records of all orders so far.
     pub(crate) fn log_so_far(&self) -> Vec<Order> {
         self.inner.orders.lock().expect("nobody panics while holding it").clone()
     }
@@ -291,7 +292,7 @@ impl Inner {
     }
 }
 
-/// The server is told how long we wait.
+/// Sets the call's deadline, so that the server knows how long the client waits.
 fn limited<T>(message: T, limit: Duration) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(limit);
@@ -302,7 +303,8 @@ async fn bounded<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, Status>>,
 ) -> Result<T, Status> {
-    // A server that is paused answers no deadline.
+    // A server that is paused does not answer when the deadline has passed, so the client stops
+    // waiting.
     let patience = limit + Duration::from_secs(1);
     tokio::time::timeout(patience, call)
         .await
@@ -313,7 +315,7 @@ fn refused(status: &Status) -> serde_json::Value {
     json!({"code": status.code().description(), "message": status.message()})
 }
 
-/// Either it is not known whether the call had an effect, or it can be made again.
+/// Returns true if the call can be repeated, because it had no effect or its effect is unknown.
 fn may_come_again(status: &Status) -> bool {
     matches!(
         status.code(),

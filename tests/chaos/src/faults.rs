@@ -1,4 +1,4 @@
-//! Faults, injected and healed.
+//! Injects faults into a running system, and heals them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,13 +21,13 @@ use crate::{
     system::{PREFIX, System},
 };
 
-/// How long a role may take to pass its crash point, before the next one's turn.
+/// Time in which a role must reach its crash point. After that the next crash point is tried.
 const REACHED_WITHIN: Duration = Duration::from_secs(20);
-/// How long a role stays down after its crash.
+/// Time that a role stays down after its crash.
 const CRASHED_FOR: Duration = Duration::from_millis(300);
-/// Between two crash points at most.
+/// Longest time between two crash points.
 const BETWEEN_CRASHES: Duration = Duration::from_secs(20);
-/// A stranger at the broker tries so often while it is away.
+/// Number of attempts, one a second, of a hostile client that finds the broker unavailable.
 const STRANGERS_TRIES: u32 = 20;
 
 /// A fault that was injected.
@@ -35,8 +35,8 @@ const STRANGERS_TRIES: u32 = 20;
 pub(crate) struct Injected {
     pub(crate) kind: String,
     pub(crate) what: String,
-    /// Since the run's begin. From here on the fault is over: the process serves
-    /// again, the server takes connections, bytes pass.
+    /// Time at which the fault was over, since the run's start: the process serves again, the
+    /// server accepts connections, bytes pass.
     pub(crate) healed: Duration,
 }
 
@@ -63,7 +63,7 @@ impl Injector {
         Self { system, client, state: Arc::default() }
     }
 
-    /// Injects what the schedule says for so long, and returns when all is healed.
+    /// Injects the schedule's faults for this long, and returns when all of them are healed.
     pub(crate) async fn run(&self, schedule: &Schedule, length: Duration) {
         let begin = Instant::now();
         let places = Arc::new(Semaphore::new(schedule.at_once));
@@ -90,7 +90,8 @@ impl Injector {
         }
         tokio::time::sleep_until(begin + length).await;
         while under_way.join_next().await.is_some() {}
-        // What no crash came to in its time has another try, with nothing beside it.
+        // Each crash point that was not reached in its time is tried once more, without other
+        // faults.
         for point in &schedule.crash_points {
             if !self.hit().contains(&point.name()) {
                 let again = CrashPoint { at: 1, ..point.clone() };
@@ -99,13 +100,13 @@ impl Injector {
         }
     }
 
-    /// Starts again whatever ended although nobody made it, and remembers that.
+    /// Starts every process again that ended without a fault, and records its end.
     pub(crate) async fn watch(self) {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
             for name in &self.system.names() {
                 let target = self.target(name);
-                // Whoever is at work on it knows what they do.
+                // If the process is locked, a fault is at work on it.
                 let Ok(_held) = target.try_lock() else { continue };
                 if let Ok(Some(status)) = self.system.ended(name) {
                     let line =
@@ -137,7 +138,7 @@ impl Injector {
         }
     }
 
-    /// False: the fault found nothing to hit.
+    /// Injects a fault and heals it after `lasts`. Returns false if there was nothing to hit.
     async fn carry_out(&self, fault: &Fault, lasts: Duration) -> anyhow::Result<bool> {
         let system = &self.system;
         match fault {
@@ -216,7 +217,7 @@ impl Injector {
         Ok(())
     }
 
-    /// Takes a server away for so long, and brings it back.
+    /// Stops or kills a server, and starts it again after `lasts`.
     pub(crate) async fn server(
         &self,
         server: Server,
@@ -242,7 +243,7 @@ impl Injector {
         tokio::task::spawn_blocking(up).await?
     }
 
-    /// Sets the database's clock ahead, and sees to it that the server has noticed.
+    /// Sets the database's clock one hour ahead, and waits until the server uses the new time.
     async fn advance_database(&self) -> anyhow::Result<()> {
         let hours = self.system.machine()?.advance_database()?;
         let options: PgConnectOptions = self.system.postgres.url("postgres").parse()?;
@@ -263,7 +264,7 @@ impl Injector {
         anyhow::bail!("the database is {seen} hours ahead, and not {hours}")
     }
 
-    /// Leaves no room on a disk for a while. Who cannot live with that is started again.
+    /// Fills a disk for a while. Then starts the processes again that ended because of it.
     async fn fill(&self, disk: Disk, lasts: Duration) -> anyhow::Result<()> {
         let system = &self.system;
         let filling = Arc::clone(system);
@@ -294,7 +295,7 @@ impl Injector {
         Ok(ended > 0)
     }
 
-    /// Has a replica run into a crash point, and starts it again without.
+    /// Starts a replica with a crash point, waits for its crash, and starts it again without one.
     async fn crash(&self, point: &CrashPoint) {
         let name = format!("{}-{}", point.role, point.replica);
         let target = self.target(&name);
@@ -330,7 +331,7 @@ impl Injector {
         Ok(hit)
     }
 
-    /// Keeps the others' hands off a role.
+    /// Locks a role, so that no fault and no restart touches it meanwhile.
     pub(crate) async fn hold(&self, name: &str) -> tokio::sync::OwnedMutexGuard<()> {
         self.target(name).lock_owned().await
     }
@@ -350,22 +351,23 @@ impl Injector {
         self.state.injected.lock().expect("nobody panics while holding it").clone()
     }
 
-    /// The crash points that were hit.
+    /// Returns the names of the crash points that were hit.
     pub(crate) fn hit(&self) -> BTreeSet<String> {
         self.state.hit.lock().expect("nobody panics while holding it").clone()
     }
 
-    /// Processes that ended although nobody made them.
+    /// Returns a description of each process that ended without a fault.
     pub(crate) fn died(&self) -> Vec<String> {
         self.state.died.lock().expect("nobody panics while holding it").clone()
     }
 
-    /// Faults that could not be injected or healed.
+    /// Returns a description of each fault that could not be injected or healed.
     pub(crate) fn failures(&self) -> Vec<String> {
         self.state.failures.lock().expect("nobody panics while holding it").clone()
     }
 
-    /// How many messages must be in the quarantine.
+    /// Returns the number of poisonous messages that were sent, all of which must be in the
+    /// quarantine.
     pub(crate) fn poisons(&self) -> u64 {
         self.state.poisoned.load(Ordering::SeqCst) * hostile::POISONS as u64
     }
@@ -375,7 +377,8 @@ fn push<T>(list: &Mutex<Vec<T>>, one: T) {
     list.lock().expect("nobody panics while holding it").push(one);
 }
 
-/// The broker may be away for a while, by another fault.
+/// Repeats an action until it succeeds, because another fault may have stopped the broker for a
+/// while.
 async fn patiently<F>(act: impl Fn() -> F) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<()>>,
@@ -391,7 +394,7 @@ where
     last.context("the broker never came back for a stranger")
 }
 
-/// Deletes a queue, which must exist: the broker also confirms the deletion of one that does not.
+/// Deletes a queue. Fails if there is none, although the broker would confirm its deletion.
 async fn delete_queue(url: String, queue: String) -> anyhow::Result<()> {
     amqp::waiting(&url, &queue).await.with_context(|| format!("there is no queue {queue}"))?;
     amqp::delete_queue(&url, &queue).await

@@ -1,4 +1,5 @@
-//! A stranger at the broker: repeats, reorders, forges, and sends what nobody can read.
+//! A hostile client of the broker: repeats and reorders messages, forges replies, sends unreadable
+//! ones.
 
 use std::time::Duration;
 
@@ -6,13 +7,15 @@ use saga_test_support::amqp::{Listener, RawMessage, publish};
 
 use crate::system::PREFIX;
 
-/// How long it listens before it repeats, and how much.
+/// Time for which it collects messages before it repeats them, and the most that it repeats from
+/// each exchange.
 const LISTENS: Duration = Duration::from_secs(2);
 const MOST_REPEATED: usize = 100;
-/// How many poisons one fault sends; each of them must be in the quarantine.
+/// Number of poisonous messages that one fault sends. Each must end up in the quarantine.
 pub(crate) const POISONS: usize = 5;
 
-/// Publishes what passed within two seconds twice more, the newest first.
+/// Collects the commands and replies of two seconds, and publishes them twice more, the newest
+/// first.
 pub(crate) async fn repeat(url: String) -> anyhow::Result<()> {
     let commands = format!("{PREFIX}saga.commands");
     let replies = format!("{PREFIX}saga.replies");
@@ -38,8 +41,8 @@ pub(crate) async fn repeat(url: String) -> anyhow::Result<()> {
     publish(&url, &twice).await
 }
 
-/// Sends [`POISONS`] messages for the quarantine, told apart by `number`, and two
-/// replies that nobody sent, which only count.
+/// Sends [`POISONS`] messages that must go to the quarantine, made unique by `number`, and two
+/// forged replies, which orchestrators must ignore and count.
 pub(crate) async fn poison(url: String, number: u64) -> anyhow::Result<()> {
     let message = |exchange: &str, key: &str, body: Vec<u8>| RawMessage {
         exchange: format!("{PREFIX}{exchange}"),

@@ -1,5 +1,5 @@
-//! What must be true once everything is healed: the client's log against the books,
-//! and the system's own audit.
+//! The checks after all faults are healed: compares the client's log with the databases, and runs
+//! the system's own audit.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,35 +16,35 @@ use crate::{
     system::System,
 };
 
-/// What was found.
+/// The results of the checks.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Findings {
     pub(crate) sent: usize,
     pub(crate) accepted: usize,
-    /// Orders whose acceptance was unknown at first, so that they were asked for again.
+    /// Orders whose first answer was lost, so that the client called again.
     pub(crate) unknown: usize,
-    /// How the orders ended, and how often.
+    /// Number of orders for each kind of end.
     pub(crate) ends: BTreeMap<String, usize>,
-    /// Accepted, and in no book.
+    /// Orders that were accepted but are missing in the databases.
     pub(crate) lost: Vec<String>,
-    /// Two orders for one key, or an order for none.
+    /// Keys with two orders, and sagas without a key that the client sent.
     pub(crate) doubled: Vec<String>,
-    /// Answers that the books contradict, or that must never be given.
+    /// Answers that contradict the databases, or that should have been impossible.
     pub(crate) contradicted: Vec<String>,
-    /// Not ended, though everything was healed.
+    /// Orders that did not end, although all faults were healed.
     pub(crate) unfinished: Vec<String>,
-    /// Sagas that need a person, with the reason.
+    /// Sagas that need an operator, with the reason.
     pub(crate) stuck: Vec<String>,
     /// Messages in the quarantine, by reason.
     pub(crate) quarantine: BTreeMap<String, usize>,
     pub(crate) audit_passed: bool,
-    /// Equations that do not hold.
+    /// Equations of the audit that do not hold.
     pub(crate) audit_failed: Vec<String>,
     pub(crate) recovery: Recovery,
 }
 
-/// From a fault's end (the process serves again, the server takes connections, bytes
+/// The times from a fault's end (the process serves again, the server accepts connections, bytes
 /// pass) to the first end of an order that was placed after it.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -54,21 +54,21 @@ pub(crate) struct Recovery {
     pub(crate) p99_millis: u64,
     pub(crate) max_millis: u64,
     pub(crate) slowest: String,
-    /// The longest time in which no order ended.
+    /// The longest time without the end of any order.
     pub(crate) longest_silence_millis: u64,
 }
 
-/// The books, as far as a client can be told wrong by them.
+/// The content of the databases, as far as the client's answers can contradict it.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
-    /// Key → saga.
+    /// The saga of each idempotency key.
     pub(crate) keys: BTreeMap<String, String>,
     pub(crate) sagas: BTreeSet<String>,
-    /// Order → status and reason.
+    /// Status and reason of each order.
     pub(crate) orders: BTreeMap<String, (i32, String)>,
 }
 
-/// Compares the client's log with the books.
+/// Compares the client's log with the databases.
 pub(crate) fn compare(orders: &[Order], books: &Books, findings: &mut Findings) {
     findings.sent = orders.len();
     let mut known = BTreeSet::new();
@@ -114,7 +114,8 @@ fn contradiction(order: &Order, end: &End, booked: Option<&(i32, String)>) -> Op
         Some((status, reason)) if *status != end.status as i32 || *reason != end.reason => {
             return Some(format!("answered as {end:?}, booked as {status} {reason:?}"));
         }
-        // What was undone before it was ever done left no order, only its tombstone.
+        // An order that was compensated before its action ran has only a tombstone, and no order
+        // row.
         None if confirmed => return Some("confirmed, and in no order book".to_owned()),
         Some(_) | None => {}
     }
@@ -123,7 +124,8 @@ fn contradiction(order: &Order, end: &End, booked: Option<&(i32, String)>) -> Op
         "tok_declined" => "CARD_DECLINED",
         "tok_insufficient_funds" => "INSUFFICIENT_FUNDS",
         "tok_capture_declined" => "CAPTURE_DECLINED",
-        // A fault may cost an order its time, but no card its credit.
+        // A fault may make an order fail by a time-out, but it must not make the provider decline a
+        // card.
         _ if declined.contains(&end.reason.as_str()) => {
             return Some(format!("a good card was answered with {}", end.reason));
         }
@@ -133,7 +135,7 @@ fn contradiction(order: &Order, end: &End, booked: Option<&(i32, String)>) -> Op
     (confirmed || other).then(|| format!("{} ended as {end:?}", order.token))
 }
 
-/// How long it took after each fault until an order that came after it was through.
+/// Measures, for each fault, the time until an order that was placed after it has ended.
 pub(crate) fn recovery(orders: &[Order], faults: &[Injected]) -> Recovery {
     let mut times: Vec<(u64, &str)> = Vec::new();
     for fault in faults {
@@ -162,7 +164,7 @@ pub(crate) fn recovery(orders: &[Order], faults: &[Injected]) -> Recovery {
     }
 }
 
-/// Reads the books, as an administrator would.
+/// Reads the databases, with a superuser's rights.
 pub(crate) async fn read(system: &System, findings: &mut Findings) -> anyhow::Result<Books> {
     let mut books = Books::default();
     let url = |database| system.postgres.url(database).parse::<PgConnectOptions>();
@@ -185,8 +187,9 @@ pub(crate) async fn read(system: &System, findings: &mut Findings) -> anyhow::Re
     Ok(books)
 }
 
-/// Asks `saga audit`. What is in the quarantine is judged here, not there.
-/// `mixed`: orders ended in every way, so that an equation without a row proves nothing.
+/// Runs `saga audit` and records its results. The audit accepts any quarantined message, because
+/// [`crate::report`] judges them. `mixed` is true if the run had orders with every kind of end:
+/// then an equation without rows counts as a failure.
 pub(crate) async fn audit(
     system: &System,
     mixed: bool,
@@ -295,7 +298,7 @@ mod tests {
         };
         let fault =
             Injected { kind: "kill".to_owned(), what: "one".to_owned(), healed: seconds(10) };
-        // The first was placed before the fault's end, so it says nothing of recovery.
+        // The first order was placed before the fault's end, so it does not count for recovery.
         let found = recovery(&[ended(9, 11), ended(10, 14), ended(11, 13)], &[fault]);
         assert_eq!((found.measured, found.max_millis), (1, 3_000));
         assert_eq!(found.longest_silence_millis, 2_000);

@@ -1,7 +1,7 @@
-//! What a machine may do to its processes: a clock that jumps, a disk that is full.
+//! Faults of the machine: clocks that jump, and disks that are full.
 //!
-//! Clocks are libfaketime's, which reads an offset from a file a process. Disks are small
-//! file systems in memory, in a mount namespace that goes with this program.
+//! The clocks are simulated by libfaketime, which reads an offset from one file for each process.
+//! The disks are small file systems in memory, in a mount namespace that ends with this program.
 
 use std::{
     collections::BTreeMap,
@@ -18,24 +18,24 @@ use tempfile::TempDir;
 
 use crate::schedule::Disk;
 
-/// Set once this program runs in a mount namespace of its own.
+/// Variable that is set once this program runs in its own mount namespace.
 const INSIDE: &str = "SAGA_CHAOS_INSIDE";
-/// The name in `clocks` of the database's.
+/// Name of the database's file in the folder `clocks`.
 const DATABASE: &str = "database";
-/// Room for what the longest run writes.
+/// Size of each disk, enough for the longest run.
 const SIZES: [(Disk, &str); 2] = [(Disk::Provider, "256m"), (Disk::Database, "2g")];
 const SHARED_MEMORY: &str = "/dev/shm";
 const BALLAST: &str = "ballast";
 
-/// Clocks and disks of the processes of one run.
+/// The simulated clocks and disks of one run.
 pub(crate) struct Machine {
     root: TempDir,
     library: PathBuf,
-    /// How far the database's clock is ahead, in hours.
+    /// Hours by which the database's clock is ahead.
     database_ahead: AtomicI64,
 }
 
-/// Runs this program again, in a mount namespace of its own, unless it is there already.
+/// Runs this program again in a new mount namespace, unless it already runs in one.
 pub(crate) fn enter() -> anyhow::Result<()> {
     if std::env::var_os(INSIDE).is_some() {
         return Ok(());
@@ -50,11 +50,11 @@ pub(crate) fn enter() -> anyhow::Result<()> {
 }
 
 impl Machine {
-    /// Makes the disks, and clocks that are right.
+    /// Creates the disks, and a folder for the clocks.
     pub(crate) fn new() -> anyhow::Result<Self> {
         let library = library()?;
         let root = tempfile::Builder::new().prefix("saga-chaos-machine-").tempdir()?;
-        // The database server runs as somebody else.
+        // The database server runs as another user, who must be able to read this folder.
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755))?;
         let machine = Self { root, library, database_ahead: AtomicI64::new(0) };
         fs::create_dir(machine.root.path().join("clocks"))?;
@@ -62,12 +62,12 @@ impl Machine {
             fs::create_dir(machine.disk(disk))?;
             mount(&machine.disk(disk), &format!("size={size},mode=0755"))?;
         }
-        // libfaketime leaves a file there for every process that is killed.
+        // libfaketime leaves a file in this folder for every process that is killed.
         mount(Path::new(SHARED_MEMORY), "size=64m,mode=1777")?;
         Ok(machine)
     }
 
-    /// Where a disk is.
+    /// Returns the folder of a disk.
     pub(crate) fn disk(&self, disk: Disk) -> PathBuf {
         self.root.path().join(match disk {
             Disk::Provider => "provider",
@@ -75,10 +75,10 @@ impl Machine {
         })
     }
 
-    /// Leaves no room on a disk.
+    /// Fills a disk to its last byte.
     pub(crate) fn fill(&self, disk: Disk) -> anyhow::Result<()> {
         let mut ballast = fs::File::create(self.disk(disk).join(BALLAST))?;
-        // In ever smaller pieces, to the last byte.
+        // Writes ever smaller pieces, until not even one byte fits.
         let mut piece = vec![0; 1 << 20];
         while !piece.is_empty() {
             match ballast.write_all(&piece) {
@@ -92,38 +92,40 @@ impl Machine {
         Ok(())
     }
 
-    /// Gives the room back.
+    /// Removes the file that fills a disk.
     pub(crate) fn free(&self, disk: Disk) -> anyhow::Result<()> {
         Ok(fs::remove_file(self.disk(disk).join(BALLAST))?)
     }
 
-    /// What a process is told so that its clock is ours.
+    /// Returns the environment variables with which a process uses our clock.
     pub(crate) fn clock(&self, name: &str) -> anyhow::Result<BTreeMap<String, String>> {
         self.set_clock(name, 0)?;
         let told = [
             ("LD_PRELOAD", self.library.display().to_string()),
             ("FAKETIME_TIMESTAMP_FILE", self.clock_file(name).display().to_string()),
             ("FAKETIME_CACHE_DURATION", "1".to_owned()),
-            // What measures durations is no clock that anybody sets.
+            // The monotonic clock, which measures durations, never jumps on a real machine.
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
         ];
         Ok(told.map(|(name, value)| (name.to_owned(), value)).into())
     }
 
-    /// The same for the database server.
+    /// Returns the same variables for the database server.
     pub(crate) fn database_clock(&self) -> anyhow::Result<BTreeMap<String, String>> {
         self.clock(DATABASE)
     }
 
-    /// Sets a process's clock so many hours ahead, or back. It sees that within a second.
+    /// Sets a process's clock this many hours ahead (or back). The process uses the new time within
+    /// a second.
     pub(crate) fn set_clock(&self, name: &str, hours: i64) -> anyhow::Result<()> {
         let (file, new) = (self.clock_file(name), self.clock_file(&format!("{name}.new")));
         fs::write(&new, format!("{:+}\n", hours * 3_600))?;
-        // Nobody reads half of it.
+        // Renaming is atomic, so a process never reads half of the file.
         Ok(fs::rename(new, file)?)
     }
 
-    /// Sets the database's clock one more hour ahead, and returns by how many it is now.
+    /// Sets the database's clock one more hour ahead, and returns the hours by which it is now
+    /// ahead.
     pub(crate) fn advance_database(&self) -> anyhow::Result<i64> {
         let hours = self.database_ahead.fetch_add(1, Ordering::SeqCst) + 1;
         self.set_clock(DATABASE, hours)?;
@@ -138,13 +140,13 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         for (disk, _) in SIZES {
-            // Whoever still uses it keeps it until the end of the namespace.
+            // A process that still uses the disk keeps it until the namespace ends.
             let _ = Command::new("umount").arg("--lazy").arg(self.disk(disk)).status();
         }
     }
 }
 
-/// A new file system in memory, in this namespace.
+/// Mounts a new file system in memory, in this namespace.
 fn mount(place: &Path, options: &str) -> anyhow::Result<()> {
     let mut command = Command::new("mount");
     command.args(["-t", "tmpfs", "-o", options, "saga-chaos"]).arg(place);
@@ -154,7 +156,7 @@ fn mount(place: &Path, options: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// libfaketime, for programs with several threads.
+/// Returns the path of the variant of libfaketime for programs with several threads.
 fn library() -> anyhow::Result<PathBuf> {
     let places =
         ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];

@@ -1,9 +1,9 @@
-//! Chaos: real processes, a real Postgres and a real RabbitMQ, faults that follow
-//! from a seed, and then the audit. `scripts/chaos --help` says more.
+//! Chaos tests: real processes, a real Postgres and a real RabbitMQ, faults that are derived from a
+//! seed, and then the audit. `scripts/chaos --help` says more.
 //!
-//! It knows the system as an operator and a client do: processes, environment
-//! variables, gRPC, the broker, SQL. Nothing of engine, kit or services is imported; only the
-//! program beside it, `bin/crashing`, wraps their ports.
+//! This program uses the system only as an operator and a client can: through processes,
+//! environment variables, gRPC, the broker and SQL. It imports nothing of engine, kit or services.
+//! Only the program beside it, `bin/crashing`, wraps their ports.
 //!
 //! Read first: `schedule.rs` (which fault comes when), then [`chaos`].
 
@@ -28,15 +28,15 @@ use crate::{
     schedule::Schedule, system::System,
 };
 
-/// Wrong usage, as in sysexits.h.
+/// Exit status for wrong usage, as in sysexits.h.
 const EX_USAGE: i32 = 64;
-/// The run itself could not be made.
+/// Exit status if the run could not be carried out.
 const CANNOT_RUN: u8 = 2;
-/// The longest that anything may take after the last fault is healed: twice the
-/// longest wait between two sendings of a command.
+/// Time limit for all orders to end after the last fault is healed: twice the longest pause between
+/// two sendings of a command.
 const REST: Duration = Duration::from_secs(180);
 
-/// Longer than any run.
+/// A duration that is longer than any run.
 const FOR_EVER: Duration = Duration::from_secs(7 * 86_400);
 
 const EXAMPLES: &str = "\
@@ -190,8 +190,8 @@ async fn chaos(
     let rate = arguments.rate.unwrap_or(10.0);
     let arriving = tokio::spawn({
         let client = client.clone();
-        // It outlasts the last fault, for whose recovery it is needed; and the crash
-        // points that want another try.
+        // Orders must keep arriving after the last fault, to measure its recovery, and while missed
+        // crash points are tried once more.
         async move { client.arrive(rate, FOR_EVER).await }
     });
     injector.run(schedule, length).await;
@@ -211,6 +211,6 @@ async fn chaos(
 }
 
 fn say(text: &str) {
-    // Whoever reads it may have seen enough.
+    // Writing fails if the reader has closed the pipe, which is fine.
     let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end());
 }

@@ -1,5 +1,5 @@
-//! One outage at 70 % load: what was accepted ends, and the system comes back to its
-//! normal latency without help.
+//! A single outage at 70 % of the highest load: all accepted orders must end, and the system must
+//! return to its normal latency without help.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     system::System,
 };
 
-/// Who goes away.
+/// The process that the outage stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Victim {
     Broker,
@@ -23,17 +23,18 @@ pub(crate) enum Victim {
     Provider,
 }
 
-/// Saturation is what so many clients get done that each place one order after another.
+/// Number of clients that measure saturation. Each places one order after the other.
 const CLIENTS: usize = 128;
 const WARM_UP: Duration = Duration::from_secs(3);
 const MEASURED_FOR: Duration = Duration::from_secs(8);
 const LOAD: f64 = 0.7;
 const BEFORE: Duration = Duration::from_secs(10);
-/// How long the load goes on after the outage; within it latency must be normal again.
+/// Time for which orders arrive after the outage. Within it, latency must be normal again.
 const AFTER: Duration = Duration::from_secs(60);
-/// Orders placed within one of these are judged together.
+/// Length of a window. The orders that are placed in one window have one median latency.
 const WINDOW: Duration = Duration::from_secs(5);
-/// Normal is a median of at most twice the one before, and this much for a busy machine.
+/// Latency is normal if a window's median is at most twice the median before the outage plus this
+/// time, which allows for a busy machine.
 const TOLERANCE: Duration = Duration::from_millis(100);
 
 pub(crate) async fn run(victim: Victim, arguments: &Arguments, dir: &Path) -> anyhow::Result<bool> {
@@ -91,7 +92,7 @@ pub(crate) async fn run(victim: Victim, arguments: &Arguments, dir: &Path) -> an
     }
     let limit = normal * 2 + TOLERANCE;
     let is_normal = |median: &Option<Duration>| median.is_some_and(|median| median <= limit);
-    // From the first window on after which no window is worse.
+    // The system has recovered at the first window after which all windows are normal.
     let worse = windows.iter().rposition(|(_, median)| !is_normal(median));
     let recovered = windows.get(worse.map_or(0, |last| last + 1)).map(|(since, _)| *since);
     let mut violations: Vec<String> = Vec::new();
@@ -154,7 +155,8 @@ pub(crate) async fn run(victim: Victim, arguments: &Arguments, dir: &Path) -> an
     Ok(passed)
 }
 
-/// Orders a second that end while each client has one under way.
+/// Measures the highest load: the orders that end in a second while each client waits for its
+/// order.
 async fn saturation(client: &Client) -> f64 {
     let begin = Instant::now();
     let mut clients = JoinSet::new();
@@ -176,8 +178,8 @@ async fn saturation(client: &Client) -> f64 {
     count as f64 / (to - from).as_secs_f64()
 }
 
-/// The median latency of the orders that were placed within a time. One that has not
-/// ended is the slowest of all.
+/// Returns the median latency of the orders that were placed between two times. An order without an
+/// end counts as slower than all others.
 fn median(orders: &[Order], from: Duration, to: Duration) -> Option<Duration> {
     let placed = orders.iter().filter(|order| order.placed >= from && order.placed < to);
     let mut took: Vec<Duration> = placed

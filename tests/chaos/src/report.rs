@@ -1,4 +1,4 @@
-//! The verdict, for people or for programs.
+//! The report of a run with its verdict, for people or for programs.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -10,27 +10,27 @@ use crate::{
     schedule::{Schedule, points},
 };
 
-/// Reasons for the quarantine that are no poison: a parcel that was in hand at too
-/// many crashes. What was in it was answered or superseded later, or its saga would
-/// not have ended.
+/// A reason for the quarantine that does not count as poison: the parcel's consumers crashed too
+/// often. Its members were answered or superseded later, or else their sagas would not have ended.
 const DELIVERY_LIMIT: &str = "delivery_limit";
 
-/// Everything that a run has to say.
+/// The full report of a run.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report {
     seed: u64,
-    /// Faults by kind.
+    /// Number of faults by kind.
     faults: BTreeMap<String, usize>,
     faults_injected: usize,
     at_once: usize,
-    /// How many crash points were hit, of how many, and which were not.
+    /// The number of crash points that were hit, the number of all points, and the names of the
+    /// missed ones.
     crash_points: CrashPoints,
-    /// Processes that ended although nobody made them.
+    /// Processes that ended without a fault.
     died: Vec<String>,
     /// Faults that could not be injected or healed.
     failures: Vec<String>,
-    /// Poison that was injected.
+    /// Number of poisonous messages that were sent.
     poisons: u64,
     #[serde(flatten)]
     findings: Findings,
@@ -102,7 +102,7 @@ impl Report {
         }
         let poison = found.quarantine.iter().filter(|(reason, _)| *reason != DELIVERY_LIMIT);
         let poison: usize = poison.map(|(_, count)| count).sum();
-        // A queue that is deleted takes the poison in it along.
+        // Poison that waits in a queue is lost when the queue is deleted.
         let deleted = self.faults.contains_key("queue deleted");
         let missing = (poison as u64) < self.poisons && !deleted;
         if poison as u64 > self.poisons || missing {
@@ -185,7 +185,7 @@ impl Report {
     }
 }
 
-/// What a seed means, line by line.
+/// Describes the schedule of a seed, one fault in each line.
 pub(crate) fn plan(schedule: &Schedule) -> String {
     let mut text = format!("at most {} faults at once\n", schedule.at_once);
     for planned in &schedule.faults {

@@ -1,10 +1,10 @@
-//! Which fault comes when: a pure function of the seed.
+//! Plans which fault comes when. The plan is a pure function of the seed.
 
 use std::time::Duration;
 
 use crate::seed::Seed;
 
-/// What every run has two of, and one provider.
+/// The roles with two replicas in every run. The provider has only one.
 pub(crate) const REPLICATED: [&str; 4] = ["orchestrator", "order", "inventory", "payment"];
 
 const ORCHESTRATOR: [&str; 8] = [
@@ -17,10 +17,10 @@ const ORCHESTRATOR: [&str; 8] = [
     "after-publish",
     "before-ack",
 ];
-/// Around a transaction with an effect in the service's own database.
+/// The points around a transaction with an effect in the service's own database.
 const LOCAL: [&str; 2] = ["before-batch-commit", "after-batch-commit"];
 const LEAVING: [&str; 3] = ["between-events-and-replies", "after-publish", "before-ack"];
-/// Around the two transactions of an effect in the outside world.
+/// The points around the two transactions for a call to an outside service.
 const OUTSIDE: [&str; 4] = [
     "before-intent-commit",
     "after-intent-commit",
@@ -28,55 +28,55 @@ const OUTSIDE: [&str; 4] = [
     "after-settlement-commit",
 ];
 
-/// A server behind a proxy.
+/// A server that roles reach through a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Server {
     Broker,
     Database,
 }
 
-/// One fault.
+/// A fault to inject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// SIGKILL.
+    /// A process is killed with SIGKILL.
     Kill { role: String },
-    /// SIGSTOP, past every time-out, then SIGCONT.
+    /// A process is paused with SIGSTOP for longer than every time-out, and resumed with SIGCONT.
     Pause { role: String },
-    /// SIGKILL of the server.
+    /// A server is killed with SIGKILL.
     KillServer(Server),
-    /// The server is stopped as an administrator would, and started again.
+    /// A server is stopped in the regular way, and started again.
     RestartServer(Server),
     /// `pg_terminate_backend` for all backends of a role's user.
     TerminateBackends { role: &'static str },
-    /// Nothing passes between a process and its server, and nobody says so.
+    /// No bytes pass between a process and a server, but connections stay open.
     Blackhole { role: String, server: Server },
-    /// Each connection between a process and its server is reset.
+    /// All connections between a process and a server are reset.
     Reset { role: String, server: Server },
-    /// 200 ms, give or take, on each way.
+    /// Bytes between a process and a server arrive about 200 ms late, in each direction.
     Delay { role: String, server: Server },
-    /// A kilobyte a second.
+    /// Only a kilobyte a second passes between a process and a server.
     Trickle { role: String, server: Server },
-    /// The connection is reset while its next COMMIT is on its way: before it
-    /// reaches the database, or before its answer is back.
+    /// A connection is reset during its next COMMIT: before the COMMIT reaches the database or, if
+    /// it `arrives`, before the answer reaches the process.
     ResetDuringCommit { role: String, arrives: bool },
-    /// Commands and replies come again, in reverse, by a stranger's hand.
+    /// A hostile client publishes commands and replies again, in reverse order.
     Repeat,
-    /// What nobody can read, and replies that nobody sent.
+    /// A hostile client publishes unreadable messages and forged replies.
     Poison,
-    /// A queue is deleted under its consumers.
+    /// A queue is deleted while it is consumed.
     DeleteQueue { queue: &'static str },
-    /// A role's replicas end by SIGTERM and are started again, one after the other.
+    /// A role's replicas are ended with SIGTERM and started again, one after the other.
     Rolling { role: &'static str },
-    /// A process's clock is an hour off, and then right again.
+    /// A process's clock is wrong by an hour for a while.
     Clock { role: String, ahead: bool },
-    /// The database's clock goes an hour ahead. It stays there: back again, whoever waits
-    /// for a time would wait for an hour.
+    /// The database's clock jumps an hour ahead and stays there. If it jumped back, every saga that
+    /// waits for a time would wait for another hour.
     DatabaseClock,
-    /// The disk of the provider, or of the database, is full for a while.
+    /// The disk of the provider or of the database is full for a while.
     DiskFull(Disk),
 }
 
-/// What has a file system of its own.
+/// A disk that can be filled: the file system of one program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Disk {
     Provider,
@@ -84,7 +84,7 @@ pub(crate) enum Disk {
 }
 
 impl Fault {
-    /// What the report counts it under.
+    /// Returns the name of the fault's kind in the report.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Kill { .. } => "kill -9 of a role",
@@ -110,7 +110,7 @@ impl Fault {
         }
     }
 
-    /// What no other fault may touch meanwhile.
+    /// Returns the name of the lock that keeps other faults away meanwhile.
     pub(crate) fn target(&self) -> String {
         match self {
             Self::Kill { role }
@@ -121,7 +121,7 @@ impl Fault {
             | Self::Trickle { role, .. }
             | Self::ResetDuringCommit { role, .. }
             | Self::Clock { role, .. } => role.clone(),
-            // Each of its replicas is held in its turn.
+            // A rolling restart locks each replica when its turn comes.
             Self::Rolling { role } => format!("replicas of {role}"),
             Self::DiskFull(Disk::Provider) => "provider".to_owned(),
             Self::KillServer(Server::Database)
@@ -138,7 +138,7 @@ impl Fault {
     }
 }
 
-/// A fault, when it comes, and how long it lasts.
+/// A fault, the time at which it starts, and its duration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Planned {
     pub(crate) after: Duration,
@@ -146,30 +146,30 @@ pub(crate) struct Planned {
     pub(crate) fault: Fault,
 }
 
-/// A role that is to crash at a point.
+/// A replica that must crash at a point.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CrashPoint {
     pub(crate) role: &'static str,
     pub(crate) replica: u64,
     pub(crate) point: &'static str,
-    /// At which passing.
+    /// The pass of the point at which the replica crashes, counted from 1.
     pub(crate) at: u64,
 }
 
 impl CrashPoint {
-    /// `payment/after-intent-commit`
+    /// Returns role and point, for example `payment/after-intent-commit`.
     pub(crate) fn name(&self) -> String {
         format!("{}/{}", self.role, self.point)
     }
 }
 
-/// What a seed means.
+/// The schedule of a seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Schedule {
-    /// So many faults at once at most; one of them may be a crash point.
+    /// Most faults at one time. A crash point counts as one.
     pub(crate) at_once: usize,
     pub(crate) faults: Vec<Planned>,
-    /// Every point of every role once, in this order.
+    /// Every crash point of every role once, in the order in which they are tried.
     pub(crate) crash_points: Vec<CrashPoint>,
 }
 
@@ -182,11 +182,11 @@ impl Schedule {
                 role,
                 point,
                 replica: seed.between(1, 2),
-                // Few sagas are ever claimed: what is due is what went wrong.
+                // Claims are rare, because only sagas that a fault has delayed are claimed.
                 at: if point.contains("claim") { 1 } else { seed.between(1, 12) },
             })
             .collect();
-        // Fisher and Yates: so that a role does not crash nine times in a row.
+        // Fisher-Yates shuffle, so that the points of a role do not all come in a row.
         for last in (1..crash_points.len()).rev() {
             let other = seed.between(0, last as u64) as usize;
             crash_points.swap(last, other);
@@ -197,7 +197,7 @@ impl Schedule {
             if after >= length {
                 return Self { at_once, faults, crash_points };
             }
-            // Each kind once before any comes again.
+            // Every kind of fault comes once before any comes a second time.
             if round.is_empty() {
                 round = (0..KINDS).collect();
             }
@@ -208,7 +208,7 @@ impl Schedule {
     }
 }
 
-/// All crash points, by role.
+/// Returns all pairs of a role and one of its crash points.
 pub(crate) fn points() -> impl Iterator<Item = (&'static str, &'static str)> {
     let of = |role, points: &'static [&'static str]| points.iter().map(move |point| (role, *point));
     of("orchestrator", &ORCHESTRATOR)
@@ -263,7 +263,7 @@ fn fault(kind: u64, seed: &mut Seed) -> Fault {
 
 fn lasts(fault: &Fault, seed: &mut Seed) -> Duration {
     let (least, most) = match fault {
-        // Past the step time-out, the idle-in-transaction time-out and the heartbeats.
+        // Longer than the step time-out, the idle-in-transaction time-out and the heartbeats.
         Fault::Pause { .. } => (12_000, 25_000),
         Fault::Blackhole { .. } => (3_000, 15_000),
         Fault::Kill { .. }

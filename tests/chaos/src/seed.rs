@@ -1,7 +1,7 @@
-//! Numbers that follow from a seed, the same in every build: a crate's generator
-//! may change its sequence with its version, and a published seed must not.
+//! Pseudo-random numbers that are the same in every build. A library's generator may change with
+//! its version, but a published seed must keep its meaning.
 
-/// SplitMix64.
+/// The generator SplitMix64.
 pub(crate) struct Seed(u64);
 
 impl Seed {
@@ -17,7 +17,7 @@ impl Seed {
         mixed ^ (mixed >> 31)
     }
 
-    /// From `least` to `most`, both included.
+    /// Returns a number from `least` to `most`, both included.
     pub(crate) fn between(&mut self, least: u64, most: u64) -> u64 {
         least + self.next() % (most - least + 1)
     }

@@ -1,4 +1,4 @@
-//! A system under fault: its roles, a proxy on each way from them to the servers, and clocks and
+//! The system under test: its roles, a proxy between each role and each server, and its clocks and
 //! disks.
 
 use std::{
@@ -20,28 +20,29 @@ use crate::{
     schedule::{Disk, Server},
 };
 
-/// How long a role may take to serve on a busy machine, and with a server away.
+/// Time limit for a role to start on a busy machine, while a server may be unavailable.
 const START_LIMIT: Duration = Duration::from_secs(120);
-/// Between two starts of a role that ended while its servers were away.
+/// Pause before a role is started again that ended because a server was unavailable.
 const START_PAUSE: Duration = Duration::from_millis(500);
-/// How long a role may take to finish what it has begun.
+/// Time limit for a role to finish the work that it has begun.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
-/// `saga` with crash points, from which a role is started that is to crash.
+/// The variant of `saga` with crash points. A role that must crash is started from it.
 const CRASHING: &str = "saga-crashing";
 pub(crate) const PREFIX: &str = "chaos.";
-/// Enough for the longest run.
+/// Quantity of each product: enough for the longest run.
 const STOCK: i64 = 100_000_000;
 pub(crate) const SKUS: [&str; 3] = ["teapot", "cup", "kettle"];
 
-/// A system that runs, or tries to.
+/// The system under test, with its faults.
 pub(crate) struct System {
     system: system::System,
     proxies: BTreeMap<String, Proxies>,
-    /// Clocks and disks, if they are to misbehave. After the servers: dropped last.
+    /// The simulated clocks and disks, if the run uses them. Declared after the servers, to be
+    /// dropped last.
     machine: Option<Machine>,
-    /// Another build of the program.
+    /// Another build of `saga`, which replaces the first one in rolling restarts.
     other_build: Option<PathBuf>,
-    /// The roles that are started from it.
+    /// Names of the roles that now run from the other build.
     on_other_build: Mutex<BTreeSet<String>>,
 }
 
@@ -50,7 +51,7 @@ struct Proxies {
     database: Proxy,
 }
 
-/// What needs no faults is done as in any other test.
+/// Operations without faults come from the system that all tests share.
 impl std::ops::Deref for System {
     type Target = system::System;
 
@@ -60,7 +61,7 @@ impl std::ops::Deref for System {
 }
 
 impl System {
-    /// Starts everything and waits until orders can be placed.
+    /// Starts all servers and roles, and waits until orders can be placed.
     pub(crate) async fn start(
         dir: &Path,
         step_timeout: Duration,
@@ -84,7 +85,7 @@ impl System {
             ("SAGA_STEP_TIMEOUT_MILLIS", timeout.to_string()),
             ("SAGA_PROVIDER_HTTP2", "yes".to_owned()),
             ("SAGA_PROVIDER_DATA_DIR", ledger.display().to_string()),
-            // Slower than a step waits, so that some sagas are always due.
+            // Slower than the time-out of a step, so that some sagas always become due.
             ("SAGA_PROVIDER_SLOW_MILLIS", (timeout + 1_000).to_string()),
             ("SAGA_PROVIDER_TIMEOUT_MILLIS", (timeout + 2_000).to_string()),
         ];
@@ -123,13 +124,13 @@ impl System {
         Ok(system)
     }
 
-    /// Runs `saga` to its end, however long that takes.
+    /// Runs a command of `saga` without a time limit.
     pub(crate) async fn output(&self, args: &[&str]) -> anyhow::Result<Output> {
         Ok(self.command(args).output().await?)
     }
 
-    /// Starts a role and waits until it serves; again and again, as whoever runs it
-    /// would, if it ends because its servers are away.
+    /// Starts a role and waits until it serves. If it ends because a server is unavailable, starts
+    /// it again, as a process manager would.
     pub(crate) async fn start_role(&self, name: &str, crash: Option<&str>) -> anyhow::Result<()> {
         let role = self.role(name)?;
         let mut launch = role.launch.clone();
@@ -144,7 +145,7 @@ impl System {
         }
         let deadline = tokio::time::Instant::now() + START_LIMIT;
         while !role.start_as(&launch, deadline).await? {
-            // It may have met its crash point already.
+            // The role may already have crashed at its crash point.
             if crash.is_some() && self.crashed(name)? {
                 return Ok(());
             }
@@ -154,24 +155,24 @@ impl System {
         Ok(())
     }
 
-    /// Whether a role's process is there; one that is stopped is.
+    /// Returns true if a role's process exists. It may be paused.
     pub(crate) fn runs(&self, name: &str) -> anyhow::Result<bool> {
         self.role(name)?.process().map_or(Ok(false), |process| process.is_running())
     }
 
-    /// How a role's process ended by itself, if it did.
+    /// Returns the exit status of a role's process that has ended without being stopped.
     pub(crate) fn ended(&self, name: &str) -> anyhow::Result<Option<ExitStatus>> {
         self.role(name)?.process().map_or(Ok(None), |process| process.wait(Duration::ZERO))
     }
 
-    /// Whether a role's process ended by its own hand, as at a crash point.
+    /// Returns true if a role's process has aborted itself, as it does at a crash point.
     pub(crate) fn crashed(&self, name: &str) -> anyhow::Result<bool> {
         use std::os::unix::process::ExitStatusExt as _;
         const SIGABRT: i32 = 6;
         Ok(self.ended(name)?.is_some_and(|status| status.signal() == Some(SIGABRT)))
     }
 
-    /// How often a role's log names a crash point.
+    /// Returns the number of lines in a role's log that name a crash point.
     pub(crate) fn crash_lines(&self, name: &str, point: &str) -> usize {
         let log = std::fs::read(self.dir().join(format!("{name}.log"))).unwrap_or_default();
         let line = format!("saga: crash point {point}");
@@ -179,14 +180,14 @@ impl System {
     }
 
     pub(crate) fn kill(&self, name: &str) -> anyhow::Result<()> {
-        // Taken, so that nobody wonders why it has ended.
+        // Takes the process out of its role first, so that its end is not reported as unexpected.
         if let Ok(process) = self.role(name)?.take() {
             process.kill9()?;
         }
         Ok(())
     }
 
-    /// Has a process drain and end, and starts it again, from the other build if there is one.
+    /// Lets a process drain and end, and starts it again, from the other build if there is one.
     pub(crate) async fn replace(&self, name: &str) -> anyhow::Result<()> {
         if let Ok(process) = self.role(name)?.take() {
             let ended = tokio::task::spawn_blocking(move || process.terminate(DRAIN_LIMIT));
@@ -202,7 +203,7 @@ impl System {
         self.start_role(name, None).await
     }
 
-    /// Its clocks and disks.
+    /// Returns the run's clocks and disks.
     pub(crate) fn machine(&self) -> anyhow::Result<&Machine> {
         self.machine.as_ref().context("this run leaves clocks and disks alone")
     }
@@ -228,7 +229,7 @@ impl System {
     }
 }
 
-/// A program that was built into the same directory as another one.
+/// Returns the path of a program in the same folder as another one.
 fn beside(program: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let found = program.with_file_name(name);
     let missing = "is missing: cargo build --release -p saga -p saga-chaos";

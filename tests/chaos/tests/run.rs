@@ -1,5 +1,5 @@
-//! The short run of `scripts/chaos` that comes with every `scripts/test`: it expects
-//! `saga` to be built into the same directory.
+//! A short run of `scripts/chaos`, as part of every `scripts/test`. It expects the program `saga`
+//! in the same folder as its own program.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ fn two_minutes_of_faults_lose_and_double_nothing() {
     assert!(report["faultsInjected"].as_u64().is_some_and(|faults| faults > 25), "{report}");
 }
 
-/// Runs it, and returns its verdict, which must be good.
+/// Runs `saga-chaos`, checks that its verdict is good, and returns its report.
 fn chaos(arguments: &[&str]) -> Value {
     let output = Command::new(env!("CARGO_BIN_EXE_saga-chaos"))
         .args(arguments)

@@ -1,4 +1,4 @@
-//! A seed's run, from its start to its verdict.
+//! The run of one seed, from its start to its verdict.
 
 use std::{
     collections::BTreeSet,
@@ -33,17 +33,18 @@ use crate::{
     sim::{Sim, Watch, lock},
 };
 
-/// Time limit for everything to end after the faults: several times longer than a stuck saga waits
-/// before it asks again. Also after a clock that was an hour fast: nobody sleeps for as long.
+/// Time limit for all sagas to end after the faults. It is several times the pause after which a
+/// stuck saga sends again. It holds even after a clock was an hour fast, because no saga sleeps for
+/// that long.
 const TO_THE_END: Duration = Duration::from_secs(900);
-/// The same, if only redelivered messages may wake a saga.
+/// Time limit for all sagas to end in a run in which only redelivered messages may wake a saga.
 const WITHOUT_TIMERS: Duration = Duration::from_secs(120);
-/// Time limit for messages that are on their way.
+/// Time limit for messages in transit to arrive.
 const SETTLE: Duration = Duration::from_secs(30);
-/// Interval at which a run checks whether everything has ended.
+/// Interval at which a run checks whether all sagas have ended.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The plan of a run. All of it is drawn from the seed.
+/// The plan of a run. Its values are drawn from the seed.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) rates: Rates,
@@ -51,27 +52,27 @@ pub(crate) struct Plan {
     pub(crate) orders: usize,
     pub(crate) orders_within_millis: u64,
     pub(crate) faults_for: Duration,
-    /// True if due sagas are woken.
+    /// True if sagas are woken when they are due.
     pub(crate) timers: bool,
-    /// True if orchestrators remember the sagas that they wrote last.
+    /// True if orchestrators cache the sagas that they wrote last.
     pub(crate) remembers: bool,
     pub(crate) step_timeout_millis: u64,
     pub(crate) delivery_limit: Option<u32>,
     pub(crate) planted: Option<Planted>,
 }
 
-/// Options of a single run, beside its seed.
+/// Options of a run, besides its seed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Keep a transcript.
+    /// True if the run keeps a transcript.
     pub transcribe: bool,
-    /// Run without faults.
+    /// True if the run has no faults.
     pub no_faults: bool,
-    /// A bug that must be noticed.
+    /// A bug to plant, which the run must notice.
     pub planted: Option<Planted>,
 }
 
-/// The state that everything in a run shares.
+/// The state that all tasks of a run share.
 pub(crate) struct World {
     pub(crate) sim: Arc<Sim>,
     pub(crate) plan: Plan,
@@ -83,11 +84,11 @@ pub(crate) struct World {
     pub(crate) asked: Asked,
     pub(crate) cancelled: Mutex<BTreeSet<SagaId>>,
     pub(crate) processes: Vec<Arc<Process>>,
-    /// The sagas whose hold was asked for without an answer.
+    /// Receives the sagas for which the provider was asked for a hold but did not answer.
     unheard: Mutex<Option<mpsc::UnboundedReceiver<SagaId>>>,
 }
 
-/// The databases, and their clocks.
+/// The databases of the participants and the orchestrators, with their clocks.
 pub(crate) struct Databases {
     pub(crate) orchestrator: Database,
     pub(crate) order: Database,
@@ -101,8 +102,7 @@ impl Plan {
         let timers = !dice.chance(0.15);
         let mut rates = Rates::draw(dice);
         if !timers {
-            // After these faults a command is lost for good, and only a saga's wake-up sends it
-            // again.
+            // After these faults a command is lost, and only its saga's wake-up sends it again.
             rates = rates.without(&[
                 Fault::Conflict,
                 Fault::PublishRefused,
@@ -132,10 +132,10 @@ impl Plan {
     }
 }
 
-/// Runs a seed.
+/// Runs one seed and returns the outcome.
 ///
 /// # Panics
-/// If there is no runtime to be had.
+/// If no runtime can be created.
 #[must_use]
 pub fn run(seed: u64, options: Options) -> Outcome {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -188,7 +188,7 @@ impl World {
         }
     }
 
-    /// The running orchestrators, for clients.
+    /// Returns the running orchestrators, for clients.
     pub(crate) fn orchestrators(&self) -> impl Iterator<Item = Handle> + '_ {
         self.processes.iter().filter_map(|process| process.handle())
     }
@@ -201,13 +201,13 @@ impl World {
         if let Some(unheard) = lock(&self.unheard).take() {
             running.spawn(impatient(Arc::clone(&self), unheard));
         }
-        // Until now there were no faults, so that goods could be received and processes started.
+        // Faults start only now, so that goods could be received and processes started before.
         self.sim.set_rates(self.plan.rates.clone());
         let mut clients = JoinSet::new();
         for number in 1..=self.plan.orders {
             clients.spawn(client(Arc::clone(&self), number));
         }
-        // After a violation the rest of the run shows nothing.
+        // After a violation, the rest of the run proves nothing more.
         tokio::select! {
             biased;
             () = self.sim.first_violation() => {}
@@ -226,7 +226,7 @@ impl World {
         self.judge(ended, Some(self.plan.orders)).await;
     }
 
-    /// Draws, second by second, the faults that no port draws.
+    /// Injects the faults that no port injects. Draws one about every second.
     async fn harm(&self) {
         let (sim, dice) = (&self.sim, &self.sim.dice);
         let until = Instant::now() + self.plan.faults_for;
@@ -254,7 +254,8 @@ impl World {
             }
             if sim.strikes(Fault::ClockJump) {
                 let seconds = *dice.pick(&[-3_600, -60, 0, 60, 3_600]);
-                // Mostly that of the sagas: all that wait do so by it.
+                // Picks the clock of the sagas' database most often, because all waiting sagas
+                // depend on it.
                 let which =
                     if dice.chance(0.5) { 0 } else { dice.below(self.databases.clocks.len()) };
                 sim.say("world", || format!("clock {which} is off by {seconds} s"));
@@ -263,7 +264,8 @@ impl World {
         }
     }
 
-    /// Waits until clients have their answers and every saga has ended.
+    /// Waits until clients have their answers and all sagas have ended. Returns false if some have
+    /// not.
     async fn end(&self, clients: &mut JoinSet<()>) -> bool {
         let patience = if self.plan.timers { TO_THE_END } else { WITHOUT_TIMERS };
         let until = Instant::now() + patience;
@@ -277,7 +279,7 @@ impl World {
         let answered = tokio::time::timeout_at(until, answered).await.is_ok();
         while answered && Instant::now() < until {
             if self.checks.in_progress().is_empty() {
-                // Everything that is on its way arrives.
+                // Waits for all messages in transit to arrive.
                 sleep(SETTLE).await;
                 return true;
             }
@@ -297,9 +299,9 @@ impl World {
         false
     }
 
-    /// Checks that must hold once every saga has ended. The equations expect `orders` orders.
-    /// Without a number they are not asked, because answers that a test gave in a participant's
-    /// place are not on record.
+    /// Checks what must hold once every saga has ended. The audit's equations expect `orders`
+    /// orders. Without a number they are not checked, because a test has then answered in a
+    /// participant's place, and those answers are not on record.
     pub(crate) async fn judge(&self, ended: bool, orders: Option<usize>) {
         let mut accepted = lock(&self.asked.accepted).clone();
         accepted.sort_unstable();
@@ -341,7 +343,7 @@ impl World {
     }
 }
 
-/// The goods of the shop, as its catalogue receives them.
+/// Receives the goods of the shop into the catalogue.
 async fn receive_goods(inventory: &Database) -> Result<(), Failure> {
     for (sku, quantity, price) in GOODS {
         let receipt = Receipt {

@@ -1,4 +1,4 @@
-//! A stranger at the broker: publishes whatever it likes, and looks into queues.
+//! A foreign client of the broker: publishes arbitrary messages, and inspects queues.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-/// A message as a stranger makes it.
+/// A message of a foreign client.
 #[derive(Clone, Debug, Default)]
 pub struct RawMessage {
     /// The exchange.
@@ -21,27 +21,27 @@ pub struct RawMessage {
     pub key: String,
     /// The body.
     pub body: Vec<u8>,
-    /// `reply_to`, if any.
+    /// The property `reply_to`, if the message has one.
     pub reply_to: Option<String>,
-    /// `message_id`, if any.
+    /// The property `message_id`, if the message has one.
     pub message_id: Option<String>,
-    /// Whether it survives the broker.
+    /// True if the message survives a restart of the broker.
     pub persistent: bool,
-    /// `content_type`, if any.
+    /// The property `content_type`, if the message has one.
     pub content_type: Option<String>,
-    /// `expiration`, if any.
+    /// The property `expiration`, if the message has one.
     pub expiration: Option<String>,
-    /// `app_id`, if any.
+    /// The property `app_id`, if the message has one.
     pub app_id: Option<String>,
-    /// The headers, as text: what is published is text, what was taken may have been
-    /// something else.
+    /// The headers. Published headers are text; headers of another type are converted to text when
+    /// they are received.
     pub headers: BTreeMap<String, String>,
 }
 
-/// Publishes messages over a connection of its own.
+/// Publishes messages over a new connection.
 ///
 /// # Errors
-/// If the broker does not take them.
+/// If the broker does not confirm them.
 pub async fn publish(url: &str, messages: &[RawMessage]) -> anyhow::Result<()> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
@@ -92,7 +92,7 @@ fn properties(message: &RawMessage) -> BasicProperties {
     properties
 }
 
-/// A header's value as text.
+/// Converts a header's value to text.
 fn as_text(value: &AMQPValue) -> String {
     match value {
         AMQPValue::LongString(text) => text.to_string(),
@@ -103,10 +103,10 @@ fn as_text(value: &AMQPValue) -> String {
     }
 }
 
-/// How many messages wait in a queue.
+/// Returns the number of messages that wait in a queue.
 ///
 /// # Errors
-/// If there is no such queue.
+/// If the queue does not exist.
 pub async fn waiting(url: &str, queue: &str) -> anyhow::Result<u32> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
@@ -117,14 +117,15 @@ pub async fn waiting(url: &str, queue: &str) -> anyhow::Result<u32> {
     Ok(count)
 }
 
-/// Whether there is a durable queue with exactly these arguments: a broker refuses to
-/// declare it with others. A number is a number, anything else is text.
+/// Returns true if a durable queue has exactly these arguments. It declares the queue again, which
+/// the broker refuses if the arguments differ. An argument that parses as a number is sent as a
+/// number.
 ///
 /// # Errors
-/// If the broker is gone.
+/// If the broker is unavailable, or the queue does not exist.
 pub async fn queue_has(url: &str, queue: &str, arguments: &[(&str, &str)]) -> anyhow::Result<bool> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
-    // A queue that is not there must not come into being.
+    // A passive declaration first: a missing queue must not be created.
     let looking = connection.create_channel().await?;
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     looking.queue_declare(queue.into(), passive, FieldTable::default()).await?;
@@ -142,10 +143,10 @@ pub async fn queue_has(url: &str, queue: &str, arguments: &[(&str, &str)]) -> an
     Ok(declared.is_ok())
 }
 
-/// Whether there is an exchange of this kind and durability.
+/// Returns true if an exchange has this kind and durability.
 ///
 /// # Errors
-/// If the broker is gone, or there is no such exchange.
+/// If the broker is unavailable, or the exchange does not exist.
 pub async fn exchange_is(
     url: &str,
     exchange: &str,
@@ -165,20 +166,20 @@ pub async fn exchange_is(
     Ok(declared.is_ok())
 }
 
-/// An event consumer that nobody here wrote: a queue of its own, which ends with it.
+/// A foreign event consumer. Its queue ends when it is dropped.
 #[derive(Debug)]
 pub struct Listener {
-    /// Ends the queue when it is dropped.
+    /// The connection. Dropping it deletes the queue.
     _connection: Connection,
     channel: Channel,
     queue: ShortString,
 }
 
 impl Listener {
-    /// Binds a queue to an exchange, under each of these keys.
+    /// Creates a queue and binds it to an exchange, under each of these keys.
     ///
     /// # Errors
-    /// If there is no such exchange.
+    /// If the exchange does not exist.
     pub async fn bind(url: &str, exchange: &str, keys: &[&str]) -> anyhow::Result<Self> {
         let connection = Connection::connect(url, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
@@ -194,10 +195,10 @@ impl Listener {
         Ok(Self { _connection: connection, channel, queue })
     }
 
-    /// What has arrived and was not taken yet, the oldest first.
+    /// Takes the oldest message that has arrived, if there is one.
     ///
     /// # Errors
-    /// If the broker is gone.
+    /// If the broker is unavailable.
     pub async fn take(&self) -> anyhow::Result<Option<RawMessage>> {
         let options = BasicGetOptions { no_ack: true };
         let Some(taken) = self.channel.basic_get(self.queue.clone(), options).await? else {
@@ -225,10 +226,10 @@ impl Listener {
     }
 }
 
-/// Deletes a queue, whoever consumes it.
+/// Deletes a queue, even while it is consumed.
 ///
 /// # Errors
-/// If the broker does not do it.
+/// If the broker does not delete it.
 pub async fn delete_queue(url: &str, queue: &str) -> anyhow::Result<()> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
@@ -237,10 +238,10 @@ pub async fn delete_queue(url: &str, queue: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes away what waits in a queue.
+/// Removes all messages that wait in a queue.
 ///
 /// # Errors
-/// If there is no such queue.
+/// If the queue does not exist.
 pub async fn purge(url: &str, queue: &str) -> anyhow::Result<()> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;

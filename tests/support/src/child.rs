@@ -1,5 +1,5 @@
-//! A child process that we own. Until this value has seen the child's end, no other process can get
-//! its process id, so a signal never reaches a foreign process.
+//! A child process of this process. Until its end has been observed here, no other process can get
+//! its process id, so a signal never reaches a wrong process.
 
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
@@ -10,11 +10,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::reaper::{self, LastSignal};
 use crate::wait::poll;
 
-/// The time in which a process must be gone after SIGKILL. Only one that waits for a broken disk
-/// takes longer.
+/// Time limit for a process to disappear after SIGKILL. It takes longer only if it waits for a
+/// broken disk.
 const GONE_AFTER_KILL: Duration = Duration::from_secs(30);
 
-/// A child that is ended with SIGKILL when this is dropped, or else by the reaper.
+/// A child process. Dropping this kills it; otherwise the reaper does.
 #[derive(Debug)]
 pub(crate) struct OwnedChild {
     child: Child,
@@ -76,7 +76,7 @@ impl Drop for OwnedChild {
     }
 }
 
-/// Sends a signal to a process that is known to be ours.
+/// Sends a signal to a process that the caller knows to be ours.
 pub(crate) fn send(pid: u32, signal: Signal) -> anyhow::Result<()> {
     let known = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let known = known.with_context(|| format!("{pid} is no process number"))?;

@@ -1,17 +1,17 @@
-//! Throw-away servers and processes for the tests: a private PostgreSQL, a private RabbitMQ, and
-//! programs of ours, each of which can be killed with signal 9 and started again.
+//! Temporary servers and processes for the tests: a private PostgreSQL, a private RabbitMQ, and
+//! programs of ours. Each can be killed with signal 9 and started again.
 //!
-//! It is not for production, and test data and assertions about sagas do not belong here.
-//! Everything binds to 127.0.0.1, and every wait is bounded. Whatever was started ends with the
-//! process that started it, even if that process is killed (see `reaper.rs`).
+//! This crate is not for production, and it contains no test data or assertions about sagas. Every
+//! server binds to 127.0.0.1, and every wait has a time limit. All servers and processes end with
+//! the process that started them, even if that process is killed (see `reaper.rs`).
 //!
 //! Read first: [`Servers`] (for ordinary tests), [`Postgres`] and [`RabbitMq`] (for tests that kill
 //! servers), [`process::Spawned`] (our own programs as processes), [`system::System`] (all roles of
 //! `saga` as processes).
 //!
-//! All calls block. Most are short, but starting and restarting a server takes seconds. An async
-//! test with other tasks that must go on meanwhile needs a multi-threaded runtime or
-//! `spawn_blocking`.
+//! Most functions block, usually for a short time, but starting or restarting a server takes
+//! seconds. An async test with other tasks that must continue meanwhile needs a multi-threaded
+//! runtime or `spawn_blocking`.
 
 pub mod amqp;
 mod child;

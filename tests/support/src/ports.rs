@@ -7,21 +7,21 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 /// The ports that can be reserved. They lie below Linux's range for *client* ports (32768 and up).
-/// Otherwise a client that reconnects to a stopped server could get the server's own port, connect
-/// to itself, and keep the server from coming back.
+/// In that range, a client that reconnects to a stopped server could be assigned the server's own
+/// port, connect to itself, and keep the server from starting.
 const PORTS: Range<u16> = 20_000..32_000;
 
-/// Attempts before giving up: if this many ports are taken in a row, something else is wrong.
+/// Number of attempts. If this many random ports are taken in a row, something else is wrong.
 const MOST_TRIES: usize = 1_000;
 
-/// The locks on the ports that this process holds. The system releases them when it ends.
+/// The locked files of the ports that this process holds. The system unlocks them when it ends.
 static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
-/// Reserves a port on 127.0.0.1 on which nobody listens. No other call, in this process or another,
-/// gets it while this process lives. So a server can be stopped and started on the same port.
+/// Reserves an unused port on 127.0.0.1. While this process lives, no other call of this function
+/// returns the port, in this process or another. So a server can restart on the same port.
 ///
 /// # Panics
-/// When no port is free, which means a broken machine.
+/// If no port is free, which means that the machine is broken.
 pub fn free_port() -> u16 {
     let folder = std::env::temp_dir()
         .join(format!("saga-test-ports-{}", rustix::process::getuid().as_raw()));
@@ -43,7 +43,8 @@ fn random_below(bound: u16) -> u16 {
     u16::try_from(random).expect("it is below a u16")
 }
 
-/// Returns a random number. Each `RandomState` has fresh keys: random enough for names and ports.
+/// Returns a random number. Each `RandomState` has new keys, which is random enough for names and
+/// ports.
 pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }

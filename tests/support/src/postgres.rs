@@ -1,4 +1,4 @@
-//! A private PostgreSQL.
+//! A private PostgreSQL server.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,39 +20,42 @@ use crate::process::{append_to, end_of};
 use crate::reaper::{self, LastSignal};
 use crate::wait::poll;
 
-/// Enough for all tests' pools on one server and the tests' own connections.
+/// Most connections: enough for the pools and the other connections of all tests on one server.
 const MAX_CONNECTIONS: u32 = 300;
-/// Time limit for starting. Recovery after a kill under load takes seconds, or longer on a busy
+/// Time limit for starting. Recovery after a kill under load takes seconds, and longer on a busy
 /// machine.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// Time limit for a fast shutdown, which ends the sessions and writes a checkpoint.
+/// Time limit for a fast shutdown, which ends all sessions and writes a checkpoint.
 const STOPPED_WITHIN: Duration = Duration::from_secs(20);
-/// The time in which a killed server's children, which are killed too, must be gone.
+/// Time limit for a killed server's child processes to disappear. They are killed too.
 const CHILDREN_GONE_WITHIN: Duration = Duration::from_secs(10);
 /// Attempts to start one server before the failure is reported.
 const MOST_STARTS: u32 = 3;
 
-/// A throw-away PostgreSQL on its own port, with its data in a temporary folder. `fsync` is on, so
-/// data that survives a kill here would survive it in production. Stopped and removed when dropped.
+/// A temporary PostgreSQL server on its own port, with its data in a temporary folder. `fsync` is
+/// on, so data that survives a kill here would survive it in production. Dropping it stops the
+/// server and removes the data.
 #[derive(Debug)]
 pub struct Postgres {
-    /// `None` between a kill or a stop and the next start. Dropped before `folder`.
+    /// The server's process. `None` from a kill or a stop until the next start. Dropped before
+    /// `folder`.
     server: Mutex<Option<OwnedChild>>,
     programs: PathBuf,
     account: Account,
     port: u16,
-    /// Environment variables of the server, on top of its own settings.
+    /// Environment variables of the server, in addition to its own.
     environment: BTreeMap<String, String>,
     folder: TempDir,
 }
 
 impl Postgres {
-    /// Makes a new cluster, starts it, and waits until it accepts connections.
+    /// Creates a database cluster, starts the server, and waits until it accepts connections.
     pub fn start() -> anyhow::Result<Self> {
         Self::start_in(&std::env::temp_dir(), BTreeMap::new())
     }
 
-    /// Like [`Self::start`], but with the folder in `parent` and an environment.
+    /// Like [`Self::start`], but with the folder in `parent` and with additional environment
+    /// variables.
     pub fn start_in(parent: &Path, environment: BTreeMap<String, String>) -> anyhow::Result<Self> {
         let programs = installed::postgres_programs()?;
         let account = Account::for_postgres()?;
@@ -81,7 +84,7 @@ impl Postgres {
         self.server().as_ref().map(OwnedChild::pid)
     }
 
-    /// Kills the server and each of its processes with SIGKILL, and waits until all are gone.
+    /// Kills the server and all of its processes with SIGKILL, and waits until they are gone.
     pub fn kill9(&self) -> anyhow::Result<()> {
         match self.server().take() {
             Some(server) => kill_with_children(server),
@@ -89,12 +92,12 @@ impl Postgres {
         }
     }
 
-    /// Stops the server as an administrator would (SIGINT). If that takes too long, kills it.
+    /// Stops the server in the regular way (SIGINT). Kills it if that takes too long.
     pub fn stop(&self) -> anyhow::Result<()> {
         let Some(mut server) = self.server().take() else {
             return Ok(());
         };
-        // A paused server reacts to the signal only when it goes on.
+        // A paused server reacts to the signal only after it is resumed.
         server.signal(Signal::INT)?;
         server.signal(Signal::CONT)?;
         match server.wait(STOPPED_WITHIN)? {
@@ -109,8 +112,8 @@ impl Postgres {
         self.stop()?;
         let mut failure = anyhow::anyhow!("never started");
         for _ in 0..MOST_STARTS {
-            // The processes of the last start are gone, so the lock file is stale. It would keep
-            // the server from starting if another process now had the id in it.
+            // The processes of the last start are gone, so the lock file is stale. If another
+            // process has its process id by now, the file would keep the server from starting.
             let _ = fs::remove_file(self.data().join("postmaster.pid"));
             match self.start_once() {
                 Ok(server) => {
@@ -135,13 +138,15 @@ impl Postgres {
             "unix_socket_directories=".to_owned(),
             "fsync=on".to_owned(),
             "synchronous_commit=on".to_owned(),
-            // In the data folder, because a killed server leaves files behind in /dev/shm.
+            // Shared memory is in the data folder, because a killed server leaves files behind in
+            // /dev/shm.
             "dynamic_shared_memory_type=mmap".to_owned(),
         ] {
             command.args(["-c", &setting]);
         }
         command.stdout(log.try_clone()?).stderr(log);
-        // Its own process group: an interrupt from the terminal must reach only the tests.
+        // The server gets its own process group: an interrupt from the terminal must reach only the
+        // tests.
         command.process_group(0);
         let mut server = OwnedChild::spawn(&mut command, LastSignal::Quit)?;
         match self.wait_until_ready(&mut server) {
@@ -171,7 +176,7 @@ impl Postgres {
 
     fn make_cluster(&self) -> anyhow::Result<()> {
         let mut command = self.command("initdb");
-        // `--no-sync` speeds up only the creation of the cluster; the server itself syncs.
+        // `--no-sync` speeds up only the creation of the cluster; the running server does sync.
         command.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
         command.args(["--no-sync", "--pgdata"]).arg(self.data());
         let output = command.output().context("cannot run initdb")?;
@@ -181,8 +186,8 @@ impl Postgres {
         Ok(())
     }
 
-    /// Creates a command for a program of the server, under the server's account, without our
-    /// environment.
+    /// Creates a command for one of the server's programs, under the server's account and without
+    /// our environment variables.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
         command.env_clear().env("LANG", "C.UTF-8").env("PATH", "/usr/bin:/bin");
@@ -202,17 +207,17 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // A failure cannot be returned from here, and the reaper tries again.
+        // A failure cannot be returned from here. The reaper will try again.
         let _ = self.stop();
     }
 }
 
-/// The account of the server, which refuses to run as root.
+/// The account that runs the server, which refuses to run as root.
 #[derive(Clone, Copy, Debug)]
 enum Account {
-    /// We are not root, so the server runs under our account.
+    /// Our own account, because we are not root.
     Ours,
-    /// We are root, so the server runs as the user `postgres`, which the Debian package creates.
+    /// The user `postgres`, which the Debian package creates, because we are root.
     Postgres { uid: u32, gid: u32 },
 }
 
@@ -253,15 +258,15 @@ impl Account {
     }
 }
 
-/// Kills a server with its children. They would end by themselves, but some of them late, and the
-/// next start fails while one of them holds the shared memory.
+/// Kills a server with its child processes. They would end by themselves, but some of them late,
+/// and the next start fails while one of them still holds the shared memory.
 fn kill_with_children(mut server: OwnedChild) -> anyhow::Result<()> {
-    // A paused server starts no more children.
+    // Sending fails if the child has ended by itself meanwhile, which is fine.
     server.signal(Signal::STOP)?;
     let children = children_of(server.pid())?;
     server.kill9()?;
     for child in &children {
-        // A child that has meanwhile ended by itself is no failure.
+        // Sending fails if the child has ended by itself meanwhile, which is fine.
         let _ = send(*child, Signal::KILL);
     }
     let gone = poll(CHILDREN_GONE_WITHIN, || {
@@ -284,8 +289,8 @@ fn children_of(parent: u32) -> anyhow::Result<Vec<u32>> {
     Ok(children)
 }
 
-/// Returns the parent of a process, or `None` if the process is gone or a zombie, which holds no
-/// resources.
+/// Returns the parent of a process, or `None` if the process is gone. A zombie counts as gone,
+/// because it holds no resources.
 fn parent_of_living(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();

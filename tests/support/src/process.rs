@@ -1,4 +1,4 @@
-//! Our own programs as real processes: started, paused, killed, and started again.
+//! Our own programs as real processes, which a test can start, pause and kill.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,19 +20,20 @@ pub use crate::wait::{eventually, wait_until};
 /// A description of the process to start.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// The name of the log file (`<name>.log`). Launches with one name append to one file.
+    /// The name of the log file, without `.log`. Launches with the same name append to the same
+    /// file.
     pub name: String,
-    /// The program, usually `env!("CARGO_BIN_EXE_…")`.
+    /// The program's path, usually `env!("CARGO_BIN_EXE_…")`.
     pub program: PathBuf,
-    /// Its arguments.
+    /// The program's arguments.
     pub args: Vec<String>,
-    /// Variables on top of the environment of this process.
+    /// Environment variables, in addition to those of this process.
     pub env: BTreeMap<String, String>,
-    /// The folder for the log file; created if missing.
+    /// The folder for the log file. It is created if missing.
     pub log_dir: PathBuf,
 }
 
-/// A process that was started. It is killed when dropped, or when this process ends.
+/// A process that was started. It is killed when this is dropped, or when our own process ends.
 #[derive(Debug)]
 pub struct Spawned {
     child: Mutex<OwnedChild>,
@@ -40,12 +41,12 @@ pub struct Spawned {
     log_file: PathBuf,
 }
 
-/// The end of a process that was told to terminate.
+/// The end of a process that was sent SIGTERM.
 #[derive(Clone, Copy, Debug)]
 pub enum Terminated {
-    /// It ended by itself within the limit, or before the signal.
+    /// The process ended by itself within the time limit, or had ended before.
     InTime(ExitStatus),
-    /// It did not end in time and was killed.
+    /// The process did not end in time and was killed.
     Killed,
 }
 
@@ -68,25 +69,25 @@ impl Spawned {
         Ok(Self { child: Mutex::new(child), pid, log_file })
     }
 
-    /// Returns the process id.
+    /// Returns the process's id.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Returns whether the process still runs. A paused process does.
+    /// Returns true if the process exists. It may be paused.
     pub fn is_running(&self) -> anyhow::Result<bool> {
         Ok(self.child().ended()?.is_none())
     }
 
-    /// Ends the process with SIGKILL and waits until it is gone. It may have ended already.
+    /// Kills the process with SIGKILL and waits until it is gone. It may have ended already.
     pub fn kill9(&self) -> anyhow::Result<ExitStatus> {
         self.child().kill9()
     }
 
-    /// Sends SIGTERM and waits. After `limit` the process is killed.
+    /// Sends SIGTERM and waits for the process's end. After `limit` the process is killed.
     pub fn terminate(&self, limit: Duration) -> anyhow::Result<Terminated> {
         self.child().signal(Signal::TERM)?;
-        // A paused process reacts to SIGTERM only when it goes on.
+        // A paused process reacts to SIGTERM only after it is resumed.
         self.child().signal(Signal::CONT)?;
         match self.wait(limit)? {
             Some(status) => Ok(Terminated::InTime(status)),
@@ -99,7 +100,8 @@ impl Spawned {
 
     /// Waits until the process ends by itself. Returns `None` if it still runs after `limit`.
     pub fn wait(&self, limit: Duration) -> anyhow::Result<Option<ExitStatus>> {
-        // Locked only for each check, so that another thread can kill the process meanwhile.
+        // The lock is taken only for each check, so that another thread can kill the process
+        // meanwhile.
         poll(limit, || self.child().ended().transpose()).transpose()
     }
 
@@ -130,7 +132,7 @@ impl Spawned {
 }
 
 impl Terminated {
-    /// Returns whether the process ended in time, with exit code 0.
+    /// Returns true if the process ended in time, with exit code 0.
     pub fn was_clean(&self) -> bool {
         match self {
             Self::InTime(status) => status.success(),
@@ -146,7 +148,7 @@ pub(crate) fn append_to(file: &Path) -> anyhow::Result<File> {
     options.open(file).with_context(|| format!("cannot write to {}", file.display()))
 }
 
-/// Returns the end of a log file, for an error message.
+/// Returns the last `count` lines of a log file, for an error message.
 pub(crate) fn end_of(file: &Path, count: usize) -> String {
     let text = fs::read(file).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

@@ -19,16 +19,16 @@ use tokio::{
 
 use crate::free_port;
 
-/// The way in which bytes pass.
+/// The way in which a proxy passes bytes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// All bytes pass at once.
     Open,
     /// Connections stay open, and no bytes pass.
     Blackhole,
-    /// Each piece arrives 200 ms late, give or take 50 %.
+    /// Each piece arrives about 200 ms late (100 to 300 ms).
     Delay,
-    /// One kilobyte a second in each direction.
+    /// One kilobyte a second passes in each direction.
     Trickle,
 }
 
@@ -36,10 +36,10 @@ const DELAY_MILLIS: u64 = 200;
 const TRICKLE_BYTES: usize = 100;
 const TRICKLE_PAUSE: Duration = Duration::from_millis(100);
 
-/// The time in which a COMMIT reaches the server.
+/// Time in which a COMMIT reaches the server.
 const COMMIT_ARRIVES: Duration = Duration::from_millis(20);
 
-/// The faults for the next COMMIT.
+/// The possible faults for the next COMMIT.
 const NOTHING: u8 = 0;
 const DROP_COMMIT: u8 = 1;
 const DROP_ITS_ANSWER: u8 = 2;
@@ -56,7 +56,7 @@ pub struct Proxy {
     commit: Arc<AtomicU8>,
 }
 
-/// The settings of its proxy that a connection follows.
+/// The settings of the proxy, as each of its connections receives them.
 #[derive(Clone)]
 struct Orders {
     mode: watch::Receiver<Mode>,
@@ -69,7 +69,7 @@ impl Proxy {
     /// Starts a proxy in front of a server on this machine.
     ///
     /// # Errors
-    /// No port can be bound.
+    /// If no port can be bound.
     pub async fn start(server: u16) -> anyhow::Result<Self> {
         let port = free_port();
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
@@ -88,7 +88,7 @@ impl Proxy {
         Ok(Self { port, mode, resets, silences, commit })
     }
 
-    /// Changes the way in which bytes pass.
+    /// Changes the way in which the proxy passes bytes on.
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
@@ -98,28 +98,29 @@ impl Proxy {
         self.resets.send_modify(|resets| *resets += 1);
     }
 
-    /// Behaves as if the host at the other end of every open connection had vanished: nothing more
-    /// passes, and no connection is closed. New connections reach the host's successor.
+    /// Simulates the silent failure of the server's host: no more bytes pass on any open
+    /// connection, but no connection is closed. New connections reach the server.
     pub fn go_silent(&self) {
         self.silences.send_modify(|silences| *silences += 1);
     }
 
-    /// Resets the connection that commits next: after its COMMIT has arrived at the server but
-    /// before the answer reaches the client (`arrives`), or before the COMMIT arrives.
+    /// Resets the next connection that commits. If the COMMIT `arrives`, this happens after it has
+    /// reached the server but before the answer reaches the client; otherwise before it reaches the
+    /// server.
     pub fn reset_during_commit(&self, arrives: bool) {
         let what = if arrives { DROP_ITS_ANSWER } else { DROP_COMMIT };
         self.commit.store(what, Ordering::SeqCst);
     }
 
-    /// Returns whether that reset has happened, and cancels it otherwise.
+    /// Returns true if that reset has happened. Cancels it otherwise.
     pub fn commit_was_met(&self) -> bool {
         self.commit.swap(NOTHING, Ordering::SeqCst) == NOTHING
     }
 }
 
-/// Passes bytes on, and resets both sides at the end unless both have closed the connection.
+/// Passes a connection's bytes on. At the end, resets both sides unless both have closed.
 async fn connection(client: TcpStream, server: u16, mut orders: Orders) {
-    // While nothing passes, a new connection is accepted but gets no answer.
+    // In blackhole mode, a new connection is accepted but gets no answer.
     let mut resets = orders.resets.clone();
     let seen = *resets.borrow_and_update();
     let opened = tokio::select! {
@@ -129,11 +130,11 @@ async fn connection(client: TcpStream, server: u16, mut orders: Orders) {
         } => server,
         _ = resets.wait_for(|resets| *resets != seen) => return,
     };
-    // If the server refuses the connection, the client's ends at once.
+    // If the server refuses the connection, the client's connection ends at once.
     let Ok(server) = opened else { return };
     for stream in [&client, &server] {
         let _ = stream.set_nodelay(true);
-        // With this option a dropped connection is reset.
+        // With this option, dropping a connection resets it.
         let _ = stream.set_zero_linger();
     }
     let (from_client, to_client) = client.into_split();
@@ -148,10 +149,10 @@ async fn connection(client: TcpStream, server: u16, mut orders: Orders) {
     }
 }
 
-/// The state of a connection whose COMMIT is to fail.
+/// The state of a connection whose COMMIT must fail.
 #[derive(Default)]
 struct Cut {
-    /// Nothing more passes to the client, in particular no answer to its COMMIT.
+    /// True if no more bytes may pass to the client, in particular no answer to its COMMIT.
     deaf: AtomicBool,
     now: Notify,
 }
@@ -202,7 +203,7 @@ async fn pump(
         let passed = match mode {
             Mode::Open | Mode::Blackhole => to.write_all(piece).await,
             Mode::Delay => {
-                // Jitter without randomness: a fixed sequence within the range.
+                // The jitter is a fixed sequence of delays, without randomness.
                 let millis = DELAY_MILLIS / 2 + number * 37 % DELAY_MILLIS;
                 tokio::time::sleep(Duration::from_millis(millis)).await;
                 to.write_all(piece).await
@@ -226,7 +227,7 @@ async fn trickle(to: &mut OwnedWriteHalf, piece: &[u8], orders: &Orders) -> std:
     Ok(())
 }
 
-/// Returns whether a piece has a COMMIT, which sqlx sends as a simple query.
+/// Returns true if a piece contains a COMMIT, which sqlx sends as a simple query.
 fn commits(piece: &[u8]) -> bool {
     piece.windows(6).any(|word| word == b"COMMIT")
 }

@@ -21,23 +21,23 @@ use crate::wait::poll;
 
 /// Time limit for starting, which takes about 5 s on a quiet machine and 30 s on a busy one.
 const READY_WITHIN: Duration = Duration::from_secs(120);
-/// Time limit for one AMQP handshake while the node boots.
+/// Time limit for one AMQP handshake while the node is booting.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 /// Pause between two handshakes; a refused connection costs the node nothing.
 const BETWEEN_HANDSHAKES: Duration = Duration::from_millis(100);
 /// Time limit for a clean shutdown, which takes about a second.
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
-/// Attempts to start before a failure is reported: epmd may take a moment to notice that a killed
-/// node is gone, and refuses the node's name until then.
+/// Number of attempts to start before a failure is reported. epmd may take a moment to notice that
+/// a killed node is gone, and refuses the node's name until then.
 const MOST_STARTS: u32 = 3;
 
-/// A throw-away RabbitMQ on its own ports, with its data in a temporary folder. Stopped and removed
-/// when dropped.
+/// A temporary RabbitMQ node on its own ports, with its data in a temporary folder. Dropping it
+/// stops the node and removes the data.
 #[derive(Debug)]
 pub struct RabbitMq {
-    /// `None` between a kill or a stop and the next start.
+    /// The node's process. `None` from a kill or a stop until the next start.
     broker: Mutex<Option<OwnedChild>>,
-    /// Ends after the broker, because fields are dropped in their order.
+    /// The registry of nodes. It ends after the broker, because fields are dropped in their order.
     _epmd: OwnedChild,
     script: PathBuf,
     ports: Ports,
@@ -52,14 +52,14 @@ struct Ports {
 }
 
 impl RabbitMq {
-    /// Starts a new, empty node and waits until it takes AMQP connections.
+    /// Starts a new, empty node and waits until it accepts AMQP connections.
     pub fn start() -> anyhow::Result<Self> {
         let script = installed::rabbitmq_server()?;
         let folder = tempfile::Builder::new().prefix("saga-test-rabbitmq-").tempdir()?;
         reaper::remove(folder.path())?;
         let ports = Ports { amqp: free_port(), distribution: free_port(), epmd: free_port() };
-        // A node starts an epmd if there is none. That one would outlive the node, and nobody would
-        // own it.
+        // A node starts an epmd if none is running. That epmd would outlive the node, and no
+        // process would end it.
         let mut epmd = Command::new(installed::epmd()?);
         epmd.args(["-port", &ports.epmd.to_string(), "-address", "127.0.0.1"])
             .stdin(Stdio::null())
@@ -78,11 +78,12 @@ impl RabbitMq {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.ports.amqp)
     }
 
-    /// Adds the users, permissions and policies of the broker in docker-compose.yml.
+    /// Imports the users, permissions and policies that the broker of docker-compose.yml has.
     pub fn load_deployed_definitions(&self) -> anyhow::Result<()> {
         let mut command = self.program(&self.script.with_file_name("rabbitmqctl"));
         command
-            // The command line tool is an Erlang node too, and must also stay on loopback.
+            // The command line tool is an Erlang node too, and must also use only the loopback
+            // interface.
             .env("RABBITMQ_CTL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
             .args(["--quiet", "--timeout", "60", "import_definitions"])
             .arg(deployed("rabbitmq/definitions.json"));
@@ -96,7 +97,8 @@ impl RabbitMq {
         Ok(())
     }
 
-    /// Returns the URL that docker-compose.yml gives to this user, with this broker's address.
+    /// Returns the URL that docker-compose.yml gives to this user, but with the address of this
+    /// broker.
     pub fn deployed_url(&self, user: &str) -> anyhow::Result<String> {
         let file = deployed(&format!("secrets/{user}_amqp_url"));
         let url =
@@ -122,12 +124,12 @@ impl RabbitMq {
         }
     }
 
-    /// Stops the broker as an administrator would (SIGTERM). If that takes too long, kills it.
+    /// Stops the broker in the regular way (SIGTERM). Kills it if that takes too long.
     pub fn stop(&self) -> anyhow::Result<()> {
         let Some(mut broker) = self.broker().take() else {
             return Ok(());
         };
-        // A paused broker reacts to the signal only when it goes on.
+        // A paused broker reacts to the signal only after it is resumed.
         broker.signal(Signal::TERM)?;
         broker.signal(Signal::CONT)?;
         match broker.wait(STOPPED_WITHIN)? {
@@ -193,7 +195,7 @@ impl RabbitMq {
             self.ports.amqp
         );
         fs::write(self.settings_file(), settings)?;
-        // The cookie is the nodes' password. Erlang would derive one from the time of day.
+        // The cookie is the password between nodes. Erlang would derive one from the time of day.
         let cookie = self.folder.path().join(".erlang.cookie");
         fs::write(&cookie, format!("{:016X}", crate::ports::random()))?;
         let only_owner = std::os::unix::fs::PermissionsExt::from_mode(0o400);
@@ -208,14 +210,15 @@ impl RabbitMq {
                 "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
                 "-kernel inet_dist_use_interface {127,0,0,1}",
             )
-            // With this variable the script becomes the Erlang machine (exec) instead of starting
-            // one. So our child is the broker itself, and SIGKILL hits the broker.
+            // With this variable the start script is replaced by the Erlang machine (exec) instead
+            // of starting it as a child. So our child process is the broker itself, and SIGKILL
+            // hits it.
             .env("RUNNING_UNDER_SYSTEMD", "true");
         command
     }
 
-    /// Creates a command for one of RabbitMQ's programs, without our environment and the machine's
-    /// own RabbitMQ settings.
+    /// Creates a command for one of RabbitMQ's programs, without our environment variables and
+    /// without the machine's RabbitMQ settings.
     fn program(&self, script: &Path) -> Command {
         let folder = self.folder.path();
         let mut command = Command::new(script);
@@ -242,7 +245,8 @@ impl RabbitMq {
             .env("ERL_CRASH_DUMP_SECONDS", "0")
             .current_dir(folder)
             .stdin(Stdio::null())
-            // Its own process group: an interrupt from the terminal must reach only the tests.
+            // The broker gets its own process group: an interrupt from the terminal must reach only
+            // the tests.
             .process_group(0);
         command
     }
@@ -258,17 +262,17 @@ impl RabbitMq {
 
 impl Drop for RabbitMq {
     fn drop(&mut self) {
-        // A failure cannot be returned from here, and the reaper tries again.
+        // A failure cannot be returned from here. The reaper will try again.
         let _ = self.stop();
     }
 }
 
-/// Returns the path of a file in `deploy`, which docker-compose.yml uses.
+/// Returns the path of a file in the folder `deploy`, which docker-compose.yml uses.
 fn deployed(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(file)
 }
 
-/// Connects and disconnects, on its own thread because the caller may be inside a runtime.
+/// Connects and disconnects once. Uses a new thread, because the caller may be inside a runtime.
 fn handshake(url: &str) -> anyhow::Result<()> {
     let connecting = async {
         let connection = Connection::connect(url, ConnectionProperties::default()).await?;

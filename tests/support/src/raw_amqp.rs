@@ -1,8 +1,8 @@
-//! A stranger that speaks AMQP by hand. No client library lets a test write what a hostile or broken
-//! one can write: text that is not UTF-8, header tables of any size and depth, a property that ends
-//! too early.
+//! A foreign client that writes AMQP frames by hand. No client library lets a test send what a
+//! hostile or broken client can send: text that is not UTF-8, header tables of any size and depth,
+//! or a property that ends too early.
 //!
-//! Like every call of this crate, these block.
+//! Like most functions of this crate, these block.
 
 use std::{
     io::{Read as _, Write as _},
@@ -13,13 +13,13 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use lapin::uri::AMQPUri;
 
-/// A broker that is silent for longer has dropped the connection's conversation.
+/// Time limit for the broker's answer. If it is silent for longer, it has given the connection up.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-/// The only channel.
+/// The only channel of the connection.
 const CHANNEL: u16 = 1;
 /// The last byte of each frame.
 const FRAME_END: u8 = 0xce;
-/// Bytes of a frame around its payload.
+/// Bytes of a frame before and after its payload.
 const FRAME_OVERHEAD: usize = 8;
 
 const METHOD: u8 = 1;
@@ -27,7 +27,7 @@ const HEADER: u8 = 2;
 const BODY: u8 = 3;
 const HEARTBEAT: u8 = 8;
 
-/// The methods that are sent or awaited here: class and number.
+/// Class and number of the methods that are sent or awaited here.
 const START: [u8; 4] = [0, 10, 0, 10];
 const START_OK: [u8; 4] = [0, 10, 0, 11];
 const TUNE: [u8; 4] = [0, 10, 0, 30];
@@ -41,38 +41,38 @@ const ACK: [u8; 4] = [0, 60, 0, 80];
 const SELECT: [u8; 4] = [0, 85, 0, 10];
 const SELECT_OK: [u8; 4] = [0, 85, 0, 11];
 
-/// The flags of the properties that tests set, as the content header has them. A message's values
-/// follow in the order of the flags from the highest bit.
+/// The flags of the properties that tests set, as in the content header. The values follow the
+/// flags, in the order from the highest bit.
 pub mod flag {
-    /// A short text.
+    /// The content type, a short text.
     pub const CONTENT_TYPE: u16 = 1 << 15;
-    /// A table.
+    /// The headers, a table.
     pub const HEADERS: u16 = 1 << 13;
-    /// A short text.
+    /// The correlation id, a short text.
     pub const CORRELATION_ID: u16 = 1 << 10;
-    /// A short text.
+    /// The address for the reply, a short text.
     pub const REPLY_TO: u16 = 1 << 9;
-    /// A short text.
+    /// The message id, a short text.
     pub const MESSAGE_ID: u16 = 1 << 7;
 }
 
-/// A message, as bytes.
+/// A message as the bytes that are sent.
 #[derive(Clone, Debug, Default)]
 pub struct Wire {
     /// The exchange.
     pub exchange: String,
     /// The routing key.
     pub key: Vec<u8>,
-    /// Which properties there are.
+    /// The flags of the properties that the message has.
     pub flags: u16,
-    /// Their values, one after the other.
+    /// The values of the properties, one after the other.
     pub properties: Vec<u8>,
     /// The body.
     pub body: Vec<u8>,
 }
 
 impl Wire {
-    /// Adds a property. The caller keeps the order of the flags.
+    /// Adds a property. The caller must add properties in the order of their flags.
     #[must_use]
     pub fn with(mut self, flag: u16, value: &[u8]) -> Self {
         self.flags |= flag;
@@ -81,29 +81,29 @@ impl Wire {
     }
 }
 
-/// A short text: at most 255 bytes.
+/// Encodes a short text: at most 255 bytes.
 ///
 /// # Panics
-/// If it is longer.
+/// If the text is longer.
 #[must_use]
 pub fn short(text: &[u8]) -> Vec<u8> {
     let length = u8::try_from(text.len()).expect("a short text");
     [&[length], text].concat()
 }
 
-/// A long text as the value of a table's entry.
+/// Encodes a long text as the value of a table's entry.
 #[must_use]
 pub fn long(text: &[u8]) -> Vec<u8> {
     sized(b'S', text)
 }
 
-/// A table as the value of a table's entry.
+/// Encodes a table as the value of a table's entry.
 #[must_use]
 pub fn inner(table: &[u8]) -> Vec<u8> {
     [b"F", table].concat()
 }
 
-/// A table of entries.
+/// Encodes a table with these entries.
 #[must_use]
 pub fn table(entries: &[(&[u8], Vec<u8>)]) -> Vec<u8> {
     let entries: Vec<u8> =
@@ -111,7 +111,7 @@ pub fn table(entries: &[(&[u8], Vec<u8>)]) -> Vec<u8> {
     [&length(&entries)[..], &entries].concat()
 }
 
-/// A value: arrays within each other, this many.
+/// Encodes a value of nested arrays, with `depth` levels.
 #[must_use]
 pub fn nested(depth: usize) -> Vec<u8> {
     let mut value = Vec::with_capacity(depth * 5);
@@ -130,10 +130,10 @@ fn length(bytes: &[u8]) -> [u8; 4] {
     u32::try_from(bytes.len()).expect("it fits").to_be_bytes()
 }
 
-/// Publishes messages over a connection of its own, and waits until the broker has each.
+/// Publishes messages over a new connection, and waits until the broker has confirmed each.
 ///
 /// # Errors
-/// If the broker refuses one. It then says why.
+/// If the broker refuses one. The error contains the broker's reason.
 pub fn publish(url: &str, messages: &[Wire]) -> anyhow::Result<()> {
     let mut raw = Raw::open(url)?;
     for message in messages {
@@ -142,7 +142,7 @@ pub fn publish(url: &str, messages: &[Wire]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An open channel with confirms.
+/// A connection with one open channel that uses confirms.
 struct Raw {
     stream: TcpStream,
     frame_max: usize,
@@ -198,7 +198,7 @@ impl Raw {
         Ok(self.stream.write_all(&frame)?)
     }
 
-    /// Reads frames up to this method, and returns its arguments.
+    /// Reads frames until this method arrives, and returns its arguments.
     fn await_method(&mut self, id: [u8; 4]) -> anyhow::Result<Vec<u8>> {
         loop {
             let mut start = [0; 7];

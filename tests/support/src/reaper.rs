@@ -1,12 +1,12 @@
 //! Ends the processes that a test process leaves behind.
 //!
 //! `Drop` is not enough: values in a `static` are never dropped, and a killed process drops none.
-//! So with our first child we also start a small shell script, which reads from a pipe that only
-//! this process can write to. However this process ends, the pipe ends too, and the script kills
-//! the remaining children and removes their folders.
+//! So together with its first child, this process starts a small shell script, which reads from a
+//! pipe. Only this process can write to the pipe, so the pipe closes however this process ends. The
+//! script then kills the remaining children and removes their folders.
 //!
-//! (`PR_SET_PDEATHSIG` would be the obvious way. It needs unsafe code, and it fires when the
-//! *thread* that started the child ends, which for a test is long before the end.)
+//! (`PR_SET_PDEATHSIG` would be the obvious way. But it needs unsafe code, and it fires when the
+//! *thread* that started the child ends, which in a test is long before the process ends.)
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -20,16 +20,16 @@ const SCRIPT: &str = include_str!("reaper.sh");
 
 static PIPE: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
 
-/// The signal that first ends a child that was left behind; SIGKILL follows after a few seconds.
+/// The first signal for a child that was left behind. SIGKILL follows after a few seconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LastSignal {
-    /// SIGKILL at once, for a process that has no children to end.
+    /// SIGKILL at once, for a process without children of its own.
     Kill,
-    /// SIGQUIT: PostgreSQL then ends its backends and itself without a checkpoint.
+    /// SIGQUIT, with which PostgreSQL ends its backends and itself without a checkpoint.
     Quit,
 }
 
-/// Makes the reaper end the child `pid` when this process ends.
+/// Tells the reaper to end the child `pid` when this process ends.
 pub(crate) fn watch(pid: u32, last: LastSignal) -> anyhow::Result<()> {
     let signal = match last {
         LastSignal::Kill => "KILL",
@@ -38,12 +38,13 @@ pub(crate) fn watch(pid: u32, last: LastSignal) -> anyhow::Result<()> {
     tell(&format!("watch {signal} {pid}"))
 }
 
-/// Stops watching `pid`: the process has ended, and another process may soon get its id.
+/// Tells the reaper to stop watching `pid`: the child has ended, and another process may get its
+/// id.
 pub(crate) fn forget(pid: u32) -> anyhow::Result<()> {
     tell(&format!("forget {pid}"))
 }
 
-/// Removes a folder when this process ends, if it is still there.
+/// Tells the reaper to remove a folder when this process ends, if the folder still exists.
 pub(crate) fn remove(folder: &Path) -> anyhow::Result<()> {
     tell(&format!("remove {}", folder.display()))
 }
@@ -52,7 +53,8 @@ fn tell(line: &str) -> anyhow::Result<()> {
     let pipe = match PIPE.get() {
         Some(pipe) => pipe,
         None => {
-            // Two threads may both start a script. The second script's pipe closes, so it ends.
+            // Two threads may both start a script. The pipe of the second one closes here, so that
+            // script ends.
             let started = start()?;
             PIPE.get_or_init(|| Mutex::new(started))
         }
@@ -68,7 +70,7 @@ fn start() -> anyhow::Result<ChildStdin> {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // Its own process group: a signal to this process's group must not end the reaper.
+        // The reaper gets its own process group: a signal to this process's group must not end it.
         .process_group(0)
         .spawn()
         .context("cannot start /bin/sh")?;

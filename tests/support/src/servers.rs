@@ -1,4 +1,4 @@
-//! The servers that an ordinary test uses.
+//! The servers that ordinary tests share.
 
 use std::fmt::Display;
 use std::process::Command;
@@ -9,22 +9,22 @@ use anyhow::{Context, bail};
 use crate::ports::random;
 use crate::{Postgres, RabbitMq, installed};
 
-/// The URL of the database `postgres` of a running server, for a superuser.
+/// Variable with the URL of a running server's database `postgres`, for a superuser.
 pub const POSTGRES_URL_VARIABLE: &str = "SAGA_TEST_POSTGRES_URL";
-/// The URL of a virtual host of a running broker, for a user who may do everything there.
+/// Variable with the URL of a running broker's virtual host, for a user with all permissions.
 pub const AMQP_URL_VARIABLE: &str = "SAGA_TEST_AMQP_URL";
 
-/// The longest hint in a name. PostgreSQL truncates names that are too long, without an error.
+/// Longest hint in a name. PostgreSQL truncates longer names without an error.
 const LONGEST_HINT: usize = 30;
 
-/// One PostgreSQL and one RabbitMQ for all tests. The environment may name them (`with-servers`
-/// sets it, and `scripts/test` runs all tests under `with-servers`). Otherwise each is started when
-/// a test of this process first needs it.
+/// One PostgreSQL and one RabbitMQ for all tests. The environment may name running servers
+/// (`with-servers` does so, and `scripts/test` runs all tests under `with-servers`). Otherwise a
+/// test process starts each server when a test first needs it.
 ///
-/// A test that stops or kills a server starts its own [`Postgres`] or [`RabbitMq`] instead.
+/// A test that stops or kills a server must start its own [`Postgres`] or [`RabbitMq`] instead.
 ///
-/// The methods panic when a server is not available, except those named `try_…`: a test without
-/// its server is a failed test.
+/// The methods panic if a server is not available, because a test without its server has failed.
+/// Those named `try_…` return an error instead.
 #[derive(Debug, Default)]
 pub struct Servers {
     postgres: Mutex<Option<Source<Postgres>>>,
@@ -34,9 +34,10 @@ pub struct Servers {
 /// The origin of a server.
 #[derive(Debug)]
 enum Source<T> {
-    /// Somebody else has started it at this URL.
+    /// Another process has started the server at this URL.
     Environment(String),
-    /// We have started it. It is never dropped: the reaper ends it with this process.
+    /// This process has started the server. It is never dropped: the reaper ends it with this
+    /// process.
     Own(T),
 }
 
@@ -47,19 +48,19 @@ impl Servers {
         SHARED.get_or_init(Servers::default)
     }
 
-    /// Returns the URL of the database `postgres`, for the superuser. Tests use a
-    /// [`Self::fresh_database`].
+    /// Returns the URL of the database `postgres`, for the superuser. Tests should use a
+    /// [`Self::fresh_database`] instead.
     pub fn postgres_url(&self) -> String {
         self.try_postgres_url().unwrap_or_else(|error| give_up(&error))
     }
 
-    /// Returns the URL of the broker. Tests use separate names with a [`Self::fresh_prefix`].
+    /// Returns the URL of the broker. Tests should give their queues a [`Self::fresh_prefix`].
     pub fn amqp_url(&self) -> String {
         self.try_amqp_url().unwrap_or_else(|error| give_up(&error))
     }
 
     /// Creates an empty database that no other test uses, and returns its URL. The hint becomes
-    /// part of its name.
+    /// part of the database's name.
     pub fn fresh_database(&self, hint: &str) -> String {
         let name = format!("t{}_{}", unique(), plain(hint, '_'));
         let postgres = self.postgres_url();
@@ -73,20 +74,21 @@ impl Servers {
         format!("t{}.{}.", unique(), plain(hint, '-'))
     }
 
-    /// Like [`Self::postgres_url`], for programs that report the failure themselves.
+    /// Like [`Self::postgres_url`], but returns the failure instead of panicking.
     pub fn try_postgres_url(&self) -> anyhow::Result<String> {
         let start = Postgres::start;
         url_of(&self.postgres, POSTGRES_URL_VARIABLE, start, |own| own.url("postgres"))
     }
 
-    /// Like [`Self::amqp_url`], for programs that report the failure themselves.
+    /// Like [`Self::amqp_url`], but returns the failure instead of panicking.
     pub fn try_amqp_url(&self) -> anyhow::Result<String> {
         let start = RabbitMq::start;
         url_of(&self.rabbitmq, AMQP_URL_VARIABLE, start, RabbitMq::url)
     }
 }
 
-/// Finds or starts the server on the first call. Other calls wait meanwhile.
+/// Returns the server's URL. The first call finds or starts the server, and other calls wait for
+/// it.
 fn url_of<T>(
     place: &Mutex<Option<Source<T>>>,
     variable: &str,
@@ -121,7 +123,7 @@ fn create_database(postgres: &str, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the same URL with another database.
+/// Replaces the database in a URL.
 fn with_database(url: &str, database: &str) -> String {
     let (address, options) = match url.split_once('?') {
         Some((address, options)) => (address, format!("?{options}")),

@@ -1,8 +1,9 @@
-//! A proxy in front of a PostgreSQL that plants bugs: it replaces fragments of the SQL.
+//! A proxy in front of a PostgreSQL server that plants bugs: it replaces fragments of the SQL.
 //!
-//! A check proves something only if it was seen to fail, and production code has no switches for
-//! bugs. So the proxy changes statements where they are text: in the client's `Parse` and `Query`
-//! messages, whose frames state their lengths.
+//! A test proves something only if it fails with a bug, and production code contains no switches
+//! for bugs. So this proxy changes statements on their way to the server: in the `Parse` and
+//! `Query` messages, which contain SQL as text. Each message states its length, so its text can be
+//! replaced.
 
 use std::{
     io,
@@ -22,13 +23,13 @@ use tokio::{
     task::AbortHandle,
 };
 
-/// A fragment of the real SQL and its replacement. Runs of white space count as one blank, in the
-/// fragment and in the SQL.
+/// A bug: a fragment of the real SQL and its replacement. A run of white space equals one blank, in
+/// the fragment and in the SQL.
 #[derive(Clone, Copy, Debug)]
 pub struct Plant {
-    /// The fragment in the real statement, where it occurs once.
+    /// The fragment of the real statement. It must occur exactly once.
     pub real: &'static str,
-    /// The text that the server gets.
+    /// The text that the server gets instead.
     pub planted: &'static str,
 }
 
@@ -43,20 +44,20 @@ pub struct SqlProxy {
 #[derive(Debug)]
 struct Planted {
     plants: Vec<Plant>,
-    /// The number of times that each plant was used.
+    /// The number of statements that each plant has changed.
     times: Vec<AtomicU64>,
 }
 
-/// The longest frame that is accepted; ours are far shorter.
+/// Longest frame that is accepted. Ours are far shorter.
 const LONGEST_FRAME: usize = 64 << 20;
-/// Protocol 3.0. After this message every message begins with its type.
+/// The code of protocol 3.0 in the startup message. Every later message begins with its type.
 const STARTUP: u32 = 196_608;
 
 impl SqlProxy {
-    /// Starts a proxy in front of the server of this URL.
+    /// Starts a proxy in front of the server in this URL.
     ///
     /// # Errors
-    /// If the URL names no host and port, or there is no port to listen at.
+    /// If the URL contains no host and port, or no port is free to listen on.
     pub async fn before(url: &str, plants: &[Plant]) -> anyhow::Result<Self> {
         let server = address(url)?.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -67,12 +68,12 @@ impl SqlProxy {
         Ok(Self { url, planted, accepting: accepting.abort_handle() })
     }
 
-    /// Returns the server's URL, through the proxy.
+    /// Returns the URL of the server, with the address of the proxy.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Returns whether every plant has replaced a fragment, so that it can have had an effect.
+    /// Returns true if every plant has changed a statement, so that it can have had an effect.
     pub fn has_planted_all(&self) -> bool {
         self.planted.times.iter().all(|times| times.load(Ordering::Relaxed) > 0)
     }
@@ -84,7 +85,7 @@ impl Drop for SqlProxy {
     }
 }
 
-/// Returns `host:port` of a URL.
+/// Returns the part `host:port` of a URL.
 fn address(url: &str) -> anyhow::Result<&str> {
     let rest = url.split_once("://").context("no URL")?.1;
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
@@ -94,12 +95,12 @@ fn address(url: &str) -> anyhow::Result<&str> {
 }
 
 async fn accept(listener: TcpListener, server: String, planted: Arc<Planted>) {
-    // The connections end with this task, and the task ends with the proxy.
+    // The connections end with this task, and this task ends with the proxy.
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         let (server, planted) = (server.clone(), Arc::clone(&planted));
         connections.spawn(async move {
-            // When either side ends, the connection ends, and the reason does not matter.
+            // The connection ends when either side ends. The reason does not matter.
             let _ = connect(client, &server, &planted).await;
         });
         while connections.try_join_next().is_some() {}
@@ -118,13 +119,13 @@ async fn connect(client: TcpStream, server: &str, planted: &Planted) -> io::Resu
     }
 }
 
-/// Passes the client's messages on, with the plants in their SQL.
+/// Passes the client's messages on, with the plants applied to their SQL.
 async fn requests(
     mut client: OwnedReadHalf,
     mut server: OwnedWriteHalf,
     planted: &Planted,
 ) -> io::Result<()> {
-    // Before the startup message the client may send requests, such as one for encryption.
+    // Before the startup message a client may send other requests, for example for encryption.
     loop {
         let body = body(&mut client).await?;
         server.write_all(&frame(None, &body)).await?;
@@ -136,7 +137,7 @@ async fn requests(
         let kind = client.read_u8().await?;
         let body = body(&mut client).await?;
         let body = match kind {
-            // The body has the statement's name, the SQL, and the parameters' types.
+            // The body contains the statement's name, the SQL, and the types of the parameters.
             b'P' => planted.after(&body, text_end(&body, 0)),
             b'Q' => planted.after(&body, Some(0)),
             _ => body,
@@ -146,7 +147,7 @@ async fn requests(
 }
 
 async fn body(client: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
-    // The length includes itself.
+    // The length includes its own four bytes.
     let length = client.read_u32().await? as usize;
     if !(4..=LONGEST_FRAME).contains(&length) {
         return Err(io::ErrorKind::InvalidData.into());
@@ -161,14 +162,14 @@ fn frame(kind: Option<u8>, body: &[u8]) -> Vec<u8> {
     kind.into_iter().chain(length.to_be_bytes()).chain(body.iter().copied()).collect()
 }
 
-/// Returns the end of the text that begins at `begin`, after its NUL.
+/// Returns the index after the NUL that ends the text at `begin`.
 fn text_end(body: &[u8], begin: usize) -> Option<usize> {
     let length = body.get(begin..)?.iter().position(|byte| *byte == 0)?;
     Some(begin + length + 1)
 }
 
 impl Planted {
-    /// Returns the body with the plants in the SQL that begins at `begin`.
+    /// Applies the plants to the SQL that begins at `begin`, and returns the new body.
     fn after(&self, body: &[u8], begin: Option<usize>) -> Vec<u8> {
         let altered = || {
             let begin = begin?;
@@ -180,7 +181,7 @@ impl Planted {
         altered().unwrap_or_else(|| body.to_vec())
     }
 
-    /// Returns a statement with all plants that match, or `None` if none does.
+    /// Applies all plants that match a statement. Returns `None` if none does.
     fn alter(&self, sql: &str) -> Option<String> {
         let mut altered = plain(sql);
         let mut any = false;

@@ -1,6 +1,6 @@
 //! The system under test: `saga`'s roles as processes, with their own Postgres and RabbitMQ.
 //!
-//! Read first: [`System`], then [`Role`]. A single process that plays all roles is also a [`Role`].
+//! Read first: [`System`], then [`Role`]. A single process that runs all roles is also a [`Role`].
 
 use std::{
     collections::BTreeMap,
@@ -28,15 +28,15 @@ use crate::{
     process::{Launch, Spawned, end_of},
 };
 
-/// The time in which a role must serve on a busy machine.
+/// Time limit for a role to start on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// The pause between two checks whether it serves.
+/// Pause between two checks of whether a role serves.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
-/// The time in which a stopped role must finish what it has begun.
+/// Time limit for a stopped role to finish the work that it has begun.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 /// Time limit for a command of `saga`.
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
-/// The number of lines of each log that a failed test shows.
+/// Number of lines of each log that a failed test shows.
 const LOG_LINES: usize = 40;
 
 /// The roles that can have several processes.
@@ -50,32 +50,32 @@ const METRICS: &str = "SAGA_METRICS_LISTEN";
 /// The number of processes of each role.
 #[derive(Clone, Copy, Debug)]
 pub struct Replicas {
-    /// The number of orchestrators, named `orchestrator-1` and on.
+    /// The number of orchestrators. Their names are `orchestrator-1` and so on.
     pub orchestrators: usize,
-    /// The number of processes of each service, named `order-1` and on.
+    /// The number of processes of each service. Their names are `order-1` and so on.
     pub services: usize,
 }
 
-/// The settings of a system.
+/// The options of a system.
 #[derive(Debug)]
 pub struct Options {
-    /// `saga`, usually `env!("CARGO_BIN_EXE_saga")`.
+    /// The program `saga`, usually `env!("CARGO_BIN_EXE_saga")`.
     pub program: PathBuf,
     /// The number of processes of each role.
     pub replicas: Replicas,
-    /// The folder for files of the test and the provider.
+    /// The folder for the files of the test and of the provider.
     pub dir: PathBuf,
-    /// The folder for the roles' logs.
+    /// The folder for the logs of the roles.
     pub logs: PathBuf,
-    /// The parent folder of the database server's folder.
+    /// The folder in which the database server's folder is created.
     pub database_parent: PathBuf,
-    /// Environment of the database server.
+    /// Environment variables of the database server.
     pub database_environment: BTreeMap<String, String>,
-    /// Environment of every role, on top of what all systems have in common.
+    /// Environment variables of every role, in addition to those that all systems have.
     pub settings: BTreeMap<String, String>,
 }
 
-/// A system. Some of its roles may be stopped.
+/// A system under test. Some of its roles may be stopped.
 #[derive(Debug)]
 pub struct System {
     /// The system's database server.
@@ -89,7 +89,7 @@ pub struct System {
 }
 
 impl System {
-    /// Starts the servers and sets them up, but starts no role.
+    /// Starts the servers and sets them up. Starts no role yet.
     pub async fn new(options: Options) -> anyhow::Result<Self> {
         let Options { database_parent, database_environment, .. } = options;
         let (postgres, rabbitmq) = tokio::task::spawn_blocking(move || {
@@ -190,17 +190,17 @@ impl System {
         self.roles.get(name).with_context(|| format!("no role {name}"))
     }
 
-    /// Returns all roles, in their starting order.
+    /// Returns all roles, in the order in which they are started.
     pub fn roles(&self) -> impl Iterator<Item = &Role> {
         self.roles.values()
     }
 
-    /// Returns all roles, so that a test can change how they are started.
+    /// Returns all roles, so that a test can change the way in which they are started.
     pub fn roles_mut(&mut self) -> impl Iterator<Item = &mut Role> {
         self.roles.values_mut()
     }
 
-    /// Returns the names of the roles, in their starting order.
+    /// Returns the names of the roles, in the order in which they are started.
     pub fn names(&self) -> Vec<String> {
         self.roles.keys().cloned().collect()
     }
@@ -208,12 +208,12 @@ impl System {
     /// Returns the URL of a role.
     ///
     /// # Panics
-    /// When there is no such role.
+    /// If there is no such role.
     pub fn address(&self, name: &str) -> String {
         self.roles[name].url()
     }
 
-    /// Returns a channel to an orchestrator. It need not be running.
+    /// Returns a channel to an orchestrator, which need not be running.
     pub fn channel(&self, name: &str) -> anyhow::Result<Channel> {
         self.role(name)?.channel()
     }
@@ -223,12 +223,13 @@ impl System {
         Ok(OrdersClient::new(self.channel("orchestrator-1")?))
     }
 
-    /// Receives a quantity of a product.
+    /// Adds a quantity of a product to the stock.
     pub async fn stock(&self, sku: &str, quantity: i64) -> anyhow::Result<()> {
         self.role("orchestrator-1")?.stock(sku, quantity).await
     }
 
-    /// Creates a `saga` command with these arguments and the roles' environment, not started yet.
+    /// Creates a command for `saga` with these arguments and the roles' environment. Does not start
+    /// it.
     pub fn command(&self, args: &[&str]) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(&self.program);
         command.args(args).env_clear().envs(&self.environment).kill_on_drop(true);
@@ -238,7 +239,7 @@ impl System {
         command
     }
 
-    /// Runs `saga` with these arguments to its end, whatever its exit status is.
+    /// Runs `saga` with these arguments and waits for its end, whatever its exit status is.
     pub async fn output(&self, args: &[&str]) -> anyhow::Result<Output> {
         let output = tokio::time::timeout(COMMAND_LIMIT, self.command(args).output()).await;
         Ok(output.with_context(|| format!("saga {args:?} takes too long"))??)
@@ -252,8 +253,8 @@ impl System {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// Returns a metric's sum over all running processes and all series whose labels contain
-    /// `label`. A killed process has lost its counts.
+    /// Returns the sum of a metric over all running processes and all series whose labels contain
+    /// `label`. The counts of a killed process are lost.
     pub async fn metric(&self, name: &str, label: &str) -> anyhow::Result<f64> {
         let mut sum = 0.0;
         for role in self.roles().filter(|role| role.process().is_ok()) {
@@ -274,12 +275,12 @@ impl System {
         self.roles.iter().map(|(name, role)| (name.clone(), address(role))).collect()
     }
 
-    /// Returns the prefix of exchanges and queues.
+    /// Returns the prefix for names of exchanges and queues.
     pub fn prefix(&self) -> &str {
         &self.environment["SAGA_PREFIX"]
     }
 
-    /// Returns the folder of this system.
+    /// Returns the folder for this system's files.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -289,7 +290,7 @@ impl System {
         Path::new(&self.environment["SAGA_PROVIDER_DATA_DIR"]).join("provider.sqlite")
     }
 
-    /// Returns the ends of the roles' logs, for a failed test.
+    /// Returns the last lines of the roles' logs, for a failed test.
     pub fn logs(&self) -> String {
         let logs = self.roles().map(|role| {
             let name = &role.launch.name;
@@ -299,7 +300,7 @@ impl System {
     }
 }
 
-/// Returns the environment of a process that uses the servers on these ports.
+/// Returns the environment variables of a process that uses the servers on these ports.
 pub fn servers_at(postgres: u16, rabbitmq: u16) -> BTreeMap<String, String> {
     let amqp = format!("amqp://guest:guest@127.0.0.1:{rabbitmq}/%2f");
     let mut environment = BTreeMap::from([("SAGA_AMQP_URL".to_owned(), amqp)]);
@@ -327,12 +328,12 @@ async fn scrape(address: &str, name: &str, label: &str) -> anyhow::Result<f64> {
     values.sum()
 }
 
-/// The process of one role, or of all roles together, and how to start it again.
+/// A role, or all roles in one process, and the way to start it again.
 #[derive(Debug)]
 pub struct Role {
-    /// Describes how the process is started.
+    /// The way in which the process is started.
     pub launch: Launch,
-    /// The port on which it listens.
+    /// The port on which the process listens.
     pub port: u16,
     process: Mutex<Option<Arc<Spawned>>>,
 }
@@ -355,7 +356,8 @@ impl Role {
         Ok(())
     }
 
-    /// Starts a process from `launch`, and waits until it serves (`true`) or has ended (`false`).
+    /// Starts a process from `launch`. Waits until it serves (returns true) or has ended (returns
+    /// false).
     pub async fn start_as(&self, launch: &Launch, deadline: Instant) -> anyhow::Result<bool> {
         let process = Arc::new(Spawned::start(launch)?);
         *self.slot() = Some(Arc::clone(&process));
@@ -382,12 +384,13 @@ impl Role {
         Ok(())
     }
 
-    /// The process, which may have ended by itself. An error if it was stopped or never started.
+    /// Returns the process, which may have ended by itself. Fails if it was stopped or never
+    /// started.
     pub fn process(&self) -> anyhow::Result<Arc<Spawned>> {
         self.slot().clone().with_context(|| format!("{} does not run", self.launch.name))
     }
 
-    /// Like [`Role::process`], but the role counts as stopped from now on.
+    /// Takes the process out of the role, which counts as stopped from now on.
     pub fn take(&self) -> anyhow::Result<Arc<Spawned>> {
         self.slot().take().with_context(|| format!("{} does not run", self.launch.name))
     }
@@ -405,7 +408,7 @@ impl Role {
         Ok(endpoint.connect_lazy())
     }
 
-    /// Receives a quantity of a product through this orchestrator.
+    /// Adds a quantity of a product to the stock, through this orchestrator.
     pub async fn stock(&self, sku: &str, quantity: i64) -> anyhow::Result<()> {
         let request = ReceiveStockRequest {
             sku: sku.to_owned(),

@@ -1,11 +1,11 @@
-//! Waits for changes that another process makes: checks again and again, within a time limit.
+//! Waits for changes that another process makes, by checking repeatedly within a time limit.
 
 use std::time::{Duration, Instant};
 
-/// The pause between two checks: short compared with any wait, long compared with a check.
+/// Pause between two checks: short compared with any wait, long compared with a check.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
-/// Waits until `holds` is true. Panics with `what` if that takes longer than `limit`.
+/// Waits until `holds` returns true. Panics with `what` if that takes longer than `limit`.
 ///
 /// `what` completes the sentence "waited 5s for …".
 #[track_caller]
@@ -36,8 +36,8 @@ pub async fn eventually<T>(
     }
 }
 
-/// Calls `look` until it returns a value or the time is up: at least once, and once more after the
-/// time is up.
+/// Calls `look` until it returns a value or the time is up. Calls it at least once, and one last
+/// time after the time is up.
 pub(crate) fn poll<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let started = Instant::now();
     loop {

@@ -1,4 +1,5 @@
-//! Processes and servers of a test can be paused, stopped and killed, and end with the test.
+//! Tests that processes and servers can be paused, stopped and killed, and that they end with the
+//! test.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -100,7 +101,8 @@ fn a_program_that_does_not_exist_is_named() {
 
 #[test]
 fn servers_end_with_a_test_run_that_is_killed() {
-    // The command ends when its standard input closes, and so when this test ends.
+    // The command ends when its standard input closes, which happens at the latest when this test
+    // ends.
     let mut command =
         with_servers("echo \"$SAGA_TEST_POSTGRES_URL $SAGA_TEST_AMQP_URL\"; exec cat");
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -120,7 +122,8 @@ fn servers_end_with_a_test_run_that_is_killed() {
 #[test]
 fn the_exit_code_of_the_command_is_passed_on() {
     for (script, expected) in [("exit 0", 0), ("exit 7", 7), ("kill -s KILL $$", 137)] {
-        // Named servers are not started (and not used: these URLs lead nowhere).
+        // Servers that the environment names are not started. They are not used either: these URLs
+        // are invalid.
         let status = with_servers(script)
             .env("SAGA_TEST_POSTGRES_URL", "postgres://nowhere")
             .env("SAGA_TEST_AMQP_URL", "amqp://nowhere")

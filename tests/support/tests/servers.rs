@@ -1,4 +1,4 @@
-//! Servers and their data survive a kill, and leave nothing behind at the end.
+//! Tests that servers and their data survive a kill, and that nothing is left behind at the end.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -140,7 +140,7 @@ async fn publish(url: &str, queue: &str, payload: &[u8]) {
     connection.close(200, "done".into()).await.expect("it closes");
 }
 
-/// Takes one message off a queue.
+/// Takes one message from a queue.
 async fn take(url: &str, queue: &str) -> Vec<u8> {
     let connection = connect(url).await;
     let channel = connection.create_channel().await.expect("a channel opens");

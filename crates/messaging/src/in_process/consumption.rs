@@ -1,4 +1,4 @@
-//! Consuming one queue.
+//! The consumption of one queue.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{Ack, Delivery, FROM_HEADER, REASON_HEADER, Route, limits};
 
-/// The consumption of one queue. Nothing happens until it is run.
+/// A consumer's task. It does nothing until [`Consumption::run`] is awaited.
 pub(super) struct Consumption {
-    /// A whole handle, so that a consumer goes on after every other clone is dropped.
+    /// A clone of the transport, so that the consumer goes on after every other clone is dropped.
     transport: InProcess,
     address: Address,
     prefetch: usize,
@@ -25,7 +25,8 @@ pub(super) struct Consumption {
 }
 
 impl Consumption {
-    /// The channel has room for `prefetch` deliveries, so sending never waits.
+    /// Creates the task and the receiver of its deliveries. Their channel has room for `prefetch`
+    /// deliveries, so sending never waits.
     pub(super) fn new(
         transport: &InProcess,
         address: Address,
@@ -45,14 +46,15 @@ impl Consumption {
         (consumption, deliveries)
     }
 
-    /// Runs until the receiver is dropped or its process is closed.
+    /// Delivers messages until the receiver is dropped or the process is closed.
     pub(super) async fn run(self) {
         let Self { transport, address, prefetch, filled, mut closing, to } = self;
         let mut out = Out { transport, address, messages: BTreeMap::new() };
         let (ack, mut acks) = mpsc::unbounded_channel();
         loop {
             tokio::select! {
-                // The order matters: acknowledgements come first, because they make room.
+                // The order of the branches matters: acknowledgements come first, because they make
+                // room.
                 biased;
                 () = to.closed() => break,
                 () = told(&mut closing) => break,
@@ -60,15 +62,16 @@ impl Consumption {
                 () = filled.notified(), if out.messages.len() < prefetch => {
                     let taken = out.transport.broker.queues().take(&out.address, Instant::now());
                     if let Some((place, stored)) = taken {
-                        // If the consumer was dropped just now, the loop ends at its next turn.
+                        // Sending fails if the consumer was dropped just now. The loop then ends in
+                        // its next pass.
                         let _ = to.try_send(delivery(&stored, Ack::new(place, ack.clone())));
                         out.messages.insert(place, stored);
                     }
                 }
             }
         }
-        // The consumer sees the end of its deliveries. From now on only holders of deliveries keep
-        // the acknowledgements open.
+        // The consumer now sees the end of its deliveries. From here on, the channel of
+        // acknowledgements stays open only while the consumer still holds deliveries.
         drop((to, ack));
         let settling = async {
             while let Some(place) = acks.recv().await {
@@ -79,8 +82,9 @@ impl Consumption {
     }
 }
 
-/// Messages that are out without an acknowledgement. They go back however the consumption ends.
-/// That includes the drop of its runtime in mid-work, which is how such a process is killed.
+/// The delivered but unacknowledged messages. Dropping this puts them back into the queue, however
+/// the consumption ends, even if its runtime is dropped in the middle of its work (which is how a
+/// test kills a process).
 struct Out {
     transport: InProcess,
     address: Address,

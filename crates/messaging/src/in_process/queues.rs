@@ -1,4 +1,4 @@
-//! The queues and their messages: plain state. Callers pass the time in.
+//! The queues and their messages: plain state. Callers pass in the current time.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,7 +12,7 @@ pub(super) struct Queues {
     commands: BTreeMap<String, Backlog>,
     replies: Backlog,
     quarantine: Backlog,
-    /// Keyed by number, so that events reach the listeners in a fixed order.
+    /// The listeners by number, so that events reach them in a fixed order.
     listeners: BTreeMap<u64, Listener>,
     next_listener: u64,
     deployment: String,
@@ -23,7 +23,7 @@ pub(super) struct Queues {
 /// The address of a queue.
 #[derive(Clone, Debug)]
 pub(super) enum Address {
-    /// A queue that the port knows.
+    /// A queue that the [`Transport`](crate::Transport) port knows.
     Named(Queue),
     /// A queue that belongs to one event consumer.
     Listener(u64),
@@ -39,15 +39,16 @@ pub(super) struct Stored {
     expires: Option<Instant>,
 }
 
-/// One queue.
+/// The messages of one queue.
 #[derive(Default)]
 struct Backlog {
-    /// Keyed by position. A message that comes back returns to its old position.
+    /// The waiting messages by position. A message that comes back returns to its old position.
     waiting: BTreeMap<u64, Stored>,
     next_place: u64,
-    /// Number of messages that are out without an acknowledgement.
+    /// Number of messages that are delivered but not acknowledged.
     out: usize,
-    /// As long as a message waits, this holds a permit or has woken a consumer.
+    /// Wakes the queue's consumers. While a message waits, this holds a permit or has woken a
+    /// consumer.
     filled: Arc<Notify>,
 }
 
@@ -72,7 +73,7 @@ impl Queues {
         }
     }
 
-    /// Takes each message on its own, and returns the refused ones by their index.
+    /// Publishes each message on its own, and returns the refused ones by their index.
     pub(super) fn publish(
         &mut self,
         messages: Vec<Message>,
@@ -103,7 +104,7 @@ impl Queues {
                 let mut taken = Ok(());
                 for number in hearing {
                     // A full listener does not keep the event from the others. They get it now, and
-                    // once more when it is published again.
+                    // a second time when the caller publishes it again.
                     taken = taken.and(self.put(&Address::Listener(number), message.clone(), now));
                 }
                 return taken;
@@ -127,28 +128,28 @@ impl Queues {
         Ok(())
     }
 
-    /// Takes the next message, with its position. It is out until it is acknowledged or given back.
+    /// Takes the next message and its position. The caller must acknowledge it or give it back.
     pub(super) fn take(&mut self, from: &Address, now: Instant) -> Option<(u64, Stored)> {
         self.give_up_expired(from, now);
         let backlog = self.backlog(from)?;
         let next = backlog.waiting.pop_first()?;
         backlog.out += 1;
         if !backlog.waiting.is_empty() {
-            // The next consumer's turn.
+            // Wakes the next consumer for the remaining messages.
             backlog.filled.notify_one();
         }
         Some(next)
     }
 
-    /// Acknowledges a message that was out.
+    /// Acknowledges a message that was taken.
     pub(super) fn acknowledge(&mut self, at: &Address) {
         if let Some(backlog) = self.backlog(at) {
             backlog.out -= 1;
         }
     }
 
-    /// Puts messages that were out back to their positions, or into the quarantine if they have
-    /// come back too often.
+    /// Puts taken messages back at their positions, or into the quarantine if they have come back
+    /// too often.
     pub(super) fn give_back(&mut self, to: &Address, out: BTreeMap<u64, Stored>) {
         for (place, mut stored) in out {
             self.acknowledge(to);
@@ -165,7 +166,8 @@ impl Queues {
         }
     }
 
-    /// Gives up the expired messages at the head of a queue, and only there, as RabbitMQ does.
+    /// Moves expired messages from the head of a queue to the quarantine. It looks at the head
+    /// only, as RabbitMQ does.
     fn give_up_expired(&mut self, at: &Address, now: Instant) {
         while let Some(backlog) = self.backlog(at)
             && let Some(head) = backlog.waiting.first_entry()
@@ -180,14 +182,14 @@ impl Queues {
         }
     }
 
-    /// Moves a message to the quarantine. If the quarantine is full, the message is returned and
-    /// must stay in its queue: it is late or came back too often, but it is not lost.
+    /// Moves a message to the quarantine. If the quarantine is full, returns the message, which
+    /// must then stay in its queue: it has expired or come back too often, but it must not be lost.
     fn give_up(&mut self, from: &Address, stored: Stored, reason: &str) -> Option<Stored> {
         let queue = match from {
-            // The quarantine itself keeps everything.
+            // The quarantine never gives up a message.
             Address::Named(Queue::Quarantine) => return Some(stored),
             Address::Named(queue) => queue_name(queue),
-            // An event consumer's own queue has no quarantine.
+            // A message of an event consumer's queue is dropped instead of quarantined.
             Address::Listener(_) => return None,
         };
         if self.quarantine.waiting.len() >= self.capacity {
@@ -198,7 +200,7 @@ impl Queues {
         None
     }
 
-    /// Makes sure that the queue exists.
+    /// Creates the queue unless it exists.
     pub(super) fn open(&mut self, queue: Queue) -> Address {
         if let Queue::Commands { participant } = &queue {
             self.commands.entry(participant.clone()).or_default();
@@ -206,7 +208,7 @@ impl Queues {
         Address::Named(queue)
     }
 
-    /// Makes the queue of an event consumer.
+    /// Creates the queue of an event consumer.
     pub(super) fn listen(&mut self, keys: &[&str]) -> Address {
         let number = self.next_listener;
         self.next_listener += 1;
@@ -215,7 +217,7 @@ impl Queues {
         Address::Listener(number)
     }
 
-    /// Ends an event consumer's queue with its consumer. Other queues stay.
+    /// Deletes the queue of an event consumer that has ended. Other queues stay.
     pub(super) fn consumer_ended(&mut self, address: &Address) {
         match address {
             Address::Named(_) => {}
@@ -223,7 +225,7 @@ impl Queues {
         }
     }
 
-    /// Wakes consumers that wait for a message, one at a time.
+    /// Returns the handle by which the queue wakes its consumers, one at a time.
     pub(super) fn filled(&mut self, address: &Address) -> Option<Arc<Notify>> {
         self.backlog(address).map(|backlog| Arc::clone(&backlog.filled))
     }
@@ -252,7 +254,7 @@ impl Backlog {
     }
 }
 
-/// The name that the queue has on RabbitMQ too, for people who read deaths and reasons.
+/// Returns the name that the queue has on RabbitMQ, so that deaths and reasons read the same.
 pub(super) fn queue_name(queue: &Queue) -> String {
     match queue {
         Queue::Commands { participant } => format!("saga.commands.{participant}"),

@@ -70,7 +70,7 @@ fn a_full_queue_refuses_and_names_what_it_refused() {
     assert_eq!(queues.publish(messages, now), [(2, Refused::Nacked), (4, Refused::Nacked)]);
     let address = queues.open(stock());
     let (_, _first) = queues.take(&address, now).expect("a");
-    // Messages that are out do not count towards the queue's capacity.
+    // Messages that are delivered but unacknowledged do not count towards the queue's capacity.
     assert_eq!(queues.publish(vec![command("e")], now), []);
     assert_eq!(drain(&mut queues, stock(), now), ["b", "e"]);
 }
@@ -97,7 +97,7 @@ fn expiry_is_looked_at_only_at_the_head() {
     let address = queues.open(stock());
     let (_, first) = queues.take(&address, just_before).expect("still in time");
     assert_eq!(first.message.id, "a");
-    // While it is out it does not expire. Back at its position, it is late.
+    // A delivered message does not expire. Once it is back at its position, it has expired.
     queues.give_back(&address, BTreeMap::from([(0, first)]));
     assert_eq!(queues.depth(&address), 3);
     assert_eq!(drain(&mut queues, stock(), now + SECOND), ["b"]);
@@ -141,7 +141,7 @@ fn what_comes_back_goes_to_its_old_place() {
     let last = out.split_off(2);
     queues.acknowledge(&address);
     drop(out.remove(0));
-    // The later messages come back first, and still come behind the earlier one.
+    // The later messages come back first, and still end up behind the earlier one.
     queues.give_back(&address, last.into_iter().collect());
     queues.publish(vec![command("f")], now);
     queues.give_back(&address, out.into_iter().collect());
@@ -155,7 +155,7 @@ fn a_listener_that_is_full_refuses_and_the_others_hear_it() {
     let mut queues = Queues::new(settings(1));
     let (slow, fast) = (queues.listen(&["order.*"]), queues.listen(&["#", "order.*"]));
     assert_eq!(queues.publish(vec![event("order.placed"), event("stock.low")], now).len(), 1);
-    // Once, although two of its patterns match.
+    // The event arrives once, although two of the listener's patterns match.
     let (_, heard) = queues.take(&fast, now).expect("heard");
     assert_eq!(heard.message.id, "order.placed");
     assert!(queues.take(&fast, now).is_none());
@@ -169,9 +169,9 @@ fn a_listener_that_is_full_refuses_and_the_others_hear_it() {
     assert_eq!(queues.depth(&slow), 0);
 }
 
-/// The ids that each consumer has received by now.
+/// Returns the ids that each consumer has received by now.
 async fn shares(consumers: &mut [Consumer]) -> Vec<String> {
-    // On this runtime, tasks that were woken before this have run when it returns.
+    // On this runtime, tasks that were woken before the yield have run when it returns.
     tokio::task::yield_now().await;
     let mut shares = Vec::new();
     for consumer in consumers {
@@ -256,7 +256,7 @@ fn debug_shows_no_message() {
     assert_eq!(format!("{transport:?}"), "InProcess { .. }");
 }
 
-/// An operation of a test on a queue.
+/// A random operation on the queue under test.
 #[derive(Clone, Debug)]
 enum Act {
     Publish { expires: bool },

@@ -1,6 +1,6 @@
-//! Patterns of event keys, matched as a topic exchange matches them.
+//! Patterns of event keys, which match as on a topic exchange of RabbitMQ.
 
-/// Words between dots: `*` is any one of them, `#` any number.
+/// A pattern: words between dots, where `*` matches any one word and `#` any number of words.
 pub(super) struct Pattern {
     words: Vec<String>,
 }
@@ -29,7 +29,7 @@ fn matches(pattern: &[String], key: &[&str]) -> bool {
     }
 }
 
-/// An empty key has no words, rather than one empty word.
+/// Splits a key at its dots. An empty key has no words, rather than one empty word.
 fn words(key: &str) -> impl Iterator<Item = &str> {
     key.split('.').filter(move |_| !key.is_empty())
 }

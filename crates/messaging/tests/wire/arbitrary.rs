@@ -1,4 +1,4 @@
-//! Arbitrary bytes are sound or poison, and never cause a panic.
+//! Reading arbitrary bytes yields sound members or poison, and never panics.
 
 use proptest::prelude::*;
 use saga_messaging::parcel;
@@ -13,7 +13,8 @@ proptest! {
         let _ = parcel::read(&bytes);
     }
 
-    /// Mistakes hide close to sound input: sound parcels with bytes changed, removed and inserted.
+    /// Sound parcels with bytes changed, removed or inserted: parsers fail most often on such
+    /// input.
     #[test]
     fn nearly_sound_bytes_never_panic(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8), 1..6),

@@ -1,4 +1,4 @@
-//! Each kind of envelope, written to the wire and read back.
+//! Each kind of envelope is written to JSON and read back.
 
 use expect_test::{Expect, expect};
 use saga_core::Refusal;

@@ -1,5 +1,5 @@
-//! The wire format: envelopes as literal JSON, parcels within their bounds, and the treatment of
-//! bytes that are neither.
+//! Tests of the wire format: envelopes as literal JSON, parcels within their limits, and bytes that
+//! are neither.
 
 mod arbitrary;
 mod envelope;

@@ -1,4 +1,4 @@
-//! Parcels: within their bounds, complete and in order.
+//! Parcels keep their limits, lose no envelope and keep the order.
 
 use proptest::prelude::*;
 use saga_messaging::{Envelope, limits, parcel};
@@ -20,7 +20,7 @@ proptest! {
     }
 }
 
-/// Members whose sizes reach the bound exactly, and ones that miss it by a byte.
+/// Members whose total size reaches the limit on bytes exactly, or misses it by a byte.
 #[test]
 fn a_parcel_may_be_full_to_the_last_byte() {
     let overhead = command(1, "\"\"").to_json().len();

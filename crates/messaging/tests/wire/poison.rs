@@ -1,4 +1,4 @@
-//! Bytes that can never be handled: each has a reason, and none causes a panic.
+//! Bytes that can never be handled. Each gets a reason, and none causes a panic.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use saga_messaging::{Poison, limits, parcel};
 
 use crate::samples::{command, id, reply};
 
-/// A sound command with one thing changed.
+/// Returns a parcel with a sound command in which one text is replaced.
 fn with(from: &str, to: &str) -> Vec<u8> {
     let sound = command(7, r#"{"n":1}"#).to_json();
     assert!(sound.contains(from), "{from} is in {sound}");
@@ -105,7 +105,7 @@ fn every_poison_has_its_reason() {
     "#]].assert_eq(&out);
 }
 
-/// The poison, and true if it is the whole body.
+/// Returns the poison, and true if the whole body is poison.
 fn poison_of(name: &str, body: &[u8]) -> (Poison, bool) {
     match parcel::read(body) {
         Err(poison) => (poison, true),
@@ -119,7 +119,7 @@ fn poison_of(name: &str, body: &[u8]) -> (Poison, bool) {
     }
 }
 
-/// Data that only its receiver can judge is sound for the envelope, which does not look into it.
+/// Reading an envelope does not check its data: only the receiver can judge it.
 #[test]
 fn odd_data_is_left_to_its_receiver() {
     let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));

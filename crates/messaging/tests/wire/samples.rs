@@ -1,4 +1,4 @@
-//! One envelope of each kind.
+//! Sample envelopes, one of each kind.
 
 use saga_core::{CommandId, Direction, OutgoingCommand, Payload, SagaId, Timestamp};
 use saga_messaging::{Body, Envelope, EventBody, Outcome, ReplyBody};
@@ -16,7 +16,7 @@ pub(crate) fn json(text: &str) -> Box<RawValue> {
     RawValue::from_string(text.to_owned()).expect("JSON")
 }
 
-/// 2026-11-24 04:00 UTC, and a fraction of a second.
+/// 24 November 2026, 04:00 UTC, and a fraction of a second.
 pub(crate) const NOW: Timestamp = Timestamp(1_795_492_800_123_456);
 
 pub(crate) const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

@@ -137,7 +137,7 @@ async fn what_is_delivered_too_often_goes_to_the_quarantine() {
     let mut quarantine = rabbit.consume(Queue::Quarantine, 10);
     let mut deliveries = 0;
     let dead = loop {
-        // A consumer that takes the message and is then dropped, as by a crash.
+        // This consumer takes the message and is then dropped, as in a crash.
         let mut victim = rabbit.consume(stock(), 1);
         tokio::select! {
             taken = victim.next(1) => deliveries += taken.len(),
@@ -194,7 +194,7 @@ async fn a_consumer_that_the_broker_forgot_is_set_up_again() {
     let (_connection, channel) = stranger(&settings).await;
     let options = QueueDeleteOptions::default();
     channel.queue_delete(queue.as_str().into(), options).await.expect("deleted");
-    // The queue is back within milliseconds, and RabbitMQ 3.10 then does not notify the consumer.
+    // The queue is back within milliseconds. RabbitMQ 3.10 then does not notify the consumer.
     RabbitMq::setup(settings.clone()).await.expect("declared again");
     rabbit.publish(vec![command("after")]).await.expect("published");
     assert_eq!(id(&take(&mut consumer, 1).await[0]), "after");

@@ -1,12 +1,12 @@
-//! Messages that a client library cannot read, or not keep in memory. Strangers can send them, and
-//! the broker hands them over as they are.
+//! Messages that a client library cannot read, or cannot keep in memory. Any client can send them,
+//! and the broker delivers them unchanged.
 
 use saga_messaging::{Delivery, MALFORMED_HEADER, Queue, Transport, limits};
 use saga_test_support::raw_amqp::{self, Wire, flag, inner, long, nested, short, table};
 
 use crate::setup::{command, connect, id, nothing, settings, stock, take};
 
-/// Levels of a header's value: as many as the largest frame holds.
+/// Levels of nesting in a header's value: as many as fit into the largest frame.
 const DEEPEST: usize = 26_000;
 
 async fn publish(url: &str, messages: Vec<Wire>) {
@@ -15,7 +15,7 @@ async fn publish(url: &str, messages: Vec<Wire>) {
     publishing.await.expect("no panic").expect("the broker takes them");
 }
 
-/// Each kind of message that lapin alone does not survive.
+/// Returns a message of each kind that lapin alone does not survive.
 fn malformed(exchange: &str, key: &[u8]) -> Vec<(&'static str, Wire)> {
     let wire = || Wire {
         exchange: exchange.to_owned(),
@@ -115,7 +115,7 @@ async fn a_body_beyond_the_bound_comes_cut_with_the_hash_of_the_whole() {
         taken[1].headers
     );
     let end = String::from_utf8_lossy(&taken[1].body[taken[1].body.len() - 200..]).into_owned();
-    // The hash of 20 MiB of this letter.
+    // The hash of 20 MiB of the letter that fills the body.
     let hash = "6adfa0775cbd16a3f50d1fda1d7bd7f375dd1f9af5e6dfb751a87d3dff68699c";
     assert!(end.contains(hash), "{end}");
     assert_eq!((id(&taken[2]), taken[2].redelivered), ("after", false));

@@ -1,5 +1,6 @@
-//! The event consumers' user of `deploy/rabbitmq/definitions.json`, at a real broker. It may do
-//! everything that a consumer must do, but may not affect a saga or publish events for a service.
+//! Tests of the user for event consumers in `deploy/rabbitmq/definitions.json`, at a real broker.
+//! It may do everything that a consumer must do, but it cannot affect a saga or publish events for
+//! a service.
 
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind,
@@ -33,7 +34,7 @@ async fn deployed() -> saga_test_support::RabbitMq {
     broker
 }
 
-/// Connects as a user.
+/// Connects to the broker as the given user.
 async fn login(broker: &saga_test_support::RabbitMq, user: &str) -> Connection {
     let url = broker.deployed_url(user).expect("its secret");
     Connection::connect(&url, ConnectionProperties::default()).await.expect("it may log in")
@@ -138,7 +139,7 @@ async fn a_consumer_may_neither_publish_nor_touch_a_saga() {
         ("saga.replies", "orchestrator"),
         ("saga.quarantine", ""),
         ("saga.hints", ""),
-        // The default exchange, where the routing key is a queue's name.
+        // The default exchange uses the routing key as the name of a queue.
         ("", "saga.commands.payment"),
         ("", OWN),
     ] {
@@ -189,7 +190,7 @@ async fn exchanges_are_not_its_own(connection: &Connection) {
         c.exchange_delete(EVENTS.into(), ExchangeDeleteOptions::default()).await
     })
     .await;
-    // The consumer may declare its own exchange, as long as it cannot bind it to ours.
+    // The consumer may declare its own exchange, but it cannot bind that exchange to ours.
     let options = ExchangeDeclareOptions::default();
     let channel = connection.create_channel().await.expect("a channel");
     channel

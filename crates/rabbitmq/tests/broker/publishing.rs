@@ -39,7 +39,7 @@ async fn a_parcel_goes_round_with_all_that_it_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unroutable_command_is_named_and_its_neighbours_arrive() {
     let rabbit = connect(&settings("unroutable")).await;
-    // All messages have one id, and must still be told apart.
+    // All messages have the same id, and the adapter must still tell them apart.
     let lost = || message(Route::Command { participant: "nobody".into() }, "same");
     let messages = vec![command("same"), lost(), command("same"), lost(), command("same")];
     for _ in 0..20 {
@@ -160,7 +160,7 @@ async fn what_takes_longer_than_the_limit_arrives_once_as_long_as_something_is_c
     slow.publish_timeout = Duration::from_secs(2);
     let rabbit = connect(&slow).await;
     rabbit.publish(vec![command("warm")]).await.expect("published");
-    // A kilobyte a second: some 170 bytes for each message.
+    // A kilobyte a second, with about 170 bytes for each message.
     proxy.set(Mode::Trickle);
     let began = std::time::Instant::now();
     let all: Vec<String> = (0..50).map(|number| format!("{number:02}")).collect();

@@ -8,17 +8,17 @@ use saga_messaging::{Consumer, Delivery, Message, Queue, Route, parcel};
 use saga_rabbitmq::{RabbitMq, Settings};
 use saga_test_support::Servers;
 
-/// Long compared with anything that a sound broker does, short compared with a hung test.
+/// Long compared with any operation of a sound broker, short compared with a hung test.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
-/// Long enough: a message that has not come by then does not come.
+/// Time after which a message that has not arrived will not arrive.
 pub(crate) const NEVER: Duration = Duration::from_millis(500);
 
-/// Returns settings for the shared broker, with a prefix of this test alone.
+/// Returns settings for the shared broker, with a prefix that no other test uses.
 pub(crate) fn settings(hint: &str) -> Settings {
     settings_for(Servers::shared().amqp_url(), hint)
 }
 
-/// Returns settings for a given broker, with a prefix of this test alone.
+/// Returns settings for a given broker, with a prefix that no other test uses.
 pub(crate) fn settings_for(url: String, hint: &str) -> Settings {
     let mut settings = Settings::new(url, "saga test");
     settings.prefix = Servers::shared().fresh_prefix(hint);
@@ -31,7 +31,7 @@ pub(crate) async fn connect(settings: &Settings) -> RabbitMq {
     tokio::time::timeout(SOON, connecting).await.expect("in time").expect("a broker")
 }
 
-/// Opens a channel of a foreign client.
+/// Connects as a client that is not part of the system, and opens a channel.
 pub(crate) async fn stranger(settings: &Settings) -> (Connection, Channel) {
     let connection = Connection::connect(&settings.url, ConnectionProperties::default())
         .await
@@ -56,12 +56,12 @@ pub(crate) fn message(route: Route, id: &str) -> Message {
     }
 }
 
-/// Creates a command to `stock`, the participant in every test.
+/// Creates a command to `stock`, the only participant in these tests.
 pub(crate) fn command(id: &str) -> Message {
     message(Route::Command { participant: "stock".to_owned() }, id)
 }
 
-/// Takes exactly `count` deliveries.
+/// Takes exactly `count` deliveries from a consumer.
 pub(crate) async fn take(consumer: &mut Consumer, count: usize) -> Vec<Delivery> {
     let mut taken = Vec::new();
     let taking = async {
@@ -76,7 +76,7 @@ pub(crate) async fn take(consumer: &mut Consumer, count: usize) -> Vec<Delivery>
     taken
 }
 
-/// Checks that nothing comes.
+/// Checks that no delivery arrives.
 pub(crate) async fn nothing(consumer: &mut Consumer) {
     let more = tokio::time::timeout(NEVER, consumer.next(1)).await;
     assert!(more.is_err(), "nothing was to come: {more:?}");

@@ -1,4 +1,4 @@
-//! Holds an order's amount on the card.
+//! Handles `AuthorisePayment`: holds an order's amount on the card.
 
 use saga_core::{Answer, CommandId};
 use saga_kit::{Asked, CallError, Event, HandleOutside, HandlerError, Intending, Intent};
@@ -14,14 +14,14 @@ use crate::{
     table::Payments,
 };
 
-/// A hold to ask for. It has no `Debug`, because it has the card's token.
+/// A hold to request. It has no `Debug`, because it contains the card's token.
 pub struct Hold {
     command: Asked<AuthorisePayment>,
     amount: Money,
     look_up_first: bool,
 }
 
-/// The result of asking for a hold.
+/// The provider's answer to the request for a hold.
 pub struct HoldFound {
     amount: Money,
     found: Authorisation,

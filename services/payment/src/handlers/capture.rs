@@ -1,4 +1,4 @@
-//! Takes the money that is held. This is the pivot of place order.
+//! Handles `CapturePayment`: takes the money that is held. It is the pivot of place order.
 
 use saga_core::{Answer, CommandId};
 use saga_kit::{Asked, CallError, Event, HandleOutside, HandlerError, Intending, Intent, Priority};
@@ -13,23 +13,23 @@ use crate::{
     table::Payments,
 };
 
-/// Held money to take.
+/// The request of a capture.
 #[derive(Clone)]
 pub enum Taking {
-    /// Take this hold.
+    /// Capture this hold.
     Hold {
-        /// The payment at the provider.
+        /// The provider's id for the payment.
         provider_id: String,
         /// The amount that is held.
         amount: Money,
-        /// True if it may have been asked for before.
+        /// True if the capture may have been requested before.
         look_up_first: bool,
     },
-    /// No hold is known: find out what became of the capture's key.
+    /// No hold is known: look up the result of a request under the capture's key.
     LookUp,
 }
 
-/// The result of taking it.
+/// The provider's answer to the capture.
 pub struct Taken {
     found: Capture,
     looked_up: bool,
@@ -39,7 +39,7 @@ impl<Tx: Payments> HandleOutside<CapturePayment, Tx> for Cashier {
     type Question = Taking;
     type Finding = Taken;
 
-    /// It is the pivot: until the answer is known, nothing can be undone.
+    /// Capture is the pivot: until its answer is known, nothing can be undone.
     const PRIORITY: Priority = Priority::Urgent;
 
     async fn intend(

@@ -1,5 +1,5 @@
-//! Gives money back after a capture. This is the pivot of return order, whose saga is not the
-//! order's.
+//! Handles `RefundPayment`: gives money back after a capture. It is the pivot of return order,
+//! which is a saga of its own with its own id.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::{
     table::Payments,
 };
 
-/// Money to give back. Its amount is reserved.
+/// A refund to request. Its amount is reserved.
 #[derive(Clone)]
 pub struct Giving {
     provider_id: String,
@@ -21,7 +21,7 @@ pub struct Giving {
     look_up_first: bool,
 }
 
-/// The result of giving it back.
+/// The provider's answer to the refund.
 pub struct Given {
     refund: Refund,
     found: Refunding,
@@ -95,7 +95,7 @@ impl<Tx: Payments> HandleOutside<RefundPayment, Tx> for Cashier {
             entries.extend(settled.entries);
             answers.push(settled.answer);
         }
-        // Each payment is written once, whatever the number of its refunds.
+        // Each payment is written once, even if several of its refunds are in the batch.
         let payments: Vec<_> = payments.into_values().collect();
         tx.save(&payments, &entries).await?;
         tx.save_refunds(&refunds).await?;

@@ -1,4 +1,4 @@
-//! Lets a hold go, whether or not we know that there is one.
+//! Handles `VoidAuthorisation`: cancels a hold, whether or not one is on record.
 
 use saga_core::{Answer, CommandId, Direction};
 use saga_kit::{Asked, CallError, Event, HandleOutside, HandlerError, Intending, Intent};
@@ -13,21 +13,21 @@ use crate::{
     table::Payments,
 };
 
-/// A hold to let go.
+/// A hold to cancel.
 pub struct Release(Undo);
 
-/// The result of letting it go.
+/// The provider's answer to the cancellation.
 pub struct Released {
     intended: Option<Money>,
     found: Cancellation,
 }
 
-/// The id of a step's action.
+/// Returns the id of the action that a compensation belongs to.
 fn action_of(id: &CommandId) -> CommandId {
     CommandId { direction: Direction::Action, ..id.clone() }
 }
 
-/// The id of a step's compensation.
+/// Returns the id of the compensation that an action belongs to.
 pub(super) fn undo_of(id: &CommandId) -> CommandId {
     CommandId { direction: Direction::Compensation, ..id.clone() }
 }

@@ -1,4 +1,4 @@
-//! The client against the real provider.
+//! Tests of the client with the real provider.
 
 use std::{net::SocketAddr, time::Instant};
 
@@ -25,7 +25,7 @@ struct Remote {
     dir: TempDir,
     shutdown: CancellationToken,
     running: JoinHandle<()>,
-    /// True if its clients speak HTTP/2 to it.
+    /// True if the clients of this provider use HTTP/2.
     http2: bool,
 }
 
@@ -66,7 +66,7 @@ impl Remote {
         Provider::new(settings).expect("sound settings")
     }
 
-    /// The state of the payment under a key, as an auditor would read it.
+    /// Returns the status of the payment under a key, read directly from the provider.
     async fn status(&self, key: &str) -> Option<String> {
         let url = format!("http://{}/v1/payments?idempotency_key={key}", self.address);
         let body = reqwest::get(url).await.expect("an answer").text().await.expect("a body");
@@ -159,7 +159,7 @@ async fn a_provider_that_is_gone_opens_the_breaker_and_one_that_is_back_is_asked
     let first = held(authorise(&client, "tok_approved", false).await);
     let (dir, address) = remote.stop().await;
     for _ in 0..2 {
-        // Nobody listens there, so nothing was sent.
+        // Nothing listens at the address, so no request was sent.
         let gone = authorise(&client, "tok_approved", true).await;
         assert!(matches!(gone, Err(AskError::Unreachable(_))), "{:?}", gone.err());
     }
@@ -208,7 +208,7 @@ async fn a_hold_that_is_still_on_its_way_when_its_undo_is_answered_never_comes_a
     let remote = Remote::start(http2).await;
     let impatient = remote.client(|settings| settings.timeout = Duration::from_millis(100));
     let client = remote.client(|_| {});
-    // The provider commits it long after we have stopped waiting.
+    // The provider commits the payment long after the client has stopped waiting.
     assert!(authorise(&impatient, "tok_very_slow", false).await.is_err());
     for _ in 0..2 {
         let found = client.release(KEY, UNDO_KEY).await.expect("clear");
@@ -250,7 +250,7 @@ async fn a_capture_that_was_looked_up_and_not_found_can_never_come_about(http2: 
     remote.stop().await;
 }
 
-/// Nothing closes the connection; a machine in between has forgotten it.
+/// Neither side closes the connection, but a machine between them drops its packets.
 async fn a_connection_that_has_gone_silent_is_left_behind(http2: bool) {
     let remote = Remote::start(http2).await;
     let between = Between::start(remote.address).await;
@@ -268,7 +268,7 @@ async fn a_connection_that_has_gone_silent_is_left_behind(http2: bool) {
     remote.stop().await;
 }
 
-/// A proxy whose open connections can go silent. Later connections are sound.
+/// A proxy whose open connections can be silenced. Later connections work.
 struct Between {
     address: SocketAddr,
     silenced: watch::Sender<u32>,
@@ -313,7 +313,7 @@ fn only_a_plain_http_url_is_taken() {
     assert!(Provider::new(ProviderSettings::new("http://provider:8400/")).is_ok());
 }
 
-/// Tests each property over HTTP/1.1 and over HTTP/2.
+/// Defines two tests for each property: one over HTTP/1.1 and one over HTTP/2.
 macro_rules! over_both {
     ($($property:ident,)*) => {$(
         mod $property {

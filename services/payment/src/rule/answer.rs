@@ -1,7 +1,7 @@
-//! The meaning of the provider's answers.
+//! Reads the provider's answers.
 //!
-//! An answer is a refusal if it proves that nothing happened under its key, and never will. An
-//! answer that proves nothing is [`Unclear`], and the saga asks again.
+//! An answer counts as a refusal only if it proves that nothing happened under its key, and never
+//! will. An answer that proves nothing is [`Unclear`], and the saga sends its command again.
 
 use saga_core::Refusal;
 use saga_proto::Money;
@@ -9,14 +9,14 @@ use serde::Deserialize;
 
 use super::not_authorised;
 
-/// An answer of the provider, with its status.
+/// An answer of the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
-    /// 2xx: a payment as it is now.
+    /// Status 2xx: the payment as it is now.
     Payment(Remote),
-    /// 2xx: a refund was made.
+    /// Status 2xx: the refund was made.
     Refund,
-    /// 4xx, with the provider's code.
+    /// Status 4xx, with the provider's code.
     No { status: u16, code: String },
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Remote {
     pub(crate) currency: String,
 }
 
-/// The state of a payment at the provider.
+/// The status of a payment at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RemoteStatus {
@@ -52,25 +52,25 @@ pub(crate) enum Authorisation {
     Declined { provider_id: Option<String>, refusal: Refusal },
 }
 
-/// The result of letting a hold go.
+/// The result of cancelling a hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cancellation {
-    /// There was a hold, and it is gone.
+    /// There was a hold, and it is cancelled.
     Cancelled { provider_id: String, amount: Money },
     /// There was no hold, and there never will be one under the action's key.
     NothingHeld,
-    /// Too late: the money has been taken.
+    /// The hold cannot be cancelled, because the money was captured.
     AlreadyCaptured,
 }
 
-/// The result of taking held money.
+/// The result of capturing held money.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Capture {
     Captured { provider_id: String, amount: Money },
     Refused(Refusal),
 }
 
-/// The result of giving money back.
+/// The result of refunding money.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refunding {
     Refunded,
@@ -98,7 +98,7 @@ struct ErrorCode {
 }
 
 impl Said {
-    /// Reads an answer. Its body is never in an error's text, because the provider writes it.
+    /// Reads an answer. Errors never contain its body, because the provider wrote it.
     pub(crate) fn read(status: u16, body: &str) -> Result<Self, Unclear> {
         let unreadable = || Unclear(format!("status {status} with a body that is not understood"));
         match status {
@@ -123,7 +123,7 @@ impl Said {
     }
 }
 
-/// The answer to a request for a hold, from the request or from looking it up.
+/// Reads the answer to a request for a hold, from the request itself or from looking it up.
 pub(crate) fn authorisation(said: Said) -> Result<Authorisation, Unclear> {
     let declined = |provider_id, code, message| {
         Ok(Authorisation::Declined { provider_id, refusal: Refusal::new(code, message) })
@@ -145,7 +145,7 @@ pub(crate) fn authorisation(said: Said) -> Result<Authorisation, Unclear> {
                 declined(Some(remote.id), "VOIDED", "the hold has been let go")
             }
         },
-        // The provider refused it unread, so nothing was done and nothing will be.
+        // The provider rejected the request as invalid, so nothing was done and nothing will be.
         Said::No { status: 400, code } => match code.as_str() {
             "invalid_token" => {
                 declined(None, "INVALID_TOKEN", "the provider does not know the card")
@@ -159,7 +159,7 @@ pub(crate) fn authorisation(said: Said) -> Result<Authorisation, Unclear> {
     }
 }
 
-/// The answer to cancelling a hold that we know.
+/// Reads the answer to cancelling a hold that is on record.
 pub(crate) fn cancellation(
     said: Said,
     provider_id: &str,
@@ -169,7 +169,7 @@ pub(crate) fn cancellation(
         || Cancellation::Cancelled { provider_id: provider_id.to_owned(), amount: amount.clone() };
     match said {
         Said::Payment(Remote { status: RemoteStatus::Cancelled, .. }) => Ok(gone()),
-        // The provider has forgotten the payment, so it holds nothing.
+        // The provider no longer has the payment, so it holds no money.
         Said::No { status: 404, code } if code == "payment_not_found" => Ok(gone()),
         Said::No { status: 409, code } => match code.as_str() {
             "payment_captured" => Ok(Cancellation::AlreadyCaptured),
@@ -180,14 +180,14 @@ pub(crate) fn cancellation(
     }
 }
 
-/// The answer to taking held money. `hold` is the hold that was named, if one was.
+/// Reads the answer to a capture. `hold` is the hold that the request named, if it named one.
 pub(crate) fn capture(said: Said, hold: Option<(&str, &Money)>) -> Result<Capture, Unclear> {
     match said {
         Said::Payment(Remote { id, status: RemoteStatus::Captured, amount, currency, .. }) => {
             Ok(Capture::Captured { provider_id: id, amount: Money::new(amount, currency) })
         }
         Said::No { status: 409, code } => match (code.as_str(), hold) {
-            // It was taken under another key, but it was taken.
+            // The capture happened under another key, but it happened.
             ("payment_captured", Some((provider_id, amount))) => Ok(Capture::Captured {
                 provider_id: provider_id.to_owned(),
                 amount: amount.clone(),
@@ -210,7 +210,7 @@ pub(crate) fn capture(said: Said, hold: Option<(&str, &Money)>) -> Result<Captur
     }
 }
 
-/// The answer to giving money back.
+/// Reads the answer to a refund.
 pub(crate) fn refunding(said: Said) -> Result<Refunding, Unclear> {
     let refused = |code, message| Ok(Refunding::Refused(Refusal::new(code, message)));
     match said {

@@ -1,4 +1,4 @@
-//! The rules of refunds: how much of a captured payment may be given back, and by which saga.
+//! The rules of refunds: how much of a captured payment may be refunded, and to which saga.
 
 use saga_core::{Answer, Refusal, SagaId};
 use saga_proto::{Money, payment::v1::PaymentRefundedReply};
@@ -8,38 +8,39 @@ use super::{Entry, Kind, Payment, Settled, State, answer::Refunding};
 /// One saga's refund of an order's payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refund {
-    /// The saga that returns the order. It has one refund.
+    /// The saga that returns the order. It has exactly one refund.
     pub saga: SagaId,
-    /// The order.
+    /// The order's id.
     pub order: SagaId,
-    /// The amount.
+    /// The amount to refund.
     pub amount: Money,
-    /// Its state.
+    /// The refund's state.
     pub state: RefundState,
 }
 
 /// The state of a refund.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefundState {
-    /// Its amount is reserved; the provider's answer is not known.
+    /// The amount is reserved, and the provider's answer is not known.
     Intended,
-    /// The money was given back.
+    /// The money was refunded.
     Done,
-    /// The provider refused, so nothing is reserved.
+    /// The provider refused, so the amount is no longer reserved.
     Refused,
 }
 
-/// The decision before money is given back.
+/// The decision before the provider is asked for a refund.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reservation {
-    /// Ask the provider. The refund is among the order's.
+    /// Ask the provider for this refund, whose amount is reserved.
     Ask { provider_id: String, refund: Refund },
-    /// There is nothing to ask.
+    /// No call to the provider is needed: answer at once.
     Answer(Answer<PaymentRefundedReply>),
 }
 
-/// Reserves an amount of a payment. `refunds` are all refunds of the order, read under the
-/// payment's lock. A new one is added to them, so that the next command of the batch sees it.
+/// Reserves an amount of a payment for a refund. `refunds` are all refunds of the order, read under
+/// the payment's lock. A new refund is added to them, so that the next command of the batch sees
+/// it.
 pub(crate) fn reserve(
     payment: Option<&Payment>,
     refunds: &mut Vec<Refund>,
@@ -73,7 +74,7 @@ pub(crate) fn reserve(
         .filter(|refund| refund.state != RefundState::Refused)
         .map(|refund| refund.amount.minor_units)
         .sum();
-    // Each was reserved by this rule, so the sum is at most what was taken.
+    // Each refund was reserved by this rule, so the sum is at most the captured amount.
     if amount.minor_units > captured.minor_units - reserved {
         return refused("REFUND_EXCEEDS_CAPTURED", "more than is left of what was taken");
     }
@@ -82,9 +83,9 @@ pub(crate) fn reserve(
     Reservation::Ask { provider_id: provider_id.clone(), refund }
 }
 
-/// Decides after the provider was asked to give money back. `payment` is its locked row. This
-/// changes it, so that the next refund of the batch sees it. Returns `None` if the payment is not
-/// captured, which cannot be while a refund is reserved.
+/// Decides on the result of a refund. `payment` is the locked row; this function updates it, so
+/// that the next refund of the batch sees the change. Returns `None` if the payment is not
+/// captured, which is impossible while a refund is reserved.
 pub(crate) fn settle_refund(
     payment: &mut Payment,
     refund: &mut Refund,

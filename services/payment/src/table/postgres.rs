@@ -1,4 +1,4 @@
-//! The tables in Postgres.
+//! The service's tables in Postgres.
 
 use saga_core::{Failure, SagaId};
 use saga_postgres::failure;
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::rule::{Entry, Payment, Refund};
 
-/// The service's migrations. The inbox's run before them.
+/// The service's migrations. The inbox's migrations run before them.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 impl Payments for Transaction<'static, Postgres> {
@@ -70,7 +70,7 @@ impl Payments for Transaction<'static, Postgres> {
         let amounts: Vec<i64> = entries.iter().map(|entry| entry.amount.minor_units).collect();
         let currencies: Vec<String> =
             entries.iter().map(|entry| entry.amount.currency.clone()).collect();
-        // Rows that belong together are written by one statement, in one round trip.
+        // Payments and ledger entries are written by one statement, in one round trip.
         sqlx::query!(
             r#"WITH saved AS (
                    INSERT INTO payments (order_id, amount, currency, status, provider_id, decline_code, refunded)
@@ -151,7 +151,7 @@ impl Payments for Transaction<'static, Postgres> {
     }
 }
 
-/// Payments, an array a column.
+/// The columns of a batch of payments, one array for each column.
 #[derive(Default)]
 struct Arrays {
     orders: Vec<Uuid>,

@@ -1,10 +1,10 @@
-//! Rows as every database stores them, and their meaning.
+//! Converts between the states and the columns that store them.
 
 use saga_core::Failure;
 
 use crate::rule::{RefundState, State};
 
-/// A payment's state in its row.
+/// The columns that store a payment's state.
 pub(super) struct Columns<'a> {
     pub(super) status: &'static str,
     pub(super) provider_id: Option<&'a str>,
@@ -34,7 +34,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// The state that a row is in.
+/// Reads a payment's state from its columns.
 pub(super) fn state(
     status: &str,
     provider_id: Option<String>,

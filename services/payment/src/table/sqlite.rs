@@ -1,4 +1,4 @@
-//! The tables in SQLite. A transaction has its database to itself, so reading locks.
+//! The service's tables in SQLite. Only one transaction runs at a time, so rows need no locks.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::rule::{Entry, Payment, Refund};
 
-/// The schema of the service's database, the inbox included.
+/// The schema of the service's database, including the inbox.
 pub const SCHEMA: Schema = Schema {
     application_id: 0x5341_4759,
     scripts: &[INBOX, include_str!("../../schema/payments_1.sql"), INBOX_2, INBOX_3],
@@ -119,7 +119,7 @@ impl Payments for Transaction {
     }
 }
 
-/// Writes one row a payment, by a statement that takes the columns in the table's order.
+/// Writes a row for each payment, with a statement whose parameters have the order of the columns.
 fn write(
     statement: &mut CachedStatement<'_>,
     payments: &[Payment],
@@ -135,7 +135,7 @@ fn write(
     Ok(())
 }
 
-/// Each order once, sorted, as a set-wise statement would find them.
+/// Returns each order once, sorted, as a single statement over all orders would.
 fn distinct(orders: &[SagaId]) -> BTreeSet<SagaId> {
     orders.iter().copied().collect()
 }

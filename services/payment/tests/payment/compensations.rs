@@ -1,4 +1,4 @@
-//! Letting money go: after the hold, instead of it, and across it.
+//! Compensations: after the hold, without a hold, and at the same time as the hold.
 
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ async fn a_hold_whose_answer_was_lost_is_let_go_at_the_provider() {
     assert_eq!(shop.their_status(order).await.as_deref(), Some("cancelled"));
     assert_eq!(shop.status(order).await.as_deref(), Some("voided"));
     assert_eq!(shop.ledger(order).await, ["authorised", "voided"]);
-    // The action comes once more, late.
+    // The action arrives a second time, after its compensation.
     assert_eq!(shop.authorise(order, "tok_answer_lost").await, Became::TooLate);
     assert_eq!(shop.their_status(order).await.as_deref(), Some("cancelled"));
     shop.close().await;
@@ -89,7 +89,7 @@ async fn a_hold_that_was_never_asked_for_is_let_go_without_the_provider() {
     let mut shop = Shop::open("void_unsent").await;
     let order = order();
     shop.provider_goes().await;
-    // The connection fails at first; then the breaker refuses.
+    // At first the connection fails; then the breaker is open.
     for _ in 0..8 {
         assert_eq!(shop.authorise(order, "tok_approved").await, Became::Dropped);
     }

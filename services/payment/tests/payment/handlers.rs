@@ -1,4 +1,4 @@
-//! Holding and taking money.
+//! Tests of holds and captures.
 
 use saga_core::Direction;
 use saga_payment::Availability;
@@ -155,7 +155,8 @@ async fn a_provider_that_is_down_drops_the_commands_and_is_reported_as_unavailab
 
     let shop = Shop::open("down").await;
     let order = order();
-    // The provider fails this card's first three attempts. Two more failures open the breaker.
+    // The provider fails the first three attempts with this card. Two more failures open the
+    // breaker.
     for _ in 0..3 {
         assert_eq!(shop.authorise(order, "tok_down").await, Became::Dropped);
     }
@@ -172,7 +173,7 @@ async fn a_provider_that_is_down_drops_the_commands_and_is_reported_as_unavailab
     }
     let read = surface.read_availability(tonic::Request::new(ReadAvailabilityRequest {})).await;
     let read = read.expect("an answer").into_inner();
-    // It is open, or on a slow machine already half open.
+    // The breaker is open, or on a slow machine already half open.
     assert_ne!(read.breaker, "closed");
     shop.close().await;
 }

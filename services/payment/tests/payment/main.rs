@@ -1,5 +1,5 @@
-//! The service as a whole: its handlers in the real kit, on a real Postgres, with the real
-//! provider. Only the broker is a stand-in; in `slow.rs` all of them are.
+//! Tests of the whole service: its handlers in the real kit, with a real Postgres and the real
+//! provider. Only the broker is a stand-in. In `slow.rs` the database and the provider are too.
 
 mod compensations;
 mod handlers;

@@ -1,4 +1,4 @@
-//! Giving money back.
+//! Tests of refunds.
 
 use std::{pin::pin, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The payment service, with a database and a provider of its own.
+//! The payment service under test, with its own database and its own provider.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -19,9 +19,9 @@ use uuid::Uuid;
 
 use crate::wire::{Became, Wire};
 
-/// Longer than anything here takes.
+/// Time limit for every wait: longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The delay of the answer to a `tok_slow`.
+/// The delay of the provider's answer for the card `tok_slow`.
 const SLOW: Duration = Duration::from_secs(3);
 /// The price of an order in these tests, in cents.
 pub(crate) const PRICE: i64 = 1_000;
@@ -49,8 +49,8 @@ impl Running {
 }
 
 impl Shop {
-    /// Opens a shop. Its client does not repeat requests on lost connections, so that a lost
-    /// answer stays lost until the command comes again.
+    /// Starts the service. Its client does not repeat requests after a lost connection, so that a
+    /// lost answer stays lost until the command is sent again.
     pub(crate) async fn open(test: &str) -> Self {
         let url = Servers::shared().fresh_database(test);
         let settings = PoolSettings { application: "test".to_owned(), max_connections: 4 };
@@ -88,7 +88,7 @@ impl Shop {
         self.provider.take().expect("it was there").stop().await;
     }
 
-    /// Starts the provider again at its address, and waits until the breaker lets a call through.
+    /// Starts the provider again at its address, and waits until the breaker allows a call.
     pub(crate) async fn provider_returns(&mut self) {
         let listener = TcpListener::bind(self.remote).await.expect("its own port");
         self.provider = Some(provide(&self.ledger, listener));
@@ -119,7 +119,7 @@ impl Shop {
         self.wire.send(&[command]).await.remove(0)
     }
 
-    /// The status of an order's payment here.
+    /// Returns the status of an order's payment in the service's database.
     pub(crate) async fn status(&self, order: SagaId) -> Option<String> {
         sqlx::query_scalar("SELECT status FROM payments WHERE order_id = $1")
             .bind(order.0)
@@ -128,7 +128,7 @@ impl Shop {
             .expect("a row")
     }
 
-    /// Sets the service's database back to before it had heard of the order.
+    /// Deletes all records of an order from the service's database, as a restored backup would.
     pub(crate) async fn forget(&self, order: SagaId) {
         for statement in [
             "DELETE FROM payment_ledger WHERE order_id = $1",
@@ -139,7 +139,7 @@ impl Shop {
         }
     }
 
-    /// The lines of an order in our ledger.
+    /// Returns the kinds of an order's lines in the service's ledger.
     pub(crate) async fn ledger(&self, order: SagaId) -> Vec<String> {
         sqlx::query_scalar("SELECT kind FROM payment_ledger WHERE order_id = $1 ORDER BY at, kind")
             .bind(order.0)
@@ -148,7 +148,7 @@ impl Shop {
             .expect("rows")
     }
 
-    /// The payment of an order at the provider.
+    /// Returns the payment of an order at the provider.
     pub(crate) async fn theirs(&self, order: SagaId) -> Option<Value> {
         let key = id(order, "authorise-payment", Direction::Action);
         let url = format!("http://{}/v1/payments?idempotency_key={key}", self.remote);
@@ -157,7 +157,7 @@ impl Shop {
         body["payments"].as_array_mut().expect("a list").pop()
     }
 
-    /// The status of an order's payment at the provider.
+    /// Returns the status of an order's payment at the provider.
     pub(crate) async fn their_status(&self, order: SagaId) -> Option<String> {
         let payment = self.theirs(order).await?;
         payment["status"].as_str().map(ToOwned::to_owned)

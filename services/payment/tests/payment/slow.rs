@@ -1,4 +1,4 @@
-//! A provider that answers slowly. Here time is simulated, and the provider counts its calls.
+//! Tests with a slow provider. Time is simulated, and the provider records its calls.
 
 use std::{
     collections::BTreeMap,
@@ -20,22 +20,23 @@ use crate::{
     wire::{Became, Wire},
 };
 
-/// The time that the provider takes for an answer. The client waits for 2 s.
+/// Time that the provider takes for an answer. The client waits for at most 2 s.
 const LATENCY: Duration = Duration::from_millis(1_500);
-/// The times at which a saga sends a command, as by its policy, without jitter, in seconds.
+/// The times, in seconds, at which a saga sends a command by its policy, without jitter.
 const SENDINGS: [u64; 6] = [0, 3, 9, 21, 41, 61];
 
 type Sendable = (CommandId, &'static str, String);
 
-/// A provider that agrees to everything, slowly.
+/// A provider that accepts every request, slowly.
 #[derive(Clone, Default)]
 struct Slow {
-    /// The times of the calls, by their keys. A call that only reads has the key that it reads.
+    /// The times of the calls by idempotency key. A call that only reads counts under the key that
+    /// it reads.
     calls: Arc<Mutex<BTreeMap<String, Vec<Instant>>>>,
 }
 
 impl Slow {
-    /// The times at which it was called for a command.
+    /// Returns the times of the calls for a command.
     fn calls(&self, id: &CommandId) -> Vec<Instant> {
         let calls = self.calls.lock().expect("whole");
         calls.get(&id.to_string()).cloned().unwrap_or_default()
@@ -66,7 +67,7 @@ impl saga_payment::Wire for Slow {
     }
 }
 
-/// A replica of the payment service, over a database in memory.
+/// A replica of the payment service, with a database in memory.
 struct Replica {
     wire: Wire,
     provider: Slow,
@@ -84,14 +85,14 @@ impl Replica {
         Self { wire, provider, began }
     }
 
-    /// Sends a command a time after the start, and waits until its delivery is acknowledged.
+    /// Sends a command at a time after the start, and waits until its delivery is acknowledged.
     async fn send_at(&self, after: Duration, command: &Sendable) -> Became {
         sleep_until(self.began + after).await;
         self.wire.send(std::slice::from_ref(command)).await.remove(0)
     }
 
-    /// Sends a command again and again until it is answered, as its saga does. Returns the
-    /// number of its sendings.
+    /// Sends a command repeatedly until it is answered, as its saga does. Returns the number of
+    /// times that it was sent.
     async fn send_until_answered(&self, command: &Sendable) -> usize {
         let answered = Mutex::new(None::<Instant>);
         let sendings = SENDINGS.iter().enumerate().map(async |(n, after)| {
@@ -150,13 +151,13 @@ async fn a_command_that_waited_for_longer_than_its_copies_live_is_given_up_unask
     let once = join_all(commands.iter().map(|c| replica.send_at(Duration::ZERO, c))).await;
     let given_up: Vec<_> = commands.iter().zip(&once).filter(|(_, b)| **b != done()).collect();
     assert!(given_up.len() > 100, "only {}", given_up.len());
-    // All are dealt with soon, so that the queue's next ones get their turn.
+    // All of them are given up soon, so that the next ones in the queue are handled.
     assert!(replica.began.elapsed() < Duration::from_millis(3_600));
     for (command, became) in &given_up {
         assert_eq!(**became, Became::Dropped);
         assert_eq!(replica.provider.calls(&command.0), []);
     }
-    // Nothing was sent, so undoing one of them asks nobody either.
+    // No request was sent, so the compensation sends none either.
     let undo = void(given_up[0].0.0.saga);
     assert_eq!(replica.send_at(Duration::ZERO, &undo).await, done());
     assert_eq!(replica.provider.calls(&undo.0), []);
@@ -184,7 +185,7 @@ async fn captures_and_undos_go_before_holds_that_wait() {
     let (_, urgent) = tokio::join!(holds, urgent);
     assert!(urgent.iter().all(|became| matches!(became, Became::Done(_))), "{urgent:?}");
     for command in &first {
-        // The second round of calls: as soon as any place was free.
+        // The second round of calls starts as soon as the first calls have ended.
         let calls = replica.provider.calls(&command.0);
         assert_eq!(calls.len(), 1);
         assert!(calls[0] - began <= LATENCY + Duration::from_millis(100), "{:?}", calls[0] - began);

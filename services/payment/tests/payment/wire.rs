@@ -1,5 +1,5 @@
-//! A broker for one participant. It hands over deliveries one by one, and keeps the published
-//! messages.
+//! A stand-in for the broker, for one participant. It delivers messages one by one, and keeps the
+//! published ones.
 
 use std::{
     sync::{
@@ -18,7 +18,7 @@ use saga_messaging::{
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc};
 
-/// Longer than anything here takes.
+/// Time limit for every wait: longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
@@ -37,7 +37,7 @@ pub(crate) enum Became {
     Done(Value),
     Refused(String),
     TooLate,
-    /// It was acknowledged without an answer, so the saga would ask again.
+    /// The delivery was acknowledged without an answer, so the saga would send the command again.
     Dropped,
 }
 
@@ -53,7 +53,7 @@ impl Wire {
         }))
     }
 
-    /// Sends commands as one parcel and waits until it is acknowledged.
+    /// Sends commands as one parcel, waits until it is acknowledged, and returns their outcomes.
     pub(crate) async fn send(&self, commands: &[(CommandId, &'static str, String)]) -> Vec<Became> {
         let before = self.0.published.lock().expect("whole").len();
         let members: Vec<String> = commands.iter().map(command).collect();
@@ -80,12 +80,13 @@ impl Wire {
             .collect()
     }
 
-    /// Refuses events, as if a listener's queue were full, or takes them again.
+    /// Sets whether events are refused, as if a listener's queue were full.
     pub(crate) fn refuse_events(&self, refuse: bool) {
         self.0.refuses_events.store(refuse, Ordering::Relaxed);
     }
 
-    /// The keys of all events so far, each as often as it was published, in order.
+    /// Returns the keys of all events so far, in the order in which they were published, with
+    /// repetitions.
     pub(crate) fn events(&self) -> Vec<String> {
         let published = self.0.published.lock().expect("whole");
         let key = |message: &Message| match &message.route {
@@ -95,7 +96,7 @@ impl Wire {
         published.iter().filter_map(key).collect()
     }
 
-    /// Everything that was published, as text.
+    /// Returns everything that was published, as text.
     pub(crate) fn everything(&self) -> String {
         format!("{:?}", self.0.published.lock().expect("whole"))
     }

@@ -1,4 +1,4 @@
-//! Bugs in the definitions' decisions.
+//! Bugs in the decisions of definitions.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use serde_json::value::RawValue;
 
 use super::Planted;
 
-/// A definition with a bug in it.
+/// A definition with a planted bug.
 struct Definition {
     inner: Arc<dyn HostedDefinition>,
     planted: Planted,
 }
 
-/// The definitions, each with the bug if one is planted.
+/// Returns the definitions, each with the bug if one is planted.
 pub(crate) fn hosted(sound: &Hosted, planted: Option<Planted>) -> Hosted {
     let Some(planted) = planted else { return sound.clone() };
     let all = sound.names().filter_map(|(name, version)| sound.get(name, version));
@@ -35,7 +35,7 @@ impl Definition {
         saga.steps.get(self.inner.pivot()?)
     }
 
-    /// The saga as if its open actions had been refused.
+    /// Returns the saga as if its open actions had been refused.
     fn spared(saga: &Instance) -> Instance {
         let mut saga = saga.clone();
         for step in &mut saga.steps {
@@ -46,7 +46,7 @@ impl Definition {
         saga
     }
 
-    /// The saga as if the step that a reply answers were open.
+    /// Returns the saga as if the step that a reply answers were open.
     fn opened(&self, saga: &Instance, reply: &Reply) -> Instance {
         let mut saga = saga.clone();
         let step = self.inner.step_names().iter().position(|name| *name == reply.step);

@@ -1,4 +1,4 @@
-//! Bugs of a participant's store.
+//! Bugs in a participant's store.
 
 use std::{
     sync::{
@@ -14,12 +14,12 @@ use saga_messaging::Outcome;
 
 use super::Planted;
 
-/// A store with a bug in it.
+/// A participant's store with a planted bug.
 #[derive(Clone)]
 pub(crate) struct PlantedInbox<S> {
     inner: S,
     planted: Option<Planted>,
-    /// True after a batch has just failed.
+    /// True if the last batch failed.
     failed: Arc<AtomicBool>,
 }
 

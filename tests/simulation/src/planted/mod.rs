@@ -1,8 +1,8 @@
-//! Bugs, planted on purpose, because a check that cannot fail is a defect. Each is a decorator
+//! Bugs that are planted on purpose, to prove that the simulation notices them. Each is a decorator
 //! around a port, so the product contains none of them.
 //!
-//! Each bug breaks one rule of the field. `caught_within` is the number of seeds within which the
-//! simulation must notice it.
+//! Each bug breaks one rule of distributed sagas. `caught_within` returns the number of seeds
+//! within which the simulation must notice the bug.
 
 mod definition;
 mod inbox;
@@ -28,7 +28,8 @@ macro_rules! planted {
             /// All bugs.
             pub const ALL: &[Self] = &[$(Self::$one,)*];
 
-            /// The number of seeds, from 1, within which the simulation notices it.
+            /// Returns the number of seeds, counted from 1, within which the simulation must notice
+            /// the bug.
             #[must_use]
             pub const fn caught_within(self) -> u64 {
                 match self {

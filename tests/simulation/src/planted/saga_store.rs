@@ -1,4 +1,4 @@
-//! Bugs of the sagas' store.
+//! Bugs in the store of the sagas.
 
 use std::{
     collections::BTreeMap,
@@ -15,12 +15,12 @@ use saga_engine::{
 use super::Planted;
 use crate::sim::lock;
 
-/// A store with a bug in it.
+/// A store with a planted bug.
 #[derive(Clone)]
 pub(crate) struct PlantedStore<S> {
     inner: S,
     planted: Option<Planted>,
-    /// Rows as they were first read, with the store's clock at that time.
+    /// Each row as it was first read, with the time of the store's clock at that read.
     cache: Arc<Mutex<BTreeMap<SagaId, (Timestamp, Instance)>>>,
 }
 
@@ -29,7 +29,8 @@ impl<S> PlantedStore<S> {
         Self { inner, planted, cache: Arc::default() }
     }
 
-    /// A turn's decision on rows that were read long ago, if all are known.
+    /// Decides a turn on rows that were read long ago. Returns `None` if one of them was never
+    /// read.
     fn cached<R>(
         &self,
         ids: &[SagaId],

@@ -1,4 +1,4 @@
-//! Bugs of messaging.
+//! Bugs in messaging.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use crate::sim::lock;
 /// Delay of the second half of a parcel.
 const AFTER_THE_OTHER_HALF: Duration = Duration::from_millis(30);
 
-/// Messaging with a bug in it.
+/// A transport with a planted bug.
 #[derive(Clone)]
 pub(crate) struct PlantedTransport<T> {
     inner: T,
@@ -46,7 +46,7 @@ impl<T: Transport> PlantedTransport<T> {
         }
     }
 
-    /// Turns one delivery into those that the consumer gets.
+    /// Converts one delivery to the deliveries that the consumer gets.
     fn spoil(&self, mut delivery: Delivery, nobody: &mpsc::UnboundedSender<u64>) -> Vec<Delivery> {
         match self.planted {
             Some(Planted::CommandAckedBeforeCommit | Planted::ReplyAckedBeforeCommit) => {
@@ -64,7 +64,7 @@ impl<T: Transport> PlantedTransport<T> {
     }
 }
 
-/// Cuts a parcel in two. The acknowledgement of the first part counts for both.
+/// Splits a parcel in two. Acknowledging the first half acknowledges the whole parcel.
 fn halves(delivery: Delivery, nobody: &mpsc::UnboundedSender<u64>) -> Vec<Delivery> {
     let members = match parcel::read(&delivery.body) {
         Ok(members) if members.len() > 1 && members.iter().all(Result::is_ok) => members,
@@ -127,7 +127,7 @@ impl<T: Transport> Transport for PlantedTransport<T> {
                     biased;
                     () = to.closed() => return,
                     Some(tag) = acked.recv() => {
-                        // All earlier deliveries too.
+                        // Acknowledges all earlier deliveries too, which is the bug.
                         let later = lock(&out).split_off(&(tag + 1));
                         let covered = std::mem::replace(&mut *lock(&out), later);
                         covered.into_values().for_each(Ack::ack);

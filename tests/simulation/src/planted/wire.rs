@@ -1,4 +1,4 @@
-//! Bugs on the connection to the provider.
+//! Bugs in the connection to the provider.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,7 +7,7 @@ use saga_payment::{Call, Lost, Wire};
 
 use super::Planted;
 
-/// A connection with a bug in it.
+/// A connection to the provider with a planted bug.
 pub(crate) struct PlantedWire<W> {
     inner: W,
     planted: Option<Planted>,

@@ -1,6 +1,6 @@
-//! `with-servers COMMAND ARGUMENT…` runs a command with one PostgreSQL and one RabbitMQ for all of
-//! its tests, and ends with the command's exit code. If the environment names a server, that one is
-//! used instead of a new one.
+//! `with-servers COMMAND ARGUMENT…` starts one PostgreSQL and one RabbitMQ, runs the command with
+//! both, and ends with the command's exit code. A server that the environment names is used instead
+//! of a new one.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -14,7 +14,7 @@ use saga_test_support::{AMQP_URL_VARIABLE, POSTGRES_URL_VARIABLE, Servers};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The time in which the command must end after a signal (nextest gives its tests 10 s).
+/// Time limit for the command to end after a signal. (nextest gives its tests 10 s.)
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
 /// A usage error, as in sysexits.h.
 const EXIT_USAGE: i32 = 64;
@@ -31,11 +31,12 @@ fn main() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let outcome = runtime.context("cannot start the runtime").and_then(|runtime| {
         let outcome = runtime.block_on(run(program, arguments.collect()));
-        // Servers that are still starting when a signal comes are not waited for.
+        // This does not wait for servers that are still starting when a signal arrives.
         runtime.shutdown_background();
         outcome
     });
-    // The servers are in a static and are not dropped: the reaper ends them after this process.
+    // The servers are in a static, so they are never dropped: the reaper ends them after this
+    // process.
     match outcome {
         Ok(code) => exit(code),
         Err(error) => {
@@ -68,14 +69,15 @@ async fn run(program: OsString, arguments: Vec<OsString>) -> anyhow::Result<i32>
     let status = tokio::select! {
         status = child.wait() => status?,
         _ = terminate.recv() => end(&mut child, Some(Signal::TERM)).await?,
-        // A terminal sends the interrupt to the command as well. A second one would make nextest
-        // abandon its tests.
+        // A terminal sends the interrupt to the command as well. With a second interrupt, nextest
+        // would abandon its tests.
         _ = interrupt.recv() => end(&mut child, None).await?,
     };
     Ok(exit_code(status))
 }
 
-/// Waits for the end of the command. At each time limit it gets another signal, at last SIGKILL.
+/// Waits for the end of the command. Sends it another signal at each time limit, and SIGKILL at
+/// last.
 async fn end(child: &mut Child, first: Option<Signal>) -> anyhow::Result<ExitStatus> {
     for signal in [first, Some(Signal::TERM), Some(Signal::KILL)] {
         if let Some(signal) = signal {

@@ -12,36 +12,38 @@ use tokio::task;
 
 use crate::point::{Crash, Point, pass};
 
-/// A participant's store, with crash points. A transaction that records nothing passes no point.
+/// A participant's store, with crash points. A transaction that records nothing passes none of
+/// them.
 #[derive(Clone)]
 pub(super) struct CrashingInbox<S> {
     store: S,
     watched: Option<Watched>,
 }
 
-/// The state of the open transactions. The transaction itself must stay the store's own type,
-/// because handlers use it. But a task has at most one transaction, so the task identifies it.
+/// The state of the open transactions. The transaction type must stay the store's own, because
+/// handlers use it, so the state is kept here. A task has at most one transaction, so the task's id
+/// identifies the transaction.
 #[derive(Clone)]
 struct Watched {
     crash: Crash,
     open: Arc<Mutex<HashMap<Option<task::Id>, Open>>>,
 }
 
-/// One transaction, as far as it has come.
+/// The state of one open transaction.
 #[derive(Default)]
 struct Open {
-    /// Locked keys with a recorded intent and no answer.
+    /// Locked keys with an intent on record and no answer.
     intents: HashSet<(Key, Direction)>,
     recorded: Option<Recorded>,
 }
 
-/// The kinds of records of a transaction that have points of their own.
+/// The kind of records that a transaction writes. Each kind has its own crash points.
 #[derive(Clone, Copy)]
 enum Recorded {
     Answers,
-    /// At least one intent.
+    /// The transaction records at least one intent.
     Intent,
-    /// At least one answer to an intent.
+    /// The transaction records no intent, and at least one answer to an earlier intent.
     Settlement,
 }
 
@@ -117,7 +119,7 @@ impl<S: Store> Store for CrashingInbox<S> {
 
     async fn begin(&self) -> Result<Self::Tx, Failure> {
         if let Some(watched) = &self.watched {
-            // The task's transaction before this one may have been dropped.
+            // An earlier transaction of this task may have been dropped without a commit.
             watched.open().remove(&task::try_id());
         }
         self.store.begin().await
@@ -134,7 +136,7 @@ impl<S: Store> Store for CrashingInbox<S> {
     async fn record(&self, tx: &mut Self::Tx, entries: &[Entry]) -> Result<(), Failure> {
         self.store.record(tx, entries).await?;
         if let Some(watched) = &self.watched {
-            // Recording is the last act before the commit.
+            // Recording is the last step before the commit.
             pass(Some(&watched.crash), watched.recorded(entries).before());
         }
         Ok(())

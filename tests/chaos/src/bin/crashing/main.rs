@@ -1,10 +1,10 @@
-//! The whole program `saga`, whose roles on servers kill themselves at a chosen point of a protocol.
+//! The program `saga`, whose roles on servers kill themselves at a chosen point of a protocol.
 //!
-//! `SAGA_CRASH_AT=after-turn-commit:3` ends the process, as `kill -9` would, the third time that it
-//! passes that point. The points lie around commits, publishing and acknowledging, where a crash is
-//! hardest to survive. Engine and kit do not know of them: decorators around their ports
-//! (`sagas.rs`, `inbox.rs`, `transport.rs`) watch the calls. Without the variable they pass
-//! everything on unchanged. `scripts/chaos` goes through all points.
+//! `SAGA_CRASH_AT=after-turn-commit:3` ends the process the third time that it passes that point,
+//! as abruptly as `kill -9`. The points lie around commits, publishing and acknowledging, where a
+//! crash is hardest to survive. Engine and kit do not contain them: decorators around their ports
+//! (`sagas.rs`, `inbox.rs`, `transport.rs`) watch the calls. Without the variable the decorators
+//! pass everything on unchanged. `scripts/chaos` runs through all points.
 
 mod inbox;
 mod point;
@@ -23,7 +23,7 @@ use crate::{
     inbox::CrashingInbox, point::Crash, sagas::CrashingSagas, transport::CrashingTransport,
 };
 
-/// Name of the variable that chooses a point.
+/// Name of the variable that chooses a crash point.
 const CRASH_AT: &str = "SAGA_CRASH_AT";
 /// Exit status for a wrong setting, as in sysexits.h.
 const EX_USAGE: u8 = 64;
@@ -40,14 +40,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ports with crash points around them.
+/// Creates the decorated ports, for roles that must crash at a point or, without one, never.
 #[derive(Clone)]
 struct Crashing {
     crash: Option<Crash>,
 }
 
 impl Crashing {
-    /// The crash of one role. A warning says so, so that nobody wonders why a process ends.
+    /// Returns the crash of one role. Logs a warning, so that the log explains the process's end.
     fn of(&self, role: &str) -> Option<Crash> {
         let crash = self.crash.as_ref().map(Crash::anew)?;
         warn!(role, %crash, "a test facility: this process will kill itself");

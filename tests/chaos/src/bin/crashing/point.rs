@@ -1,4 +1,4 @@
-//! Crash points: where a process may kill itself.
+//! Crash points: the points in a protocol at which a process can kill itself.
 
 use std::{
     fmt,
@@ -10,36 +10,36 @@ use std::{
     },
 };
 
-/// A point in a protocol.
+/// A crash point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Point {
-    /// A turn is decided and not committed.
+    /// A turn is decided but not committed.
     BeforeTurnCommit,
-    /// A turn is committed and nothing published.
+    /// A turn is committed but nothing is published.
     AfterTurnCommit,
-    /// Due sagas are decided on and not committed.
+    /// A claim of due sagas is decided but not committed.
     BeforeClaimCommit,
-    /// The same, committed, and nothing published.
+    /// A claim is committed but nothing is published.
     AfterClaimCommit,
-    /// New sagas are decided and not committed.
+    /// The admission of new sagas is decided but not committed.
     BeforeAdmissionCommit,
     /// New sagas are committed, and neither published nor answered.
     AfterAdmissionCommit,
-    /// A participant's effect and answer are written and not committed.
+    /// A participant's effects and answers are written but not committed.
     BeforeBatchCommit,
-    /// The same, committed, and nothing published.
+    /// A participant's effects and answers are committed but nothing is published.
     AfterBatchCommit,
-    /// The intent to ask the outside world is written and not committed.
+    /// The intent of a call to the outside is written but not committed.
     BeforeIntentCommit,
-    /// The same, committed, and nobody is asked yet.
+    /// The intent of a call to the outside is committed but the call is not sent.
     AfterIntentCommit,
-    /// The outside world has answered, and the answer is not committed.
+    /// A call to the outside has its answer, and the answer is not committed.
     BeforeSettlementCommit,
-    /// The same, committed, and nothing published.
+    /// The answer of a call to the outside is committed but nothing is published.
     AfterSettlementCommit,
-    /// Events are confirmed, and the replies are not published.
+    /// Events are confirmed but the replies are not published.
     BetweenEventsAndReplies,
-    /// Commands or replies are confirmed, and the messages that caused them are not acknowledged.
+    /// Commands or replies are confirmed but the messages that caused them are not acknowledged.
     AfterPublish,
     /// A delivery is about to be acknowledged.
     BeforeAck,
@@ -58,10 +58,10 @@ const ORCHESTRATOR: &[Point] = &[
     AfterPublish,
     BeforeAck,
 ];
-/// The points of a participant whose effects are in its own database.
+/// The points that every participant passes.
 const PARTICIPANT: &[Point] =
     &[BeforeBatchCommit, AfterBatchCommit, BetweenEventsAndReplies, AfterPublish, BeforeAck];
-/// The additional points of a participant that asks the outside world.
+/// The additional points of a participant that calls an outside service.
 const OUTSIDE: &[Point] =
     &[BeforeIntentCommit, AfterIntentCommit, BeforeSettlementCommit, AfterSettlementCommit];
 
@@ -87,13 +87,13 @@ impl Point {
     }
 
     fn all() -> impl Iterator<Item = Self> {
-        // Points that participants share with orchestrators come once.
+        // Points that participants share with orchestrators are listed once.
         let own = PARTICIPANT.iter().filter(|point| !ORCHESTRATOR.contains(point));
         ORCHESTRATOR.iter().chain(own).chain(OUTSIDE).copied()
     }
 }
 
-/// The point at which to crash, and the number of the passing.
+/// The chosen point, and at which pass of it to crash.
 #[derive(Clone, Debug)]
 pub(super) struct Crash {
     pub(super) point: Point,
@@ -102,13 +102,13 @@ pub(super) struct Crash {
 }
 
 impl Crash {
-    /// The same point and number, and nothing passed yet: each role counts by itself.
+    /// Returns the same choice with a fresh count, because each role counts its own passes.
     pub(super) fn anew(&self) -> Self {
         Self { passed: Arc::default(), ..self.clone() }
     }
 
-    /// Ends the process if this is the chosen passing: nothing unwinds, nothing is flushed, nobody
-    /// is notified.
+    /// Ends the process if this is the chosen pass: without unwinding, and without flushing or
+    /// closing anything.
     pub(super) fn pass(&self, point: Point) {
         if point != self.point || self.passed.fetch_add(1, Ordering::Relaxed) + 1 != self.at {
             return;
@@ -118,7 +118,7 @@ impl Crash {
     }
 }
 
-/// Passes a point, if one was chosen.
+/// Passes a point, if a crash was chosen.
 pub(super) fn pass(crash: Option<&Crash>, point: Point) {
     if let Some(crash) = crash {
         crash.pass(point);

@@ -10,7 +10,8 @@ use saga_engine::{
 
 use crate::point::{Crash, Point, pass};
 
-/// The sagas' rows, with crash points. A transaction that writes nothing passes no point.
+/// The store of the sagas, with crash points. A transaction that writes nothing passes none of
+/// them.
 #[derive(Clone)]
 pub(super) struct CrashingSagas<S> {
     store: S,
@@ -23,7 +24,7 @@ impl<S> CrashingSagas<S> {
     }
 }
 
-/// The points of one transaction.
+/// The crash points before and after one transaction's commit.
 struct Commit<'a> {
     crash: Option<&'a Crash>,
     before: Point,
@@ -36,7 +37,7 @@ impl<'a> Commit<'a> {
         Self { crash, before, after, writes: AtomicBool::new(false) }
     }
 
-    /// The transaction has decided and has not written.
+    /// Passes the point before the commit, if the transaction will write.
     fn decided<R>(&self, decision: (Vec<Write>, R)) -> (Vec<Write>, R) {
         let writes = !decision.0.is_empty();
         self.writes.store(writes, Ordering::Relaxed);
@@ -46,7 +47,7 @@ impl<'a> Commit<'a> {
         decision
     }
 
-    /// The transaction has ended.
+    /// Passes the point after the commit, if the transaction has written.
     fn ended<R>(&self, result: Result<R, Failure>) -> Result<R, Failure> {
         if result.is_ok() && self.writes.load(Ordering::Relaxed) {
             pass(self.crash, self.after);

@@ -59,8 +59,9 @@ impl<T: Transport> Transport for CrashingTransport<T> {
     }
 }
 
-/// The point after publishing a message. Engine and kit publish messages of one point together:
-/// first events alone, then replies; commands alone.
+/// Returns the point that follows the publishing of a message. Messages with different points are
+/// never published together: the kit publishes events before replies, and the engine publishes
+/// neither, only commands.
 fn point(route: &Route) -> Option<Point> {
     match route {
         Route::Command { .. } | Route::Reply { .. } => Some(Point::AfterPublish),
@@ -69,7 +70,7 @@ fn point(route: &Route) -> Option<Point> {
     }
 }
 
-/// Passes deliveries on and their acknowledgements back, with the point in between.
+/// Passes deliveries on and their acknowledgements back. Each acknowledgement passes a crash point.
 fn watched(mut consumer: Consumer, prefetch: u16, crash: Crash) -> Consumer {
     let (sender, receiver) = mpsc::channel(usize::from(prefetch).max(1));
     tokio::spawn(async move {
@@ -86,7 +87,7 @@ fn watched(mut consumer: Consumer, prefetch: u16, crash: Crash) -> Consumer {
                 let (to, mut acknowledged) = mpsc::unbounded_channel();
                 let crash = crash.clone();
                 tokio::spawn(async move {
-                    // Nothing arrives if the acknowledgement is dropped unused.
+                    // Nothing arrives here if the delivery was dropped without an acknowledgement.
                     if acknowledged.recv().await.is_some() {
                         crash.pass(Point::BeforeAck);
                         ack.ack();
