@@ -61,7 +61,7 @@ const PARCELS: [(&str, &str); 2] = [
 ];
 
 /// Gauges, with their units and descriptions.
-const GAUGES: [(&str, Unit, &str); 13] = [
+const GAUGES: [(&str, Unit, &str); 14] = [
     ("saga_watermark_age_seconds", Unit::Seconds, "How far back sagas are kept"),
     (
         "saga_watermark_held_seconds",
@@ -72,6 +72,11 @@ const GAUGES: [(&str, Unit, &str); 13] = [
         "saga_participant_watermark_timestamp_seconds",
         Unit::Seconds,
         "What a participant has heard of the watermark, in seconds since 1970",
+    ),
+    (
+        "saga_store_clock_ahead_seconds",
+        Unit::Seconds,
+        "How far the database's clock is ahead of the process's; negative: behind",
     ),
     ("saga_store_age_seconds", Unit::Seconds, "Time since the database answered an engine last"),
     ("saga_in_flight", Unit::Count, "Sagas that have not ended"),
