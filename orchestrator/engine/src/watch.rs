@@ -100,9 +100,12 @@ impl Watches {
         let ended: Vec<SagaId> = ended.into_iter().map(|(id, ..)| id).collect();
         // Sagas that go on are notified first, so that an ended saga that cannot be read delays no
         // others.
-        for (id, version, _) in open {
-            if let Some(sender) = self.lock().get(&id) {
-                newer(sender, Seen { version, end: None });
+        {
+            let sagas = self.lock();
+            for (id, version, _) in open {
+                if let Some(sender) = sagas.get(&id) {
+                    newer(sender, Seen { version, end: None });
+                }
             }
         }
         let ends = if ended.is_empty() { Vec::new() } else { answered(reads.find(&ended)).await? };

@@ -106,11 +106,12 @@ impl Memory {
             sagas.clear();
         }
         for Write { saga, .. } in writes {
-            match content(saga) {
-                Ok(content) if saga.ended().is_none() => {
+            let content = if saga.ended().is_none() { content(saga).ok() } else { None };
+            match content {
+                Some(content) => {
                     sagas.insert(saga.id, Remembered { saga: saga.clone(), content });
                 }
-                Ok(_) | Err(_) => {
+                None => {
                     sagas.remove(&saga.id);
                 }
             }
