@@ -107,13 +107,13 @@
 //! let id = SagaId(uuid::Uuid::from_u128(1));
 //! let now = Timestamp(0);
 //!
-//! Write `row` and `decision.history` in one transaction, then publish `decision.send`.
+//! // Write `row` and `decision.history` in one transaction, then publish `decision.send`.
 //! let decision = start(&definition, id, &trip, admitted, now);
 //! let row = decision.saga.expect("a new saga is a row");
 //! assert_eq!(decision.send[0].id.to_string(), format!("{id}/book-room/action"));
 //! assert_eq!(definition.open_commands(&row)?, decision.send, "the row is the outbox");
 //!
-//! Do the same for each reply, then acknowledge the reply.
+//! // Do the same for each reply, then acknowledge the reply.
 //! let booked = reply("book-room", Direction::Action, done.clone());
 //! let decision = turn(&definition, &row, &booked, now)?;
 //! let row = decision.saga.expect("it moved on");
