@@ -26,6 +26,9 @@ orchestrator
   SAGA_INVENTORY_URL                the inventory service's gRPC [http://127.0.0.1:7402]
   SAGA_PAYMENT_URL                  the payment service's gRPC [http://127.0.0.1:7403]
   SAGA_STEP_TIMEOUT_MILLIS          wait for a step's first answer [3000]
+  SAGA_BEGIN_PLACE_ORDER, SAGA_BEGIN_RETURN_ORDER
+                                    version of the definition under which new sagas begin; during an
+                                    upgrade the old one, until every orchestrator is new [the newest]
   SAGA_ORDER_DEADLINE_SECONDS       how long an order may take before its payment is captured [60]
   SAGA_MAX_IN_FLIGHT                orders in progress before new ones are told to come again [4000]
   SAGA_CATALOGUE_CACHE_MILLIS       how old a list of products may be, stock included; 0: it is read from

@@ -8,6 +8,7 @@ mod tests;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use saga_core::Hosted;
 use saga_payment::BreakerSettings;
 
 use crate::secrets::Secret;
@@ -42,7 +43,8 @@ pub(crate) struct Orchestrator {
 #[derive(Clone, Debug)]
 pub(crate) struct Front {
     pub(crate) listen: SocketAddr,
-    pub(crate) step_timeout_millis: Option<u64>,
+    /// The definitions, and the versions under which new sagas begin.
+    pub(crate) hosted: Hosted,
     pub(crate) order_deadline: Duration,
     pub(crate) max_in_flight: u64,
     /// Greatest age of a cached page of products. Zero: each call reads the page anew.

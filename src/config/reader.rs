@@ -1,8 +1,10 @@
 //! Reads settings once from the environment, and lists all mistakes at once.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeSet, fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration,
+};
 
-use saga_core::LEAST_RETENTION;
+use saga_core::{Hosted, LEAST_RETENTION};
 use saga_payment::BreakerSettings;
 use saga_telemetry::Format;
 
@@ -88,7 +90,7 @@ impl Environment<'_> {
     pub(super) fn front(&mut self) -> Front {
         Front {
             listen: self.listen("SAGA_ORCHESTRATOR_LISTEN", 7400),
-            step_timeout_millis: self.number("SAGA_STEP_TIMEOUT_MILLIS", 50, 600_000),
+            hosted: self.hosted(),
             order_deadline: Duration::from_secs(
                 self.number("SAGA_ORDER_DEADLINE_SECONDS", 1, 86_400).unwrap_or(60),
             ),
@@ -98,6 +100,22 @@ impl Environment<'_> {
                 .map_or(saga_front::DEFAULT_CATALOGUE_CACHE, Duration::from_millis),
             retention: self.retention(),
         }
+    }
+
+    /// Returns the definitions, and the versions under which new sagas begin.
+    fn hosted(&mut self) -> Hosted {
+        let step_timeout_millis = self.number("SAGA_STEP_TIMEOUT_MILLIS", 50, 600_000);
+        let mut hosted = saga_definitions::hosted(step_timeout_millis);
+        let names: BTreeSet<&str> = hosted.names().map(|(name, _)| name).collect();
+        for name in names {
+            let variable = format!("SAGA_BEGIN_{}", name.to_uppercase().replace('-', "_"));
+            let Some(version) = self.number(&variable, 1, u32::MAX.into()) else { continue };
+            match hosted.clone().beginning(name, version as u32) {
+                Ok(beginning) => hosted = beginning,
+                Err(why) => self.wrong(&variable, &format!("cannot be used: {why}")),
+            }
+        }
+        hosted
     }
 
     fn retention(&mut self) -> Duration {

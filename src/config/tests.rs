@@ -95,6 +95,24 @@ fn the_catalogue_is_kept_for_a_second_or_as_set_or_not_at_all() {
 }
 
 #[test]
+fn new_sagas_begin_under_the_newest_version_or_under_a_hosted_one_that_is_set() {
+    let begins = |pairs: &[(&str, &str)]| {
+        let front = read(&of(pairs), |env| env.front());
+        front.map(|front| front.hosted.begins("place-order").expect("hosted").version())
+    };
+    assert_eq!(begins(&[]).expect("the default"), 2);
+    assert_eq!(begins(&[("SAGA_BEGIN_PLACE_ORDER", "1")]).expect("an older one"), 1);
+    let other = [("SAGA_BEGIN_RETURN_ORDER", "2"), ("SAGA_BEGIN_PLACE_ORDER", "3")];
+    let mistakes = begins(&other).expect_err("two mistakes").to_string();
+    for mistake in [
+        "SAGA_BEGIN_PLACE_ORDER cannot be used: place-order 3 is not hosted; hosted are [1, 2]",
+        "SAGA_BEGIN_RETURN_ORDER cannot be used: return-order 2 is not hosted; hosted are [1]",
+    ] {
+        assert!(mistakes.contains(mistake), "{mistakes}");
+    }
+}
+
+#[test]
 fn a_url_may_come_from_a_file_but_not_from_two_places() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), "postgres://o:secret@127.0.0.1/o\n").expect("written");

@@ -25,7 +25,7 @@ where
     S: SagaStore + SagaReads + Retention,
     T: Transport,
 {
-    let hosted = saga_definitions::hosted(front.step_timeout_millis);
+    let hosted = front.hosted;
     let (engine, handle) = Engine::new(store.clone(), transport, hosted.clone());
     let engine = engine.keeping(front.retention);
     let server = Server {

@@ -220,6 +220,12 @@ pub(crate) const DAMAGES: &[Damage] = &[
         "UPDATE orders.orders SET status = 4
          WHERE order_id = (SELECT min(order_id) FROM orders.orders WHERE status = 3)",
     ),
+    // Only version 1 of place-order may leave no trace of an order that was undone early.
+    damage(
+        &["orders-ended", "effects-recorded"],
+        "DELETE FROM orders.orders
+         WHERE order_id = (SELECT min(order_id) FROM orders.orders WHERE status = 3)",
+    ),
     damage(
         &["orders-priced"],
         "UPDATE inventory.reservations SET unit_price = unit_price + 1

@@ -27,3 +27,4 @@ mod returns;
 mod silent;
 mod system;
 mod traces;
+mod uncreated;

@@ -13,6 +13,8 @@ INSERT INTO steps VALUES
     ('return-order', 1, 'refund-payment', 'pivot', 'payment'),
     ('return-order', 1, 'take-back-stock', 'retriable', 'inventory'),
     ('return-order', 1, 'mark-returned', 'retriable', 'order');
+-- Version 2 has the same steps. Its rejection of an order says what was ordered.
+INSERT INTO steps SELECT definition, 2, step, kind, service FROM steps WHERE definition = 'place-order';
 
 -- The caller's expectations: one row.
 CREATE TABLE expected (quarantined INTEGER, orders INTEGER);

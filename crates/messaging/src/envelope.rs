@@ -69,6 +69,8 @@ pub struct ReplyBody {
     pub definition: String,
     /// Version of the definition.
     pub definition_version: u32,
+    /// Number of orchestrators that have passed the reply on, because they do not host that version.
+    pub passed_on: u32,
 }
 
 /// The outcome of a command, as its reply states it.
@@ -226,6 +228,8 @@ struct Wire<'a> {
     outcome: Option<Outcome>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     repeat: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    passedon: Option<u32>,
     #[serde(borrow)]
     data: &'a RawValue,
 }
@@ -248,6 +252,7 @@ impl<'a> Wire<'a> {
             watermark: None,
             outcome: None,
             repeat: None,
+            passedon: None,
             data: &envelope.data,
         };
         match &envelope.body {
@@ -263,6 +268,7 @@ impl<'a> Wire<'a> {
                 wire.repeat = reply.repeat.then_some(true);
                 wire.definition = Some(reply.definition.clone());
                 wire.definitionversion = Some(reply.definition_version);
+                wire.passedon = Some(reply.passed_on).filter(|times| *times > 0);
             }
             Body::Event(event) => wire.sequence = Some(sequence_text(event.sequence)),
         }
@@ -302,6 +308,7 @@ impl<'a> Wire<'a> {
                 definition_version: self
                     .definitionversion
                     .ok_or_else(|| poison("no definitionversion".into()))?,
+                passed_on: self.passedon.unwrap_or(0),
             }),
             (None, Some(attempt), Some(sequence)) => Body::Command(CommandBody {
                 attempt,

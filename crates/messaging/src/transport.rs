@@ -41,6 +41,7 @@ pub trait Transport: Clone + Send + Sync + 'static {
         match route {
             Route::Command { participant } => format!("saga.commands:{participant}"),
             Route::Reply { to } => format!("saga.replies:{to}"),
+            Route::OwnReplies => "saga.replies".to_owned(),
             Route::Event { key } => format!("saga.events:{key}"),
             Route::Quarantine { .. } => "saga.quarantine".to_owned(),
         }
@@ -102,6 +103,9 @@ pub enum Route {
         /// The command's `reply_to`.
         to: String,
     },
+    /// From an orchestrator back to its own deployment's replies, for another orchestrator. The
+    /// message must arrive.
+    OwnReplies,
     /// To any subscriber, or to none.
     Event {
         /// Routing key of the event, for example `hotel.booked`.

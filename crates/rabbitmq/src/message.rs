@@ -48,6 +48,7 @@ pub(crate) fn lay_out(
             (topology.commands(), participant.as_str(), true)
         }
         Route::Reply { to } => (topology.replies(), to.as_str(), true),
+        Route::OwnReplies => (topology.replies(), topology.reply_key(), true),
         Route::Event { key } => (topology.events(), key.as_str(), false),
         Route::Quarantine { reason, from } => {
             headers.insert(REASON_HEADER.into(), text(cut(reason, MAX_REASON_BYTES)));
@@ -87,7 +88,7 @@ pub(crate) fn publish_id(properties: &BasicProperties) -> Option<i64> {
 pub(crate) const fn route_name(route: &Route) -> &'static str {
     match route {
         Route::Command { .. } => "command",
-        Route::Reply { .. } => "reply",
+        Route::Reply { .. } | Route::OwnReplies => "reply",
         Route::Event { .. } => "event",
         Route::Quarantine { .. } => "quarantine",
     }

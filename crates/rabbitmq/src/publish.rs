@@ -244,7 +244,7 @@ impl Publisher {
             (Route::Command { participant }, _) => self.topology.knows(participant),
             (Route::Reply { to }, _) => to == self.topology.reply_key(),
             (Route::Event { .. }, _) => false,
-            (Route::Quarantine { .. }, _) => true,
+            (Route::OwnReplies | Route::Quarantine { .. }, _) => true,
         };
         verdict.refused.iter().any(is_ours)
     }

@@ -158,6 +158,7 @@ impl Transport for RabbitMq {
         match route {
             Route::Command { participant } => format!("{}:{participant}", topology.commands()),
             Route::Reply { to } => format!("{}:{to}", topology.replies()),
+            Route::OwnReplies => format!("{}:{}", topology.replies(), topology.reply_key()),
             Route::Event { key } => format!("{}:{key}", topology.events()),
             Route::Quarantine { .. } => topology.quarantine(),
         }

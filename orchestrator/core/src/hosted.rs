@@ -59,7 +59,7 @@ impl<S: Saga> HostedDefinition for Definition<S> {
     }
 
     fn version(&self) -> u32 {
-        S::VERSION
+        self.version
     }
 
     fn step_names(&self) -> Vec<&'static str> {
@@ -116,15 +116,39 @@ impl<S: Saga> HostedDefinition for Definition<S> {
 #[derive(Clone, Default)]
 pub struct Hosted {
     definitions: Vec<Arc<dyn HostedDefinition>>,
+    begin: Vec<(&'static str, u32)>,
+}
+
+/// The error of an order to begin sagas under a version that is not hosted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} {version} is not hosted; hosted are {hosted:?}")]
+pub struct NotHosted {
+    /// The definition's name.
+    pub name: String,
+    /// The version.
+    pub version: u32,
+    /// The hosted versions of that definition.
+    pub hosted: Vec<u32>,
 }
 
 impl Hosted {
-    /// Adds a definition.
+    /// Adds all versions of a definition, so that sagas of older versions go on (semantics 19).
     ///
     /// # Panics
     /// If a definition with the same name and version was added before.
     #[must_use]
-    pub fn with(mut self, definition: impl HostedDefinition + 'static) -> Self {
+    pub fn with<S: Saga>(self, definition: Definition<S>) -> Self {
+        let older = S::OLDEST..S::VERSION;
+        let all = older.fold(self, |all, version| all.with_one(definition.at(version)));
+        all.with_one(definition.newest())
+    }
+
+    /// Adds one version of a definition.
+    ///
+    /// # Panics
+    /// If a definition with the same name and version was added before.
+    #[must_use]
+    pub fn with_one(mut self, definition: impl HostedDefinition + 'static) -> Self {
         let (name, version) = (definition.name(), definition.version());
         assert!(self.get(name, version).is_none(), "{name} {version} is hosted twice");
         self.definitions.push(Arc::new(definition));
@@ -142,16 +166,45 @@ impl Hosted {
         self
     }
 
+    /// Leaves one version out, as a binary that does not know it yet.
+    #[must_use]
+    pub fn without(mut self, name: &str, version: u32) -> Self {
+        self.definitions.retain(|d| (d.name(), d.version()) != (name, version));
+        self
+    }
+
+    /// Sets the version under which new sagas of a definition begin. Without it, they begin under
+    /// the newest one. Begin under an older version while some orchestrators do not host the newest
+    /// one yet.
+    ///
+    /// # Errors
+    /// If that version is not hosted.
+    pub fn beginning(mut self, name: &str, version: u32) -> Result<Self, NotHosted> {
+        let Some(definition) = self.get(name, version) else {
+            let hosted = self.names().filter(|(other, _)| *other == name).map(|(_, v)| v).collect();
+            return Err(NotHosted { name: name.to_owned(), version, hosted });
+        };
+        let name = definition.name();
+        self.begin.retain(|(other, _)| *other != name);
+        self.begin.push((name, version));
+        Ok(self)
+    }
+
     /// Returns the definition with that name and version, if it is hosted.
     #[must_use]
     pub fn get(&self, name: &str, version: u32) -> Option<&Arc<dyn HostedDefinition>> {
         self.definitions.iter().find(|d| d.name() == name && d.version() == version)
     }
 
-    /// Returns the newest hosted version of a definition. New sagas begin under it.
+    /// Returns the version of a definition under which new sagas begin. See [`Hosted::beginning`].
     #[must_use]
-    pub fn newest(&self, name: &str) -> Option<&Arc<dyn HostedDefinition>> {
-        self.definitions.iter().filter(|d| d.name() == name).max_by_key(|d| d.version())
+    pub fn begins(&self, name: &str) -> Option<&Arc<dyn HostedDefinition>> {
+        match self.begin.iter().find(|(other, _)| *other == name) {
+            Some((name, version)) => self.get(name, *version),
+            None => {
+                self.definitions.iter().filter(|d| d.name() == name).max_by_key(|d| d.version())
+            }
+        }
     }
 
     /// Returns the name and version of each definition, to claim their due sagas.

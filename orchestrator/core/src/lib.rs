@@ -154,14 +154,17 @@ pub use command::{Answer, Command, DomainEvent, OutgoingCommand, Payload, Refusa
 pub use decision::{Admitted, Cancelled, Decision, Input, Reply, ReplyOutcome, Verdict};
 pub use definition::{Definition, Kind, Saga};
 pub use failure::Failure;
-pub use hosted::{Hosted, HostedDefinition, Start, remedies};
+pub use hosted::{Hosted, HostedDefinition, NotHosted, Start, remedies};
 pub use id::{CommandId, Direction, InvalidId, SagaId, Timestamp};
 pub use instance::{
     Ended, Happening, HistoryEntry, Instance, Opener, Phase, Sending, State, StateError, StepState,
 };
 pub use intervention::{Intervened, Intervention, Obstacle, Remedy, Stated};
 pub use retry::RetryPolicy;
-pub use steps::{AfterPivot, BeforePivot, Compensated, Step, Steps, Together, step, together};
+pub use steps::{
+    AfterPivot, BeforePivot, Compensated, Final, Listening, Silent, Step, Steps, Together, step,
+    together,
+};
 pub use stuck::{Stuck, StuckReason};
 pub use turn::{start, turn};
 pub use watermark::{CLOCKS_DIFFER, LEAST_RETENTION, Watermark, clocks_agree};

@@ -1,14 +1,13 @@
 //! The builder of definitions: compensatable steps, then at most one pivot, then retriable steps
 //! (semantics 16). A wrong order does not compile.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, sync::Arc};
 
 use serde_json::value::RawValue;
 
 use crate::{
     Cause, Command, Definition, Kind, Payload, RetryPolicy, Saga, TypeName,
     definition::{StepSpec, Undo},
-    limits,
 };
 
 /// Marker: the definition has no pivot yet.
@@ -50,11 +49,12 @@ pub fn step<S: Saga, C: Command>(
             kind: Kind::Retriable,
             participant: C::PARTICIPANT,
             reply_type: <C::Reply as TypeName>::TYPE,
-            action: Box::new(move |saga| Payload::of(&action(saga))),
-            on_reply: Box::new(|_, _| Ok(())),
+            action: Arc::new(move |saga| Payload::of(&action(saga))),
+            on_reply: Arc::new(|_, _| Ok(())),
             keeps_reply: false,
             undo: None,
             policy: None,
+            versions: 1..=u32::MAX,
         },
         marks: PhantomData,
     }
@@ -71,7 +71,7 @@ impl<S: Saga, C: Command, R> Step<S, C, Final, R> {
         self.spec.undo = Some(Undo {
             participant: D::PARTICIPANT,
             reply_type: <D::Reply as TypeName>::TYPE,
-            command: Box::new(move |saga, cause| Payload::of(&compensation(saga, cause))),
+            command: Arc::new(move |saga, cause| Payload::of(&compensation(saga, cause))),
         });
         Step { spec: self.spec, marks: PhantomData }
     }
@@ -85,7 +85,7 @@ impl<S: Saga, C: Command, U> Step<S, C, U, Silent> {
         keep: impl Fn(&mut S, C::Reply) + Send + Sync + 'static,
     ) -> Step<S, C, U, Listening> {
         self.spec.keeps_reply = true;
-        self.spec.on_reply = Box::new(move |saga, reply: &RawValue| {
+        self.spec.on_reply = Arc::new(move |saga, reply: &RawValue| {
             keep(saga, serde_json::from_str(reply.get())?);
             Ok(())
         });
@@ -98,6 +98,22 @@ impl<S, C, U, R> Step<S, C, U, R> {
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.spec.policy = Some(policy);
+        self
+    }
+
+    /// Adds the step to the definition from this version on. Sagas of older versions do not have
+    /// it.
+    #[must_use]
+    pub fn since(mut self, version: u32) -> Self {
+        self.spec.versions = version..=*self.spec.versions.end();
+        self
+    }
+
+    /// Makes this version the last one that has the step. Two steps may share a name if no version
+    /// has both, for example when a command changes.
+    #[must_use]
+    pub fn until(mut self, version: u32) -> Self {
+        self.spec.versions = *self.spec.versions.start()..=version;
         self
     }
 }
@@ -138,8 +154,7 @@ impl<S, A, B, C, U> From<(Step<S, A, U, Silent>, Step<S, B, U, Silent>, Step<S, 
 
 /// The steps of a saga that is being defined.
 pub struct Steps<S, P> {
-    steps: Vec<StepSpec<S>>,
-    stages: Vec<std::ops::Range<usize>>,
+    stages: Vec<Vec<StepSpec<S>>>,
     marks: PhantomData<fn() -> P>,
 }
 
@@ -148,7 +163,7 @@ impl<S: Saga> Steps<S, BeforePivot> {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "a definition without steps is of no use")]
     pub fn new() -> Self {
-        Self { steps: Vec::new(), stages: Vec::new(), marks: PhantomData }
+        Self { stages: Vec::new(), marks: PhantomData }
     }
 
     /// Adds a stage that can be undone: one step, or several `together`.
@@ -160,8 +175,8 @@ impl<S: Saga> Steps<S, BeforePivot> {
     /// Adds the pivot: the step that decides.
     #[must_use]
     pub fn pivot<C: Command, R>(self, step: Step<S, C, Final, R>) -> Steps<S, AfterPivot> {
-        let Self { steps, stages, .. } = self.stage(Kind::Pivot, vec![step.spec]);
-        Steps { steps, stages, marks: PhantomData }
+        let Self { stages, .. } = self.stage(Kind::Pivot, vec![step.spec]);
+        Steps { stages, marks: PhantomData }
     }
 }
 
@@ -175,38 +190,20 @@ impl<S: Saga> Steps<S, AfterPivot> {
 
 impl<S: Saga, P> Steps<S, P> {
     fn stage(mut self, kind: Kind, steps: Vec<StepSpec<S>>) -> Self {
-        let first = self.steps.len();
-        self.steps.extend(steps.into_iter().map(|step| StepSpec { kind, ..step }));
-        self.stages.push(first..self.steps.len());
+        self.stages.push(steps.into_iter().map(|step| StepSpec { kind, ..step }).collect());
         self
     }
 
-    /// Returns the finished definition.
+    /// Returns the finished definition, in its newest version. See [`Definition::at`].
     ///
     /// # Panics
-    /// If there are no steps or more than [`limits::MAX_STEPS`], or if a name is used twice or is
-    /// not kebab-case. These are programming errors, found by the first test.
+    /// If any hosted version has no steps or more than [`MAX_STEPS`](crate::limits::MAX_STEPS), two
+    /// steps of one name, or retriable steps without a pivot, or if a name is not kebab-case. These
+    /// are programming errors, found by the first test.
     #[must_use]
     pub fn build(self) -> Definition<S> {
-        assert!(!self.steps.is_empty(), "{}: a saga has at least one step", S::NAME);
-        assert!(self.steps.len() <= limits::MAX_STEPS, "{}: too many steps", S::NAME);
-        for (index, step) in self.steps.iter().enumerate() {
-            let kebab = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-            assert!(
-                !step.name.is_empty()
-                    && step.name.len() <= limits::MAX_STEP_NAME_BYTES
-                    && step.name.bytes().all(kebab),
-                "{}: {:?} is not a kebab-case name",
-                S::NAME,
-                step.name
-            );
-            assert!(
-                self.steps[..index].iter().all(|other| other.name != step.name),
-                "{}: two steps are called {:?}",
-                S::NAME,
-                step.name
-            );
-        }
-        Definition { steps: self.steps, stages: self.stages }
+        let newest = Definition::of(self.stages, S::VERSION);
+        (S::OLDEST..S::VERSION).for_each(|older| drop(newest.at(older)));
+        newest
     }
 }

@@ -60,7 +60,7 @@ pub fn start<S: Saga>(
     let saga = Instance {
         id,
         definition: S::NAME.to_owned(),
-        definition_version: S::VERSION,
+        definition_version: definition.version,
         version: 0,
         caller: admission.caller,
         phase: Phase::Running,

@@ -150,6 +150,11 @@ pub fn of_request(error: &RequestError, kind: &str, id: &str, trace_id: &str) ->
             error!(%error, "a saga cannot be begun");
             internal("this server cannot begin it: nothing was written, tell an operator")
         }
+        RequestError::Elsewhere => unavailable(
+            "this server does not host the saga's version of its definition: nothing was changed, ask another orchestrator",
+            "HOSTED_ELSEWHERE",
+            RETRY_AFTER,
+        ),
         RequestError::Undecidable => {
             error!(saga = id, trace_id, "a request met a saga that this version cannot decide on");
             internal(

@@ -164,7 +164,7 @@ fn start<'a, S>(shared: &'a Shared<S>, new: &NewSaga) -> Result<Start<'a>, Reque
         error!(%saga, trace_id, %watermark, "a new saga is refused: this process's clock is behind the database's by more than the retention");
         return Err(RequestError::Unavailable);
     }
-    let hosted = shared.hosted.newest(definition);
+    let hosted = shared.hosted.begins(definition);
     let hosted = hosted.ok_or_else(|| RequestError::Unhosted(definition.clone()))?;
     hosted.start(saga, data, admitted.clone()).map_err(|why| RequestError::Data(why.to_string()))
 }
@@ -216,6 +216,7 @@ async fn answer_inputs<S: SagaStore>(shared: &Shared<S>, inputs: Inputs, outgoin
                     None => Err(RequestError::NotFound),
                     Some((saga, fates)) => match fates.remove(0) {
                         Fate::Decided(verdict) => Ok((verdict, saga.clone())),
+                        Fate::Unhosted => Err(RequestError::Elsewhere),
                         Fate::Poison(_) | Fate::Undecidable => Err(RequestError::Undecidable),
                     },
                 };
@@ -241,7 +242,7 @@ async fn preview<S: SagaStore>(
         let seen = sagas.into_iter().next().ok_or(RequestError::NotFound);
         let preview = seen.and_then(|saga| {
             let definition = shared.hosted.get(&saga.definition, saga.definition_version);
-            let definition = definition.ok_or(RequestError::Undecidable)?;
+            let definition = definition.ok_or(RequestError::Elsewhere)?;
             let decision = definition.turn(&saga, input, now);
             let decision = decision.map_err(|_| RequestError::Undecidable)?;
             Ok(Preview {

@@ -41,6 +41,7 @@ pub(crate) async fn take<S: SagaReads>(shared: Arc<Shared<S>>) {
         "dropped",
         "undecidable",
         "unhosted",
+        "passed on",
         "unknown saga",
     ] {
         counter!("saga_replies_total", "verdict" => verdict).increment(0);

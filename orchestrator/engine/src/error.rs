@@ -19,7 +19,10 @@ pub enum RequestError {
     /// The new saga's data does not decode. Nothing was written.
     #[error("{0}")]
     Data(String),
-    /// This binary cannot decide on the saga.
+    /// This binary does not host the saga's definition in its version. Another orchestrator may.
+    #[error("this engine does not host the saga's version of its definition")]
+    Elsewhere,
+    /// This binary cannot decide on the saga, because its row does not decode.
     #[error("the saga cannot be decided on by this version")]
     Undecidable,
 }

@@ -68,6 +68,8 @@ pub(crate) enum Fate {
     Poison(String),
     /// This binary cannot decide on the saga's row, so the input is left alone.
     Undecidable,
+    /// This binary does not host the row's definition in its version.
+    Unhosted,
 }
 
 /// Folds the inputs over the saga, one after the other.
@@ -79,8 +81,7 @@ pub(crate) fn fold<'a>(
 ) -> Folded {
     let before = saga.version;
     let Some(definition) = hosted.get(&saga.definition, saga.definition_version) else {
-        counter!("saga_undecidable_total").increment(1);
-        let fates = inputs.into_iter().map(|_| Fate::Undecidable).collect();
+        let fates = inputs.into_iter().map(|_| Fate::Unhosted).collect();
         return Folded {
             write: None,
             send: Vec::new(),

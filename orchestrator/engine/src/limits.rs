@@ -14,6 +14,11 @@ pub const PREFETCH: u16 = 64;
 /// Most messages of the quarantine that are delivered and not yet acknowledged.
 pub const QUARANTINE_PREFETCH: u16 = 32;
 
+/// Number of orchestrators that pass a reply on, because they do not host its definition in that
+/// version, before it is dropped. If three of four do not host it, one reply in 10,000 is dropped;
+/// its command is then sent again when the saga wakes.
+pub const MOST_PASSED_ON: u32 = 32;
+
 /// Most bytes that are stored of the body of a quarantined message: twice the size of our own
 /// parcels.
 pub const MAX_QUARANTINED_BYTES: usize = 1024 * 1024;

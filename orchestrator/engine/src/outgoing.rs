@@ -20,6 +20,8 @@ pub(crate) struct Outgoing {
     pub(crate) commands: Vec<OutgoingCommand>,
     /// Messages for the quarantine.
     pub(crate) quarantine: Vec<Message>,
+    /// Replies for another orchestrator, which hosts their definitions.
+    pub(crate) passed_on: Vec<Envelope>,
     pub(crate) changed: Vec<Changed>,
     pub(crate) acks: Vec<Ack>,
     pub(crate) now: Option<Timestamp>,
@@ -29,6 +31,7 @@ impl Outgoing {
     pub(crate) fn is_empty(&self) -> bool {
         self.commands.is_empty()
             && self.quarantine.is_empty()
+            && self.passed_on.is_empty()
             && self.changed.is_empty()
             && self.acks.is_empty()
     }
@@ -42,7 +45,7 @@ impl Outgoing {
         watermark: Watermark,
         insisting: &mut Insisting<Arc<Acks>>,
     ) {
-        let Self { commands, quarantine, changed, acks, now } = self;
+        let Self { commands, quarantine, passed_on, changed, acks, now } = self;
         let to_quarantine = quarantine.len();
         if !changed.is_empty() {
             transport.announce(changed);
@@ -71,6 +74,7 @@ impl Outgoing {
                     .record(members as f64);
             }
         }
+        publication.parcels(&Route::OwnReplies, &passed_on, |_| None);
         let acks = Arc::new(Acks(acks));
         for (place, refused) in publication.publish().await {
             counter!("saga_commands_unsent_total").increment(1);

@@ -111,11 +111,14 @@ fn open<S: SagaStore>(
     for member in members {
         let poisoned = match member {
             Ok(envelope) => match arrived(envelope, redelivered, shared) {
-                Ok(Some(reply)) => {
+                Ok(Read::Reply(reply)) => {
                     replies.push(reply);
                     continue;
                 }
-                Ok(None) => continue,
+                Ok(Read::Unhosted(envelope)) => {
+                    outgoing.passed_on.extend(pass_on(envelope));
+                    continue;
+                }
                 Err(poisoned) => poisoned,
             },
             Err(poisoned) => poisoned,
@@ -126,13 +129,31 @@ fn open<S: SagaStore>(
     ack
 }
 
-/// Reads a reply. Returns `None` for a definition that this binary does not host: an engine that
-/// hosts it sends the command again and gets the recorded answer.
+/// A reply, as this engine can treat it.
+enum Read {
+    Reply(Arrived),
+    /// This binary does not host the reply's definition in that version.
+    Unhosted(Envelope),
+}
+
+/// Counts that a reply is passed on to another orchestrator, which may host its definition. Returns
+/// `None` if it was passed on often enough: an orchestrator that hosts the saga sends the command
+/// again and gets the recorded answer.
+fn pass_on(mut envelope: Envelope) -> Option<Envelope> {
+    let Body::Reply(reply) = &mut envelope.body else { return None };
+    let often_enough = reply.passed_on >= limits::MOST_PASSED_ON;
+    let verdict = if often_enough { "unhosted" } else { "passed on" };
+    counter!("saga_replies_total", "verdict" => verdict).increment(1);
+    reply.passed_on = reply.passed_on.saturating_add(1);
+    (!often_enough).then_some(envelope)
+}
+
+/// Reads a reply.
 fn arrived<S: SagaStore>(
     envelope: Envelope,
     redelivered: bool,
     shared: &Shared<S>,
-) -> Result<Option<Arrived>, (Poison, String)> {
+) -> Result<Read, (Poison, String)> {
     let poison = |envelope: &Envelope, reason: String| {
         (Poison { reason, id: Some(envelope.id.clone()) }, envelope.to_json())
     };
@@ -140,8 +161,7 @@ fn arrived<S: SagaStore>(
         return Err(poison(&envelope, "no reply".to_owned()));
     };
     if shared.hosted.get(&reply.definition, reply.definition_version).is_none() {
-        counter!("saga_replies_total", "verdict" => "unhosted").increment(1);
-        return Ok(None);
+        return Ok(Read::Unhosted(envelope));
     }
     let outcome = match reply.outcome {
         Outcome::Done => ReplyOutcome::Done {
@@ -158,10 +178,11 @@ fn arrived<S: SagaStore>(
         step: envelope.id.step.clone(),
         direction: envelope.id.direction,
         outcome,
-        redelivered,
+        // A reply that was passed on may have come before.
+        redelivered: redelivered || reply.passed_on > 0,
         repeat: reply.repeat,
     });
-    Ok(Some(Arrived { saga: envelope.id.saga, input, envelope: Arc::new(envelope) }))
+    Ok(Read::Reply(Arrived { saga: envelope.id.saga, input, envelope: Arc::new(envelope) }))
 }
 
 /// The engine is being stopped. Unacknowledged replies are delivered again, to another engine.
@@ -238,6 +259,7 @@ async fn decide<S: SagaStore>(
         let verdict = match fate {
             Fate::Decided(verdict) => name(verdict),
             Fate::Undecidable => "undecidable",
+            Fate::Unhosted => "unhosted",
             Fate::Poison(reason) => {
                 let envelope = &replies[index].envelope;
                 let poison = Poison { reason, id: Some(envelope.id.clone()) };
@@ -278,4 +300,39 @@ fn quarantine(poison: &Poison, body: Bytes) -> Message {
     );
     let route = Route::Quarantine { reason: poison.reason.clone(), from: Queue::Replies };
     Message::parcel(route, id, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use saga_messaging::ReplyBody;
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    #[test]
+    fn a_reply_for_a_version_that_is_not_hosted_is_passed_on_a_bounded_number_of_times() {
+        let mut envelope = Envelope {
+            id: "00000000-0000-7000-8000-000000000000/book/action".parse().expect("an id"),
+            source: "saga/hotel".to_owned(),
+            type_name: "Booked".to_owned(),
+            time: None,
+            traceparent: None,
+            data: RawValue::from_string("{}".to_owned()).expect("JSON"),
+            body: Body::Reply(ReplyBody {
+                outcome: Outcome::Done,
+                repeat: false,
+                definition: "trip".to_owned(),
+                definition_version: 2,
+                passed_on: 0,
+            }),
+        };
+        let mut times = 0;
+        while let Some(passed) = pass_on(envelope.clone()) {
+            times += 1;
+            // The next orchestrator reads what this one has written.
+            let json = RawValue::from_string(passed.to_json()).expect("JSON");
+            envelope = Envelope::read(&json).expect("an envelope");
+        }
+        assert_eq!(times, limits::MOST_PASSED_ON);
+    }
 }

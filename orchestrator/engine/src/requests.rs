@@ -13,7 +13,7 @@ pub struct Requests {
     queue: mpsc::Sender<Request>,
 }
 
-/// A request for a new saga. The saga begins under the newest hosted version of its definition.
+/// A request for a new saga. The saga begins under the version that [`Hosted::begins`](saga_core::Hosted::begins) returns.
 #[derive(Clone, Debug)]
 pub struct NewSaga {
     /// The client's key, bound to the new saga's id.

@@ -52,7 +52,7 @@ async fn claim_once<S: SagaStore>(
         for saga in sagas {
             let mut left_alone = saga.clone();
             let fates = turned.add(fold(&shared.hosted, saga, [&Input::Wake], now));
-            if matches!(fates[..], [Fate::Undecidable]) {
+            if matches!(fates[..], [Fate::Undecidable | Fate::Unhosted]) {
                 left_alone.wake_at = Some(now.plus_millis(limits::UNDECIDABLE_PAUSE_MILLIS));
                 let before = left_alone.version;
                 turned.writes.push(Write { before, saga: left_alone, history: Vec::new() });

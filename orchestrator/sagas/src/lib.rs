@@ -14,8 +14,8 @@ pub use place_order::{PlaceOrder, Quote};
 pub use return_order::{Opened, ReturnOrder};
 use saga_core::{Definition, Hosted, Saga};
 
-/// Returns every definition that this binary hosts. `step_timeout_millis` overrides how long a step
-/// waits for its first answer.
+/// Returns every definition that this binary hosts, in all its versions. `step_timeout_millis`
+/// overrides how long a step waits for its first answer.
 #[must_use]
 pub fn hosted(step_timeout_millis: Option<u64>) -> Hosted {
     fn of<S: Saga>(step_timeout_millis: Option<u64>) -> Definition<S> {

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use saga_core::{Cause, Definition, Saga, Steps, step, together};
+use saga_core::{Cause, Definition, Final, Saga, Silent, Step, Steps, step, together};
 use saga_proto::{
     Money,
     inventory::v1::{CommitStock, ReleaseStock, ReserveStock, StockReservedReply},
@@ -43,18 +43,12 @@ pub struct Quote {
 
 impl Saga for PlaceOrder {
     const NAME: &'static str = "place-order";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn steps() -> Definition<Self> {
         Steps::new()
-            .compensatable(
-                step("create-order", |s: &Self| CreateOrder {
-                    customer: s.customer.clone(),
-                    lines: s.lines.clone(),
-                    caller: s.caller.clone(),
-                })
-                .compensate(|_, cause| reject(cause)),
-            )
+            .compensatable(create().compensate(|_, cause| reject(cause, None)).until(1))
+            .compensatable(create().compensate(|s, cause| reject(cause, Some(s.order()))).since(2))
             .compensatable(
                 step("reserve-stock", |s: &Self| ReserveStock {
                     lines: s.lines.clone(),
@@ -88,16 +82,30 @@ impl Saga for PlaceOrder {
     }
 }
 
+/// Makes the step that creates the order. Its compensation depends on the version: since version 2
+/// it says what was ordered, so that an order that was never created is found too.
+fn create() -> Step<PlaceOrder, CreateOrder, Final, Silent> {
+    step("create-order", PlaceOrder::order)
+}
+
 impl PlaceOrder {
+    fn order(&self) -> CreateOrder {
+        CreateOrder {
+            customer: self.customer.clone(),
+            lines: self.lines.clone(),
+            caller: self.caller.clone(),
+        }
+    }
+
     fn total(&self) -> Option<Money> {
         self.quote.as_ref().and_then(|quote| quote.total.clone())
     }
 }
 
 /// Builds the compensation of `create-order`, with the reason that the client will read.
-fn reject(cause: &Cause) -> RejectOrder {
+fn reject(cause: &Cause, order: Option<CreateOrder>) -> RejectOrder {
     let (reason_code, reason) = reason(cause, "order");
-    RejectOrder { reason_code, reason, cancelled: matches!(cause, Cause::Cancelled(_)) }
+    RejectOrder { reason_code, reason, cancelled: matches!(cause, Cause::Cancelled(_)), order }
 }
 
 impl fmt::Debug for PlaceOrder {

@@ -7,8 +7,8 @@ use saga_core::{Admission, Record, Timestamp, admit};
 
 use crate::{
     Entry, HandlerError, Key, Recorded, Store,
-    erased::{AnyCommand, AnyFinding, Intended, Typed, Work},
-    handlers::Kind,
+    erased::{AnyCommand, AnyFinding, Intended, Work},
+    handlers::{Handler, Kind},
     member::{Member, data},
     outgoing::{Outgoing, Telling},
     retention::receive,
@@ -93,7 +93,7 @@ impl<S: Store> Transact<S> for Ready {
         let handler = batches.handlers.at(place);
         let mut round = Round::new(batches, locked.now);
         for (ready, record) in group.iter().zip(&locked.records) {
-            round.admit(ready, record, matches!(handler.kind, Kind::Outside(_)), handler.typed());
+            round.admit(ready, record, handler);
         }
         let Round { mut outgoing, mut entries, run, retract, .. } = round;
         outgoing.append(late);
@@ -183,14 +183,13 @@ impl<'a, S: Store> Round<'a, S> {
     }
 
     /// Decides from a member's record alone whether the member is run, answered or retracted.
-    fn admit(
-        &mut self,
-        ready: &'a Ready,
-        record: &'a Record<Recorded>,
-        outside: bool,
-        typed: &dyn Typed,
-    ) {
-        let (batches, member) = (self.batches, &ready.member);
+    fn admit(&mut self, ready: &'a Ready, record: &'a Record<Recorded>, handler: &Handler<S::Tx>) {
+        let (batches, member, typed) = (self.batches, &ready.member, handler.typed());
+        let outside = matches!(handler.kind, Kind::Outside(_));
+        let anyway = match &handler.kind {
+            Kind::Local(local) => local.runs_without_action(&ready.command),
+            Kind::Outside(_) => false,
+        };
         let us = &batches.source;
         match admit(record, member.direction(), &member.hash, Recorded::is_refusal) {
             Admission::Run { resumed } => {
@@ -204,6 +203,9 @@ impl<'a, S: Store> Round<'a, S> {
             // Nothing is recorded, but an earlier call may still be on its way.
             Admission::NothingToUndo { proven: false } if outside => {
                 self.run.push((ready, record, Before::MayHaveAsked));
+            }
+            Admission::NothingToUndo { proven: false } if anyway => {
+                self.run.push((ready, record, Before::Nothing));
             }
             Admission::NeverSent if outside => self.run.push((ready, record, Before::NeverSent)),
             Admission::NothingToUndo { .. } | Admission::NeverSent => {

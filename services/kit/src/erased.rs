@@ -37,6 +37,9 @@ pub(crate) trait Typed: Send + Sync {
 }
 
 pub(crate) trait Local<Tx>: Typed {
+    /// See [`Handle::runs_without_action`].
+    fn runs_without_action(&self, command: &AnyCommand) -> bool;
+
     fn run<'a>(
         &'a self,
         tx: &'a mut Tx,
@@ -112,6 +115,10 @@ where
     C: Command,
     Tx: Send + 'static,
 {
+    fn runs_without_action(&self, command: &AnyCommand) -> bool {
+        self.handler.runs_without_action(decoded(command))
+    }
+
     fn run<'a>(
         &'a self,
         tx: &'a mut Tx,
@@ -230,7 +237,9 @@ where
 }
 
 fn asked<C: Command>(saga: SagaId, command: &AnyCommand) -> Asked<C> {
-    let command: &C =
-        command.downcast_ref().expect("a handler is given the command that it decoded");
-    Asked { saga, command: command.clone() }
+    Asked { saga, command: decoded::<C>(command).clone() }
+}
+
+fn decoded<C: Command>(command: &AnyCommand) -> &C {
+    command.downcast_ref().expect("a handler is given the command that it decoded")
 }

@@ -35,6 +35,14 @@ pub trait Handle<C: Command, Tx>: Send + Sync + 'static {
         commands: &[Asked<C>],
     ) -> impl Future<Output = PerCommand<Answer<C::Reply>>> + Send;
 
+    /// Returns true for a compensation that is run even if its action never came. Without it, such a
+    /// compensation is answered as done, because there is no effect to undo. The handler then finds
+    /// no effect of the action, and may write that there was to be one. Must be a pure function of
+    /// the command.
+    fn runs_without_action(&self, _command: &C) -> bool {
+        false
+    }
+
     /// Returns the event of an answer, if it has one. Must be a pure function of command and
     /// answer.
     fn event(&self, _asked: &Asked<C>, _answer: &Answer<C::Reply>) -> Option<Event> {

@@ -110,6 +110,7 @@ impl Outgoing {
                 repeat,
                 definition: member.command.definition.clone(),
                 definition_version: member.command.definition_version,
+                passed_on: 0,
             }),
         };
         self.replies.push((member.reply_to.clone(), envelope));

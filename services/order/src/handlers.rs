@@ -2,9 +2,9 @@
 
 mod returns;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use saga_core::{Answer, Refusal};
+use saga_core::{Answer, Refusal, SagaId};
 use saga_kit::{Asked, Event, Handle, HandlerError};
 use saga_proto::order::v1::{
     ConfirmOrder, CreateOrder, OrderCancelled, OrderConfirmed, OrderConfirmedReply, OrderCreated,
@@ -39,12 +39,7 @@ impl<T: Orders> Handle<CreateOrder, T> for OrderBook {
             .iter()
             .zip(&verdicts)
             .filter(|(_, verdict)| verdict.is_ok())
-            .map(|(asked, _)| NewOrder {
-                id: asked.saga,
-                caller: &asked.command.caller,
-                customer: &asked.command.customer,
-                lines: &asked.command.lines,
-            })
+            .map(|(asked, _)| new(asked.saga, &asked.command))
             .collect();
         let created =
             if wanted.is_empty() { HashSet::new() } else { orders.insert(&wanted).await? };
@@ -67,13 +62,28 @@ impl<T: Orders> Handle<CreateOrder, T> for OrderBook {
 }
 
 impl<T: Orders> Handle<RejectOrder, T> for OrderBook {
-    /// Ends each order as REJECTED, or as CANCELLED.
+    /// Ends each order as REJECTED, or as CANCELLED. An order that was never created is created
+    /// first, because its client was told that there is such an order.
     async fn handle(
         &self,
         orders: &mut T,
         commands: &[Asked<RejectOrder>],
     ) -> Result<Vec<Answer<OrderRejectedReply>>, HandlerError> {
-        end(orders, commands, rule::reject, || OrderRejectedReply {}).await
+        let mut known = lock(orders, commands).await?;
+        let missing: Vec<NewOrder<'_>> = commands
+            .iter()
+            .filter(|asked| !known.contains_key(&asked.saga))
+            .filter_map(|asked| Some(new(asked.saga, creatable(&asked.command)?)))
+            .collect();
+        if !missing.is_empty() {
+            orders.insert(&missing).await?;
+            known = lock(orders, commands).await?;
+        }
+        end(orders, known, commands, rule::reject, || OrderRejectedReply {}).await
+    }
+
+    fn runs_without_action(&self, command: &RejectOrder) -> bool {
+        creatable(command).is_some()
     }
 
     fn event(
@@ -81,7 +91,7 @@ impl<T: Orders> Handle<RejectOrder, T> for OrderBook {
         asked: &Asked<RejectOrder>,
         answer: &Answer<OrderRejectedReply>,
     ) -> Option<Event> {
-        let RejectOrder { reason_code, reason, cancelled } = asked.command.clone();
+        let RejectOrder { reason_code, reason, cancelled, order: _ } = asked.command.clone();
         let order_id = asked.saga.to_string();
         done(answer, || {
             if cancelled {
@@ -100,7 +110,8 @@ impl<T: Orders> Handle<ConfirmOrder, T> for OrderBook {
         orders: &mut T,
         commands: &[Asked<ConfirmOrder>],
     ) -> Result<Vec<Answer<OrderConfirmedReply>>, HandlerError> {
-        end(orders, commands, rule::confirm, || OrderConfirmedReply {}).await
+        let known = lock(orders, commands).await?;
+        end(orders, known, commands, rule::confirm, || OrderConfirmedReply {}).await
     }
 
     fn event(
@@ -114,15 +125,32 @@ impl<T: Orders> Handle<ConfirmOrder, T> for OrderBook {
     }
 }
 
-/// Locks the orders, applies a rule to each of them in turn, and writes the ends.
+/// Returns the order that a rejection creates if there is none.
+fn creatable(command: &RejectOrder) -> Option<&CreateOrder> {
+    command.order.as_ref().filter(|order| rule::create(order).is_ok())
+}
+
+fn new(id: SagaId, command: &CreateOrder) -> NewOrder<'_> {
+    let CreateOrder { customer, lines, caller } = command;
+    NewOrder { id, caller, customer, lines }
+}
+
+async fn lock<T: Orders, C>(
+    orders: &mut T,
+    commands: &[Asked<C>],
+) -> Result<HashMap<SagaId, Known>, HandlerError> {
+    let ids: Vec<_> = commands.iter().map(|asked| asked.saga).collect();
+    Ok(orders.lock(&ids).await?)
+}
+
+/// Applies a rule to each of the locked orders in turn, and writes the ends.
 async fn end<T: Orders, C: Sync, R>(
     orders: &mut T,
+    mut known: HashMap<SagaId, Known>,
     commands: &[Asked<C>],
     rule: impl Fn(Option<&mut Known>, &C) -> Result<End, Refusal>,
     reply: impl Fn() -> R,
 ) -> Result<Vec<Answer<R>>, HandlerError> {
-    let ids: Vec<_> = commands.iter().map(|asked| asked.saga).collect();
-    let mut known = orders.lock(&ids).await?;
     let mut ends = Vec::with_capacity(commands.len());
     let mut answers = Vec::with_capacity(commands.len());
     for asked in commands {

@@ -125,7 +125,7 @@ fn settings(dir: &Path) -> config::Embedded {
         data_dir: dir.to_owned(),
         front: config::Front {
             listen: free,
-            step_timeout_millis: Some(STEP_TIMEOUT_MILLIS),
+            hosted: saga_definitions::hosted(Some(STEP_TIMEOUT_MILLIS)),
             order_deadline: Duration::from_secs(60),
             max_in_flight: 4_000,
             catalogue_cache: saga_front::DEFAULT_CATALOGUE_CACHE,

@@ -117,6 +117,7 @@ impl Broker {
             }
             Route::Reply { to } if to == DEPLOYMENT => Queue::Replies,
             Route::Reply { .. } => return Err(Refused::Unroutable),
+            Route::OwnReplies => Queue::Replies,
             Route::Quarantine { .. } => Queue::Quarantine,
             Route::Event { .. } => {
                 self.checks.event_arrived(&message);
@@ -317,7 +318,9 @@ fn delivery(stored: &Stored, ack: Ack) -> Delivery {
             (REASON_HEADER.to_owned(), reason.clone()),
             (FROM_HEADER.to_owned(), name(from)),
         ]),
-        Route::Command { .. } | Route::Reply { .. } | Route::Event { .. } => BTreeMap::new(),
+        Route::Command { .. } | Route::Reply { .. } | Route::OwnReplies | Route::Event { .. } => {
+            BTreeMap::new()
+        }
     };
     Delivery {
         body: message.body.clone(),

@@ -299,7 +299,9 @@ impl Checks {
     pub(crate) fn message_arrived(&self, message: &Message) {
         let healed = self.sim.healed();
         let members = match &message.route {
-            Route::Command { .. } | Route::Reply { .. } => parcel::read(&message.body),
+            Route::Command { .. } | Route::Reply { .. } | Route::OwnReplies => {
+                parcel::read(&message.body)
+            }
             Route::Event { .. } | Route::Quarantine { .. } => return,
         };
         let mut seen = lock(&self.seen);

@@ -173,6 +173,7 @@ fn refused(command: &Envelope) -> Message {
             repeat: false,
             definition: body.definition.clone(),
             definition_version: body.definition_version,
+            passed_on: 0,
         }),
     };
     let empty = Message {

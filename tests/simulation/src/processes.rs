@@ -44,6 +44,8 @@ pub(crate) struct Process {
     /// The name for transcripts.
     pub(crate) name: String,
     role: Role,
+    /// The number among the processes of the same role, from 1.
+    number: usize,
     now: Mutex<Option<Running>>,
 }
 
@@ -65,7 +67,8 @@ impl Process {
             Role::Inventory => "inventory",
             Role::Payment => "payment",
         };
-        Arc::new(Self { name: format!("{role_name}-{number}"), role, now: Mutex::default() })
+        let name = format!("{role_name}-{number}");
+        Arc::new(Self { name, role, number, now: Mutex::default() })
     }
 
     /// Returns the handle for clients, if the process is a running orchestrator.
@@ -151,7 +154,7 @@ impl Process {
                 let table = SagaTable::new(world.databases.orchestrator.clone());
                 let store = SimStore::new(table, Arc::clone(life), checks, world.plan.remembers);
                 let store = PlantedStore::new(store, planted);
-                let (engine, handle) = Engine::new(store, transport, world.hosted.clone());
+                let (engine, handle) = Engine::new(store, transport, world.hosted_by(self.number));
                 return (tokio::spawn(engine.run(stop)), Some(handle));
             }
             Role::Order => {

@@ -119,7 +119,7 @@ fn points(message: &Message) -> (Point, Point) {
         Route::Command { .. } if message.redelivered => (Point::BeforeApart, Point::AfterApart),
         Route::Command { .. } => (Point::BeforeCommands, Point::AfterCommands),
         Route::Event { .. } => (Point::BeforeEvents, Point::AfterEvents),
-        Route::Reply { .. } | Route::Quarantine { .. } => {
+        Route::Reply { .. } | Route::OwnReplies | Route::Quarantine { .. } => {
             (Point::BeforeReplies, Point::AfterReplies)
         }
     }

@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use saga_core::{Failure, Hosted, SagaId, State};
+use saga_core::{Failure, Hosted, Saga as _, SagaId, State};
+use saga_definitions::PlaceOrder;
 use saga_engine::Handle;
 use saga_inventory::{receipt::Receipt, table::Shelf as _};
 use saga_messaging::Queue;
@@ -59,6 +60,10 @@ pub(crate) struct Plan {
     pub(crate) step_timeout_millis: u64,
     pub(crate) delivery_limit: Option<u32>,
     pub(crate) planted: Option<Planted>,
+    /// Number of orchestrators that do not host version 2 of place-order, as in an upgrade.
+    pub(crate) old_orchestrators: usize,
+    /// Version under which the other orchestrators begin orders.
+    pub(crate) begin: u32,
 }
 
 /// Options of a run, besides its seed.
@@ -117,6 +122,7 @@ impl Plan {
         if options.no_faults {
             rates = Rates::none();
         }
+        let upgrading = !options.no_faults && dice.chance(0.3);
         Self {
             rates,
             orchestrators: if dice.chance(0.2) { 3 } else { 2 },
@@ -128,6 +134,8 @@ impl Plan {
             step_timeout_millis: *dice.pick(&[400, 1_000, 3_000]),
             delivery_limit: timers.then(|| *dice.pick(&[3, 10])),
             planted: options.planted,
+            old_orchestrators: usize::from(upgrading),
+            begin: if upgrading && dice.chance(0.3) { 1 } else { PlaceOrder::VERSION },
         }
     }
 }
@@ -186,6 +194,15 @@ impl World {
             databases,
             hosted,
         }
+    }
+
+    /// Returns the definitions that an orchestrator hosts.
+    pub(crate) fn hosted_by(&self, orchestrator: usize) -> Hosted {
+        let hosted = self.hosted.clone();
+        if orchestrator <= self.plan.old_orchestrators {
+            return hosted.without(PlaceOrder::NAME, PlaceOrder::VERSION);
+        }
+        hosted.beginning(PlaceOrder::NAME, self.plan.begin).expect("version 1 is hosted too")
     }
 
     /// Returns the running orchestrators, for clients.

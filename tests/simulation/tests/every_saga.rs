@@ -73,6 +73,7 @@ impl Subject for Forgetful {
                     reason_code: "FORGETFUL".to_owned(),
                     reason: "it was undone".to_owned(),
                     cancelled: false,
+                    order: None,
                 }),
             )
             .compensatable(

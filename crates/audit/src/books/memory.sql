@@ -23,8 +23,9 @@ WHERE NOT EXISTS (
     WHERE (r.service, r.saga_id, r.step, r.direction) = (e.service, e.saga_id, e.step, e.direction) AND r.outcome = 'done'
 )
 AND e.saga_id >= (SELECT below FROM forgotten f WHERE f.service = e.service)
--- If the answer to a hold was lost, the compensation finds the hold at the provider, writes it down and lets it go.
-AND NOT (e.step = 'authorise-payment' AND e.direction = 'action' AND EXISTS (
+-- If the answer to a hold was lost, the compensation finds the hold at the provider, writes it down and lets it go. If an
+-- order was never created, its rejection creates it and ends it.
+AND NOT (e.step IN ('authorise-payment', 'create-order') AND e.direction = 'action' AND EXISTS (
     SELECT 1 FROM recorded r
     WHERE r.saga_id = e.saga_id AND r.step = e.step AND r.direction = 'compensation' AND r.outcome = 'done'
 ))

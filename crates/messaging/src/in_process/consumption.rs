@@ -118,7 +118,9 @@ fn delivery(stored: &Stored, ack: Ack) -> Delivery {
             (REASON_HEADER.to_owned(), reason.clone()),
             (FROM_HEADER.to_owned(), queue_name(from)),
         ]),
-        Route::Command { .. } | Route::Reply { .. } | Route::Event { .. } => BTreeMap::new(),
+        Route::Command { .. } | Route::Reply { .. } | Route::OwnReplies | Route::Event { .. } => {
+            BTreeMap::new()
+        }
     };
     Delivery {
         body: message.body.clone(),

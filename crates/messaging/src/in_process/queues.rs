@@ -96,6 +96,7 @@ impl Queues {
             }
             Route::Reply { to } if *to == self.deployment => Queue::Replies,
             Route::Reply { .. } => return Err(Refused::Unroutable),
+            Route::OwnReplies => Queue::Replies,
             Route::Quarantine { .. } => Queue::Quarantine,
             Route::Event { key } => {
                 let hears = |listener: &Listener| listener.patterns.iter().any(|p| p.matches(key));

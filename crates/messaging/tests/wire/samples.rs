@@ -53,6 +53,7 @@ pub(crate) fn reply(outcome: Outcome, repeat: bool, type_name: &str, data: &str)
             repeat,
             definition: "place-order".into(),
             definition_version: 1,
+            passed_on: 0,
         }),
     }
 }

@@ -10,4 +10,5 @@ mod script;
 mod shapes;
 mod shop;
 mod transcripts;
+mod versions;
 mod world;

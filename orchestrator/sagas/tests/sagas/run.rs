@@ -1,11 +1,9 @@
 //! Runs one saga turn by turn.
 
-use std::marker::PhantomData;
-
 use saga_core::{
-    Admitted, Decision, Direction, HostedDefinition as _, Input, Instance, Intervention,
-    OutgoingCommand, Refusal, Remedy, Reply, ReplyOutcome, Saga, SagaId, Signed, Timestamp,
-    TypeName, Wish, start,
+    Admitted, Decision, Definition, Direction, HostedDefinition as _, Input, Instance,
+    Intervention, OutgoingCommand, Refusal, Remedy, Reply, ReplyOutcome, Saga, SagaId, Signed,
+    Timestamp, TypeName, Wish, start,
 };
 use saga_definitions::{PlaceOrder, ReturnOrder};
 use saga_proto::{
@@ -30,15 +28,20 @@ pub(crate) struct Run<S> {
     pub(crate) saga: Instance,
     pub(crate) now: Timestamp,
     pub(crate) sent: Vec<OutgoingCommand>,
-    of: PhantomData<S>,
+    pub(crate) definition: Definition<S>,
 }
 
 impl<S: Saga> Run<S> {
     pub(crate) fn start(data: &S) -> Self {
+        Self::start_at(S::VERSION, data)
+    }
+
+    pub(crate) fn start_at(version: u32, data: &S) -> Self {
         let (id, now) = (SagaId(uuid::Uuid::from_u128(7)), Timestamp(0));
-        let decision = start(&S::steps(), id, data, admitted(), now);
+        let definition = S::steps().at(version);
+        let decision = start(&definition, id, data, admitted(), now);
         let saga = decision.saga.expect("a new saga");
-        Self { saga, now, sent: decision.send, of: PhantomData }
+        Self { saga, now, sent: decision.send, definition }
     }
 
     pub(crate) fn done(&mut self, step: &str, direction: Direction) {
@@ -48,7 +51,7 @@ impl<S: Saga> Run<S> {
     /// Runs until that step is open, with every action before it done.
     pub(crate) fn until(mut self, last: &str) -> Self {
         while self.sent.iter().all(|command| command.id.step != last) {
-            let open = S::steps().open_commands(&self.saga).expect("sound");
+            let open = self.definition.open_commands(&self.saga).expect("sound");
             self.done(&open[0].id.step, Direction::Action);
         }
         self
@@ -80,7 +83,7 @@ impl<S: Saga> Run<S> {
     }
 
     fn turn(&mut self, input: &Input) {
-        let turn = S::steps().turn(&self.saga, input, self.now);
+        let turn = self.definition.turn(&self.saga, input, self.now);
         let Decision { saga, send, .. } = turn.expect("it decodes");
         self.saga = saga.expect("it moves the saga");
         self.sent.extend(send);

@@ -111,7 +111,10 @@ impl Running {
             .iter()
             .filter_map(|message| match &message.route {
                 Route::Event { key } => Some(key.clone()),
-                Route::Command { .. } | Route::Reply { .. } | Route::Quarantine { .. } => None,
+                Route::Command { .. }
+                | Route::Reply { .. }
+                | Route::OwnReplies
+                | Route::Quarantine { .. } => None,
             })
             .collect()
     }

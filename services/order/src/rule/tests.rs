@@ -28,7 +28,8 @@ fn confirmation() -> ConfirmOrder {
 }
 
 fn rejection(cancelled: bool) -> RejectOrder {
-    RejectOrder { reason_code: "OUT_OF_STOCK".into(), reason: "no teapots".into(), cancelled }
+    let (reason_code, reason) = ("OUT_OF_STOCK".into(), "no teapots".into());
+    RejectOrder { reason_code, reason, cancelled, order: None }
 }
 
 fn code<T: std::fmt::Debug>(result: Result<T, Refusal>) -> String {
@@ -105,7 +106,7 @@ fn prices_must_be_those_of_the_ordered_lines_and_add_up() {
 #[test]
 fn a_reason_that_a_database_cannot_hold_does_not_keep_an_order_from_being_undone() {
     let reason = format!("{}é\0", "x".repeat(MAX_REASON_BYTES - 1));
-    let command = RejectOrder { reason_code: "A\0B".into(), reason, cancelled: false };
+    let command = RejectOrder { reason_code: "A\0B".into(), reason, cancelled: false, order: None };
     let end = reject(Some(&mut pending()), &command).expect("it may");
     let text = "x".repeat(MAX_REASON_BYTES - 1);
     assert_eq!(end, End::Rejected(Reason { code: "AB".into(), text }));

@@ -73,6 +73,29 @@ async fn an_undone_order_says_why_and_whether_the_client_took_it_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_was_never_created_is_created_by_its_rejection_and_ends() {
+    let shop = Shop::open("uncreated").await;
+    let (a, b, c) = (saga(), saga(), saga());
+    shop.run(&[(b, order("Bob"))]).await;
+    let undo = |cancelled, order| RejectOrder { order: Some(order), ..rejection(cancelled) };
+    let commands = [(a, undo(true, order("Ada"))), (b, undo(false, order("Bob")))];
+    assert_eq!(shop.run(&commands).await, ["done", "done"]);
+    let (created, known) = (shop.read(a).await, shop.read(b).await);
+    assert_eq!(created.status(), OrderStatus::Cancelled);
+    assert_eq!((created.customer.as_str(), created.reason_code.as_str()), ("Ada", "CANCELLED"));
+    assert_eq!(created.lines, known.lines);
+    assert_eq!(known.status(), OrderStatus::Rejected);
+    // An order that could not be created, and one that version 1 of the saga does not describe.
+    let runs = |command: &RejectOrder| {
+        <OrderBook as Handle<RejectOrder, Tx>>::runs_without_action(&OrderBook, command)
+    };
+    assert!(runs(&commands[0].1));
+    assert!(!runs(&rejection(true)));
+    assert!(!runs(&undo(true, order(""))));
+    assert_eq!(shop.run(&[(c, rejection(true))]).await, ["NO_SUCH_ORDER"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_confirmed_order_is_never_rejected_and_a_rejected_one_never_confirmed() {
     let shop = Shop::open("ends_once").await;
     let (a, b) = (saga(), saga());

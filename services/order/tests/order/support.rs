@@ -117,5 +117,5 @@ pub(crate) fn confirmation() -> ConfirmOrder {
 pub(crate) fn rejection(cancelled: bool) -> RejectOrder {
     let (code, reason) =
         if cancelled { ("CANCELLED", "changed my mind") } else { ("OUT_OF_STOCK", "no teapots") };
-    RejectOrder { reason_code: code.into(), reason: reason.into(), cancelled }
+    RejectOrder { reason_code: code.into(), reason: reason.into(), cancelled, order: None }
 }

@@ -91,7 +91,10 @@ impl Wire {
         let published = self.0.published.lock().expect("whole");
         let key = |message: &Message| match &message.route {
             Route::Event { key } => Some(key.clone()),
-            Route::Command { .. } | Route::Reply { .. } | Route::Quarantine { .. } => None,
+            Route::Command { .. }
+            | Route::Reply { .. }
+            | Route::OwnReplies
+            | Route::Quarantine { .. } => None,
         };
         published.iter().filter_map(key).collect()
     }

@@ -22,7 +22,7 @@ pub(crate) fn hosted(sound: &Hosted, planted: Option<Planted>) -> Hosted {
     let Some(planted) = planted else { return sound.clone() };
     let all = sound.names().filter_map(|(name, version)| sound.get(name, version));
     all.fold(Hosted::default(), |hosted, inner| {
-        hosted.with(Definition { inner: Arc::clone(inner), planted })
+        hosted.with_one(Definition { inner: Arc::clone(inner), planted })
     })
 }
 

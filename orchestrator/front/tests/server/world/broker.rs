@@ -120,6 +120,7 @@ fn reply(command: &Envelope, outcome: Outcome, type_name: String, data: Box<RawV
             repeat: false,
             definition: body.definition.clone(),
             definition_version: body.definition_version,
+            passed_on: 0,
         }),
     }
 }

@@ -64,7 +64,9 @@ impl<T: Transport> Transport for CrashingTransport<T> {
 /// neither, only commands.
 fn point(route: &Route) -> Option<Point> {
     match route {
-        Route::Command { .. } | Route::Reply { .. } => Some(Point::AfterPublish),
+        Route::Command { .. } | Route::Reply { .. } | Route::OwnReplies => {
+            Some(Point::AfterPublish)
+        }
         Route::Event { .. } => Some(Point::BetweenEventsAndReplies),
         Route::Quarantine { .. } => None,
     }
