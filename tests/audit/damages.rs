@@ -222,7 +222,7 @@ pub(crate) const DAMAGES: &[Damage] = &[
     ),
     // Only version 1 of place-order may leave no trace of an order that was undone early.
     damage(
-        &["orders-ended", "effects-recorded"],
+        &["orders-ended", "orders-priced", "effects-recorded"],
         "DELETE FROM orders.orders
          WHERE order_id = (SELECT min(order_id) FROM orders.orders WHERE status = 3)",
     ),

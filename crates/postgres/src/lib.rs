@@ -15,7 +15,7 @@ mod provision;
 pub use failure::{commit, failure};
 pub use inbox::{INBOX, Inbox};
 pub use migrate::{MigrateError, check, migrate};
-pub use pool::{ConnectError, PoolSettings, connect, watch};
+pub use pool::{ConnectError, PoolSettings, SESSION, connect, watch};
 pub use provision::{ProvisionError, Reader, provision, provision_reader};
 
 /// A pool of connections to one database.

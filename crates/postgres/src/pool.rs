@@ -25,6 +25,24 @@ const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Interval between two measurements of a pool's use.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The settings of each connection's session.
+pub const SESSION: [(&str, &str); 8] = [
+    ("statement_timeout", STATEMENT_TIMEOUT),
+    ("lock_timeout", LOCK_TIMEOUT),
+    ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
+    ("timezone", "UTC"),
+    // A committed transaction survives a crash of the server, whatever the server's default.
+    ("synchronous_commit", "on"),
+    // Every statement of a role finds its rows by a key. Without this setting, a plan that was made
+    // while a table was small would read the whole table even after it has grown.
+    ("enable_seqscan", "off"),
+    // Plans do not depend on the parameters. Without this setting, each small batch could be
+    // planned anew, because a plan for its size may have a lower estimated cost.
+    ("plan_cache_mode", "force_generic_plan"),
+    // Compiling pays off only for long reports, which this system does not run.
+    ("jit", "off"),
+];
+
 /// Settings of a pool.
 #[derive(Clone, Debug)]
 pub struct PoolSettings {
@@ -65,23 +83,7 @@ pub async fn connect(url: &str, settings: &PoolSettings) -> Result<PgPool, Conne
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| ConnectError::Url)?
         .application_name(&settings.application)
-        .options([
-            ("statement_timeout", STATEMENT_TIMEOUT),
-            ("lock_timeout", LOCK_TIMEOUT),
-            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
-            ("timezone", "UTC"),
-            // A committed transaction survives a crash of the server, whatever the server's
-            // default.
-            ("synchronous_commit", "on"),
-            // Every statement of a role finds its rows by a key. Without this setting, a plan that
-            // was made while a table was small would read the whole table even after it has grown.
-            ("enable_seqscan", "off"),
-            // Plans do not depend on the parameters. Without this setting, each small batch could
-            // be planned anew, because a plan for its size may have a lower estimated cost.
-            ("plan_cache_mode", "force_generic_plan"),
-            // Compiling pays off only for long reports, which this system does not run.
-            ("jit", "off"),
-        ]);
+        .options(SESSION);
     let (host, port) = (options.get_host().to_owned(), options.get_port());
     let database = options.get_database().unwrap_or_default().to_owned();
     PgPoolOptions::new()

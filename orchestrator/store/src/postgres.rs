@@ -2,6 +2,7 @@
 //! rows. A turn over rows that this process wrote last, and so remembers, is a single statement.
 
 mod admit;
+mod floor;
 mod memory;
 mod quarantine;
 mod reads;
@@ -12,6 +13,7 @@ mod write;
 
 use std::sync::Arc;
 
+use floor::Floor;
 use memory::Memory;
 use sqlx::{PgPool, migrate::Migrator};
 
@@ -23,13 +25,14 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 pub struct SagaTable {
     pool: PgPool,
     memory: Arc<Memory>,
+    floor: Arc<Floor>,
 }
 
 impl SagaTable {
     /// Makes the store over a database that has the [`MIGRATIONS`].
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self { pool, memory: Arc::default() }
+        Self { pool, memory: Arc::default(), floor: Arc::default() }
     }
 
     /// Gives the store a memory, for use in an orchestrator: a turn over sagas that this

@@ -57,6 +57,13 @@ pub(crate) struct End {
     pub(crate) at: Duration,
 }
 
+impl End {
+    /// Returns true if the order was undone because a step or the whole order took too long.
+    pub(crate) fn was_given_up(&self) -> bool {
+        ["UNAVAILABLE", "DEADLINE"].contains(&self.reason.as_str())
+    }
+}
+
 /// A client, which its clones share.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -71,6 +78,8 @@ struct Inner {
     next: AtomicUsize,
     under_way: AtomicUsize,
     gave_up: AtomicBool,
+    /// True while every order uses a card for which the provider is slow.
+    slow: AtomicBool,
     /// True if every order uses a card that is accepted, and the client does nothing but place
     /// orders.
     plain: bool,
@@ -100,6 +109,7 @@ impl Client {
             next: AtomicUsize::new(0),
             under_way: AtomicUsize::new(0),
             gave_up: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
             plain,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -108,6 +118,11 @@ impl Client {
     /// Returns the time since the run's start.
     pub(crate) fn now(&self) -> Duration {
         self.inner.begin.elapsed()
+    }
+
+    /// Makes all further orders use a card for which the provider is slow, or no longer.
+    pub(crate) fn use_slow_cards(&self, slow: bool) {
+        self.inner.slow.store(slow, Ordering::SeqCst);
     }
 
     /// Places orders at this rate a second for this long, without waiting for their ends.
@@ -127,7 +142,11 @@ impl Client {
         let inner = &self.inner;
         inner.under_way.fetch_add(1, Ordering::SeqCst);
         let n = inner.next.fetch_add(1, Ordering::SeqCst);
-        let token = if inner.plain { "tok_approved" } else { token(n) };
+        let token = match inner.plain {
+            true if inner.slow.load(Ordering::SeqCst) => "tok_slow",
+            true => "tok_approved",
+            false => token(n),
+        };
         let order =
             Order { key: format!("chaos-{n}"), token, placed: self.now(), ..Order::default() };
         let place = inner.push(order);

@@ -158,6 +158,10 @@ impl Injector {
             Fault::Blackhole { role, server } => {
                 self.misbehave(role, *server, Mode::Blackhole, lasts).await?;
             }
+            Fault::Silence { role, server } => {
+                system.proxy(role, *server)?.go_silent();
+                tokio::time::sleep(lasts).await;
+            }
             Fault::Delay { role, server } => {
                 self.misbehave(role, *server, Mode::Delay, lasts).await?;
             }

@@ -46,12 +46,14 @@ Examples:
   scripts/chaos --minutes 2 --seed 7 --json | jq .crashPoints
   scripts/chaos --other-build old/saga      the same as a rolling upgrade, old and new side by side
   scripts/chaos --outage broker             70 % of the saturation, and three time-outs without a broker
+  scripts/chaos --outage database --way silence --lasts 60
+                                            a minute without a word from the database's host
 
 What runs: one PostgreSQL, one RabbitMQ, two orchestrators, two each of order, inventory and payment,
 the payment provider, and a proxy between each process and each of its servers. Orders arrive
 at a constant rate, whatever becomes of them. Every 5 to 20 seconds a fault comes: kill -9 of any
-process or server, restarts, terminated backends, blackholes, resets (also during COMMIT), delays,
-a trickle, SIGSTOP past every time-out, repeated and poisonous messages, deleted queues, a role's
+process or server, restarts, terminated backends, blackholes, connections that fall silent for good,
+resets (also during COMMIT), delays, a trickle, SIGSTOP past every time-out, repeated and poisonous messages, deleted queues, a role's
 replicas replaced one by one, a clock that is an hour off, a full disk. Beside them each role is made to crash at each of its crash points (SAGA_CRASH_AT), one after the other.
 
 The seed is the whole schedule: the same seed, the same faults in the same order. Timing between
@@ -62,7 +64,7 @@ compared with the books: an accepted order that is in no book is lost, a second 
 doubled, an answer that the books contradict is a lie.
 
 Recovery is the time from a fault's end (the process serves again, the server takes connections,
-bytes pass) to the first end of an order that was placed after it.
+bytes pass) until eight orders that were placed in a row since then have ended as their cards ask.
 
 Exit code: 0 all is well; 1 something is lost, doubled, contradicted or unfinished, a process ended by
 itself, a crash point was never reached, or the audit fails; 2 the run could not be made; 64 wrong
@@ -81,9 +83,15 @@ struct Arguments {
     /// Orders a second; with --outage, instead of 70 % of what is measured
     #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
-    /// Instead: take this one away for three step time-outs, under load
+    /// Instead: take this one away for a while, under load
     #[arg(long, value_name = "WHAT")]
     outage: Option<outage::Victim>,
+    /// How the outage takes it away
+    #[arg(long, value_name = "WAY", default_value = "kill", requires = "outage")]
+    way: outage::Way,
+    /// How long the outage lasts, in seconds [default: three step time-outs]
+    #[arg(long, value_name = "SECONDS", requires = "outage", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    lasts: Option<u64>,
     /// How long a step's answer is waited for before it is sent again
     #[arg(long, default_value_t = 1_500, value_name = "MS", value_parser = clap::value_parser!(u64).range(200..=60_000))]
     step_timeout_millis: u64,
@@ -160,7 +168,11 @@ async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         None => temporary.path().to_owned(),
     };
     let ran = match arguments.outage {
-        Some(victim) => outage::run(victim, arguments, &dir).await,
+        Some(victim) => {
+            let seconds = arguments.lasts.map(Duration::from_secs);
+            let lasts = seconds.unwrap_or(Duration::from_millis(arguments.step_timeout_millis) * 3);
+            outage::run(outage::Outage { victim, way: arguments.way, lasts }, arguments, &dir).await
+        }
         None => chaos(arguments, &schedule, length, &dir).await,
     };
     let well = matches!(ran, Ok(true));

@@ -1,26 +1,46 @@
 //! A single outage at 70 % of the highest load: all accepted orders must end, and the system must
-//! return to its normal latency without help.
+//! return to its normal latency without help. After that, no order may be given up.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use saga_test_support::proxy::{Mode, Proxy};
 use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     Arguments, FOR_EVER, REST,
-    client::{Client, Order},
+    client::{Client, End, Order},
     faults::Injector,
     judge::{self, Findings},
     schedule::Server,
     system::System,
 };
 
-/// The process that the outage stops.
+/// An outage.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outage {
+    pub(crate) victim: Victim,
+    pub(crate) way: Way,
+    pub(crate) lasts: Duration,
+}
+
+/// The process that the outage takes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Victim {
     Broker,
     Database,
     Provider,
+}
+
+/// The way in which the outage takes its victim away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Way {
+    /// It is killed with SIGKILL, and started again
+    Kill,
+    /// It does not answer; connections from before then stay silent for good
+    Silence,
+    /// It answers late: broker and database by 200 ms a piece, the provider later than a step waits
+    Slow,
 }
 
 /// Number of clients that measure saturation. Each places one order after the other.
@@ -37,7 +57,8 @@ const WINDOW: Duration = Duration::from_secs(5);
 /// time, which allows for a busy machine.
 const TOLERANCE: Duration = Duration::from_millis(100);
 
-pub(crate) async fn run(victim: Victim, arguments: &Arguments, dir: &Path) -> anyhow::Result<bool> {
+pub(crate) async fn run(outage: Outage, arguments: &Arguments, dir: &Path) -> anyhow::Result<bool> {
+    let Outage { victim, way, lasts } = outage;
     let step_timeout = Duration::from_millis(arguments.step_timeout_millis);
     let system = Arc::new(System::start(dir, step_timeout, None, None).await?);
     let channels = vec![system.channel("orchestrator-1")?, system.channel("orchestrator-2")?];
@@ -52,8 +73,7 @@ pub(crate) async fn run(victim: Victim, arguments: &Arguments, dir: &Path) -> an
     };
     let injector = Injector::new(Arc::clone(&system), client.clone());
     let watching = tokio::spawn(injector.clone().watch());
-    let lasts = step_timeout * 3;
-    eprintln!("{rate:.0} orders a second; {victim:?} goes away for {lasts:?}");
+    eprintln!("{rate:.0} orders a second; {outage:?}");
     let began = client.now();
     let arriving = tokio::spawn({
         let client = client.clone();
@@ -61,16 +81,7 @@ pub(crate) async fn run(victim: Victim, arguments: &Arguments, dir: &Path) -> an
     });
     tokio::time::sleep(BEFORE).await;
     let away = client.now();
-    match victim {
-        Victim::Broker => injector.server(Server::Broker, true, lasts).await?,
-        Victim::Database => injector.server(Server::Database, true, lasts).await?,
-        Victim::Provider => {
-            let _held = injector.hold("provider").await;
-            system.kill("provider")?;
-            tokio::time::sleep(lasts).await;
-            system.start_role("provider", None).await?;
-        }
-    }
+    take_away(outage, &system, &injector, &client).await?;
     let back = client.now();
     tokio::time::sleep(AFTER).await;
     arriving.abort();
@@ -95,6 +106,12 @@ pub(crate) async fn run(victim: Victim, arguments: &Arguments, dir: &Path) -> an
     // The system has recovered at the first window after which all windows are normal.
     let worse = windows.iter().rposition(|(_, median)| !is_normal(median));
     let recovered = windows.get(worse.map_or(0, |last| last + 1)).map(|(since, _)| *since);
+    let given_up = |from: Duration, to: Duration| {
+        let placed = orders.iter().filter(|order| order.placed >= from && order.placed < to);
+        placed.filter(|o| o.end.as_ref().is_some_and(End::was_given_up)).count()
+    };
+    let well = back + recovered.unwrap_or(AFTER);
+    let (during, afterwards) = (given_up(began, well), given_up(well, stopped));
     let mut violations: Vec<String> = Vec::new();
     for (what, list) in [
         ("lost", &findings.lost),
@@ -107,6 +124,9 @@ pub(crate) async fn run(victim: Victim, arguments: &Arguments, dir: &Path) -> an
         violations.extend(list.iter().map(|one| format!("{what}: {one}")));
     }
     violations.extend(injector.died().into_iter().map(|one| format!("ended by itself: {one}")));
+    if afterwards > 0 {
+        violations.push(format!("{afterwards} orders were given up after it was normal again"));
+    }
     if recovered.is_none() {
         violations.push(format!("latency is not back at {limit:?} within {AFTER:?}"));
     }
@@ -119,7 +139,9 @@ pub(crate) async fn run(victim: Victim, arguments: &Arguments, dir: &Path) -> an
             .collect();
         crate::say(
             &json!({
-                "outage": format!("{victim:?}").to_lowercase(), "ratePerSecond": rate,
+                "outage": format!("{victim:?}").to_lowercase(),
+                "way": format!("{way:?}").to_lowercase(), "ratePerSecond": rate,
+                "givenUp": during,
                 "outageMillis": (back - away).as_millis() as u64,
                 "medianBeforeMillis": normal.as_millis() as u64, "windows": windows,
                 "normalAfterSeconds": recovered.map(|time| time.as_secs()),
@@ -131,7 +153,8 @@ pub(crate) async fn run(victim: Victim, arguments: &Arguments, dir: &Path) -> an
         crate::say(&format!(
             "orders        {} sent, {} accepted, {} unknown at first\n\
              before        median {normal:?}, at {rate:.0} orders a second\n\
-             outage        {victim:?}, {:?}",
+             outage        {victim:?} by {way:?}, {:?}, of {lasts:?} wanted\n\
+             given up      {during}, until it was normal again",
             findings.sent,
             findings.accepted,
             findings.unknown,
@@ -153,6 +176,56 @@ pub(crate) async fn run(victim: Victim, arguments: &Arguments, dir: &Path) -> an
         crate::say(if passed { "outage        PASS" } else { "outage        FAIL" });
     }
     Ok(passed)
+}
+
+/// Takes the victim away, and brings it back.
+async fn take_away(
+    Outage { victim, way, lasts }: Outage,
+    system: &System,
+    injector: &Injector,
+    client: &Client,
+) -> anyhow::Result<()> {
+    let server = match victim {
+        Victim::Broker => Some(Server::Broker),
+        Victim::Database => Some(Server::Database),
+        Victim::Provider => None,
+    };
+    let proxies = || -> anyhow::Result<Vec<&Proxy>> {
+        let names = system.names();
+        let all = names.iter().filter(|name| *name != "provider");
+        server.map_or(Ok(Vec::new()), |server| all.map(|n| system.proxy(n, server)).collect())
+    };
+    match (server, way) {
+        (Some(server), Way::Kill) => injector.server(server, true, lasts).await?,
+        (Some(_), Way::Silence | Way::Slow) => {
+            let mode = if way == Way::Silence { Mode::Blackhole } else { Mode::Delay };
+            proxies()?.into_iter().for_each(|proxy| proxy.set(mode));
+            tokio::time::sleep(lasts).await;
+            for proxy in proxies()? {
+                if way == Way::Silence {
+                    proxy.go_silent();
+                }
+                proxy.set(Mode::Open);
+            }
+        }
+        (None, Way::Kill) => {
+            let _held = injector.hold("provider").await;
+            system.kill("provider")?;
+            tokio::time::sleep(lasts).await;
+            system.start_role("provider", None).await?;
+        }
+        (None, Way::Silence) => {
+            system.pause("provider", true)?;
+            tokio::time::sleep(lasts).await;
+            system.pause("provider", false)?;
+        }
+        (None, Way::Slow) => {
+            client.use_slow_cards(true);
+            tokio::time::sleep(lasts).await;
+            client.use_slow_cards(false);
+        }
+    }
+    Ok(())
 }
 
 /// Measures the highest load: the orders that end in a second while each client waits for its
@@ -178,12 +251,15 @@ async fn saturation(client: &Client) -> f64 {
     count as f64 / (to - from).as_secs_f64()
 }
 
-/// Returns the median latency of the orders that were placed between two times. An order without an
-/// end counts as slower than all others.
+/// Returns the median latency of the orders that were placed between two times. An order that was
+/// given up, or did not end, counts as slower than all others.
 fn median(orders: &[Order], from: Duration, to: Duration) -> Option<Duration> {
     let placed = orders.iter().filter(|order| order.placed >= from && order.placed < to);
     let mut took: Vec<Duration> = placed
-        .map(|order| order.end.as_ref().map_or(Duration::MAX, |end| end.at - order.placed))
+        .map(|order| {
+            let end = order.end.as_ref().filter(|end| !end.was_given_up());
+            end.map_or(Duration::MAX, |end| end.at - order.placed)
+        })
         .collect();
     took.sort_unstable();
     took.get(took.len() / 2).copied().filter(|took| *took != Duration::MAX)

@@ -14,6 +14,10 @@ use crate::{
 /// often. Its members were answered or superseded later, or else their sagas would not have ended.
 const DELIVERY_LIMIT: &str = "delivery_limit";
 
+/// Most orders, in percent of those that were accepted, that may end because a step or the deadline
+/// took too long. The schedule's faults, two or three at a time without a pause, explain about 8.
+const MOST_GIVEN_UP_PER_CENT: usize = 20;
+
 /// The full report of a run.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -97,6 +101,10 @@ impl Report {
         if !found.audit_passed && found.audit_failed.is_empty() {
             violations.push("audit: it does not pass".to_owned());
         }
+        if found.given_up * 100 > found.accepted * MOST_GIVEN_UP_PER_CENT {
+            let (given_up, accepted) = (found.given_up, found.accepted);
+            violations.push(format!("{given_up} of {accepted} orders were given up"));
+        }
         if found.accepted == 0 {
             violations.push("no order was accepted: the run proves nothing".to_owned());
         }
@@ -135,6 +143,7 @@ impl Report {
         for (how, count) in &found.ends {
             line("", format!("{count:>6} {how}"));
         }
+        line("given up", format!("{} of {}", found.given_up, found.accepted));
         line(
             "verdict",
             format!(
@@ -154,7 +163,7 @@ impl Report {
         line(
             "recovery",
             format!(
-                "p50 {} ms, p99 {} ms, max {} ms, after {} faults; the slowest after {}",
+                "p50 {} ms, p99 {} ms, max {} ms, measured after {} faults; the slowest after {}",
                 recovery.p50_millis,
                 recovery.p99_millis,
                 recovery.max_millis,

@@ -52,6 +52,9 @@ pub(crate) enum Fault {
     Blackhole { role: String, server: Server },
     /// All connections between a process and a server are reset.
     Reset { role: String, server: Server },
+    /// All connections between a process and a server fall silent for good, as when the server's
+    /// host fails. New ones work.
+    Silence { role: String, server: Server },
     /// Bytes between a process and a server arrive about 200 ms late, in each direction.
     Delay { role: String, server: Server },
     /// Only a kilobyte a second passes between a process and a server.
@@ -95,6 +98,7 @@ impl Fault {
             Self::RestartServer(Server::Database) => "restart of the database",
             Self::TerminateBackends { .. } => "backends terminated",
             Self::Blackhole { .. } => "blackhole",
+            Self::Silence { .. } => "connections silent for good",
             Self::Reset { .. } => "connections reset",
             Self::Delay { .. } => "delay of 200 ms",
             Self::Trickle { .. } => "1 KB/s",
@@ -116,6 +120,7 @@ impl Fault {
             Self::Kill { role }
             | Self::Pause { role }
             | Self::Blackhole { role, .. }
+            | Self::Silence { role, .. }
             | Self::Reset { role, .. }
             | Self::Delay { role, .. }
             | Self::Trickle { role, .. }
@@ -220,7 +225,7 @@ pub(crate) fn points() -> impl Iterator<Item = (&'static str, &'static str)> {
         .chain(of("payment", &LEAVING))
 }
 
-const KINDS: u64 = 20;
+const KINDS: u64 = 21;
 
 fn fault(kind: u64, seed: &mut Seed) -> Fault {
     let replica = |seed: &mut Seed| {
@@ -250,6 +255,7 @@ fn fault(kind: u64, seed: &mut Seed) -> Fault {
         16 => Fault::Clock { role: replica(seed), ahead: seed.one_of(&[true, false]) },
         17 => Fault::DatabaseClock,
         18 => Fault::DiskFull(seed.one_of(&[Disk::Provider, Disk::Database])),
+        19 => Fault::Silence { role: replica(seed), server: server(seed) },
         _ => Fault::DeleteQueue {
             queue: seed.one_of(&[
                 "saga.commands.order",
@@ -266,6 +272,8 @@ fn lasts(fault: &Fault, seed: &mut Seed) -> Duration {
         // Longer than the step time-out, the idle-in-transaction time-out and the heartbeats.
         Fault::Pause { .. } => (12_000, 25_000),
         Fault::Blackhole { .. } => (3_000, 15_000),
+        // Longer than a call may go without an answer (`SILENCE` in crates/messaging).
+        Fault::Silence { .. } => (31_000, 35_000),
         Fault::Kill { .. }
         | Fault::KillServer(_)
         | Fault::RestartServer(_)
@@ -316,7 +324,7 @@ mod tests {
             before = planned.after;
         }
         let kinds: BTreeSet<_> = schedule.faults.iter().map(|one| one.fault.kind()).collect();
-        assert_eq!(kinds.len(), 20, "{kinds:?}");
+        assert_eq!(kinds.len(), KINDS as usize, "{kinds:?}");
     }
 
     #[test]

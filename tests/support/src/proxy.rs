@@ -175,13 +175,13 @@ async fn pump(
     let mut number: u64 = 0;
     let loud = *orders.silences.borrow();
     while let Ok(length @ 1..) = from.read(&mut piece).await {
-        if *orders.silences.borrow() != loud {
-            return std::future::pending().await;
-        }
         let mode = match orders.mode.wait_for(|mode| *mode != Mode::Blackhole).await {
             Ok(mode) => *mode,
             Err(_) => return,
         };
+        if *orders.silences.borrow() != loud {
+            return std::future::pending().await;
+        }
         let piece = &piece[..length];
         if way == Way::Up && commits(piece) {
             let what = orders.commit.swap(NOTHING, Ordering::SeqCst);

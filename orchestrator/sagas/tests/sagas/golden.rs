@@ -45,7 +45,13 @@ fn a_compensating_saga_of_version_1_goes_on() {
 
 #[test]
 fn a_compensating_saga_of_version_2_goes_on() {
-    check(COMPENSATING_V2, &compensating(2), expect![[""]]);
+    check(
+        COMPENSATING_V2,
+        &compensating(2),
+        expect![[r#"
+        create-order/compensation #1 {"reasonCode":"CARD_DECLINED","reason":"the card was declined","order":{"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}}
+    "#]],
+    );
 }
 
 #[test]

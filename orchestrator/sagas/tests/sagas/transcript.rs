@@ -54,7 +54,7 @@ fn a_declined_card_releases_the_stock_and_rejects_the_order() {
             11 reserve-stock/compensation -> inventory
                saga.inventory.v1.ReleaseStock {}
             12 create-order/compensation -> order
-               saga.order.v1.RejectOrder {"reasonCode":"CARD_DECLINED","reason":"the card was declined"}
+               saga.order.v1.RejectOrder {"reasonCode":"CARD_DECLINED","reason":"the card was declined","order":{"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}}
             compensated
         "#]],
     );
@@ -73,7 +73,7 @@ fn out_of_stock_rejects_the_order() {
             2 reserve-stock/action -> inventory
                saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
             12 create-order/compensation -> order
-               saga.order.v1.RejectOrder {"reasonCode":"OUT_OF_STOCK","reason":"1 of 2 teapot"}
+               saga.order.v1.RejectOrder {"reasonCode":"OUT_OF_STOCK","reason":"1 of 2 teapot","order":{"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}}
             compensated
         "#]],
     );
@@ -100,7 +100,7 @@ fn a_cancelled_order_is_told_as_cancelled_in_the_clients_words() {
             11 reserve-stock/compensation -> inventory
                saga.inventory.v1.ReleaseStock {}
             12 create-order/compensation -> order
-               saga.order.v1.RejectOrder {"reasonCode":"CANCELLED","reason":"found it cheaper","cancelled":true}
+               saga.order.v1.RejectOrder {"reasonCode":"CANCELLED","reason":"found it cheaper","cancelled":true,"order":{"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}}
             compensated
         "#]],
     );
@@ -130,7 +130,7 @@ fn a_cancel_during_the_capture_counts_when_the_capture_is_refused() {
             11 reserve-stock/compensation -> inventory
                saga.inventory.v1.ReleaseStock {}
             12 create-order/compensation -> order
-               saga.order.v1.RejectOrder {"reasonCode":"CANCELLED","reason":"found it cheaper","cancelled":true}
+               saga.order.v1.RejectOrder {"reasonCode":"CANCELLED","reason":"found it cheaper","cancelled":true,"order":{"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}}
             compensated
         "#]],
     );
@@ -152,7 +152,7 @@ fn a_deadline_rejects_the_order() {
             11 reserve-stock/compensation -> inventory
                saga.inventory.v1.ReleaseStock {}
             12 create-order/compensation -> order
-               saga.order.v1.RejectOrder {"reasonCode":"DEADLINE","reason":"the order could not be completed in time"}
+               saga.order.v1.RejectOrder {"reasonCode":"DEADLINE","reason":"the order could not be completed in time","order":{"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}}
             compensated
         "#]],
     );

@@ -88,6 +88,7 @@ impl SagaTable {
         let ids: Vec<SagaId> = saga.into_iter().collect();
         self.memory.forget(&ids);
         if !writes.is_empty() {
+            self.floor.lower(&writes);
             update(&mut *tx, &writes, None).await?;
         }
         commit(tx).await?;

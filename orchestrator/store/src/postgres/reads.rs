@@ -98,10 +98,11 @@ impl SagaReads for SagaTable {
     }
 
     async fn in_flight(&self) -> Result<u64, Failure> {
+        let floor = self.floor.get(&self.pool).await?;
         let count = sqlx::query_scalar!(
             r#"SELECT count(*) AS "count!" FROM sagas
-               WHERE (wake_at IS NOT NULL OR (wake_at IS NULL AND ended_at IS NULL))
-                 AND state <> 5"#
+               WHERE (wake_at >= $1 OR (wake_at IS NULL AND ended_at IS NULL)) AND state <> 5"#,
+            floor
         )
         .fetch_one(&self.pool)
         .await
@@ -114,14 +115,16 @@ impl SagaReads for SagaTable {
     }
 
     async fn census(&self) -> Result<Census, Failure> {
+        let floor = self.floor.get(&self.pool).await?;
         // Both indexes are partial, so ended sagas add no work to this query.
         let rows = sqlx::query!(
             r#"SELECT definition, definition_version, state, wake_at IS NULL AS "paused!",
                       count(*) AS "count!",
                       (max(abs(extract(epoch FROM now() - started_at))) * 1000)::bigint
                           AS "oldest!"
-               FROM sagas WHERE wake_at IS NOT NULL OR (wake_at IS NULL AND ended_at IS NULL)
-               GROUP BY definition, definition_version, state, wake_at IS NULL"#
+               FROM sagas WHERE wake_at >= $1 OR (wake_at IS NULL AND ended_at IS NULL)
+               GROUP BY definition, definition_version, state, wake_at IS NULL"#,
+            floor
         )
         .fetch_all(&self.pool)
         .await

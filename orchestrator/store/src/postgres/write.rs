@@ -163,6 +163,7 @@ impl SagaTable {
         limit: usize,
         decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R),
     ) -> Result<R, Failure> {
+        let floor = self.floor.get(&self.pool).await?;
         let mut tx = self.pool.begin().await.map_err(failure)?;
         let names: Vec<String> = definitions.iter().map(|(name, _)| (*name).to_owned()).collect();
         let versions: Vec<i32> = definitions.iter().map(|(_, v)| integer(*v)).collect();
@@ -171,7 +172,7 @@ impl SagaTable {
             r#"SELECT id, format, definition, definition_version, caller, version, progress,
                       data, traceparent, started_at, deadline, wake_at, now() AS "now!"
                FROM sagas
-               WHERE wake_at <= now()
+               WHERE wake_at >= $4 AND wake_at <= now()
                  AND (definition, definition_version)
                      IN (SELECT * FROM UNNEST($1::text[], $2::integer[]))
                ORDER BY wake_at
@@ -180,6 +181,7 @@ impl SagaTable {
             &names,
             &versions,
             i64::try_from(limit).unwrap_or(i64::MAX),
+            floor,
         )
         .fetch_all(&mut *tx)
         .await
@@ -228,6 +230,7 @@ impl SagaTable {
             return Ok(None);
         }
         let content = writes.iter().filter_map(|write| content.get(&write.saga.id).cloned());
+        self.floor.lower(&writes);
         match update(&self.pool, &writes, Some(content.collect())).await {
             Ok(told) => {
                 self.memory.heard(told);
@@ -281,6 +284,7 @@ impl SagaTable {
         self.memory.forget(&ids);
         let (writes, result) = decide(now, sagas);
         if !writes.is_empty() {
+            self.floor.lower(&writes);
             update(&mut *tx, &writes, None).await?;
         }
         commit(tx).await?;

@@ -108,7 +108,7 @@ async fn a_key_that_is_bound_anew_gives_two_sagas() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_claim_of_what_is_not_due_is_seen() {
-    let plant = Plant { real: "WHERE wake_at <= now() AND (d", planted: "WHERE true AND (d" };
+    let plant = Plant { real: "AND wake_at <= now() AND (d", planted: "AND true AND (d" };
     is_caught(PARTS, &[plant], "left == right", |pool| hosted_and_due(Sagas::over(pool))).await;
 }
 
