@@ -7,7 +7,8 @@
 //!
 //! Read first: [`Servers`] (for ordinary tests), [`Postgres`] and [`RabbitMq`] (for tests that kill
 //! servers), [`process::Spawned`] (our own programs as processes), [`system::System`] (all roles of
-//! `saga` as processes).
+//! `saga` as processes), `shopper.rs` (what customers order),
+//! [`desk::Desk`] (what operators do).
 //!
 //! Most functions block, usually for a short time, but starting or restarting a server takes
 //! seconds. An async test with other tasks that must continue meanwhile needs a multi-threaded
@@ -15,6 +16,7 @@
 
 pub mod amqp;
 mod child;
+pub mod desk;
 mod installed;
 mod ports;
 mod postgres;
@@ -25,6 +27,7 @@ pub mod raw_amqp;
 mod reaper;
 pub mod scripted_shop;
 mod servers;
+pub mod shopper;
 pub mod sql_proxy;
 pub mod system;
 mod wait;
