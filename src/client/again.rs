@@ -3,7 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use saga_proto::shop::v1::{PlaceOrderRequest, PlaceOrderResponse, orders_client::OrdersClient};
+use saga_proto::shop::v1::{
+    PlaceOrderRequest, PlaceOrderResponse, Return, ReturnOrderRequest, ReturnStatus,
+    orders_client::OrdersClient,
+};
 use tonic::{Code, Request, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
@@ -83,6 +86,18 @@ pub async fn place_once(
         return Err(Status::new(Code::DeadlineExceeded, "the order has not ended"));
     }
     Ok(answer)
+}
+
+/// Asks for a return with a single call. If the server stops waiting before the return has ended,
+/// the result is DEADLINE_EXCEEDED. Calling again then continues to wait.
+pub async fn give_back_once(
+    mut client: OrdersClient<Channel>,
+    asked: ReturnOrderRequest,
+) -> Result<Return, Status> {
+    let answer = client.return_order(limited(asked)).await?.into_inner();
+    let ended = |details: &Return| details.status() != ReturnStatus::Pending;
+    let details = answer.details.filter(ended);
+    details.ok_or_else(|| Status::deadline_exceeded("the return has not ended"))
 }
 
 /// Wraps a message in a request with the time limit [`CALL_LIMIT`].

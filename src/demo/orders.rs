@@ -190,36 +190,35 @@ impl Clients {
             reason: "it is not what I thought".to_owned(),
             wait: true,
         };
-        let mut repeats = 0;
-        let returned = again::until_answered(PATIENCE, &mut repeats, || {
-            let (mut orders, request) = (self.server_of(number).clone(), request.clone());
-            async move {
-                let answer = orders.return_order(again::limited(request)).await?.into_inner();
-                let ended = |details: &Return| details.status() != ReturnStatus::Pending;
-                let details = answer.details.filter(ended);
-                details.ok_or_else(|| Status::deadline_exceeded("it has not ended yet"))
-            }
-        });
-        let returned = returned.await;
-        self.repeats.fetch_add(repeats, Relaxed);
-        Ok(returned?)
+        self.insist(number, |orders| again::give_back_once(orders, request.clone())).await
     }
 
     fn server_of(&self, number: u32) -> &OrdersClient<Channel> {
         &self.orders[number as usize % self.orders.len()]
     }
 
-    /// Repeats the call until it is answered. The key is always the same, so only one order is
-    /// placed.
+    /// Places an order. The key is always the same, so only one order is placed.
     async fn persist(
         &self,
         number: u32,
         request: PlaceOrderRequest,
     ) -> anyhow::Result<PlaceOrderResponse> {
-        let mut repeats = 0;
-        let placed = again::place(self.server_of(number), &request, PATIENCE, &mut repeats).await;
+        self.insist(number, |orders| again::place_once(orders, request.clone())).await
+    }
+
+    /// Repeats a call about an order until it is answered.
+    async fn insist<R, F>(
+        &self,
+        number: u32,
+        call: impl Fn(OrdersClient<Channel>) -> F,
+    ) -> anyhow::Result<R>
+    where
+        F: Future<Output = Result<R, Status>>,
+    {
+        let (orders, mut repeats) = (self.server_of(number), 0);
+        let answer = again::until_answered(PATIENCE, &mut repeats, || call(orders.clone())).await;
         self.repeats.fetch_add(repeats, Relaxed);
-        Ok(placed?)
+        Ok(answer?)
     }
 
     async fn cancel(&self, number: u32, order_id: &str) -> anyhow::Result<()> {
@@ -227,9 +226,8 @@ impl Clients {
             order_id: order_id.to_owned(),
             reason: "changed my mind".to_owned(),
         };
-        let mut repeats = 0;
-        let cancelled = again::until_answered(PATIENCE, &mut repeats, || {
-            let (mut orders, request) = (self.server_of(number).clone(), request.clone());
+        let cancel = |mut orders: OrdersClient<Channel>| {
+            let request = request.clone();
             async move {
                 match orders.cancel_order(again::limited(request)).await {
                     // It is too late to cancel: the order is paid.
@@ -237,10 +235,8 @@ impl Clients {
                     answered => answered.map(drop),
                 }
             }
-        });
-        let cancelled = cancelled.await;
-        self.repeats.fetch_add(repeats, Relaxed);
-        Ok(cancelled?)
+        };
+        self.insist(number, cancel).await
     }
 }
 

@@ -8,7 +8,7 @@ use sqlx::{PgPool, Row as _, postgres::PgPoolOptions};
 
 use crate::{
     load::{Logged, expected},
-    system::{DATABASES, System},
+    system::{REPLICATED, System},
 };
 
 /// Administrator connections to the four databases.
@@ -22,8 +22,8 @@ pub(crate) struct Audit {
 impl Audit {
     pub(crate) async fn open(system: &System) -> anyhow::Result<Self> {
         let mut pools = Vec::new();
-        for database in DATABASES {
-            let url = system.postgres.url(database);
+        for role in REPLICATED {
+            let url = system.database_url(role);
             pools.push(PgPoolOptions::new().max_connections(2).connect(&url).await?);
         }
         let mut pools = pools.into_iter();

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use saga_proto::{
     order::v1::OrderStatus,
-    shop::v1::{GetOrderRequest, PlaceOrderRequest, PlaceOrderResponse},
-    types::v1::Line,
+    shop::v1::{GetOrderRequest, PlaceOrderResponse},
 };
+use saga_test_support::shopper::{GOOD_CARD, order};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -77,15 +77,8 @@ async fn scenario(system: &System) -> anyhow::Result<()> {
 }
 
 async fn place(system: &System, key: &str) -> Result<PlaceOrderResponse, Status> {
-    let request = PlaceOrderRequest {
-        idempotency_key: key.to_owned(),
-        customer: "ada".to_owned(),
-        lines: vec![Line { sku: "teapot".to_owned(), quantity: 1 }],
-        payment_token: "tok_approved".to_owned(),
-        ..PlaceOrderRequest::default()
-    };
     let mut orders = system.orders().map_err(|error| Status::internal(error.to_string()))?;
-    orders.place_order(request).await.map(tonic::Response::into_inner)
+    orders.place_order(order(key, "teapot", 1, GOOD_CARD)).await.map(tonic::Response::into_inner)
 }
 
 async fn status(system: &System, order_id: &str) -> anyhow::Result<OrderStatus> {

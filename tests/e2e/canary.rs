@@ -8,15 +8,14 @@ use std::{
 };
 
 use anyhow::Context as _;
-use saga_proto::{shop::v1::PlaceOrderRequest, types::v1::Line};
-use saga_test_support::{amqp::Listener, eventually};
+use saga_test_support::{amqp::Listener, eventually, shopper::order};
 use tokio::task::JoinHandle;
 use tonic::Code;
 
 use crate::{
     audit::Audit,
     collector::Collector,
-    system::{DATABASES, ONE_OF_EACH, System, with_system},
+    system::{ONE_OF_EACH, REPLICATED, System, with_system},
 };
 
 /// Part of every payment token in this test.
@@ -36,20 +35,20 @@ async fn a_payment_token_is_where_it_must_be_and_nowhere_else() -> anyhow::Resul
 
 async fn search(system: &System, collector: &Collector) -> anyhow::Result<()> {
     system.stock("teapot", 1_000).await?;
-    let (url, prefix) = (system.rabbitmq.url(), system.prefix().to_owned());
+    let (url, prefix) = (system.amqp_url(), system.prefix());
     let exchange = |name: &str| format!("{prefix}{name}");
-    let commands = Tap::on(&url, &exchange("saga.commands"), &["payment"]).await?;
+    let commands = Tap::on(url, &exchange("saga.commands"), &["payment"]).await?;
     let others = [
-        Tap::on(&url, &exchange("saga.commands"), &["order", "inventory"]).await?,
-        Tap::on(&url, &exchange("saga.replies"), &["orchestrator"]).await?,
-        Tap::on(&url, &exchange("shop.events"), &["#"]).await?,
-        Tap::on(&url, &exchange("saga.quarantine"), &[""]).await?,
+        Tap::on(url, &exchange("saga.commands"), &["order", "inventory"]).await?,
+        Tap::on(url, &exchange("saga.replies"), &["orchestrator"]).await?,
+        Tap::on(url, &exchange("shop.events"), &["#"]).await?,
+        Tap::on(url, &exchange("saga.quarantine"), &[""]).await?,
     ];
 
     // While a saga may need the token, the token is in its row, and this search finds it there.
     place(system, "tok_very_slow", "teapot").await?;
     eventually("the token in the running saga's row", Duration::from_secs(10), async || {
-        dump(system, "saga_orchestrator").ok().filter(|dump| dump.contains(CANARY)).map(drop)
+        dump(system, "orchestrator").ok().filter(|dump| dump.contains(CANARY)).map(drop)
     })
     .await;
 
@@ -87,10 +86,10 @@ async fn search(system: &System, collector: &Collector) -> anyhow::Result<()> {
     }
     anyhow::ensure!(looked_at >= 40, "only {looked_at} other messages: a tap is broken");
 
-    for database in DATABASES {
-        let dump = dump(system, database)?;
-        anyhow::ensure!(dump.contains("CREATE TABLE"), "no dump of {database}");
-        anyhow::ensure!(!dump.contains(CANARY), "in the database {database}");
+    for role in REPLICATED {
+        let dump = dump(system, role)?;
+        anyhow::ensure!(dump.contains("CREATE TABLE"), "no dump of the database of {role}");
+        anyhow::ensure!(!dump.contains(CANARY), "in the database of {role}");
     }
     let ledger = std::fs::read(system.provider_ledger())?;
     anyhow::ensure!(!contains(&ledger), "in the provider's ledger");
@@ -155,38 +154,28 @@ fn contains(bytes: &[u8]) -> bool {
     bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes())
 }
 
-fn order(token: &str, sku: &str) -> PlaceOrderRequest {
-    PlaceOrderRequest {
-        // The key is the client's own text, so it must not contain the token.
-        idempotency_key: format!("{}-{sku}", token.len()),
-        customer: "alice".to_owned(),
-        lines: vec![Line { sku: sku.to_owned(), quantity: 1 }],
-        payment_token: token.to_owned(),
-        ..PlaceOrderRequest::default()
-    }
-}
-
 async fn place(system: &System, token: &str, sku: &str) -> anyhow::Result<()> {
-    let mut order = order(&format!("{token}-{CANARY}"), sku);
-    order.idempotency_key = format!("{token}-{sku}");
+    // The key is the client's own text, so it must not contain the canary.
+    let order = order(&format!("{token}-{sku}"), sku, 1, &format!("{token}-{CANARY}"));
     system.orders()?.place_order(order).await?;
     Ok(())
 }
 
 /// Checks that an order with this token is refused, and that the answer does not repeat the token.
 async fn refused(system: &System, token: &str) -> anyhow::Result<()> {
-    let status = system.orders()?.place_order(order(token, "teapot")).await;
+    let order = order(&token.len().to_string(), "teapot", 1, token);
+    let status = system.orders()?.place_order(order).await;
     let status = status.err().context("such a token was let in")?;
     anyhow::ensure!(status.code() == Code::InvalidArgument, "{status:?}");
     anyhow::ensure!(!format!("{status:?}").contains(CANARY), "in the answer");
     Ok(())
 }
 
-/// Dumps a database, as a backup would.
-fn dump(system: &System, database: &str) -> anyhow::Result<String> {
-    let url = system.postgres.url(database);
+/// Dumps a role's database, as a backup would.
+fn dump(system: &System, role: &str) -> anyhow::Result<String> {
+    let url = system.database_url(role);
     let dump = Command::new("pg_dump").args(["--dbname", &url]).output()?;
     let problem = String::from_utf8_lossy(&dump.stderr);
-    anyhow::ensure!(dump.status.success(), "pg_dump of {database}: {problem}");
+    anyhow::ensure!(dump.status.success(), "pg_dump of {role}: {problem}");
     Ok(String::from_utf8_lossy(&dump.stdout).into_owned())
 }

@@ -1,15 +1,10 @@
 //! The command line, as people and programs use it.
 
 use anyhow::{Context as _, ensure};
-use serde_json::Value;
+
+use saga_test_support::desk::Desk as _;
 
 use crate::system::{ONE_OF_EACH, System, with_system};
-
-/// Runs a command with `--json` and returns what it printed.
-async fn json(system: &System, arguments: &[&str]) -> anyhow::Result<Value> {
-    let printed = system.run(&[arguments, &["--json"]].concat()).await?;
-    serde_json::from_str(printed.trim()).with_context(|| format!("{arguments:?}: {printed}"))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_places_shows_and_cancels_orders() -> anyhow::Result<()> {
@@ -24,17 +19,17 @@ async fn commands(system: &System) -> anyhow::Result<()> {
     ensure!(products.contains("teapot") && products.contains("12.50"), "{products}");
 
     let place = ["place", "--customer", "alice", "--item", "teapot=2", "--key", "one"];
-    let placed = json(system, &place).await?;
+    let placed = system.done(&place).await?;
     ensure!(placed["status"] == "ORDER_STATUS_CONFIRMED", "{placed}");
     let order = placed["orderId"].as_str().context("no id")?.to_owned();
-    let again = json(system, &place).await?;
+    let again = system.done(&place).await?;
     ensure!(again["orderId"] == order.as_str() && again["repeated"] == true, "{again}");
 
     let declined = ["place", "--customer", "bob", "--item", "teapot=1", "--token", "tok_declined"];
     let output = system.output(&declined).await?;
     ensure!(output.status.code() == Some(1), "{output:?}");
 
-    let shown = json(system, &["order", &order]).await?;
+    let shown = system.done(&["order", &order]).await?;
     ensure!(shown["total"]["minorUnits"] == "2500", "{shown}");
     let orders = system.run(&["orders", "--customer", "alice"]).await?;
     ensure!(orders.contains(&order), "{orders}");

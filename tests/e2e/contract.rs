@@ -22,6 +22,7 @@ use saga_proto::{
 use saga_test_support::{
     amqp::{RawMessage, publish},
     eventually,
+    shopper::{order, waiting},
 };
 use serde_json::{Value, json};
 use tonic::Request;
@@ -95,26 +96,17 @@ async fn place(
     quantity: i64,
     expected: Option<i64>,
 ) -> anyhow::Result<(OrderStatus, String, String)> {
+    let key = format!("{token} {sku} {quantity} {expected:?}");
     let request = traced(PlaceOrderRequest {
-        idempotency_key: format!("{token} {sku} {quantity} {expected:?}"),
-        customer: "alice".to_owned(),
-        lines: vec![Line { sku: sku.to_owned(), quantity }],
-        payment_token: token.to_owned(),
         expected_total: expected.map(|cents| Money::new(cents, "EUR")),
-        wait: true,
+        ..waiting(order(&key, sku, quantity, token))
     })?;
     let placed = system.orders()?.place_order(request).await?.into_inner();
     Ok((placed.status(), placed.reason_code, placed.order_id))
 }
 
 async fn cancel(system: &System) -> anyhow::Result<()> {
-    let request = traced(PlaceOrderRequest {
-        idempotency_key: "cancelled".to_owned(),
-        customer: "alice".to_owned(),
-        lines: vec![Line { sku: "teapot".to_owned(), quantity: 1 }],
-        payment_token: "tok_slow".to_owned(),
-        ..PlaceOrderRequest::default()
-    })?;
+    let request = traced(order("cancelled", "teapot", 1, "tok_slow"))?;
     let order_id = system.orders()?.place_order(request).await?.into_inner().order_id;
     let reason = "changed my mind".to_owned();
     system.orders()?.cancel_order(CancelOrderRequest { order_id, reason }).await?;
@@ -124,13 +116,7 @@ async fn cancel(system: &System) -> anyhow::Result<()> {
 /// Releases an order's goods while its card is being authorised. They cannot be sold then, and the
 /// saga is stuck.
 async fn get_stuck(system: &System, wire: &Wire) -> anyhow::Result<()> {
-    let request = traced(PlaceOrderRequest {
-        idempotency_key: "stuck".to_owned(),
-        customer: "alice".to_owned(),
-        lines: vec![Line { sku: "teapot".to_owned(), quantity: 1 }],
-        payment_token: "tok_slow".to_owned(),
-        ..PlaceOrderRequest::default()
-    })?;
+    let request = traced(order("stuck", "teapot", 1, "tok_slow"))?;
     let order = system.orders()?.place_order(request).await?.into_inner().order_id;
     let reserve = json!(format!("{order}/reserve-stock/action"));
     wire.answer(&reserve, false, 0).await;
@@ -265,7 +251,7 @@ async fn every_action_after_its_compensation(system: &System, wire: &Wire) -> an
 }
 
 async fn poison(system: &System, wire: &Wire) -> anyhow::Result<()> {
-    publish(&system.rabbitmq.url(), &[message(system, "inventory", POISON.to_owned())]).await?;
+    publish(system.amqp_url(), &[message(system, "inventory", POISON.to_owned())]).await?;
     eventually("poison in the quarantine", LIMIT, async || wire.quarantined()).await;
     Ok(())
 }
@@ -308,7 +294,7 @@ async fn ask_as(
         .participant;
     let known = wire.answers(&command["id"], true).len();
     let message = message(system, participant, format!("[{text}]"));
-    publish(&system.rabbitmq.url(), &[message]).await?;
+    publish(system.amqp_url(), &[message]).await?;
     Ok(wire.answer(&command["id"], true, known).await)
 }
 

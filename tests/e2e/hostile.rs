@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use saga_proto::{order::v1::OrderStatus, shop::v1::PlaceOrderRequest, types::v1::Line};
+use saga_proto::order::v1::OrderStatus;
 use saga_test_support::{
     amqp::{RawMessage, publish},
     eventually,
+    shopper::{GOOD_CARD, order, waiting},
 };
 use uuid::Uuid;
 
@@ -69,7 +70,7 @@ async fn poison(system: &System) -> anyhow::Result<()> {
         r#"{"specversion":"1.0"}"#,
     );
     publish(
-        &system.rabbitmq.url(),
+        system.amqp_url(),
         &[
             command(system, "inventory", parcel_with_one_poison),
             command(system, "inventory", "this is no JSON"),
@@ -143,14 +144,7 @@ fn forged(saga: &str) -> String {
 
 /// Places an order, waits for its confirmation and returns its id.
 async fn place(system: &System, key: &str) -> anyhow::Result<String> {
-    let request = PlaceOrderRequest {
-        idempotency_key: key.to_owned(),
-        customer: "alice".to_owned(),
-        lines: vec![Line { sku: "teapot".to_owned(), quantity: 1 }],
-        payment_token: "tok_approved".to_owned(),
-        wait: true,
-        ..PlaceOrderRequest::default()
-    };
+    let request = waiting(order(key, "teapot", 1, GOOD_CARD));
     let placed = system.orders()?.place_order(request).await?.into_inner();
     anyhow::ensure!(placed.status() == OrderStatus::Confirmed, "{placed:?}");
     Ok(placed.order_id)

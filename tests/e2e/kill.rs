@@ -3,13 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
+use saga_test_support::shopper::mixed_card;
 use tokio::sync::Mutex;
 
 use crate::{
     audit::Audit,
     load::{Load, Logged},
-    orders::{DOWN_FOR_A_WHILE, mixed_sku, mixed_token},
-    system::{ONE_OF_EACH, Replicas, System, with_system},
+    orders::mixed_sku,
+    system::{Hosts, ONE_OF_EACH, Replicas, System, with_system_on},
 };
 
 /// The number of sagas that must be in flight at the moment of a kill.
@@ -21,12 +22,17 @@ const REST: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_of_each_role_and_server_loses_and_doubles_nothing() -> anyhow::Result<()> {
-    with_system(ONE_OF_EACH, &[], kill_everything).await
+    killing(ONE_OF_EACH).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_beside_a_second_replica_loses_and_doubles_nothing() -> anyhow::Result<()> {
-    with_system(Replicas { orchestrators: 2, services: 2 }, &[], kill_everything).await
+    killing(Replicas { orchestrators: 2, services: 2 }).await
+}
+
+/// Runs the test on own servers, because they are killed too.
+async fn killing(replicas: Replicas) -> anyhow::Result<()> {
+    with_system_on(Hosts::own(), replicas, &[], async |_| Ok(()), kill_everything).await
 }
 
 async fn kill_everything(system: &System) -> anyhow::Result<()> {
@@ -43,7 +49,8 @@ async fn kill_everything(system: &System) -> anyhow::Result<()> {
             orders: 400,
             clients: 200,
             name: format!("kill-{victim}"),
-            token: without_outage,
+            // The kills are outages enough: none of these cards takes the provider down.
+            token: mixed_card,
             sku: without_rare,
             pace: Duration::from_millis(20),
         };
@@ -83,11 +90,6 @@ async fn kill_everything(system: &System) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns a token that makes no provider outage: the kills are outages enough.
-fn without_outage(n: usize) -> &'static str {
-    if n == DOWN_FOR_A_WHILE { "tok_approved" } else { mixed_token(n) }
-}
-
 fn without_rare(n: usize) -> &'static str {
     match mixed_sku(n) {
         "rare" => "teapot",
@@ -117,14 +119,16 @@ async fn wait_for_in_flight(audit: &Audit) -> anyhow::Result<()> {
 async fn kill(system: &System, victim: &str) -> anyhow::Result<()> {
     match victim {
         "rabbitmq" => {
-            system.rabbitmq.kill9()?;
+            let rabbitmq = &system.own()?.rabbitmq;
+            rabbitmq.kill9()?;
             tokio::time::sleep(DOWN).await;
-            tokio::task::block_in_place(|| system.rabbitmq.restart())
+            tokio::task::block_in_place(|| rabbitmq.restart())
         }
         "postgres" => {
-            system.postgres.kill9()?;
+            let postgres = &system.own()?.postgres;
+            postgres.kill9()?;
             tokio::time::sleep(DOWN).await;
-            tokio::task::block_in_place(|| system.postgres.restart())
+            tokio::task::block_in_place(|| postgres.restart())
         }
         role => {
             system.kill(role)?;

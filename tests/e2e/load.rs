@@ -2,14 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use futures::{StreamExt as _, stream};
+use saga::client::again::{self, Patience};
 use saga_proto::{
     order::v1::OrderStatus,
     shop::v1::{PlaceOrderRequest, orders_client::OrdersClient},
-    types::v1::Line,
 };
+use saga_test_support::shopper::{self, end_of};
 use tokio::sync::Mutex;
-use tonic::{Code, transport::Channel};
+use tonic::transport::Channel;
 
 /// An order as its client has logged it.
 #[derive(Clone, Debug)]
@@ -18,6 +20,15 @@ pub(crate) struct Logged {
     pub(crate) order_id: String,
     pub(crate) token: String,
     pub(crate) sku: String,
+}
+
+impl Logged {
+    /// Returns the request. The order's number, which determines it, is at the end of the key.
+    pub(crate) fn request(&self) -> anyhow::Result<PlaceOrderRequest> {
+        let number: usize = self.key.rsplit('-').next().unwrap_or_default().parse()?;
+        let order = shopper::order(&self.key, &self.sku, 1 + (number % 3) as i64, &self.token);
+        Ok(PlaceOrderRequest { customer: format!("customer-{}", number % 7), ..order })
+    }
 }
 
 /// The settings of a load of orders.
@@ -32,8 +43,12 @@ pub(crate) struct Load {
     pub(crate) pace: Duration,
 }
 
-/// The number of times that a client tries an order again while it gets no answer.
-const TRIES: usize = 120;
+/// The limits on calling again while nobody answers.
+pub(crate) const PATIENCE: Patience = Patience {
+    limit: Duration::from_secs(120),
+    first_pause: Duration::from_millis(250),
+    longest_pause: Duration::from_millis(250),
+};
 
 impl Load {
     /// Places all orders, each under its own key, and repeats a call as long as its outcome is
@@ -66,54 +81,28 @@ impl Load {
     }
 
     async fn place(&self, n: usize, channels: &[Channel]) -> anyhow::Result<Logged> {
-        let (token, sku) = ((self.token)(n), (self.sku)(n));
-        let key = format!("{}-{n}", self.name);
-        let request = PlaceOrderRequest {
-            idempotency_key: key.clone(),
-            customer: format!("customer-{}", n % 7),
-            lines: vec![Line { sku: sku.to_owned(), quantity: 1 + (n % 3) as i64 }],
-            payment_token: token.to_owned(),
-            ..PlaceOrderRequest::default()
+        let mut logged = Logged {
+            key: format!("{}-{n}", self.name),
+            order_id: String::new(),
+            token: (self.token)(n).to_owned(),
+            sku: (self.sku)(n).to_owned(),
         };
-        for attempt in 0..TRIES {
-            let channel = channels[(n + attempt) % channels.len()].clone();
-            let mut client = OrdersClient::new(channel);
-            match client.place_order(request.clone()).await {
-                Ok(response) => {
-                    let order_id = response.into_inner().order_id;
-                    return Ok(Logged { key, order_id, token: token.into(), sku: sku.into() });
-                }
-                // The order may have been accepted, so the client tries again with the same key.
-                Err(status) if retriable(status.code()) => {
-                    tokio::time::sleep(Duration::from_millis(250)).await;
-                }
-                Err(status) => anyhow::bail!("order {key} was refused: {status}"),
-            }
-        }
-        anyhow::bail!("order {key} was never accepted")
+        let request = logged.request()?;
+        let (mut attempts, mut repeats) = (channels.iter().cycle().skip(n % channels.len()), 0);
+        let placed = again::until_answered(PATIENCE, &mut repeats, || {
+            let channel = attempts.next().expect("there is a channel");
+            again::place_once(OrdersClient::new(channel.clone()), request.clone())
+        });
+        logged.order_id = placed.await.with_context(|| format!("order {}", logged.key))?.order_id;
+        Ok(logged)
     }
-}
-
-fn retriable(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Unavailable
-            | Code::ResourceExhausted
-            | Code::DeadlineExceeded
-            | Code::Cancelled
-            | Code::Unknown
-            | Code::Internal
-    )
 }
 
 /// Returns the end that an order must reach, from its client's log.
 pub(crate) fn expected(order: &Logged) -> (OrderStatus, &'static str) {
-    match (order.sku.as_str(), order.token.as_str()) {
-        ("rare", _) => (OrderStatus::Rejected, "OUT_OF_STOCK"),
-        ("unknown", _) => (OrderStatus::Rejected, "UNKNOWN_SKU"),
-        (_, "tok_declined") => (OrderStatus::Rejected, "CARD_DECLINED"),
-        (_, "tok_insufficient_funds") => (OrderStatus::Rejected, "INSUFFICIENT_FUNDS"),
-        (_, "tok_capture_declined") => (OrderStatus::Rejected, "CAPTURE_DECLINED"),
-        _ => (OrderStatus::Confirmed, ""),
+    match order.sku.as_str() {
+        "rare" => (OrderStatus::Rejected, "OUT_OF_STOCK"),
+        "unknown" => (OrderStatus::Rejected, "UNKNOWN_SKU"),
+        _ => end_of(&order.token),
     }
 }

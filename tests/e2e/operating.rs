@@ -8,6 +8,7 @@ use anyhow::{Context as _, ensure};
 use saga_operations::v1::SagaStuck;
 use saga_test_support::{
     amqp::{Listener, RawMessage, publish, purge},
+    desk::Desk as _,
     eventually,
 };
 use serde_json::{Value, json, value::RawValue};
@@ -38,12 +39,12 @@ async fn payment_away(system: &System) -> anyhow::Result<()> {
     system.stock("teapot", 1_000).await?;
     compensated_by_filter(system).await?;
 
-    let url = system.rabbitmq.url();
+    let url = system.amqp_url();
     let events = format!("{}shop.events", system.prefix());
-    let alerts = Listener::bind(&url, &events, &["saga.stuck"]).await?;
+    let alerts = Listener::bind(url, &events, &["saga.stuck"]).await?;
     let id = held_before_its_capture(system, "stuck").await?;
     system.kill("payment-1")?;
-    done(system, &["resume", &id, "--reason", "settled"]).await?;
+    system.done(&["resume", &id, "--reason", "settled"]).await?;
 
     let found = needs_me(system, &id, "capture-payment/action").await?;
     ensure!(found["needs"] == "stuck", "{found}");
@@ -54,15 +55,15 @@ async fn payment_away(system: &System) -> anyhow::Result<()> {
 
     let version = found["version"].as_str().context("a version")?.to_owned();
     let retry = ["retry", &id, "--version", &version, "--reason", "payment is back"];
-    let would = done(system, &[&retry[..], &["--dry-run"]].concat()).await?;
+    let would = system.done(&[&retry[..], &["--dry-run"]].concat()).await?;
     ensure!(would["dryRun"] == true && would["sent"] == json!(["capture-payment/action #1"]));
-    let after = saga(system, &id).await?;
+    let after = system.done(&["saga", &id]).await?;
     ensure!(after["saga"]["version"] == version.as_str(), "a dry run did something: {after}");
 
     // The old commands in this queue would be answered before the operator does anything.
-    purge(&url, &format!("{}saga.commands.payment", system.prefix())).await?;
+    purge(url, &format!("{}saga.commands.payment", system.prefix())).await?;
     system.start_role("payment-1").await?;
-    done(system, &retry).await?;
+    system.done(&retry).await?;
     let ended = ended(system, &id).await?;
     ensure!(ended["saga"]["state"] == "SAGA_STATE_COMPLETED", "{ended}");
     history_tells(
@@ -110,7 +111,7 @@ async fn what_nobody_can_decide_on_is_shown_and_left_alone(
     set(&held[0], "definition_version", "99").await?;
     set(&held[1], "data", "'{\"was\": ' || data || '}'").await?;
 
-    let page = done(system, &["sagas", "--needs-me"]).await?;
+    let page = system.done(&["sagas", "--needs-me"]).await?;
     for (id, needs, why) in [
         (&held[0], "unhosted", "this server does not host its definition in that version"),
         (&held[1], "undecidable", "it cannot be decided on: the data of saga"),
@@ -141,7 +142,7 @@ async fn compensated_by_filter(system: &System) -> anyhow::Result<()> {
     }
     what_nobody_can_decide_on_is_shown_and_left_alone(system, &held).await?;
     let free = &held[2];
-    done(system, &["resume", free, "--reason", "let it go"]).await?;
+    system.done(&["resume", free, "--reason", "let it go"]).await?;
     ensure!(ended(system, free).await?["saga"]["state"] == "SAGA_STATE_COMPLETED");
 
     let all = ["compensate", "--all", "--paused", "--definition", "place-order"];
@@ -149,23 +150,23 @@ async fn compensated_by_filter(system: &System) -> anyhow::Result<()> {
     for dry in [true, false] {
         let args = if dry { [&all[..], &["--dry-run"]].concat() } else { all.clone() };
         let mut picked = Vec::new();
-        for update in said(system, &args).await?.iter().filter(|it| it["sagaId"].is_string()) {
+        for update in system.said(&args).await?.iter().filter(|it| it["sagaId"].is_string()) {
             ensure!(update["applied"] == true, "{update}");
             picked.push(update["sagaId"].as_str().unwrap_or_default().to_owned());
         }
         picked.sort();
         ensure!(picked == held[..2], "{picked:?} instead of {:?}", &held[..2]);
-        let state = saga(system, &held[0]).await?["saga"]["state"].clone();
+        let state = system.done(&["saga", &held[0]]).await?["saga"]["state"].clone();
         let due = if dry { "SAGA_STATE_RUNNING" } else { "SAGA_STATE_COMPENSATING" };
         ensure!(state == due, "{state} instead of {due}");
     }
     for id in &held[..2] {
-        done(system, &["resume", id, "--reason", "undo it"]).await?;
+        system.done(&["resume", id, "--reason", "undo it"]).await?;
         let ended = ended(system, id).await?;
         ensure!(ended["saga"]["state"] == "SAGA_STATE_COMPENSATED", "{ended}");
         history_tells(&ended, &["anonymous had it undone: the teapots leak"])?;
     }
-    let because = done(system, &["sagas", "--because", "OPERATOR"]).await?;
+    let because = system.done(&["sagas", "--because", "OPERATOR"]).await?;
     let listed = because["sagas"].as_array().context("a list")?;
     let mut listed: Vec<&str> = listed.iter().filter_map(|saga| saga["sagaId"].as_str()).collect();
     listed.sort_unstable();
@@ -180,9 +181,9 @@ async fn a_void_that_fails_is_resolved_and_a_release_skipped_by_hand() -> anyhow
 
 async fn by_hand(system: &System) -> anyhow::Result<()> {
     system.stock("teapot", 1_000).await?;
-    let url = system.rabbitmq.url();
+    let url = system.amqp_url();
     let exchange = format!("{}saga.commands", system.prefix());
-    let commands = Listener::bind(&url, &exchange, &["payment", "inventory"]).await?;
+    let commands = Listener::bind(url, &exchange, &["payment", "inventory"]).await?;
     // Copies of commands expire soon, so they are taken as they come.
     let heard = tokio::spawn(async move {
         let mut heard = Vec::new();
@@ -196,10 +197,10 @@ async fn by_hand(system: &System) -> anyhow::Result<()> {
         anyhow::Ok(heard)
     });
     let id = held_before_its_capture(system, "undone").await?;
-    provider(system, "outage", r#"{"seconds":600}"#).await?;
+    system.provoke("outage", r#"{"seconds":600}"#).await?;
     system.kill("inventory-1")?;
-    done(system, &["compensate", &id, "--reason", "the customer gave up"]).await?;
-    done(system, &["resume", &id, "--reason", "undo it"]).await?;
+    system.done(&["compensate", &id, "--reason", "the customer gave up"]).await?;
+    system.done(&["resume", &id, "--reason", "undo it"]).await?;
 
     // The first undo is stuck because the provider does not answer the void.
     let found = needs_me(system, &id, "authorise-payment/compensation").await?;
@@ -207,13 +208,13 @@ async fn by_hand(system: &System) -> anyhow::Result<()> {
     ensure!(why.starts_with("undoing authorise-payment was not answered within"), "{why}");
     let resolve = ["resolve", &id, "authorise-payment", "--compensation", "--done"];
     let resolve = [&resolve[..], &["--reason", "voided at the provider's desk"]].concat();
-    let would = done(system, &[&resolve[..], &["--dry-run"]].concat()).await?;
+    let would = system.done(&[&resolve[..], &["--dry-run"]].concat()).await?;
     ensure!(would["sent"] == json!(["reserve-stock/compensation #1"]), "{would}");
-    done(system, &resolve).await?;
+    system.done(&resolve).await?;
 
     // The second undo is stuck because no inventory is running to take the goods back.
     needs_me(system, &id, "reserve-stock/compensation").await?;
-    done(system, &["skip", &id, "--reason", "counted on the shelf"]).await?;
+    system.done(&["skip", &id, "--reason", "counted on the shelf"]).await?;
     let ended = ended(system, &id).await?;
     ensure!(ended["saga"]["state"] == "SAGA_STATE_COMPENSATED", "{ended}");
     history_tells(
@@ -229,7 +230,7 @@ async fn by_hand(system: &System) -> anyhow::Result<()> {
     let report = system.output(&["audit"]).await?;
     ensure!(!report.status.success(), "nothing was undone: {report:?}");
     // The test makes the statement true: it sends the same commands once more.
-    provider(system, "outage", r#"{"seconds":0}"#).await?;
+    system.provoke("outage", r#"{"seconds":0}"#).await?;
     system.start_role("inventory-1").await?;
     let mut wanted = ["authorise-payment", "reserve-stock"]
         .map(|step| format!("{id}/{step}/compensation"))
@@ -243,7 +244,7 @@ async fn by_hand(system: &System) -> anyhow::Result<()> {
             let body = format!("[{}]", command.get()).into_bytes();
             let (headers, expiration) = Default::default();
             let again = RawMessage { body, headers, expiration, ..message.clone() };
-            publish(&url, &[again]).await?;
+            publish(url, &[again]).await?;
         }
     }
     ensure!(wanted.is_empty(), "{wanted:?} were not heard");
@@ -261,7 +262,7 @@ async fn audited(system: &System) -> anyhow::Result<()> {
         ensure!(tokio::time::Instant::now() < deadline, "{report:?}");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    let left = done(system, &["sagas", "--needs-me"]).await?;
+    let left = system.done(&["sagas", "--needs-me"]).await?;
     ensure!(left["sagas"] == json!([]) && left["quarantined"] == "0", "{left}");
     Ok(())
 }
@@ -270,73 +271,29 @@ async fn audited(system: &System) -> anyhow::Result<()> {
 /// captured.
 async fn held_before_its_capture(system: &System, key: &str) -> anyhow::Result<String> {
     let place = ["place", "--customer", "ada", "--item", "teapot=2", "--token", "tok_slow"];
-    let placed = done(system, &[&place[..], &["--no-wait", "--key", key]].concat()).await?;
+    let placed = system.done(&[&place[..], &["--no-wait", "--key", key]].concat()).await?;
     let id = placed["orderId"].as_str().context("accepted")?.to_owned();
-    until(system, &id, |saga| saga["steps"][2]["state"] == "open").await?;
+    system.until(&id, |saga| saga["steps"][2]["state"] == "open").await?;
     // The pause fails if the saga sends a command again between the operator's look and the pause.
-    while let Err(error) = done(system, &["pause", &id, "--reason", "on the phone"]).await {
+    while let Err(error) = system.done(&["pause", &id, "--reason", "on the phone"]).await {
         ensure!(format!("{error:#}").contains("SAGA_MOVED_ON"), "{error:#}");
     }
-    let held = until(system, &id, |saga| saga["steps"][2]["state"] == "done").await?;
+    let held = system.until(&id, |saga| saga["steps"][2]["state"] == "done").await?;
     ensure!(held["saga"]["steps"][3]["state"] == "pending", "{held}");
     ensure!(held["saga"]["needs"] == "paused", "{held}");
     Ok(id)
-}
-
-/// Runs a command, which must succeed, and returns all that it printed.
-async fn said(system: &System, args: &[&str]) -> anyhow::Result<Vec<Value>> {
-    let printed = system.run(&[args, &["--json"]].concat()).await?;
-    let said = serde_json::Deserializer::from_str(&printed).into_iter();
-    Ok(said.collect::<Result<_, _>>()?)
-}
-
-/// Like [`said`], but returns only the first object.
-async fn done(system: &System, args: &[&str]) -> anyhow::Result<Value> {
-    let said = said(system, args).await?;
-    said.into_iter().next().with_context(|| format!("saga {args:?} says nothing"))
-}
-
-async fn saga(system: &System, id: &str) -> anyhow::Result<Value> {
-    done(system, &["saga", id]).await
-}
-
-/// Waits until a saga satisfies a condition and returns it with its history.
-async fn until(
-    system: &System,
-    id: &str,
-    enough: impl Fn(&Value) -> bool,
-) -> anyhow::Result<Value> {
-    let deadline = tokio::time::Instant::now() + STUCK_WITHIN;
-    loop {
-        let saga = saga(system, id).await?;
-        if enough(&saga["saga"]) {
-            return Ok(saga);
-        }
-        ensure!(tokio::time::Instant::now() < deadline, "it never came to that: {saga}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 async fn ended(system: &System, id: &str) -> anyhow::Result<Value> {
     let is_end = |saga: &Value| {
         saga["state"] == "SAGA_STATE_COMPLETED" || saga["state"] == "SAGA_STATE_COMPENSATED"
     };
-    until(system, id, is_end).await
+    system.until(id, is_end).await
 }
 
 /// Waits until the saga is stuck at this command and returns its entry in the operators' list.
 async fn needs_me(system: &System, id: &str, at: &str) -> anyhow::Result<Value> {
-    let deadline = tokio::time::Instant::now() + STUCK_WITHIN;
-    loop {
-        let page = done(system, &["sagas", "--needs-me"]).await?;
-        let sagas = page["sagas"].as_array().cloned().unwrap_or_default();
-        let wanted = |saga: &Value| saga["sagaId"] == id && saga["stuckAt"] == at;
-        if let Some(saga) = sagas.into_iter().find(wanted) {
-            return Ok(saga);
-        }
-        ensure!(tokio::time::Instant::now() < deadline, "{id} is not stuck at {at}: {page}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    system.needs_me(|saga| saga["sagaId"] == id && saga["stuckAt"] == at).await
 }
 
 fn history_tells(saga: &Value, sentences: &[&str]) -> anyhow::Result<()> {
@@ -344,13 +301,5 @@ fn history_tells(saga: &Value, sentences: &[&str]) -> anyhow::Result<()> {
     for sentence in sentences {
         ensure!(history.contains(sentence), "{sentence:?} is not in {history}");
     }
-    Ok(())
-}
-
-/// Makes the payment provider behave wrongly.
-async fn provider(system: &System, fault: &str, body: &'static str) -> anyhow::Result<()> {
-    let url = format!("{}/control/{fault}", system.address("provider"));
-    let request = reqwest::Client::new().post(url).header("content-type", "application/json");
-    request.body(body).send().await?.error_for_status()?;
     Ok(())
 }

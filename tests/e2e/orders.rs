@@ -9,8 +9,8 @@ use saga_proto::{
         CancelOrderRequest, GetOrderRequest, PlaceOrderRequest, WatchOrderRequest,
         orders_client::OrdersClient,
     },
-    types::v1::Line,
 };
+use saga_test_support::shopper::{self, mixed_card, waiting};
 use tonic::Code;
 
 use crate::{
@@ -27,20 +27,9 @@ const REST: Duration = Duration::from_secs(120);
 /// as UNAVAILABLE.
 pub(crate) const DOWN_FOR_A_WHILE: usize = 37;
 
-/// Returns an order's payment token: about one in ten is declined, and some fail in rarer ways.
+/// Returns an order's payment token.
 pub(crate) fn mixed_token(n: usize) -> &'static str {
-    if n == DOWN_FOR_A_WHILE {
-        return "tok_down";
-    }
-    match n % 40 {
-        3 | 13 | 23 => "tok_declined",
-        33 => "tok_insufficient_funds",
-        7 => "tok_capture_declined",
-        17 => "tok_answer_lost",
-        27 => "tok_capture_answer_lost",
-        19 => "tok_slow",
-        _ => "tok_approved",
-    }
+    if n == DOWN_FOR_A_WHILE { "tok_down" } else { mixed_card(n) }
 }
 
 pub(crate) fn mixed_sku(n: usize) -> &'static str {
@@ -53,14 +42,7 @@ pub(crate) fn mixed_sku(n: usize) -> &'static str {
 }
 
 fn order(key: &str, sku: &str, token: &str) -> PlaceOrderRequest {
-    PlaceOrderRequest {
-        idempotency_key: key.to_owned(),
-        customer: "alice".to_owned(),
-        lines: vec![Line { sku: sku.to_owned(), quantity: 2 }],
-        payment_token: token.to_owned(),
-        wait: true,
-        ..PlaceOrderRequest::default()
-    }
+    waiting(shopper::order(key, sku, 2, token))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,14 +1,7 @@
 //! The event consumer of examples/python is killed under load and receives everything again, last
 //! events first. In the end its projection agrees with the services' databases.
 
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use saga_rabbitmq::Settings;
@@ -16,14 +9,11 @@ use saga_test_support::{
     RabbitMq,
     amqp::{Listener, RawMessage, publish},
     eventually, free_port,
+    proxy::{Mode, Proxy},
     system::Role,
 };
 use serde_json::{Map, Value, json};
 use sqlx::{PgPool, Row as _};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-};
 
 use crate::{
     audit::Audit,
@@ -122,63 +112,18 @@ fn without_messages(mut shown: Value) -> Value {
     shown
 }
 
-/// A proxy in front of the broker. From some moment on it can drop the client's bytes, and with
-/// them its acknowledgements, while deliveries still arrive.
-struct Way {
-    port: u16,
-    deaf: Arc<AtomicBool>,
-}
-
-impl Way {
-    async fn to(broker: u16) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let way = Self { port: listener.local_addr()?.port(), deaf: Arc::default() };
-        let deaf = Arc::clone(&way.deaf);
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                if let Ok(server) = TcpStream::connect(("127.0.0.1", broker)).await {
-                    tokio::spawn(pass(client, server, Arc::clone(&deaf)));
-                }
-            }
-        });
-        Ok(way)
-    }
-
-    fn lose_what_the_client_says(&self, lose: bool) {
-        self.deaf.store(lose, Ordering::SeqCst);
-    }
-}
-
-/// Passes bytes on in both directions, until one of them ends.
-async fn pass(client: TcpStream, server: TcpStream, deaf: Arc<AtomicBool>) {
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let up = async {
-        let mut bytes = [0; 4096];
-        while let Ok(count @ 1..) = from_client.read(&mut bytes).await {
-            let lost = deaf.load(Ordering::SeqCst);
-            if !lost && to_server.write_all(&bytes[..count]).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        () = up => {}
-        _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_projection_is_the_books_whatever_is_killed_and_repeated() -> anyhow::Result<()> {
     with_system(ONE_OF_EACH, &[], is_the_books).await
 }
 
 async fn is_the_books(system: &System) -> anyhow::Result<()> {
-    let (broker, prefix) = (system.rabbitmq.url(), system.prefix());
-    let way = Way::to(system.rabbitmq.port()).await?;
-    let detour = broker.replace(&system.rabbitmq.port().to_string(), &way.port.to_string());
-    let projection = Projection::start(&detour, prefix, system.dir()).await?;
-    let events = Listener::bind(&broker, &format!("{prefix}shop.events"), &["#"]).await?;
+    let (broker, prefix) = (system.amqp_url(), system.prefix());
+    let (postgres, rabbitmq) = system.ports()?;
+    let way = Proxy::start(rabbitmq).await?;
+    let detour = &system.through(postgres, way.port)["SAGA_AMQP_URL"];
+    let projection = Projection::start(detour, prefix, system.dir()).await?;
+    let events = Listener::bind(broker, &format!("{prefix}shop.events"), &["#"]).await?;
     for (sku, quantity) in [("teapot", 100_000), ("cup", 100_000), ("rare", 1)] {
         system.stock(sku, quantity).await?;
     }
@@ -199,11 +144,11 @@ async fn is_the_books(system: &System) -> anyhow::Result<()> {
         let applied = projection.counted(&["applied"]).await;
         projection.wait_until_counted(&["applied"], applied + EVENTS_BETWEEN_KILLS).await?;
         // From here on the consumer commits, but cannot acknowledge.
-        way.lose_what_the_client_says(true);
+        way.set(Mode::Deaf);
         let applied = projection.counted(&["applied"]).await;
         projection.wait_until_counted(&["applied"], applied + 1).await?;
         projection.0.kill()?;
-        way.lose_what_the_client_says(false);
+        way.set(Mode::Open);
         projection.0.start().await?;
         projection.wait_until("it consumes again", async |it| it.consumes(true).await).await?;
     }
@@ -222,7 +167,7 @@ async fn is_the_books(system: &System) -> anyhow::Result<()> {
     for (what, count) in [("orders", "REJECTED"), ("returns", "DONE")] {
         ensure!(books[what][count].as_u64() > Some(0), "the books prove little: {books}");
     }
-    everything_once_more(&projection, &events, &broker).await?;
+    everything_once_more(&projection, &events, broker).await?;
     projection.wait_until_it_is(&books).await
 }
 

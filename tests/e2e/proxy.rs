@@ -13,11 +13,11 @@ use saga_operations::v1::{InterveneRequest, Remedy, sagas_client::SagasClient};
 use saga_proto::{
     order::v1::OrderStatus,
     shop::v1::{PlaceOrderRequest, orders_client::OrdersClient},
-    types::v1::Line,
 };
 use saga_test_support::{
     free_port,
     process::{Launch, Spawned, eventually},
+    shopper::{self, GOOD_CARD, waiting},
     system::Role,
 };
 use tonic::{Code, Request, Status, transport::Channel};
@@ -136,14 +136,7 @@ fn orders(proxy: &Role) -> anyhow::Result<OrdersClient<Channel>> {
 }
 
 fn order(key: &str) -> PlaceOrderRequest {
-    PlaceOrderRequest {
-        idempotency_key: key.to_owned(),
-        customer: "alice".to_owned(),
-        lines: vec![Line { sku: "teapot".to_owned(), quantity: 1 }],
-        payment_token: "tok_approved".to_owned(),
-        wait: true,
-        ..PlaceOrderRequest::default()
-    }
+    waiting(shopper::order(key, "teapot", 1, GOOD_CARD))
 }
 
 /// Places an order and waits for its end.

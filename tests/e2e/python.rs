@@ -26,7 +26,7 @@ impl EventConsumer {
     pub(crate) fn start(system: &System) -> anyhow::Result<Self> {
         let arguments: Vec<String> = [
             "--amqp",
-            &system.rabbitmq.url(),
+            system.amqp_url(),
             "--prefix",
             system.prefix(),
             "--queue",

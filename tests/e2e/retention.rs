@@ -4,11 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use saga_proto::{
-    order::v1::OrderStatus,
-    shop::v1::{GetOrderRequest, PlaceOrderRequest},
-    types::v1::Line,
-};
+use saga_proto::{order::v1::OrderStatus, shop::v1::GetOrderRequest};
 use sqlx::PgPool;
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -151,17 +147,8 @@ async fn count(pool: &PgPool, sql: &'static str) -> anyhow::Result<i64> {
     Ok(sqlx::query_scalar(sql).fetch_one(pool).await?)
 }
 
-/// Places a logged order again, with the same key and the same request. The order's number, which
-/// determines the request, is at the end of the key.
+/// Places a logged order again, with the same key and the same request.
 async fn place(system: &System, order: &Logged) -> anyhow::Result<(String, bool)> {
-    let number: usize = order.key.rsplit('-').next().unwrap_or_default().parse()?;
-    let request = PlaceOrderRequest {
-        idempotency_key: order.key.clone(),
-        customer: format!("customer-{}", number % 7),
-        lines: vec![Line { sku: order.sku.clone(), quantity: 1 + (number % 3) as i64 }],
-        payment_token: order.token.clone(),
-        ..PlaceOrderRequest::default()
-    };
-    let placed = system.orders()?.place_order(request).await?.into_inner();
+    let placed = system.orders()?.place_order(order.request()?).await?.into_inner();
     Ok((placed.order_id, placed.repeated))
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use futures::future::try_join_all;
-use saga_proto::{
-    shop::v1::{PlaceOrderRequest, ReturnOrderRequest, ReturnStatus, orders_client::OrdersClient},
-    types::v1::Line,
-};
+use saga::client::again;
+use saga_proto::shop::v1::{ReturnOrderRequest, ReturnStatus, orders_client::OrdersClient};
+use saga_test_support::shopper::{GOOD_CARD, order, waiting};
 use tonic::transport::Channel;
 
 use crate::{
+    load::PATIENCE,
     returns,
     system::{ONE_OF_EACH, System, with_system},
 };
@@ -20,8 +20,6 @@ use crate::{
 const RETURNS: usize = 40;
 /// The time for which a killed role stays down.
 const DOWN: Duration = Duration::from_millis(500);
-/// The number of times that a return is requested until it has ended.
-const TRIES: u32 = 120;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn returns_add_up_whatever_is_killed_meanwhile() -> anyhow::Result<()> {
@@ -53,14 +51,7 @@ async fn add_up(system: &System) -> anyhow::Result<()> {
 }
 
 async fn place(channel: Channel, key: String) -> anyhow::Result<String> {
-    let request = PlaceOrderRequest {
-        idempotency_key: key,
-        customer: "alice".to_owned(),
-        lines: vec![Line { sku: "teapot".to_owned(), quantity: 2 }],
-        payment_token: "tok_approved".to_owned(),
-        wait: true,
-        ..PlaceOrderRequest::default()
-    };
+    let request = waiting(order(&key, "teapot", 2, GOOD_CARD));
     Ok(OrdersClient::new(channel).place_order(request).await?.into_inner().order_id)
 }
 
@@ -72,18 +63,11 @@ pub(crate) async fn give_back(channel: Channel, order: String) -> anyhow::Result
         wait: true,
         ..ReturnOrderRequest::default()
     };
-    for _ in 0..TRIES {
-        let answer = OrdersClient::new(channel.clone()).return_order(asked.clone()).await;
-        let details = answer.ok().and_then(|answer| answer.into_inner().details);
-        match details.as_ref().map(|details| details.status()) {
-            Some(ReturnStatus::Done) => return Ok(()),
-            Some(ReturnStatus::Rejected | ReturnStatus::Unspecified) => {
-                anyhow::bail!("it did not come back: {details:?}")
-            }
-            Some(ReturnStatus::Pending) | None => {
-                tokio::time::sleep(Duration::from_millis(250)).await;
-            }
-        }
-    }
-    anyhow::bail!("{} has not come back", asked.order_id)
+    let mut repeats = 0;
+    let returned = again::until_answered(PATIENCE, &mut repeats, || {
+        again::give_back_once(OrdersClient::new(channel.clone()), asked.clone())
+    });
+    let returned = returned.await.with_context(|| format!("return of {}", asked.order_id))?;
+    ensure!(returned.status() == ReturnStatus::Done, "it did not come back: {returned:?}");
+    Ok(())
 }

@@ -7,11 +7,12 @@ use saga_proto::{
     Money,
     order::v1::{Order, OrderStatus},
     shop::v1::{
-        CancelOrderRequest, GetOrderRequest, GetReturnRequest, PlaceOrderRequest, Return,
-        ReturnOrderRequest, ReturnStatus, orders_client::OrdersClient,
+        CancelOrderRequest, GetOrderRequest, GetReturnRequest, Return, ReturnOrderRequest,
+        ReturnStatus, orders_client::OrdersClient,
     },
     types::v1::Line,
 };
+use saga_test_support::shopper::{order, waiting};
 use tonic::{Code, transport::Channel};
 
 /// Runs all checks. There must be teapots in stock.
@@ -26,15 +27,7 @@ pub(crate) async fn tell(channel: Channel) -> anyhow::Result<()> {
 type Client = OrdersClient<Channel>;
 
 async fn buy(orders: &mut Client, key: &str, token: &str) -> anyhow::Result<String> {
-    let request = PlaceOrderRequest {
-        idempotency_key: key.to_owned(),
-        customer: "alice".to_owned(),
-        lines: vec![Line { sku: "teapot".to_owned(), quantity: 3 }],
-        payment_token: token.to_owned(),
-        wait: true,
-        ..PlaceOrderRequest::default()
-    };
-    Ok(orders.place_order(request).await?.into_inner().order_id)
+    Ok(orders.place_order(waiting(order(key, "teapot", 3, token))).await?.into_inner().order_id)
 }
 
 fn ask(key: &str, order: &str, pieces: Option<i64>) -> ReturnOrderRequest {

@@ -3,13 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use saga_test_support::{proxy::Proxy, system::servers_at};
+use saga_test_support::proxy::Proxy;
 use tokio::sync::Mutex;
 
 use crate::{
     audit::Audit,
     load::Load,
-    system::{ONE_OF_EACH, System, with_system_of},
+    system::{Hosts, ONE_OF_EACH, System, with_system_on},
 };
 
 /// The number of orders, and how many of them are accepted before the host falls silent.
@@ -25,15 +25,16 @@ async fn a_database_host_that_goes_silent_under_load_holds_up_no_order_for_good(
 -> anyhow::Result<()> {
     let proxy = std::cell::OnceCell::new();
     let prepare = async |system: &mut System| {
-        let started = Proxy::start(system.postgres.port()).await?;
-        let servers = servers_at(started.port, system.rabbitmq.port());
-        for role in system.roles_mut() {
-            role.launch.env.extend(servers.clone());
+        let (postgres, rabbitmq) = system.ports()?;
+        let started = Proxy::start(postgres).await?;
+        let servers = system.through(started.port, rabbitmq);
+        for name in system.names() {
+            system.role_mut(&name)?.launch.env.extend(servers.clone());
         }
         anyhow::ensure!(proxy.set(started).is_ok(), "prepared twice");
         Ok(())
     };
-    with_system_of(ONE_OF_EACH, &[], prepare, async |system| {
+    with_system_on(Hosts::Shared, ONE_OF_EACH, &[], prepare, async |system| {
         system.stock("teapot", 10_000).await?;
         let load = Load {
             orders: ORDERS,

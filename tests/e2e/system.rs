@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use saga_test_support::system::Options;
-pub(crate) use saga_test_support::system::{DATABASES, Replicas, System};
+pub(crate) use saga_test_support::system::{Hosts, REPLICATED, Replicas, System};
 
 pub(crate) const ONE_OF_EACH: Replicas = Replicas { orchestrators: 1, services: 1 };
 pub(crate) const TWO_ORCHESTRATORS: Replicas = Replicas { orchestrators: 2, services: 1 };
@@ -16,17 +16,19 @@ const SETTINGS: [(&str, &str); 3] = [
     ("SAGA_PROVIDER_VERY_SLOW_MILLIS", "4000"),
 ];
 
-/// Starts a system and tests it. When that fails, the ends of the roles' logs are shown.
+/// Starts a system on the shared servers and tests it. When that fails, the ends of the roles' logs
+/// are shown.
 pub(crate) async fn with_system(
     replicas: Replicas,
     settings: &[(&str, &str)],
     test: impl AsyncFnOnce(&System) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    with_system_of(replicas, settings, async |_| Ok(()), test).await
+    with_system_on(Hosts::Shared, replicas, settings, async |_| Ok(()), test).await
 }
 
-/// Like [`with_system`], but prepares the roles before they start.
-pub(crate) async fn with_system_of(
+/// Like [`with_system`], but on these servers, and it prepares the roles before they start.
+pub(crate) async fn with_system_on(
+    hosts: Hosts,
     replicas: Replicas,
     settings: &[(&str, &str)],
     prepare: impl AsyncFnOnce(&mut System) -> anyhow::Result<()>,
@@ -39,8 +41,7 @@ pub(crate) async fn with_system_of(
         replicas,
         dir: dir.path().to_owned(),
         logs: dir.path().join("logs"),
-        database_parent: std::env::temp_dir(),
-        database_environment: [].into(),
+        hosts,
         settings: settings.map(|(name, value)| ((*name).into(), (*value).into())).collect(),
     };
     let mut system = System::new(options).await?;

@@ -8,12 +8,12 @@ use std::{
 
 use anyhow::Context as _;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use saga_proto::{
-    order::v1::OrderStatus,
-    shop::v1::{GetOrderRequest, PlaceOrderRequest},
-    types::v1::Line,
+use saga_proto::{order::v1::OrderStatus, shop::v1::GetOrderRequest};
+use saga_test_support::{
+    desk::Desk as _,
+    eventually,
+    shopper::{order, waiting},
 };
-use saga_test_support::eventually;
 use tonic::Request;
 
 use crate::{
@@ -143,8 +143,7 @@ async fn compensated(system: &System, collector: &Collector) -> anyhow::Result<(
     // The caller has sent no trace, so a new one begins here.
     let (status, id) = place(system, "compensated", "tok_declined", None).await?;
     anyhow::ensure!(status == OrderStatus::Rejected, "{status:?}");
-    let described = system.run(&["saga", &id, "--json"]).await?;
-    let described: serde_json::Value = serde_json::from_str(&described)?;
+    let described = system.done(&["saga", &id]).await?;
     let trace = described["saga"]["traceId"].as_str().context("no traceId")?.to_owned();
     let tree = Tree::of(collector, &trace, "compensated").await?;
 
@@ -254,14 +253,7 @@ async fn place(
     token: &str,
     traceparent: Option<&str>,
 ) -> anyhow::Result<(OrderStatus, String)> {
-    let mut request = Request::new(PlaceOrderRequest {
-        idempotency_key: key.to_owned(),
-        customer: "alice".to_owned(),
-        lines: vec![Line { sku: "teapot".to_owned(), quantity: 1 }],
-        payment_token: token.to_owned(),
-        wait: true,
-        ..PlaceOrderRequest::default()
-    });
+    let mut request = Request::new(waiting(order(key, "teapot", 1, token)));
     if let Some(traceparent) = traceparent {
         request.metadata_mut().insert("traceparent", traceparent.parse()?);
     }

@@ -1,13 +1,14 @@
 //! A disk is full for a while.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
+use saga::client::again::{self, Patience};
 use saga_proto::{
     order::v1::OrderStatus,
     shop::v1::{PlaceOrderRequest, orders_client::OrdersClient},
-    types::v1::Line,
 };
+use saga_test_support::shopper::{self, GOOD_CARD, waiting};
 use tonic::Code;
 
 use crate::system::{binary, embedded};
@@ -61,14 +62,12 @@ async fn a_full_disk_stops_orders_loses_none_and_needs_nothing_but_room() -> any
     std::fs::remove_file(&ballast)?;
     // The last order's answer was lost, so it is placed again under its key. The accepted orders
     // are placed again too.
-    let mut last = order(n);
-    last.wait = true;
-    let placed = until_placed(&mut orders, last).await?;
-    ensure!(placed == OrderStatus::Confirmed, "{placed:?}");
+    let mut repeats = 0;
+    let placed =
+        again::place(&orders, &waiting(order(n)), Patience::default(), &mut repeats).await?;
+    ensure!(placed.status() == OrderStatus::Confirmed, "{placed:?}");
     for (n, id) in &accepted {
-        let mut again = order(*n);
-        again.wait = true;
-        let placed = orders.place_order(again).await?.into_inner();
+        let placed = orders.place_order(waiting(order(*n))).await?.into_inner();
         ensure!(placed.order_id == *id && placed.repeated, "{placed:?}");
         ensure!(placed.status() == OrderStatus::Confirmed, "{placed:?}");
     }
@@ -89,29 +88,7 @@ async fn audit_inside(pid: u32, data: &str) -> anyhow::Result<()> {
 }
 
 fn order(n: u32) -> PlaceOrderRequest {
-    PlaceOrderRequest {
-        idempotency_key: format!("full-{n}"),
-        customer: "alice".to_owned(),
-        lines: vec![Line { sku: "teapot".to_owned(), quantity: 1 }],
-        payment_token: "tok_approved".to_owned(),
-        ..PlaceOrderRequest::default()
-    }
-}
-
-async fn until_placed(
-    orders: &mut OrdersClient<tonic::transport::Channel>,
-    order: PlaceOrderRequest,
-) -> anyhow::Result<OrderStatus> {
-    for _ in 0..60 {
-        match orders.place_order(order.clone()).await {
-            Ok(placed) if placed.get_ref().status() != OrderStatus::Pending => {
-                return Ok(placed.into_inner().status());
-            }
-            Ok(_) => {}
-            Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
-        }
-    }
-    anyhow::bail!("it never recovered")
+    shopper::order(&format!("full-{n}"), "teapot", 1, GOOD_CARD)
 }
 
 /// Fills the disk.

@@ -1,16 +1,14 @@
 //! The operators' commands. The provider's outage makes a payment stuck, and `saga`'s commands find
 //! its saga, do a dry run, and bring the saga to its end.
 
-use std::time::Duration;
+use std::process::Output;
 
 use anyhow::{Context as _, ensure};
+use saga_test_support::desk::Desk;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::system::{audit, embedded, saga};
 
-/// Time until an unanswered capture makes its saga stuck: twenty attempts at this test's pace.
-const STUCK_WITHIN: Duration = Duration::from_secs(120);
 /// Slows the provider down while an order is being paused: long enough for a shell command.
 const SLOW: &str = r#"{"millis":1500}"#;
 
@@ -24,11 +22,11 @@ async fn a_payment_that_is_stuck_is_found_tried_dry_retried_and_the_books_agree(
     system.start().await?;
     system.stock("teapot", 100).await?;
     let provider = system.launch.env["SAGA_PROVIDER_LISTEN"].clone();
-    let desk = Desk { server: system.url(), provider };
+    let desk = System { server: system.url(), provider };
 
     let id = held_before_its_capture(&desk).await?;
-    desk.provider("outage", r#"{"seconds":600}"#).await?;
-    desk.provider("delay", r#"{"millis":0}"#).await?;
+    desk.provoke("outage", r#"{"seconds":600}"#).await?;
+    desk.provoke("delay", r#"{"millis":0}"#).await?;
     desk.done(&["resume", &id, "--reason", "settled"]).await?;
     let stuck = desk.needs_me(|saga| saga["stuckAt"] == "capture-payment/action").await?;
     ensure!(stuck["sagaId"] == id && stuck["stuckSinceMicros"].is_string(), "{stuck}");
@@ -42,12 +40,12 @@ async fn a_payment_that_is_stuck_is_found_tried_dry_retried_and_the_books_agree(
         (["compensate", &id, "--reason", "no"].as_slice(), "NOT_POSSIBLE"),
         (["pause", &id, "--reason", "no", "--version", "1"].as_slice(), "SAGA_MOVED_ON"),
     ] {
-        let output = desk.run(args).await?;
+        let output = desk.saga(args).await?;
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.code() == Some(1) && error.contains(code), "{args:?}: {error}");
     }
 
-    desk.provider("outage", r#"{"seconds":0}"#).await?;
+    desk.provoke("outage", r#"{"seconds":0}"#).await?;
     let all = [
         "retry",
         "--all",
@@ -80,20 +78,20 @@ async fn a_payment_that_is_stuck_is_found_tried_dry_retried_and_the_books_agree(
 
 /// Places an order that an operator pauses before anything is captured. If an order is faster than
 /// the operator, tries another one.
-async fn held_before_its_capture(desk: &Desk) -> anyhow::Result<String> {
-    desk.provider("delay", SLOW).await?;
+async fn held_before_its_capture(desk: &System) -> anyhow::Result<String> {
+    desk.provoke("delay", SLOW).await?;
     for _ in 0..10 {
         let placed = ["place", "--customer", "ada", "--item", "teapot=2", "--no-wait"];
         let placed = desk.done(&placed).await?;
         let id = placed["orderId"].as_str().context("accepted")?.to_owned();
         let asked = |saga: &Value| saga["steps"][2]["state"] != "pending";
-        desk.saga(&id, asked).await?;
-        if !desk.run(&["pause", &id, "--reason", "on the phone"]).await?.status.success() {
+        desk.until(&id, asked).await?;
+        if !desk.saga(&["pause", &id, "--reason", "on the phone"]).await?.status.success() {
             continue;
         }
         let authorised = |saga: &Value| saga["steps"][2]["state"] == "done";
-        let held = desk.saga(&id, authorised).await?;
-        if held["steps"][3]["state"] == "pending" {
+        let held = desk.until(&id, authorised).await?;
+        if held["saga"]["steps"][3]["state"] == "pending" {
             return Ok(id);
         }
         desk.done(&["resume", &id, "--reason", "too late"]).await?;
@@ -101,64 +99,17 @@ async fn held_before_its_capture(desk: &Desk) -> anyhow::Result<String> {
     anyhow::bail!("no order could be held in time")
 }
 
-struct Desk {
+struct System {
     server: String,
     provider: String,
 }
 
-impl Desk {
-    async fn run(&self, args: &[&str]) -> anyhow::Result<std::process::Output> {
-        saga(&[args, &["--json", "--server", &self.server]].concat()).await
+impl Desk for System {
+    async fn saga(&self, args: &[&str]) -> anyhow::Result<Output> {
+        saga(&[args, &["--server", &self.server]].concat()).await
     }
 
-    /// Runs a command, which must succeed, and returns the first object that it printed.
-    async fn done(&self, args: &[&str]) -> anyhow::Result<Value> {
-        let output = self.run(args).await?;
-        let error = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "saga {args:?}: {error}");
-        let said = serde_json::Deserializer::from_slice(&output.stdout).into_iter().next();
-        said.with_context(|| format!("saga {args:?} says nothing"))?.map_err(Into::into)
-    }
-
-    /// Waits until a saga satisfies a condition, and returns it.
-    async fn saga(&self, id: &str, enough: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
-        let deadline = tokio::time::Instant::now() + STUCK_WITHIN;
-        loop {
-            let saga = self.done(&["saga", id]).await?["saga"].take();
-            if enough(&saga) {
-                return Ok(saga);
-            }
-            ensure!(tokio::time::Instant::now() < deadline, "it never came to that: {saga}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    /// Waits until a saga that needs a person satisfies a condition, and returns it.
-    async fn needs_me(&self, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
-        let deadline = tokio::time::Instant::now() + STUCK_WITHIN;
-        loop {
-            let page = self.done(&["sagas", "--needs-me"]).await?;
-            let sagas = page["sagas"].as_array().cloned().unwrap_or_default();
-            if let Some(saga) = sagas.into_iter().find(|saga| wanted(saga)) {
-                return Ok(saga);
-            }
-            ensure!(tokio::time::Instant::now() < deadline, "nothing needs a person: {page}");
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    }
-
-    /// Makes the payment provider behave wrongly.
-    async fn provider(&self, fault: &str, body: &str) -> anyhow::Result<()> {
-        let mut stream = tokio::net::TcpStream::connect(&self.provider).await?;
-        let request = format!(
-            "POST /control/{fault} HTTP/1.1\r\nhost: provider\r\nconnection: close\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        Ok(())
+    fn provider(&self) -> String {
+        self.provider.clone()
     }
 }

@@ -159,14 +159,18 @@ pub fn retry_delay(details: &ErrorDetails) -> Option<Duration> {
     details.retry_info().and_then(|info| info.retry_delay)
 }
 
-/// Corrects the codes of failures that this side's transport caused. tonic reports its own
-/// time-outs as CANCELLED or UNKNOWN, and a connection that broke during a call as UNKNOWN or
-/// INTERNAL. A status from the server has no source error, so it is left unchanged.
+/// Corrects the codes of failures that a transport caused. tonic reports its own time-outs as
+/// CANCELLED or UNKNOWN, and a connection that broke during a call as UNKNOWN or INTERNAL. A status
+/// from the server has no source error. It is left unchanged, unless it is CANCELLED: this side
+/// cancels nothing, so the call's time was up, and the server's timer was faster than this side's.
 #[must_use]
 pub fn told_apart(status: Status) -> Status {
-    let Some(source) = status.source() else { return status };
+    let late = || Status::deadline_exceeded("no answer in time; it may still be carried out");
+    let Some(source) = status.source() else {
+        return if status.code() == Code::Cancelled { late() } else { status };
+    };
     if causes(source).any(|cause| cause.is::<TimeoutExpired>()) {
-        return Status::deadline_exceeded("no answer in time; it may still be carried out");
+        return late();
     }
     match status.code() {
         Code::Unknown | Code::Internal | Code::Cancelled | Code::Unavailable => {
@@ -252,6 +256,13 @@ mod tests {
         let busy = ErrorDetails::with_retry_info(Some(Duration::from_secs(1)));
         assert_eq!(code(Status::with_error_details(Code::ResourceExhausted, "busy", busy)), 2);
         assert_eq!(Failure::Output(io::ErrorKind::BrokenPipe.into()).exit_code(), 0);
+    }
+
+    #[test]
+    fn a_server_whose_timer_is_faster_is_called_again() {
+        let status = told_apart(Status::cancelled("Timeout expired"));
+        assert!(may_retry(&status), "{status:?}");
+        assert_eq!(told_apart(Status::aborted("no")).code(), Code::Aborted);
     }
 
     #[test]

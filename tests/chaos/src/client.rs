@@ -12,14 +12,15 @@ use std::{
     time::Duration,
 };
 
+use saga::client::again::{self, Patience};
 use saga_proto::{
     order::v1::OrderStatus,
     shop::v1::{CancelOrderRequest, PlaceOrderRequest, orders_client::OrdersClient},
-    types::v1::Line,
 };
+use saga_test_support::shopper::{self, GOOD_CARD, SLOW_CARD, mixed_card};
 use serde_json::json;
 use tokio::time::Instant;
-use tonic::{Code, Request, Status, transport::Channel};
+use tonic::{Request, Status, transport::Channel};
 
 use crate::system::SKUS;
 
@@ -29,6 +30,9 @@ const CALL_LIMIT: Duration = Duration::from_secs(5);
 const WAIT_LIMIT: Duration = Duration::from_secs(10);
 /// Pause between two calls under one key.
 const PAUSE: Duration = Duration::from_millis(250);
+/// The client calls again until the run ends.
+const PATIENCE: Patience =
+    Patience { limit: Duration::MAX, first_pause: PAUSE, longest_pause: PAUSE };
 
 /// The client's record of one of its orders.
 #[derive(Clone, Debug, Default)]
@@ -85,20 +89,6 @@ struct Inner {
     plain: bool,
 }
 
-/// Returns the card for the `n`th order. Most cards are accepted. Some are declined, and with some
-/// the provider misbehaves.
-fn token(n: usize) -> &'static str {
-    match n % 40 {
-        3 | 13 | 23 => "tok_declined",
-        33 => "tok_insufficient_funds",
-        7 => "tok_capture_declined",
-        17 => "tok_answer_lost",
-        27 => "tok_capture_answer_lost",
-        9 | 29 => "tok_slow",
-        _ => "tok_approved",
-    }
-}
-
 impl Client {
     pub(crate) fn new(dir: &Path, channels: Vec<Channel>, plain: bool) -> anyhow::Result<Self> {
         let inner = Inner {
@@ -143,9 +133,9 @@ impl Client {
         inner.under_way.fetch_add(1, Ordering::SeqCst);
         let n = inner.next.fetch_add(1, Ordering::SeqCst);
         let token = match inner.plain {
-            true if inner.slow.load(Ordering::SeqCst) => "tok_slow",
-            true => "tok_approved",
-            false => token(n),
+            true if inner.slow.load(Ordering::SeqCst) => SLOW_CARD,
+            true => GOOD_CARD,
+            false => mixed_card(n),
         };
         let order =
             Order { key: format!("chaos-{n}"), token, placed: self.now(), ..Order::default() };
@@ -155,15 +145,10 @@ impl Client {
     }
 
     async fn run(&self, n: usize, place: usize, token: &str) {
+        let (key, sku) = (format!("chaos-{n}"), SKUS[n % SKUS.len()]);
         let request = PlaceOrderRequest {
-            idempotency_key: format!("chaos-{n}"),
             customer: format!("customer-{}", n % 7),
-            lines: vec![Line {
-                sku: SKUS[n % SKUS.len()].to_owned(),
-                quantity: 1 + (n % 3) as i64,
-            }],
-            payment_token: token.to_owned(),
-            ..PlaceOrderRequest::default()
+            ..shopper::order(&key, sku, 1 + (n % 3) as i64, token)
         };
         let Some(id) = self.place(n, place, &request, false).await else { return };
         if !self.inner.plain {
@@ -186,49 +171,58 @@ impl Client {
         request: &PlaceOrderRequest,
         wait: bool,
     ) -> Option<String> {
-        let what = if wait { "wait" } else { "place" };
-        for attempt in 0.. {
-            if self.inner.gave_up.load(Ordering::SeqCst) {
-                return None;
-            }
-            let asked = PlaceOrderRequest { wait, ..request.clone() };
-            let limit = if wait { WAIT_LIMIT } else { CALL_LIMIT };
-            let mut client = self.orders(n + attempt);
-            let answered = bounded(limit, client.place_order(limited(asked, limit))).await;
-            let answer = answered.map(tonic::Response::into_inner);
-            match answer {
-                Ok(answer) => {
-                    let status = answer.status();
-                    self.log(n, what, request, &json!({"order": answer.order_id, "status": status.as_str_name(), "reason": answer.reason_code, "repeated": answer.repeated}));
-                    let at = self.now();
-                    self.inner.with(place, |order| {
-                        order.ids.insert(answer.order_id.clone());
-                        if status != OrderStatus::Pending && order.end.is_none() {
-                            let reason = answer.reason_code.clone();
-                            order.end = Some(End { status, reason, at });
-                        }
-                    });
-                    if !wait || status != OrderStatus::Pending {
-                        return Some(answer.order_id);
-                    }
-                }
-                Err(status) => {
-                    self.log(n, what, request, &refused(&status));
-                    let again = may_come_again(&status);
-                    self.inner.with(place, |order| {
-                        order.unknown |= !wait;
-                        if !again {
-                            order.wrong.push(format!("{what} was answered with {status}"));
-                        }
-                    });
-                    if !again {
-                        return None;
-                    }
-                    tokio::time::sleep(PAUSE).await;
-                }
+        let asked = PlaceOrderRequest { wait, ..request.clone() };
+        let (mut attempts, mut repeats) = (n.., 0);
+        let answered = again::until_answered(PATIENCE, &mut repeats, || {
+            let orders = self.orders(attempts.next().expect("there is no last number"));
+            self.place_once(n, place, orders, asked.clone())
+        });
+        match answered.await {
+            Ok(id) => Some(id),
+            Err(_) if self.inner.gave_up.load(Ordering::SeqCst) => None,
+            Err(status) => {
+                let wrong = format!("{} was answered with {status}", what(&asked));
+                self.inner.with(place, |order| order.wrong.push(wrong));
+                None
             }
         }
-        None
+    }
+
+    /// Calls once. An order that has not ended although the client waits for its end is an error,
+    /// after which the client calls again.
+    async fn place_once(
+        &self,
+        n: usize,
+        place: usize,
+        mut client: OrdersClient<Channel>,
+        request: PlaceOrderRequest,
+    ) -> Result<String, Status> {
+        if self.inner.gave_up.load(Ordering::SeqCst) {
+            return Err(Status::aborted("the run is over"));
+        }
+        let limit = if request.wait { WAIT_LIMIT } else { CALL_LIMIT };
+        let answered = bounded(limit, client.place_order(limited(request.clone(), limit))).await;
+        let answer = match answered {
+            Ok(answer) => answer.into_inner(),
+            Err(status) => {
+                self.log(n, what(&request), &request, &refused(&status));
+                self.inner.with(place, |order| order.unknown |= !request.wait);
+                return Err(status);
+            }
+        };
+        let (status, at) = (answer.status(), self.now());
+        self.log(n, what(&request), &request, &json!({"order": answer.order_id, "status": status.as_str_name(), "reason": answer.reason_code, "repeated": answer.repeated}));
+        let ended = status != OrderStatus::Pending;
+        self.inner.with(place, |order| {
+            order.ids.insert(answer.order_id.clone());
+            if ended && order.end.is_none() {
+                order.end = Some(End { status, reason: answer.reason_code, at });
+            }
+        });
+        if request.wait && !ended {
+            return Err(Status::deadline_exceeded("the order has not ended"));
+        }
+        Ok(answer.order_id)
     }
 
     /// Cancels the order. Tries only once, whatever the answer.
@@ -330,19 +324,11 @@ async fn bounded<T>(
         .unwrap_or_else(|_| Err(Status::deadline_exceeded("nobody answered")))
 }
 
-fn refused(status: &Status) -> serde_json::Value {
-    json!({"code": status.code().description(), "message": status.message()})
+/// Returns the name of a call in the log.
+fn what(request: &PlaceOrderRequest) -> &'static str {
+    if request.wait { "wait" } else { "place" }
 }
 
-/// Returns true if the call can be repeated, because it had no effect or its effect is unknown.
-fn may_come_again(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::Unavailable
-            | Code::ResourceExhausted
-            | Code::DeadlineExceeded
-            | Code::Cancelled
-            | Code::Unknown
-            | Code::Internal
-    )
+fn refused(status: &Status) -> serde_json::Value {
+    json!({"code": status.code().description(), "message": status.message()})
 }

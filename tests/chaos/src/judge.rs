@@ -7,6 +7,7 @@ use std::{
 };
 
 use saga_proto::order::v1::OrderStatus;
+use saga_test_support::shopper::end_of;
 use serde::Serialize;
 use sqlx::{ConnectOptions as _, Row as _, postgres::PgConnectOptions};
 
@@ -122,18 +123,15 @@ fn contradiction(order: &Order, end: &End, booked: Option<&(i32, String)>) -> Op
         Some(_) => {}
     }
     let declined = ["CARD_DECLINED", "INSUFFICIENT_FUNDS", "CAPTURE_DECLINED"];
-    let must = match order.token {
-        "tok_declined" => "CARD_DECLINED",
-        "tok_insufficient_funds" => "INSUFFICIENT_FUNDS",
-        "tok_capture_declined" => "CAPTURE_DECLINED",
+    let is_declined = declined.contains(&end.reason.as_str());
+    let must = match end_of(order.token) {
+        (OrderStatus::Rejected, must) => must,
         // A fault may make an order fail by a time-out, but it must not make the provider decline a
         // card.
-        _ if declined.contains(&end.reason.as_str()) => {
-            return Some(format!("a good card was answered with {}", end.reason));
-        }
+        _ if is_declined => return Some(format!("a good card was answered with {}", end.reason)),
         _ => return None,
     };
-    let other = declined.contains(&end.reason.as_str()) && end.reason != must;
+    let other = is_declined && end.reason != must;
     (confirmed || other).then(|| format!("{} ended as {end:?}", order.token))
 }
 

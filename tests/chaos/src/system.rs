@@ -5,14 +5,15 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     process::{ExitStatus, Output},
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use anyhow::Context as _;
 use saga_test_support::{
+    Postgres, RabbitMq,
     proxy::Proxy,
-    system::{self, Options, Replicas, servers_at},
+    system::{self, Hosts, Options, Own, Replicas},
 };
 
 use crate::{
@@ -35,6 +36,8 @@ pub(crate) const SKUS: [&str; 3] = ["teapot", "cup", "kettle"];
 
 /// The system under test, with its faults.
 pub(crate) struct System {
+    pub(crate) postgres: Arc<Postgres>,
+    pub(crate) rabbitmq: Arc<RabbitMq>,
     system: system::System,
     proxies: BTreeMap<String, Proxies>,
     /// The simulated clocks and disks, if the run uses them. Declared after the servers, to be
@@ -94,27 +97,28 @@ impl System {
             replicas: Replicas { orchestrators: 2, services: 2 },
             dir: dir.to_owned(),
             logs: dir.to_owned(),
-            database_parent,
-            database_environment,
+            hosts: Hosts::Own { database_parent, database_environment },
             settings: settings.map(|(name, value)| (name.to_owned(), value)).into(),
         };
         let mut system = system::System::new(options).await?;
-        let (postgres, rabbitmq) = (system.postgres.port(), system.rabbitmq.port());
+        let Own { postgres, rabbitmq } = system.own()?.clone();
         let mut proxies = BTreeMap::new();
-        for role in system.roles_mut() {
-            let (name, env) = (role.launch.name.clone(), &mut role.launch.env);
+        for name in system.names() {
+            let mut env = BTreeMap::new();
             if let Some(machine) = &machine {
                 env.extend(machine.clock(&name)?);
             }
             if name != "provider" {
-                let broker = Proxy::start(rabbitmq).await?;
-                let database = Proxy::start(postgres).await?;
-                env.extend(servers_at(database.port, broker.port));
-                proxies.insert(name, Proxies { broker, database });
+                let broker = Proxy::start(rabbitmq.port()).await?;
+                let database = Proxy::start(postgres.port()).await?;
+                env.extend(system.through(database.port, broker.port));
+                proxies.insert(name.clone(), Proxies { broker, database });
             }
+            system.role_mut(&name)?.launch.env.extend(env);
         }
         let on_other_build = Mutex::default();
-        let system = Self { system, proxies, machine, other_build, on_other_build };
+        let system =
+            Self { postgres, rabbitmq, system, proxies, machine, other_build, on_other_build };
         for name in system.names() {
             system.start_role(&name, None).await?;
         }

@@ -16,8 +16,8 @@ use std::{
 };
 
 use saga_core::{
-    Happening, HistoryEntry, Instance, Opener, Phase, SagaId, Sending, StepState, Timestamp,
-    Watermark,
+    Direction, Happening, HistoryEntry, Instance, Opener, Phase, SagaId, Sending, StepState, Stuck,
+    StuckReason, Timestamp, Watermark,
 };
 use saga_engine::{Admission, IdempotencyKey, Retention, SagaReads, SagaStore, Write};
 use saga_postgres::Pool;
@@ -268,6 +268,19 @@ fn due_at(wake_at: Timestamp) -> Instance {
 
 fn sending() -> Sending {
     Sending { attempts: 1, due_at: future(), opened_by: Opener::Own }
+}
+
+/// Returns the phase of a saga that waits for a person.
+fn stuck() -> Phase {
+    Phase::Stuck(Stuck {
+        unwinding: None,
+        step: "confirm-order".to_owned(),
+        direction: Direction::Action,
+        reason: StuckReason::Unanswered,
+        since: PAST,
+        remind_at: future(),
+        alerts: 2,
+    })
 }
 
 fn entry(saga: &Instance, happening: Happening) -> HistoryEntry {

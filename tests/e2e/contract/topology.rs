@@ -41,11 +41,11 @@ pub(crate) fn queues() -> Vec<(String, &'static [(&'static str, &'static str)])>
 /// Checks the broker by declaring everything as documented: a declaration that differs from an
 /// existing exchange or queue is refused.
 pub(crate) async fn is_as_documented(system: &System) -> anyhow::Result<()> {
-    let (url, prefix) = (system.rabbitmq.url(), system.prefix());
+    let (url, prefix) = (system.amqp_url(), system.prefix());
     for (name, kind, durable, ..) in exchanges() {
         let full = format!("{prefix}{name}");
-        ensure!(exchange_is(&url, &full, kind.clone(), durable).await?, "{name} is otherwise");
-        ensure!(!exchange_is(&url, &full, kind, !durable).await?, "the broker looks at nothing");
+        ensure!(exchange_is(url, &full, kind.clone(), durable).await?, "{name} is otherwise");
+        ensure!(!exchange_is(url, &full, kind, !durable).await?, "the broker looks at nothing");
     }
     for (name, arguments) in queues() {
         let values: Vec<(&str, String)> = arguments
@@ -54,9 +54,9 @@ pub(crate) async fn is_as_documented(system: &System) -> anyhow::Result<()> {
             .collect();
         let arguments: Vec<(&str, &str)> = values.iter().map(|(k, v)| (*k, v.as_str())).collect();
         let full = format!("{prefix}{name}");
-        ensure!(queue_has(&url, &full, &arguments).await?, "{name} has other arguments");
+        ensure!(queue_has(url, &full, &arguments).await?, "{name} has other arguments");
         let fewer = &arguments[1..];
-        ensure!(!queue_has(&url, &full, fewer).await?, "the broker compares no arguments");
+        ensure!(!queue_has(url, &full, fewer).await?, "the broker compares no arguments");
     }
     Ok(())
 }

@@ -96,7 +96,7 @@ fn of_saga(message: &RawMessage, saga: &str) -> bool {
 impl Tap {
     async fn at(system: &System, exchange: &str, keys: &[&str]) -> anyhow::Result<Self> {
         let exchange = format!("{}{exchange}", system.prefix());
-        let listener = Listener::bind(&system.rabbitmq.url(), &exchange, keys).await?;
+        let listener = Listener::bind(system.amqp_url(), &exchange, keys).await?;
         let tapped = Arc::new(Mutex::new(Vec::new()));
         let taken = Arc::clone(&tapped);
         tokio::spawn(async move {

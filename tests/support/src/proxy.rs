@@ -30,6 +30,8 @@ pub enum Mode {
     Delay,
     /// One kilobyte a second passes in each direction.
     Trickle,
+    /// The server's bytes pass, and the client's are lost. The connection is of no use afterwards.
+    Deaf,
 }
 
 const DELAY_MILLIS: u64 = 200;
@@ -209,6 +211,8 @@ async fn pump(
                 to.write_all(piece).await
             }
             Mode::Trickle => trickle(&mut to, piece, &orders).await,
+            Mode::Deaf if way == Way::Up => continue,
+            Mode::Deaf => to.write_all(piece).await,
         };
         if passed.is_err() {
             return;
@@ -284,6 +288,19 @@ mod tests {
         assert!(waited.is_err(), "{waited:?}");
         let mut stream = TcpStream::connect(("127.0.0.1", proxy.port)).await.expect("open");
         assert_eq!(say(&mut stream, "three").await.expect("a new one"), "three");
+    }
+
+    #[tokio::test]
+    async fn what_the_client_says_is_lost_and_what_the_server_says_arrives() {
+        let proxy = Proxy::start(echo().await).await.expect("started");
+        let mut stream = TcpStream::connect(("127.0.0.1", proxy.port)).await.expect("open");
+        assert_eq!(say(&mut stream, "one").await.expect("open"), "one");
+        proxy.set(Mode::Deaf);
+        let waited =
+            tokio::time::timeout(Duration::from_millis(200), say(&mut stream, "two")).await;
+        assert!(waited.is_err(), "{waited:?}");
+        proxy.set(Mode::Open);
+        assert_eq!(say(&mut stream, "three").await.expect("open"), "three");
     }
 
     #[tokio::test]

@@ -124,15 +124,37 @@ fn create_database(postgres: &str, name: &str) -> anyhow::Result<()> {
 }
 
 /// Replaces the database in a URL.
-fn with_database(url: &str, database: &str) -> String {
-    let (address, options) = match url.split_once('?') {
-        Some((address, options)) => (address, format!("?{options}")),
-        None => (url, String::new()),
-    };
-    let after_scheme = address.find("://").map_or(0, |at| at + 3);
-    let end_of_host =
-        address[after_scheme..].find('/').map_or(address.len(), |at| after_scheme + at);
-    format!("{}/{database}{options}", &address[..end_of_host])
+pub(crate) fn with_database(url: &str, database: &str) -> String {
+    let parts = Parts::of(url);
+    format!("{}{}/{database}{}", parts.before, parts.address, parts.options)
+}
+
+/// A server's URL, taken apart.
+pub(crate) struct Parts<'a> {
+    /// The scheme and the user: everything before the address.
+    pub(crate) before: &'a str,
+    /// The host, and usually the port.
+    pub(crate) address: &'a str,
+    /// The path, with its slash.
+    pub(crate) path: &'a str,
+    /// The options, with their question mark.
+    pub(crate) options: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    pub(crate) fn of(url: &'a str) -> Self {
+        let (rest, options) = url.split_at(url.find('?').unwrap_or(url.len()));
+        let after_scheme = rest.find("://").map_or(0, |at| at + 3);
+        let end = rest[after_scheme..].find('/').map_or(rest.len(), |at| after_scheme + at);
+        let (rest, path) = rest.split_at(end);
+        let (before, address) = rest.split_at(rest.rfind('@').map_or(after_scheme, |at| at + 1));
+        Self { before, address, path, options }
+    }
+
+    /// Returns the port, if the URL has one.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.address.rsplit_once(':')?.1.parse().ok()
+    }
 }
 
 fn unique() -> String {
@@ -162,6 +184,17 @@ mod tests {
             ("postgres://u@h:5?application_name=a/b", "postgres://u@h:5/new?application_name=a/b"),
         ] {
             assert_eq!(with_database(url, "new"), expected);
+        }
+    }
+
+    #[test]
+    fn a_url_has_a_port_behind_its_host() {
+        for (url, port) in [
+            ("amqp://guest:p%40ss@127.0.0.1:6000/%2f", Some(6000)),
+            ("postgres://u:p@h:5/postgres?sslmode=disable", Some(5)),
+            ("postgres://u@h/postgres", None),
+        ] {
+            assert_eq!(Parts::of(url).port(), port, "{url}");
         }
     }
 

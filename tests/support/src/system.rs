@@ -1,49 +1,43 @@
-//! The system under test: `saga`'s roles as processes, with their own Postgres and RabbitMQ.
+//! The system under test: `saga`'s roles as processes, on a Postgres and a RabbitMQ.
 //!
-//! Read first: [`System`], then [`Role`]. A single process that runs all roles is also a [`Role`].
+//! Read first: [`System`], then [`Hosts`] and [`Role`]. A single process that runs all roles is also a [`Role`].
+
+mod hosts;
+mod role;
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::Output,
-    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
-use saga_proto::{
-    inventory::v1::ReceiveStockRequest,
-    shop::v1::{catalogue_client::CatalogueClient, orders_client::OrdersClient},
-    types::v1::Money,
-};
+use saga_proto::shop::v1::orders_client::OrdersClient;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    time::Instant,
 };
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
+use self::hosts::Place;
+pub use self::{
+    hosts::{Hosts, Own},
+    role::Role,
+};
 use crate::{
-    Postgres, RabbitMq, free_port,
-    process::{Launch, Spawned, end_of},
+    desk::Desk,
+    free_port,
+    process::{Launch, end_of},
 };
 
-/// Time limit for a role to start on a busy machine.
-const START_LIMIT: Duration = Duration::from_secs(60);
-/// Pause between two checks of whether a role serves.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
-/// Time limit for a stopped role to finish the work that it has begun.
-const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 /// Time limit for a command of `saga`.
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
 /// Number of lines of each log that a failed test shows.
 const LOG_LINES: usize = 40;
 
-/// The roles that can have several processes.
+/// The roles that can have several processes. Each has a database.
 pub const REPLICATED: [&str; 4] = ["orchestrator", "order", "inventory", "payment"];
-/// The databases of those roles. Each has a user of the same name.
-pub const DATABASES: [&str; 4] =
-    ["saga_orchestrator", "saga_order", "saga_inventory", "saga_payment"];
 
 const METRICS: &str = "SAGA_METRICS_LISTEN";
 
@@ -67,10 +61,8 @@ pub struct Options {
     pub dir: PathBuf,
     /// The folder for the logs of the roles.
     pub logs: PathBuf,
-    /// The folder in which the database server's folder is created.
-    pub database_parent: PathBuf,
-    /// Environment variables of the database server.
-    pub database_environment: BTreeMap<String, String>,
+    /// The servers.
+    pub hosts: Hosts,
     /// Environment variables of every role, in addition to those that all systems have.
     pub settings: BTreeMap<String, String>,
 }
@@ -78,10 +70,8 @@ pub struct Options {
 /// A system under test. Some of its roles may be stopped.
 #[derive(Debug)]
 pub struct System {
-    /// The system's database server.
-    pub postgres: Arc<Postgres>,
-    /// The system's broker.
-    pub rabbitmq: Arc<RabbitMq>,
+    own: Option<Own>,
+    place: Place,
     program: PathBuf,
     dir: PathBuf,
     environment: BTreeMap<String, String>,
@@ -89,22 +79,14 @@ pub struct System {
 }
 
 impl System {
-    /// Starts the servers and sets them up. Starts no role yet.
+    /// Sets the servers up, after it has started those that are the system's own. Starts no role yet.
     pub async fn new(options: Options) -> anyhow::Result<Self> {
-        let Options { database_parent, database_environment, .. } = options;
-        let (postgres, rabbitmq) = tokio::task::spawn_blocking(move || {
-            let start = move || Postgres::start_in(&database_parent, database_environment);
-            let postgres = std::thread::spawn(start);
-            let rabbitmq = RabbitMq::start()?;
-            let postgres = postgres.join().expect("starting Postgres does not panic")?;
-            anyhow::Ok((postgres, rabbitmq))
-        })
-        .await??;
-        let mut environment = servers_at(postgres.port(), rabbitmq.port());
+        let (place, own) = options.hosts.start().await?;
+        let mut environment = place.environment();
         let provider = options.dir.join("provider").display().to_string();
         for (name, value) in [
-            ("SAGA_ADMIN_DATABASE_URL", postgres.url("postgres")),
-            ("SAGA_PREFIX", "test.".to_owned()),
+            ("SAGA_ADMIN_DATABASE_URL", place.postgres.clone()),
+            ("SAGA_PREFIX", place.queues.clone()),
             ("SAGA_ORDER_DEADLINE_SECONDS", "120".to_owned()),
             ("SAGA_DATABASE_CONNECTIONS", "8".to_owned()),
             ("SAGA_PROVIDER_DATA_DIR", provider),
@@ -114,8 +96,8 @@ impl System {
         }
         environment.extend(options.settings);
         let mut system = Self {
-            postgres: Arc::new(postgres),
-            rabbitmq: Arc::new(rabbitmq),
+            own,
+            place,
             program: options.program,
             dir: options.dir,
             environment,
@@ -195,9 +177,9 @@ impl System {
         self.roles.values()
     }
 
-    /// Returns all roles, so that a test can change the way in which they are started.
-    pub fn roles_mut(&mut self) -> impl Iterator<Item = &mut Role> {
-        self.roles.values_mut()
+    /// Returns the role with this name, so that a test can change the way in which it is started.
+    pub fn role_mut(&mut self, name: &str) -> anyhow::Result<&mut Role> {
+        self.roles.get_mut(name).with_context(|| format!("no role {name}"))
     }
 
     /// Returns the names of the roles, in the order in which they are started.
@@ -275,6 +257,32 @@ impl System {
         self.roles.iter().map(|(name, role)| (name.clone(), address(role))).collect()
     }
 
+    /// Returns the system's own servers.
+    pub fn own(&self) -> anyhow::Result<&Own> {
+        self.own.as_ref().context("this system shares its servers with others")
+    }
+
+    /// Returns the URL of the broker.
+    pub fn amqp_url(&self) -> &str {
+        &self.place.amqp
+    }
+
+    /// Returns the URL of a role's database, for the superuser.
+    pub fn database_url(&self, role: &str) -> String {
+        self.place.database_url(role)
+    }
+
+    /// Returns the ports of the database server and of the broker.
+    pub fn ports(&self) -> anyhow::Result<(u16, u16)> {
+        self.place.ports().context("the URLs of the servers have no ports")
+    }
+
+    /// Returns the environment variables of a role that reaches the servers through these ports of
+    /// this machine, where proxies listen.
+    pub fn through(&self, postgres: u16, amqp: u16) -> BTreeMap<String, String> {
+        self.place.through(postgres, amqp).environment()
+    }
+
     /// Returns the prefix for names of exchanges and queues.
     pub fn prefix(&self) -> &str {
         &self.environment["SAGA_PREFIX"]
@@ -300,16 +308,14 @@ impl System {
     }
 }
 
-/// Returns the environment variables of a process that uses the servers on these ports.
-pub fn servers_at(postgres: u16, rabbitmq: u16) -> BTreeMap<String, String> {
-    let amqp = format!("amqp://guest:guest@127.0.0.1:{rabbitmq}/%2f");
-    let mut environment = BTreeMap::from([("SAGA_AMQP_URL".to_owned(), amqp)]);
-    for database in DATABASES {
-        let variable = format!("{}_DATABASE_URL", database.to_uppercase());
-        let at = format!("127.0.0.1:{postgres}/{database}?sslmode=disable");
-        environment.insert(variable, format!("postgres://{database}:test-{database}@{at}"));
+impl Desk for System {
+    async fn saga(&self, args: &[&str]) -> anyhow::Result<Output> {
+        self.output(args).await
     }
-    environment
+
+    fn provider(&self) -> String {
+        self.address("provider").replace("http://", "")
+    }
 }
 
 async fn scrape(address: &str, name: &str, label: &str) -> anyhow::Result<f64> {
@@ -326,107 +332,4 @@ async fn scrape(address: &str, name: &str, label: &str) -> anyhow::Result<f64> {
         value.parse::<f64>().with_context(|| format!("no number in {line:?}"))
     });
     values.sum()
-}
-
-/// A role, or all roles in one process, and the way to start it again.
-#[derive(Debug)]
-pub struct Role {
-    /// The way in which the process is started.
-    pub launch: Launch,
-    /// The port on which the process listens.
-    pub port: u16,
-    process: Mutex<Option<Arc<Spawned>>>,
-}
-
-impl Role {
-    /// Creates a role that is not started yet.
-    pub fn new(launch: Launch, port: u16) -> Self {
-        Self { launch, port, process: Mutex::default() }
-    }
-
-    /// Starts the process and waits until it serves.
-    pub async fn start(&self) -> anyhow::Result<()> {
-        let serves = self.start_as(&self.launch, Instant::now() + START_LIMIT).await?;
-        let name = &self.launch.name;
-        ensure!(
-            serves,
-            "{name} ended while it was starting:\n{}",
-            end_of(&self.log_file(), LOG_LINES)
-        );
-        Ok(())
-    }
-
-    /// Starts a process from `launch`. Waits until it serves (returns true) or has ended (returns
-    /// false).
-    pub async fn start_as(&self, launch: &Launch, deadline: Instant) -> anyhow::Result<bool> {
-        let process = Arc::new(Spawned::start(launch)?);
-        *self.slot() = Some(Arc::clone(&process));
-        while process.is_running()? {
-            if TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {
-                return Ok(true);
-            }
-            ensure!(Instant::now() < deadline, "{} never listened", launch.name);
-            tokio::time::sleep(BETWEEN_LOOKS).await;
-        }
-        Ok(false)
-    }
-
-    /// Kills the process with SIGKILL.
-    pub fn kill(&self) -> anyhow::Result<()> {
-        self.take()?.kill9()?;
-        Ok(())
-    }
-
-    /// Stops the process with SIGTERM. It must drain and exit with code 0.
-    pub fn stop(&self) -> anyhow::Result<()> {
-        let ended = self.take()?.terminate(DRAIN_LIMIT)?;
-        ensure!(ended.was_clean(), "{} did not end well: {ended:?}", self.launch.name);
-        Ok(())
-    }
-
-    /// Returns the process, which may have ended by itself. Fails if it was stopped or never
-    /// started.
-    pub fn process(&self) -> anyhow::Result<Arc<Spawned>> {
-        self.slot().clone().with_context(|| format!("{} does not run", self.launch.name))
-    }
-
-    /// Takes the process out of the role, which counts as stopped from now on.
-    pub fn take(&self) -> anyhow::Result<Arc<Spawned>> {
-        self.slot().take().with_context(|| format!("{} does not run", self.launch.name))
-    }
-
-    /// Returns the URL of the process.
-    pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    /// Returns a channel to the process, which need not be running.
-    pub fn channel(&self) -> anyhow::Result<Channel> {
-        let endpoint = Endpoint::from_shared(self.url())?
-            .connect_timeout(Duration::from_secs(2))
-            .timeout(Duration::from_secs(90));
-        Ok(endpoint.connect_lazy())
-    }
-
-    /// Adds a quantity of a product to the stock, through this orchestrator.
-    pub async fn stock(&self, sku: &str, quantity: i64) -> anyhow::Result<()> {
-        let request = ReceiveStockRequest {
-            sku: sku.to_owned(),
-            quantity,
-            idempotency_key: format!("stock-{sku}-{quantity}"),
-            name: format!("A {sku}"),
-            price: Some(Money::new(1_250, "EUR")),
-        };
-        CatalogueClient::new(self.channel()?).restock(request).await?;
-        Ok(())
-    }
-
-    /// Returns the file with the output of all processes of this role so far.
-    pub fn log_file(&self) -> PathBuf {
-        self.launch.log_dir.join(format!("{}.log", self.launch.name))
-    }
-
-    fn slot(&self) -> MutexGuard<'_, Option<Arc<Spawned>>> {
-        self.process.lock().expect("nobody panics while holding it")
-    }
 }

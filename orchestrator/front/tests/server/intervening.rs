@@ -219,8 +219,9 @@ async fn what_is_missing_or_wrong_in_an_intervention_is_named() {
 #[tokio::test]
 async fn all_that_a_filter_picks_are_retried_and_no_more_than_asked_for() {
     let world = World::new().await;
+    let mut ids = Vec::new();
     for n in 0..5 {
-        stuck(&world, &format!("k{n}")).await;
+        ids.push(stuck(&world, &format!("k{n}")).await);
     }
     world.broker.answer("commit-stock/action", Answer::Done);
     let filter = SagaFilter { step: "commit-stock".to_owned(), ..Default::default() };
@@ -244,10 +245,7 @@ async fn all_that_a_filter_picks_are_retried_and_no_more_than_asked_for() {
     let left = all(&world, compensate).await;
     assert!(left.iter().all(|u| !u.applied && u.why_not.contains("only goes forward")), "{left:?}");
     assert_eq!(all(&world, request.clone()).await.len(), 2);
-    let completed = |w: &World| {
-        let rows = w.store.rows();
-        rows.sagas.values().all(|saga| saga.phase.name() == "completed")
-    };
+    let completed = |w: &World| ids.iter().all(|id| w.saga(id).phase.name() == "completed");
     world.until("all have ended", completed).await;
     assert!(all(&world, request).await.is_empty());
 }

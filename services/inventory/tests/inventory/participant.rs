@@ -1,122 +1,40 @@
 //! The service run by the kit: repeated, late and reordered commands.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
-use bytes::Bytes;
-use saga_core::{Command, CommandId, Direction, OutgoingCommand, Payload, SagaId, Timestamp};
+use saga_core::{Command, CommandId, Direction, SagaId};
 use saga_inventory::rule::Levels;
 use saga_kit::Settings;
-use saga_messaging::{
-    Ack, Body, Changed, Consumer, Delivery, Envelope, Message, Outcome, PublishError, Queue, Route,
-    Transport, parcel,
-};
+use saga_messaging::{Envelope, Outcome};
 use saga_proto::inventory::v1::{CommitStock, ReleaseStock};
+use saga_taps::{Line, Reply, command};
 use saga_test_support::eventually;
-use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Shop, saga, wish};
 
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
-/// A transport that keeps the published messages, and delivers the messages that the test sends.
-#[derive(Clone)]
-struct Wire {
-    published: Arc<Mutex<Vec<Message>>>,
-    deliveries: Arc<Mutex<Option<mpsc::Receiver<Delivery>>>>,
-}
-
-impl Transport for Wire {
-    async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
-        self.published.lock().expect("nobody panics").extend(messages);
-        Ok(())
-    }
-
-    fn consume(&self, _queue: Queue, _prefetch: u16) -> Consumer {
-        let deliveries = self.deliveries.lock().expect("nobody panics").take();
-        Consumer::new(deliveries.expect("one consumer"))
-    }
-
-    fn announce(&self, _changed: Vec<Changed>) {}
-
-    fn changes(&self) -> broadcast::Receiver<Vec<Changed>> {
-        broadcast::channel(1).1
-    }
-}
-
 /// The running service, as seen by an orchestrator.
 pub(crate) struct Running {
-    wire: Wire,
-    queue: mpsc::Sender<Delivery>,
-    acks: (mpsc::UnboundedSender<u64>, mpsc::UnboundedReceiver<u64>),
+    line: Line,
     shutdown: CancellationToken,
     service: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
     pub(crate) fn start(shop: &Shop) -> Self {
-        let (queue, deliveries) = mpsc::channel(16);
-        let wire =
-            Wire { published: Arc::default(), deliveries: Arc::new(Mutex::new(Some(deliveries))) };
-        let shutdown = CancellationToken::new();
+        let (line, shutdown) = (Line::to("inventory"), CancellationToken::new());
         let participant = saga_inventory::participant(shop.store.clone());
-        let running = participant.run(wire.clone(), Settings::default(), shutdown.clone());
+        let running = participant.run(line.transport(), Settings::default(), shutdown.clone());
         let service = tokio::spawn(running);
-        Self { wire, queue, acks: mpsc::unbounded_channel(), shutdown, service }
+        Self { line, shutdown, service }
     }
 
     /// Delivers commands as one parcel, and returns the replies.
-    pub(crate) async fn ask(&mut self, commands: &[Envelope]) -> Vec<(String, Outcome, bool)> {
-        let already = self.replies().len();
-        let mut parcels = parcel::write(commands);
-        let (_, body) = parcels.pop().expect("one parcel");
-        let delivery = Delivery {
-            body: Bytes::from(body),
-            content_type: Some(parcel::BATCH.to_owned()),
-            redelivered: false,
-            reply_to: Some("orchestrators".to_owned()),
-            message_id: None,
-            death: None,
-            headers: std::collections::BTreeMap::new(),
-            ack: Ack::new(1, self.acks.0.clone()),
-        };
-        self.queue.send(delivery).await.expect("the service takes commands");
-        let acknowledged = tokio::time::timeout(ANSWERED_WITHIN, self.acks.1.recv()).await;
-        acknowledged.expect("the parcel is acknowledged in time");
-        self.replies().split_off(already)
-    }
-
-    fn replies(&self) -> Vec<(String, Outcome, bool)> {
-        let published = self.wire.published.lock().expect("nobody panics");
-        let to_us = |m: &&Message| matches!(&m.route, Route::Reply { to } if to == "orchestrators");
-        let envelopes = published
-            .iter()
-            .filter(to_us)
-            .flat_map(|message| parcel::read(&message.body).expect("a parcel"));
-        envelopes
-            .map(|envelope| {
-                let envelope = envelope.expect("an envelope");
-                let Body::Reply(reply) = &envelope.body else { panic!("no reply") };
-                (envelope.data.get().to_owned(), reply.outcome, reply.repeat)
-            })
-            .collect()
-    }
-
-    fn events(&self) -> Vec<String> {
-        let published = self.wire.published.lock().expect("nobody panics");
-        published
-            .iter()
-            .filter_map(|message| match &message.route {
-                Route::Event { key } => Some(key.clone()),
-                Route::Command { .. }
-                | Route::Reply { .. }
-                | Route::OwnReplies
-                | Route::Quarantine { .. } => None,
-            })
-            .collect()
+    pub(crate) async fn ask(&self, commands: &[Envelope]) -> Vec<(String, Outcome, bool)> {
+        let replies = self.line.send(commands).await.into_iter();
+        replies.map(|Reply { data, outcome, repeat, .. }| (data, outcome, repeat)).collect()
     }
 
     pub(crate) async fn stop(self) {
@@ -130,26 +48,16 @@ pub(crate) fn envelope<C: Command>(
     saga: SagaId,
     step: &str,
     direction: Direction,
-    command: &C,
+    asked: &C,
 ) -> Envelope {
-    let outgoing = OutgoingCommand {
-        id: CommandId { saga, step: step.to_owned(), direction },
-        payload: Payload::of(command),
-        attempt: 1,
-        expiry_millis: 1_000,
-        sequence: 2,
-        definition: "place-order",
-        definition_version: 1,
-        traceparent: None,
-    };
-    Envelope::command(outgoing, "saga/orchestrator", Timestamp(0))
+    command(CommandId { saga, step: step.to_owned(), direction }, asked)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_command_has_one_effect_and_its_first_answer() {
     let shop = Shop::open("repeated").await;
     shop.product("cup", 300, 10).await;
-    let mut service = Running::start(&shop);
+    let service = Running::start(&shop);
     let ours = saga();
     let reserve = envelope(ours, "reserve-stock", Direction::Action, &wish(&[("cup", 2)]));
 
@@ -178,7 +86,7 @@ async fn a_repeated_command_has_one_effect_and_its_first_answer() {
 async fn a_reservation_goes_its_two_ways_through_the_kit() {
     let shop = Shop::open("ways").await;
     shop.product("cup", 300, 10).await;
-    let mut service = Running::start(&shop);
+    let service = Running::start(&shop);
     let (kept, undone) = (saga(), saga());
     let reserve = |saga| envelope(saga, "reserve-stock", Direction::Action, &wish(&[("cup", 2)]));
     let commit = envelope(kept, "commit-stock", Direction::Action, &CommitStock {});
@@ -192,7 +100,7 @@ async fn a_reservation_goes_its_two_ways_through_the_kit() {
         Levels { received: 10, available: 8, reserved: 0, sold: 2 }
     );
     eventually("the events", ANSWERED_WITHIN, async || {
-        let events = service.events();
+        let events = service.line.events();
         let told = |key: &str| events.iter().any(|event| event == key);
         (told("stock.reserved") && told("stock.committed") && told("stock.released")).then_some(())
     })
@@ -205,7 +113,7 @@ async fn a_reservation_goes_its_two_ways_through_the_kit() {
 async fn a_reservation_that_comes_after_its_release_is_too_late() {
     let shop = Shop::open("late").await;
     shop.product("cup", 300, 10).await;
-    let mut service = Running::start(&shop);
+    let service = Running::start(&shop);
     let ours = saga();
     let release = envelope(ours, "reserve-stock", Direction::Compensation, &ReleaseStock {});
     let reserve = envelope(ours, "reserve-stock", Direction::Action, &wish(&[("cup", 2)]));
@@ -215,7 +123,7 @@ async fn a_reservation_that_comes_after_its_release_is_too_late() {
     let late = service.ask(&[reserve]).await;
     assert!(matches!(late[..], [(_, Outcome::TooLate, _)]), "{late:?}");
     assert_eq!(shop.levels("cup").await.available, 10);
-    assert_eq!(service.events(), Vec::<String>::new(), "nothing happened");
+    assert_eq!(service.line.events(), Vec::<String>::new(), "nothing happened");
     service.stop().await;
 }
 
@@ -223,7 +131,7 @@ async fn a_reservation_that_comes_after_its_release_is_too_late() {
 async fn a_sale_without_a_reservation_is_refused_and_holds_nobody_up() {
     let shop = Shop::open("nothing").await;
     shop.product("cup", 300, 10).await;
-    let mut service = Running::start(&shop);
+    let service = Running::start(&shop);
     let commit = |saga| envelope(saga, "commit-stock", Direction::Action, &CommitStock {});
     let ours = saga();
     let reserve = envelope(ours, "reserve-stock", Direction::Action, &wish(&[("cup", 1)]));
@@ -243,7 +151,7 @@ async fn one_culprit_among_many_costs_its_neighbours_few_transactions() {
     for sku in ["cup", "pot"] {
         shop.product(sku, 300, 1_000).await;
     }
-    let mut service = Running::start(&shop);
+    let service = Running::start(&shop);
     let sagas: Vec<_> = (0..64).map(|_| saga()).collect();
     let sku = |n: usize| if n == 23 { "pot" } else { "cup" };
     let reserve = |(n, saga): (usize, &SagaId)| {

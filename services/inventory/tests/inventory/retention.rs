@@ -36,7 +36,7 @@ fn reserve(saga: SagaId) -> Envelope {
 async fn an_old_action_is_not_run_after_its_tombstone_was_forgotten() {
     let shop = Shop::open("forgotten").await;
     shop.product("cup", 300, 10).await;
-    let mut service = Running::start(&shop);
+    let service = Running::start(&shop);
     let old = days_ago(30).id();
     let release = envelope(old, "reserve-stock", Direction::Compensation, &ReleaseStock {});
     let released = service.ask(std::slice::from_ref(&release)).await;
@@ -56,7 +56,7 @@ async fn an_old_action_is_not_run_after_its_tombstone_was_forgotten() {
     assert!(matches!(beside[..], [(_, Outcome::Done, false)]), "{beside:?}");
     service.stop().await;
     // A replica to which no command has brought the watermark does the same.
-    let mut service = Running::start(&shop);
+    let service = Running::start(&shop);
     assert_eq!(service.ask(&[reserve(old)]).await, []);
     service.stop().await;
 
@@ -69,7 +69,7 @@ async fn an_old_action_is_not_run_after_its_tombstone_was_forgotten() {
 async fn what_is_below_the_watermark_is_late_before_anything_is_forgotten() {
     let shop = Shop::open("late-at-once").await;
     shop.product("cup", 300, 10).await;
-    let mut service = Running::start(&shop);
+    let service = Running::start(&shop);
     let old = days_ago(30).id();
     let first = service.ask(&[reserve(old)]).await;
     assert!(matches!(first[..], [(_, Outcome::Done, false)]), "{first:?}");
@@ -85,7 +85,7 @@ async fn what_is_below_the_watermark_is_late_before_anything_is_forgotten() {
 async fn a_watermark_younger_than_the_least_retention_is_not_believed_whoever_sends_it() {
     let shop = Shop::open("ahead").await;
     shop.product("cup", 300, 10).await;
-    let mut service = Running::start(&shop);
+    let service = Running::start(&shop);
     let ahead: Watermark = "ffffffff-ffff-7fff-bfff-ffffffffffff".parse().expect("an id");
     let of_yesterday = days_ago(2).id();
     for too_young in [ahead, days_ago(1)] {

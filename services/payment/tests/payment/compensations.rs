@@ -5,10 +5,7 @@ use std::time::{Duration, Instant};
 use saga_payment::Availability;
 use serde_json::json;
 
-use crate::{
-    shop::{Shop, order},
-    wire::Became,
-};
+use crate::shop::{Became, Shop, order};
 
 fn held() -> Became {
     Became::Done(json!({ "wasHeld": true }))
@@ -29,7 +26,7 @@ async fn a_hold_is_let_go_once_and_said_so_once() {
     assert_eq!(shop.status(order).await.as_deref(), Some("voided"));
     assert_eq!(shop.their_status(order).await.as_deref(), Some("cancelled"));
     assert_eq!(shop.ledger(order).await, ["authorised", "voided"]);
-    let mut events = shop.wire.events();
+    let mut events = shop.line.events();
     events.dedup();
     assert_eq!(
         events,
@@ -61,7 +58,7 @@ async fn an_undo_that_comes_first_leaves_the_late_hold_nothing_to_do() {
     assert_eq!(shop.void(order).await, nothing_held());
     assert_eq!(shop.authorise(order, "tok_approved").await, Became::TooLate);
     assert_eq!(shop.theirs(order).await, None);
-    assert!(shop.wire.events().is_empty());
+    assert!(shop.line.events().is_empty());
     shop.close().await;
 }
 
@@ -99,7 +96,7 @@ async fn a_hold_that_was_never_asked_for_is_let_go_without_the_provider() {
     assert_eq!(shop.status(order).await.as_deref(), Some("voided"));
     assert!(shop.ledger(order).await.is_empty());
     assert_eq!(shop.authorise(order, "tok_approved").await, Became::TooLate);
-    assert!(shop.wire.events().is_empty());
+    assert!(shop.line.events().is_empty());
     shop.close().await;
 }
 

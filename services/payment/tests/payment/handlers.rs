@@ -3,12 +3,10 @@
 use saga_core::Direction;
 use saga_payment::Availability;
 use saga_proto::{Money, payment::v1::AuthorisePayment};
+use saga_taps::command;
 use serde_json::json;
 
-use crate::{
-    shop::{Shop, authorise, id, order, sendable},
-    wire::Became,
-};
+use crate::shop::{Became, Shop, authorise, id, order};
 
 fn done() -> Became {
     Became::Done(json!({}))
@@ -25,8 +23,8 @@ async fn an_approved_card_is_held_and_then_taken_and_both_ledgers_say_so() {
     assert_eq!(shop.status(order).await.as_deref(), Some("captured"));
     assert_eq!(shop.their_status(order).await.as_deref(), Some("captured"));
     assert_eq!(shop.ledger(order).await, ["authorised", "captured"]);
-    assert_eq!(shop.wire.events(), ["payment.authorised", "payment.captured"]);
-    assert!(!shop.wire.everything().contains("canary"), "the token leaves no trace");
+    assert_eq!(shop.line.events(), ["payment.authorised", "payment.captured"]);
+    assert!(!shop.line.everything().contains("canary"), "the token leaves no trace");
     shop.close().await;
 }
 
@@ -34,12 +32,12 @@ async fn an_approved_card_is_held_and_then_taken_and_both_ledgers_say_so() {
 async fn an_answer_waits_for_its_event_to_be_taken() {
     let shop = Shop::open("event").await;
     let order = order();
-    shop.wire.refuse_events(true);
+    shop.line.refuse_events(true);
     assert_eq!(shop.authorise(order, "tok_approved").await, Became::Dropped);
     assert_eq!(shop.status(order).await.as_deref(), Some("authorised"));
-    shop.wire.refuse_events(false);
+    shop.line.refuse_events(false);
     assert_eq!(shop.authorise(order, "tok_approved").await, done());
-    assert_eq!(shop.wire.events(), ["payment.authorised"]);
+    assert_eq!(shop.line.events(), ["payment.authorised"]);
     assert_eq!(shop.ledger(order).await, ["authorised"]);
     shop.close().await;
 }
@@ -59,7 +57,7 @@ async fn a_declined_card_is_a_refusal_with_its_code_and_nothing_is_to_undo() {
         assert_eq!(shop.void(order).await, done());
         assert_eq!(shop.ledger(order).await, ["declined"]);
     }
-    assert!(shop.wire.events().iter().all(|key| key == "payment.declined"));
+    assert!(shop.line.events().iter().all(|key| key == "payment.declined"));
     shop.close().await;
 }
 
@@ -70,9 +68,9 @@ async fn an_amount_that_cannot_be_paid_is_refused_without_asking() {
         [None, Some(Money::new(0, "EUR")), Some(Money::new(-5, "EUR")), Some(Money::new(5, ""))]
     {
         let order = order();
-        let command = AuthorisePayment { amount, payment_token: "tok_approved".to_owned() };
-        let command = sendable(id(order, "authorise-payment", Direction::Action), &command);
-        let became = shop.wire.send(&[command]).await;
+        let authorise = AuthorisePayment { amount, payment_token: "tok_approved".to_owned() };
+        let authorise = command(id(order, "authorise-payment", Direction::Action), &authorise);
+        let became = shop.send(&[authorise]).await;
         assert_eq!(became, [Became::Refused("INVALID_AMOUNT".to_owned())]);
         assert_eq!((shop.theirs(order).await, shop.status(order).await), (None, None));
     }
@@ -141,7 +139,7 @@ async fn a_parcel_of_many_cards_holds_up_nobody_and_answers_each() {
             authorise(*order, if n % 4 == 0 { "tok_declined" } else { "tok_approved" })
         })
         .collect();
-    let became = shop.wire.send(&commands).await;
+    let became = shop.send(&commands).await;
     for (n, became) in became.iter().enumerate() {
         let declined = Became::Refused("CARD_DECLINED".to_owned());
         assert_eq!(*became, if n % 4 == 0 { declined } else { done() });
@@ -169,7 +167,7 @@ async fn a_provider_that_is_down_drops_the_commands_and_is_reported_as_unavailab
 
     let others: Vec<_> = (0..5).map(|_| authorise(self::order(), "tok_down")).collect();
     for command in others {
-        shop.wire.send(&[command]).await;
+        shop.send(&[command]).await;
     }
     let read = surface.read_availability(tonic::Request::new(ReadAvailabilityRequest {})).await;
     let read = read.expect("an answer").into_inner();

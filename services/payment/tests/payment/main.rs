@@ -1,9 +1,8 @@
 //! Tests of the whole service: its handlers in the real kit, with a real Postgres and the real
-//! provider. Only the broker is a stand-in. In `slow.rs` the database and the provider are too.
+//! provider. The broker is in memory, and in `slow.rs` the database is too, and the provider is a stand-in.
 
 mod compensations;
 mod handlers;
 mod refunds;
 mod shop;
 mod slow;
-mod wire;

@@ -9,10 +9,7 @@ use saga_postgres::Inbox;
 use saga_proto::{Money, payment::v1::RefundPayment};
 use serde_json::json;
 
-use crate::{
-    shop::{PRICE, Shop, order, refund},
-    wire::Became,
-};
+use crate::shop::{Became, PRICE, Shop, order, refund};
 
 fn done() -> Became {
     Became::Done(json!({}))
@@ -60,7 +57,7 @@ async fn of_refunds_side_by_side_only_those_that_fit_are_made() {
     let paid = paid(&shop).await;
     let in_one_parcel: Vec<_> = (0..5).map(|_| refund(order(), paid, 300)).collect();
     let (together, apart) =
-        tokio::join!(shop.wire.send(&in_one_parcel), shop.refund(order(), paid, 300));
+        tokio::join!(shop.send(&in_one_parcel), shop.refund(order(), paid, 300));
     let made = together.iter().chain([&apart]).filter(|became| **became == done()).count();
     assert_eq!(made, 3, "{together:?} {apart:?}");
     assert_eq!(refunded(&shop, paid).await, 900);

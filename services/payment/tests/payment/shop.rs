@@ -2,13 +2,15 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use saga_core::{Command, CommandId, Direction, SagaId, TypeName};
+use saga_core::{CommandId, Direction, SagaId};
+use saga_messaging::{Envelope, Outcome};
 use saga_payment::{Availability, MIGRATIONS, Provider, ProviderSettings, participant};
 use saga_postgres::{INBOX, Inbox, PoolSettings, connect, migrate};
 use saga_proto::{
     Money,
     payment::v1::{AuthorisePayment, CapturePayment, RefundPayment, VoidAuthorisation},
 };
+use saga_taps::{Line, Reply, command};
 use saga_test_support::Servers;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -17,8 +19,6 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::wire::{Became, Wire};
-
 /// Time limit for every wait: longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The delay of the provider's answer for the card `tok_slow`.
@@ -26,8 +26,39 @@ const SLOW: Duration = Duration::from_secs(3);
 /// The price of an order in these tests, in cents.
 pub(crate) const PRICE: i64 = 1_000;
 
+/// The outcome of sending a command once.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Became {
+    Done(Value),
+    Refused(String),
+    TooLate,
+    /// The delivery was acknowledged without an answer, so the saga would send the command again.
+    Dropped,
+}
+
+/// Sends commands as one parcel, and returns their outcomes.
+pub(crate) async fn send(line: &Line, commands: &[Envelope]) -> Vec<Became> {
+    let replies = line.send(commands).await;
+    let became = |command: &Envelope| {
+        let reply = replies.iter().find(|reply| reply.id == command.id);
+        reply.map_or(Became::Dropped, Became::of)
+    };
+    commands.iter().map(became).collect()
+}
+
+impl Became {
+    fn of(reply: &Reply) -> Self {
+        let data: Value = serde_json::from_str(&reply.data).expect("JSON");
+        match reply.outcome {
+            Outcome::Done => Self::Done(data),
+            Outcome::Refused => Self::Refused(data["code"].as_str().expect("a code").to_owned()),
+            Outcome::TooLate => Self::TooLate,
+        }
+    }
+}
+
 pub(crate) struct Shop {
-    pub(crate) wire: Wire,
+    pub(crate) line: Line,
     pub(crate) pool: PgPool,
     pub(crate) client: Arc<Provider>,
     remote: SocketAddr,
@@ -67,12 +98,12 @@ impl Shop {
             ..ProviderSettings::new(format!("http://{remote}"))
         };
         let client = Arc::new(Provider::new(ours).expect("sound settings"));
-        let wire = Wire::new();
+        let line = Line::to("payment");
         let payment = participant(Inbox::new(pool.clone()), Arc::clone(&client));
         let shutdown = CancellationToken::new();
-        let payment = payment.run(wire.clone(), Default::default(), shutdown.clone());
+        let payment = payment.run(line.transport(), Default::default(), shutdown.clone());
         let payment = Running { shutdown, task: tokio::spawn(payment) };
-        Self { wire, pool, client, remote, provider, payment, ledger }
+        Self { line, pool, client, remote, provider, payment, ledger }
     }
 
     pub(crate) async fn close(self) {
@@ -103,20 +134,24 @@ impl Shop {
 
     pub(crate) async fn void(&self, order: SagaId) -> Became {
         let id = id(order, "authorise-payment", Direction::Compensation);
-        self.one(sendable(id, &VoidAuthorisation {})).await
+        self.one(command(id, &VoidAuthorisation {})).await
     }
 
     pub(crate) async fn capture(&self, order: SagaId) -> Became {
         let id = id(order, "capture-payment", Direction::Action);
-        self.one(sendable(id, &CapturePayment {})).await
+        self.one(command(id, &CapturePayment {})).await
     }
 
     pub(crate) async fn refund(&self, saga: SagaId, order: SagaId, amount: i64) -> Became {
         self.one(refund(saga, order, amount)).await
     }
 
-    async fn one(&self, command: (CommandId, &'static str, String)) -> Became {
-        self.wire.send(&[command]).await.remove(0)
+    pub(crate) async fn send(&self, commands: &[Envelope]) -> Vec<Became> {
+        send(&self.line, commands).await
+    }
+
+    async fn one(&self, command: Envelope) -> Became {
+        self.send(&[command]).await.remove(0)
     }
 
     /// Returns the status of an order's payment in the service's database.
@@ -177,31 +212,20 @@ pub(crate) fn order() -> SagaId {
     SagaId(Uuid::now_v7())
 }
 
-pub(crate) fn authorise(order: SagaId, token: &str) -> (CommandId, &'static str, String) {
-    let command = AuthorisePayment {
+pub(crate) fn authorise(order: SagaId, token: &str) -> Envelope {
+    let authorise = AuthorisePayment {
         amount: Some(Money::new(PRICE, "EUR")),
         payment_token: token.to_owned(),
     };
-    sendable(id(order, "authorise-payment", Direction::Action), &command)
+    command(id(order, "authorise-payment", Direction::Action), &authorise)
 }
 
-pub(crate) fn refund(
-    saga: SagaId,
-    order: SagaId,
-    amount: i64,
-) -> (CommandId, &'static str, String) {
-    let command =
+pub(crate) fn refund(saga: SagaId, order: SagaId, amount: i64) -> Envelope {
+    let refund =
         RefundPayment { order_id: order.to_string(), amount: Some(Money::new(amount, "EUR")) };
-    sendable(id(saga, "refund-payment", Direction::Action), &command)
+    command(id(saga, "refund-payment", Direction::Action), &refund)
 }
 
 pub(crate) fn id(saga: SagaId, step: &str, direction: Direction) -> CommandId {
     CommandId { saga, step: step.to_owned(), direction }
-}
-
-pub(crate) fn sendable<C: Command>(
-    id: CommandId,
-    command: &C,
-) -> (CommandId, &'static str, String) {
-    (id, <C as TypeName>::TYPE, serde_json::to_string(command).expect("JSON"))
 }

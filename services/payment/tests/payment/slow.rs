@@ -8,24 +8,21 @@ use std::{
 
 use futures::future::{BoxFuture, join_all};
 use saga_core::{CommandId, Direction, SagaId};
+use saga_messaging::Envelope;
 use saga_payment::{Call, Lost, Provider, ProviderSettings, participant, table::sqlite::SCHEMA};
 use saga_proto::payment::v1::{CapturePayment, VoidAuthorisation};
 use saga_sqlite::{Clock, Database, Inbox};
+use saga_taps::{Line, command};
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    shop::{authorise, id, order, sendable},
-    wire::{Became, Wire},
-};
+use crate::shop::{Became, authorise, id, order, send};
 
 /// Time that the provider takes for an answer. The client waits for at most 2 s.
 const LATENCY: Duration = Duration::from_millis(1_500);
 /// The times, in seconds, at which a saga sends a command by its policy, without jitter.
 const SENDINGS: [u64; 6] = [0, 3, 9, 21, 41, 61];
-
-type Sendable = (CommandId, &'static str, String);
 
 /// A provider that accepts every request, slowly.
 #[derive(Clone, Default)]
@@ -69,44 +66,44 @@ impl saga_payment::Wire for Slow {
 
 /// A replica of the payment service, with a database in memory.
 struct Replica {
-    wire: Wire,
+    line: Line,
     provider: Slow,
     began: Instant,
 }
 
 impl Replica {
     fn start() -> Self {
-        let (wire, provider, began) = (Wire::new(), Slow::default(), Instant::now());
+        let (line, provider, began) = (Line::to("payment"), Slow::default(), Instant::now());
         let database = Database::in_memory(&SCHEMA, Clock::system()).expect("a database");
         let settings = ProviderSettings::new("http://provider");
         let client = Provider::over(provider.clone(), settings).expect("a URL");
         let payment = participant(Inbox::new(database), Arc::new(client));
-        tokio::spawn(payment.run(wire.clone(), Default::default(), CancellationToken::new()));
-        Self { wire, provider, began }
+        tokio::spawn(payment.run(line.transport(), Default::default(), CancellationToken::new()));
+        Self { line, provider, began }
     }
 
     /// Sends a command at a time after the start, and waits until its delivery is acknowledged.
-    async fn send_at(&self, after: Duration, command: &Sendable) -> Became {
+    async fn send_at(&self, after: Duration, command: &Envelope) -> Became {
         sleep_until(self.began + after).await;
-        self.wire.send(std::slice::from_ref(command)).await.remove(0)
+        send(&self.line, std::slice::from_ref(command)).await.remove(0)
     }
 
     /// Sends a command repeatedly until it is answered, as its saga does. Returns the number of
     /// times that it was sent.
-    async fn send_until_answered(&self, command: &Sendable) -> usize {
+    async fn send_until_answered(&self, command: &Envelope) -> usize {
         let answered = Mutex::new(None::<Instant>);
         let sendings = SENDINGS.iter().enumerate().map(async |(n, after)| {
             sleep_until(self.began + Duration::from_secs(*after)).await;
             if answered.lock().expect("whole").is_some() {
                 return 0;
             }
-            if self.wire.send(std::slice::from_ref(command)).await[0] != Became::Dropped {
+            if send(&self.line, std::slice::from_ref(command)).await[0] != Became::Dropped {
                 answered.lock().expect("whole").get_or_insert_with(Instant::now);
             }
             n + 1
         });
         let sent = join_all(sendings).await.into_iter().max().expect("some");
-        assert!(answered.into_inner().expect("whole").is_some(), "{} has no answer", command.0);
+        assert!(answered.into_inner().expect("whole").is_some(), "{} has no answer", command.id);
         sent
     }
 }
@@ -115,12 +112,12 @@ fn done() -> Became {
     Became::Done(json!({}))
 }
 
-fn capture(order: SagaId) -> Sendable {
-    sendable(id(order, "capture-payment", Direction::Action), &CapturePayment {})
+fn capture(order: SagaId) -> Envelope {
+    command(id(order, "capture-payment", Direction::Action), &CapturePayment {})
 }
 
-fn void(order: SagaId) -> Sendable {
-    sendable(id(order, "authorise-payment", Direction::Compensation), &VoidAuthorisation {})
+fn void(order: SagaId) -> Envelope {
+    command(id(order, "authorise-payment", Direction::Compensation), &VoidAuthorisation {})
 }
 
 #[tokio::test(start_paused = true)]
@@ -130,7 +127,7 @@ async fn a_copy_of_a_command_that_is_being_asked_joins_it_and_both_are_answered(
     let copies = [0, 500, 1_400].map(Duration::from_millis);
     let became = join_all(copies.map(|after| replica.send_at(after, &command))).await;
     assert_eq!(became, [done(), done(), done()]);
-    assert_eq!(replica.provider.calls(&command.0).len(), 1);
+    assert_eq!(replica.provider.calls(&command.id).len(), 1);
     assert_eq!(replica.began.elapsed().as_millis(), LATENCY.as_millis());
 }
 
@@ -139,7 +136,7 @@ async fn under_more_load_than_a_slow_provider_allows_each_command_is_asked_once(
     let replica = Replica::start();
     let commands: Vec<_> = (0..700).map(|_| authorise(order(), "tok_approved")).collect();
     let sent = join_all(commands.iter().map(|c| replica.send_until_answered(c))).await;
-    let most = commands.iter().map(|c| replica.provider.calls(&c.0).len()).max();
+    let most = commands.iter().map(|c| replica.provider.calls(&c.id).len()).max();
     assert_eq!(most, Some(1));
     assert!(sent.iter().any(|sendings| *sendings > 1), "no load that is too high");
 }
@@ -155,12 +152,12 @@ async fn a_command_that_waited_for_longer_than_its_copies_live_is_given_up_unask
     assert!(replica.began.elapsed() < Duration::from_millis(3_600));
     for (command, became) in &given_up {
         assert_eq!(**became, Became::Dropped);
-        assert_eq!(replica.provider.calls(&command.0), []);
+        assert_eq!(replica.provider.calls(&command.id), []);
     }
     // No request was sent, so the compensation sends none either.
-    let undo = void(given_up[0].0.0.saga);
+    let undo = void(given_up[0].0.id.saga);
     assert_eq!(replica.send_at(Duration::ZERO, &undo).await, done());
-    assert_eq!(replica.provider.calls(&undo.0), []);
+    assert_eq!(replica.provider.calls(&undo.id), []);
 }
 
 #[tokio::test(start_paused = true)]
@@ -186,7 +183,7 @@ async fn captures_and_undos_go_before_holds_that_wait() {
     assert!(urgent.iter().all(|became| matches!(became, Became::Done(_))), "{urgent:?}");
     for command in &first {
         // The second round of calls starts as soon as the first calls have ended.
-        let calls = replica.provider.calls(&command.0);
+        let calls = replica.provider.calls(&command.id);
         assert_eq!(calls.len(), 1);
         assert!(calls[0] - began <= LATENCY + Duration::from_millis(100), "{:?}", calls[0] - began);
     }

@@ -9,7 +9,7 @@ use saga_proto::inventory::v1::CommitStock;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Beneath, DEFINITION, PAST, Sagas, Store, future, saga};
+use super::{Beneath, DEFINITION, PAST, Sagas, Store, future, saga, stuck};
 
 holds_on! { Sagas::{postgres_remembering, postgres, sqlite, in_memory}:
     a_saga_that_a_fast_clock_has_dated_ahead_is_not_young,
@@ -221,15 +221,7 @@ async fn what_has_not_ended_is_counted(sagas: Sagas<impl Store, impl Beneath>) {
     assert_eq!(sagas.store.in_flight().await, Ok(0));
     assert_eq!(sagas.store.census().await, Ok(Census::default()));
     let now = sagas.store.turn(&[], |now, _| (vec![], now)).await.expect("a turn");
-    let stuck = Phase::Stuck(Stuck {
-        unwinding: None,
-        step: "confirm-order".to_owned(),
-        direction: Direction::Action,
-        reason: StuckReason::Unanswered,
-        since: PAST,
-        remind_at: future(),
-        alerts: 2,
-    });
+    let stuck = stuck();
     let began = |hours: i64, phase: Phase| {
         let started_at = Timestamp(now.0 - hours * 3_600_000_000);
         let wake_at = phase.ended().is_none().then_some(future());

@@ -1,11 +1,9 @@
 //! The watermark and the pruning of sagas below it.
 
-use saga_core::{
-    Cause, Direction, Instance, Phase, SagaId, Stuck, StuckReason, Timestamp, Watermark,
-};
+use saga_core::{Cause, Instance, Phase, SagaId, Timestamp, Watermark};
 use saga_engine::{Admission, Pruned, Range};
 
-use super::{Beneath, DAY, PAST, Sagas, Store, begun, future, key, made, saga};
+use super::{Beneath, DAY, Sagas, Store, begun, key, made, saga, stuck};
 
 holds_on! { Sagas::{postgres_remembering, postgres, sqlite, in_memory}:
     an_unfinished_saga_holds_the_watermark_back,
@@ -19,15 +17,7 @@ async fn an_unfinished_saga_holds_the_watermark_back(sagas: Sagas<impl Store, im
     const WEEK_MILLIS: u64 = 7 * 86_400_000;
     assert_eq!(sagas.store.watermark().await, Ok(saga_core::Watermark::NONE));
     let now = sagas.now().await;
-    let stuck = Phase::Stuck(Stuck {
-        unwinding: None,
-        step: "confirm-order".to_owned(),
-        direction: Direction::Action,
-        reason: StuckReason::Unanswered,
-        since: PAST,
-        remind_at: future(),
-        alerts: 2,
-    });
+    let stuck = stuck();
     let at = |days: i64, phase: Phase| Instance { id: made(now, days), phase, ..saga() };
     let holding = [
         // A paused saga is not due, but has not ended either.

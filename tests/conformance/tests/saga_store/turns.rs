@@ -5,16 +5,14 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use saga_core::{
-    Cause, Direction, Failure, Instance, Phase, SagaId, Stuck, StuckReason, Timestamp,
-};
+use saga_core::{Cause, Failure, Instance, Phase, SagaId, Timestamp};
 use saga_engine::Write;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{
-    Beneath, HOSTED, PAST, Sagas, Store, begun, due_at, entry, future, key, look, move_on, moved,
-    next, saga,
+    Beneath, HOSTED, Sagas, Store, begun, due_at, entry, future, key, look, move_on, moved, next,
+    saga, stuck,
 };
 
 holds_on! { Sagas::{postgres_remembering, postgres, sqlite, in_memory}:
@@ -281,15 +279,7 @@ async fn a_history_has_one_row_a_version_in_order(sagas: Sagas<impl Store, impl 
 
 /// Waiters read a saga's version, and whether it is the saga's last one.
 async fn versions_say_who_has_ended(sagas: Sagas<impl Store, impl Beneath>) {
-    let stuck = Phase::Stuck(Stuck {
-        unwinding: None,
-        step: "confirm-order".to_owned(),
-        direction: Direction::Action,
-        reason: StuckReason::Unanswered,
-        since: PAST,
-        remind_at: future(),
-        alerts: 2,
-    });
+    let stuck = stuck();
     let phases = [
         (Phase::Running, false),
         (Phase::Compensating(Cause::Deadline), false),

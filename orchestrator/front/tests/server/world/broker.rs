@@ -1,19 +1,23 @@
-//! An in-memory broker that also plays the three participants. Tests choose its answers.
+//! The broker in memory, and the three participants behind it. Tests choose their answers.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
 };
 
-use bytes::Bytes;
 use saga_core::{Command, Refusal, TypeName};
 use saga_messaging::{
-    Ack, Body, Changed, Consumer, Delivery, Envelope, Message, Outcome, PublishError, Queue,
-    ReplyBody, Route, Transport, parcel,
+    Body, Changed, Consumer, Envelope, InProcess, InProcessSettings, Message, Outcome, Queue,
+    ReplyBody, Route, Transport as _, parcel,
 };
 use saga_proto::{inventory::v1 as inventory, order::v1 as order, payment::v1 as payment};
+use saga_taps::{Tapped, TransportTap, silence};
 use serde_json::value::RawValue;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::broadcast;
+
+const PARTICIPANTS: [&str; 3] = ["order", "inventory", "payment"];
+/// Messages that a participant takes at once.
+const PREFETCH: u16 = 64;
 
 /// How a participant answers a command.
 #[derive(Clone, Copy, Debug)]
@@ -24,11 +28,11 @@ pub(crate) enum Answer {
     Hold,
 }
 
-/// The broker. All links of engines share it.
+/// The broker. All engines of a world share it.
 #[derive(Clone)]
 pub(crate) struct Broker {
+    transport: InProcess,
     inner: Arc<Mutex<Inner>>,
-    hints: broadcast::Sender<Vec<Changed>>,
 }
 
 #[derive(Default)]
@@ -37,30 +41,34 @@ struct Inner {
     held: Vec<Envelope>,
     /// Every command that arrived, written as `reserve-stock/action`.
     seen: Vec<String>,
-    replies: Option<mpsc::UnboundedSender<Envelope>>,
-    early: Vec<Envelope>,
 }
 
-/// One engine's connection to the broker.
+/// The link of an engine that gets neither replies nor hints.
 #[derive(Clone)]
-pub(crate) struct Link {
-    broker: Broker,
-    /// True if the engine consumes replies and receives hints.
-    hears: bool,
+pub(crate) struct Deaf {
+    transport: InProcess,
+    hints: broadcast::Sender<Vec<Changed>>,
 }
 
 impl Broker {
     pub(crate) fn new() -> Self {
-        Self { inner: Arc::default(), hints: broadcast::channel(64).0 }
+        let transport = InProcess::new(InProcessSettings::default());
+        let broker = Self { transport, inner: Arc::default() };
+        for participant in PARTICIPANTS {
+            let queue = Queue::Commands { participant: participant.to_owned() };
+            let commands = broker.transport.consume(queue, PREFETCH);
+            tokio::spawn(broker.clone().take_part(commands));
+        }
+        broker
     }
 
-    pub(crate) fn link(&self) -> Link {
-        Link { broker: self.clone(), hears: true }
+    pub(crate) fn link(&self) -> InProcess {
+        self.transport.attach()
     }
 
     /// Creates a link that receives neither replies nor hints. Only other engines decide then.
-    pub(crate) fn deaf_link(&self) -> Link {
-        Link { broker: self.clone(), hears: false }
+    pub(crate) fn deaf_link(&self) -> Tapped<Deaf> {
+        Tapped(Deaf { transport: self.link(), hints: broadcast::channel(1).0 })
     }
 
     /// Sets the answer to a command such as `reserve-stock/action`, for all later copies.
@@ -71,38 +79,87 @@ impl Broker {
     /// Sets the answer to a command, and answers the copies that were held so far.
     pub(crate) fn release(&self, command: &'static str, answer: Answer) {
         self.answer(command, answer);
-        let mut inner = self.inner.lock().expect("sound");
-        let held = std::mem::take(&mut inner.held);
-        for envelope in held {
-            inner.take(envelope);
-        }
+        let replies = {
+            let mut inner = self.inner.lock().expect("sound");
+            let held = std::mem::take(&mut inner.held);
+            held.into_iter().filter_map(|envelope| inner.take(envelope)).collect()
+        };
+        tokio::spawn(self.clone().reply(replies));
     }
 
     pub(crate) fn seen(&self, command: &str) -> bool {
         self.inner.lock().expect("sound").seen.iter().any(|seen| seen == command)
     }
+
+    async fn take_part(self, mut commands: Consumer) {
+        loop {
+            let deliveries = commands.next(usize::from(PREFETCH)).await;
+            if deliveries.is_empty() {
+                return;
+            }
+            for delivery in deliveries {
+                let members = delivery.open().expect("ours");
+                let replies = members.into_iter().filter_map(|envelope| {
+                    self.inner.lock().expect("sound").take(envelope.expect("ours"))
+                });
+                let replies = replies.collect();
+                self.clone().reply(replies).await;
+                delivery.ack.ack();
+            }
+        }
+    }
+
+    async fn reply(self, replies: Vec<Envelope>) {
+        let to = InProcessSettings::default().deployment;
+        let message = |(_, body)| {
+            Message::parcel(Route::Reply { to: to.clone() }, "replies".to_owned(), body)
+        };
+        let messages = parcel::write(&replies).into_iter().map(message).collect();
+        self.transport.publish(messages).await.expect("the queue has room");
+    }
 }
 
 impl Inner {
-    fn take(&mut self, envelope: Envelope) {
+    /// Returns the reply to a command, unless it is held.
+    fn take(&mut self, envelope: Envelope) -> Option<Envelope> {
         let name = format!("{}/{}", envelope.id.step, envelope.id.direction);
         self.seen.push(name.clone());
-        let reply = match self.answers.get(name.as_str()).copied().unwrap_or(Answer::Done) {
-            Answer::Hold => return self.held.push(envelope),
+        match self.answers.get(name.as_str()).copied().unwrap_or(Answer::Done) {
+            Answer::Hold => {
+                self.held.push(envelope);
+                None
+            }
             Answer::Done => {
                 let (type_name, data) = done(&envelope.type_name);
-                reply(&envelope, Outcome::Done, type_name.to_owned(), data)
+                Some(reply(&envelope, Outcome::Done, type_name.to_owned(), data))
             }
             Answer::Refuse(code) => {
                 let (type_name, data) =
                     Envelope::refusal(&Refusal::new(code, "the test wants it so"));
-                reply(&envelope, Outcome::Refused, type_name, data)
+                Some(reply(&envelope, Outcome::Refused, type_name, data))
             }
-        };
-        match &self.replies {
-            Some(replies) => replies.send(reply).expect("the engine lives as long as the test"),
-            None => self.early.push(reply),
         }
+    }
+}
+
+impl TransportTap for Deaf {
+    type Inner = InProcess;
+
+    fn inner(&self) -> &InProcess {
+        &self.transport
+    }
+
+    fn consume(&self, queue: Queue, prefetch: u16) -> Consumer {
+        match queue {
+            Queue::Replies => silence(),
+            Queue::Commands { .. } | Queue::Quarantine => self.transport.consume(queue, prefetch),
+        }
+    }
+
+    fn announce(&self, _: Vec<Changed>) {}
+
+    fn changes(&self) -> broadcast::Receiver<Vec<Changed>> {
+        self.hints.subscribe()
     }
 }
 
@@ -154,75 +211,4 @@ fn done(command: &str) -> (&'static str, Box<RawValue>) {
     ];
     let (_, reply, data) = all.into_iter().find(|(name, ..)| *name == command).expect("known");
     (reply, RawValue::from_string(data.to_owned()).expect("JSON"))
-}
-
-impl Transport for Link {
-    async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
-        for message in messages {
-            match &message.route {
-                Route::Command { .. } => {}
-                // No test consumes the events of stuck sagas.
-                Route::Event { key } if key == "saga.stuck" => continue,
-                route => panic!("{route:?}"),
-            }
-            for envelope in parcel::read(&message.body).expect("ours") {
-                let envelope = envelope.expect("ours");
-                self.broker.inner.lock().expect("sound").take(envelope);
-            }
-        }
-        Ok(())
-    }
-
-    fn consume(&self, queue: Queue, _prefetch: u16) -> Consumer {
-        let (deliveries, consumer) = mpsc::channel(64);
-        let (sender, mut replies) = mpsc::unbounded_channel::<Envelope>();
-        if self.hears && queue == Queue::Replies {
-            let mut inner = self.broker.inner.lock().expect("sound");
-            for reply in std::mem::take(&mut inner.early) {
-                sender.send(reply).expect("it is here");
-            }
-            inner.replies = Some(sender);
-        } else {
-            // Keep the sender, so that the queue stays open but silent.
-            tokio::spawn(async move { sender.closed().await });
-        }
-        let (acks, _) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            while let Some(reply) = replies.recv().await {
-                let (_, body) = parcel::write(&[reply]).pop().expect("one");
-                let delivery = Delivery {
-                    body: Bytes::from(body),
-                    content_type: Some(parcel::BATCH.to_owned()),
-                    redelivered: false,
-                    reply_to: None,
-                    message_id: None,
-                    death: None,
-                    headers: Default::default(),
-                    ack: Ack::new(0, acks.clone()),
-                };
-                if deliveries.send(delivery).await.is_err() {
-                    return;
-                }
-            }
-        });
-        Consumer::new(consumer)
-    }
-
-    fn announce(&self, changed: Vec<Changed>) {
-        if self.hears {
-            let _ = self.broker.hints.send(changed);
-        }
-    }
-
-    fn changes(&self) -> broadcast::Receiver<Vec<Changed>> {
-        if self.hears {
-            return self.broker.hints.subscribe();
-        }
-        let (silent, changes) = broadcast::channel(1);
-        tokio::spawn(async move {
-            std::future::pending::<()>().await;
-            drop(silent)
-        });
-        changes
-    }
 }

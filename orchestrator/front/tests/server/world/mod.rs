@@ -9,6 +9,7 @@ use std::time::Duration;
 use saga_core::{Instance, SagaId};
 use saga_engine::Engine;
 use saga_front::{Neighbours, Server, Settings};
+use saga_messaging::Transport;
 use saga_operations::v1::sagas_client::SagasClient;
 use saga_proto::{
     shop::v1::{
@@ -17,6 +18,7 @@ use saga_proto::{
     },
     types::v1::Line,
 };
+use saga_taps::Tapped;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Status, transport::Channel};
@@ -63,7 +65,8 @@ impl World {
             deaf,
             |_| {},
             |store| {
-                let (engine, _) = Engine::new(store, hearing, saga_definitions::hosted(None));
+                let (engine, _) =
+                    Engine::new(Tapped(store), hearing, saga_definitions::hosted(None));
                 tokio::spawn(engine.run(CancellationToken::new()));
             },
         )
@@ -79,7 +82,7 @@ impl World {
 
     async fn over(
         broker: Broker,
-        link: broker::Link,
+        link: impl Transport,
         change: impl FnOnce(&mut Settings),
         also: impl FnOnce(Memory),
     ) -> Self {
@@ -88,15 +91,15 @@ impl World {
 
     async fn start(
         broker: Broker,
-        link: broker::Link,
+        link: impl Transport,
         change: impl FnOnce(&mut Settings),
         also: impl FnOnce(Memory),
         behind: Option<Channel>,
     ) -> Self {
-        let (store, services) = (Memory::default(), Services::default());
+        let (store, services) = (Memory::new(), Services::default());
         let shutdown = CancellationToken::new();
         let hosted = saga_definitions::hosted(None);
-        let (engine, handle) = Engine::new(store.clone(), link, hosted.clone());
+        let (engine, handle) = Engine::new(Tapped(store.clone()), link, hosted.clone());
         tokio::spawn(engine.run(shutdown.clone()));
         also(store.clone());
         let behind = match behind {
@@ -108,7 +111,7 @@ impl World {
         change(&mut settings);
         let server = Server {
             handle,
-            reads: store.clone(),
+            reads: Tapped(store.clone()),
             hosted,
             neighbours: Neighbours {
                 order: behind.clone(),
@@ -159,14 +162,14 @@ impl World {
     }
 
     /// Counts the keys and sagas in the store.
-    pub(crate) fn written(&self) -> (usize, usize) {
-        let rows = self.store.rows();
-        (rows.keys.len(), rows.sagas.len())
+    pub(crate) fn written(&self) -> (i64, i64) {
+        let count = |table| self.store.count(&format!("SELECT count(*) FROM {table}"));
+        (count("idempotency_keys"), count("sagas"))
     }
 
     pub(crate) fn saga(&self, id: &str) -> Instance {
         let id: SagaId = id.parse().expect("an id");
-        self.store.rows().sagas.get(&id).cloned().expect("it exists")
+        self.store.find(id).expect("it exists")
     }
 
     pub(crate) async fn until(&self, what: &str, happened: impl Fn(&Self) -> bool) {

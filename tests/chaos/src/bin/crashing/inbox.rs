@@ -3,11 +3,11 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
 };
 
-use saga_core::{Direction, Failure, SagaId, Watermark};
-use saga_kit::{Entry, Key, Locked, Pruned, Store};
+use saga_core::{Direction, Failure};
+use saga_kit::{Entry, Key, Locked, Store};
+use saga_taps::InboxTap;
 use tokio::task;
 
 use crate::point::{Crash, Point, pass};
@@ -110,14 +110,14 @@ impl Recorded {
     }
 }
 
-impl<S: Store> Store for CrashingInbox<S> {
-    type Tx = S::Tx;
+impl<S: Store> InboxTap for CrashingInbox<S> {
+    type Inner = S;
 
-    const SYSTEM: &'static str = S::SYSTEM;
+    fn inner(&self) -> &S {
+        &self.store
+    }
 
-    const SETTLING: Duration = S::SETTLING;
-
-    async fn begin(&self) -> Result<Self::Tx, Failure> {
+    async fn begin(&self) -> Result<S::Tx, Failure> {
         if let Some(watched) = &self.watched {
             // An earlier transaction of this task may have been dropped without a commit.
             watched.open().remove(&task::try_id());
@@ -125,7 +125,7 @@ impl<S: Store> Store for CrashingInbox<S> {
         self.store.begin().await
     }
 
-    async fn lock(&self, tx: &mut Self::Tx, keys: &[Key]) -> Result<Locked, Failure> {
+    async fn lock(&self, tx: &mut S::Tx, keys: &[Key]) -> Result<Locked, Failure> {
         let locked = self.store.lock(tx, keys).await?;
         if let Some(watched) = &self.watched {
             watched.locked(keys, &locked);
@@ -133,7 +133,7 @@ impl<S: Store> Store for CrashingInbox<S> {
         Ok(locked)
     }
 
-    async fn record(&self, tx: &mut Self::Tx, entries: &[Entry]) -> Result<(), Failure> {
+    async fn record(&self, tx: &mut S::Tx, entries: &[Entry]) -> Result<(), Failure> {
         self.store.record(tx, entries).await?;
         if let Some(watched) = &self.watched {
             // Recording is the last step before the commit.
@@ -142,15 +142,7 @@ impl<S: Store> Store for CrashingInbox<S> {
         Ok(())
     }
 
-    async fn raise(&self, watermark: Watermark, age: Duration) -> Result<Watermark, Failure> {
-        self.store.raise(watermark, age).await
-    }
-
-    async fn prune(&self, from: SagaId, below: Watermark, limit: usize) -> Result<Pruned, Failure> {
-        self.store.prune(from, below, limit).await
-    }
-
-    async fn commit(&self, tx: Self::Tx) -> Result<(), Failure> {
+    async fn commit(&self, tx: S::Tx) -> Result<(), Failure> {
         self.store.commit(tx).await?;
         if let Some(watched) = &self.watched {
             let transaction = watched.open().remove(&task::try_id());

@@ -2,9 +2,9 @@
 //!
 //! `SAGA_CRASH_AT=after-turn-commit:3` ends the process the third time that it passes that point,
 //! as abruptly as `kill -9`. The points lie around commits, publishing and acknowledging, where a
-//! crash is hardest to survive. Engine and kit do not contain them: decorators around their ports
-//! (`sagas.rs`, `inbox.rs`, `transport.rs`) watch the calls. Without the variable the decorators
-//! pass everything on unchanged. `scripts/chaos` runs through all points.
+//! crash is hardest to survive. Engine and kit do not contain them: taps on their ports (`sagas.rs`,
+//! `inbox.rs`, `transport.rs`) watch the calls. Without the variable the taps pass everything on
+//! unchanged. `scripts/chaos` runs through all points.
 
 mod inbox;
 mod point;
@@ -17,6 +17,7 @@ use saga::roles::Around;
 use saga_postgres::Inbox;
 use saga_rabbitmq::RabbitMq;
 use saga_store::postgres::SagaTable;
+use saga_taps::Tapped;
 use tracing::warn;
 
 use crate::{
@@ -56,13 +57,14 @@ impl Crashing {
 }
 
 impl Around for Crashing {
-    type Sagas = CrashingSagas<SagaTable>;
-    type Inbox = CrashingInbox<Inbox>;
-    type Transport = CrashingTransport<RabbitMq>;
+    type Sagas = Tapped<CrashingSagas<SagaTable>>;
+    type Inbox = Tapped<CrashingInbox<Inbox>>;
+    type Transport = Tapped<CrashingTransport<RabbitMq>>;
 
     fn orchestrator(&self, sagas: SagaTable, broker: RabbitMq) -> (Self::Sagas, Self::Transport) {
         let crash = self.of("orchestrator");
-        (CrashingSagas::new(sagas, crash.clone()), CrashingTransport::new(broker, crash))
+        let sagas = CrashingSagas { store: sagas, crash: crash.clone() };
+        (Tapped(sagas), Tapped(CrashingTransport { transport: broker, crash }))
     }
 
     fn participant(
@@ -72,6 +74,7 @@ impl Around for Crashing {
         broker: RabbitMq,
     ) -> (Self::Inbox, Self::Transport) {
         let crash = self.of(name);
-        (CrashingInbox::new(inbox, crash.clone()), CrashingTransport::new(broker, crash))
+        let inbox = CrashingInbox::new(inbox, crash.clone());
+        (Tapped(inbox), Tapped(CrashingTransport { transport: broker, crash }))
     }
 }

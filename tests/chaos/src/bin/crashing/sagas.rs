@@ -2,11 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp, Watermark};
-use saga_engine::{
-    Admission, Census, Handled, Horizon, IdempotencyKey, Inspected, ListFilter, NewQuarantined,
-    Pruned, QuarantineFilter, Quarantined, Range, Retention, SagaReads, SagaStore, Write,
-};
+use saga_core::{Failure, Instance, SagaId, Timestamp};
+use saga_engine::{Admission, IdempotencyKey, Retention, SagaReads, SagaStore, Write};
+use saga_taps::SagaTap;
 
 use crate::point::{Crash, Point, pass};
 
@@ -14,14 +12,8 @@ use crate::point::{Crash, Point, pass};
 /// them.
 #[derive(Clone)]
 pub(super) struct CrashingSagas<S> {
-    store: S,
-    crash: Option<Crash>,
-}
-
-impl<S> CrashingSagas<S> {
-    pub(super) fn new(store: S, crash: Option<Crash>) -> Self {
-        Self { store, crash }
-    }
+    pub(super) store: S,
+    pub(super) crash: Option<Crash>,
 }
 
 /// The crash points before and after one transaction's commit.
@@ -56,8 +48,12 @@ impl<'a> Commit<'a> {
     }
 }
 
-impl<S: SagaStore> SagaStore for CrashingSagas<S> {
-    const SYSTEM: &'static str = S::SYSTEM;
+impl<S: SagaStore + SagaReads + Retention> SagaTap for CrashingSagas<S> {
+    type Inner = S;
+
+    fn inner(&self) -> &S {
+        &self.store
+    }
 
     async fn admit<R: Send>(
         &self,
@@ -68,10 +64,6 @@ impl<S: SagaStore> SagaStore for CrashingSagas<S> {
         let commit = Commit::new(crash, Point::BeforeAdmissionCommit, Point::AfterAdmissionCommit);
         let decide = |now: Timestamp, new: &[usize]| commit.decided(decide(now, new));
         commit.ended(self.store.admit(keys, decide).await)
-    }
-
-    async fn known(&self, keys: &[IdempotencyKey]) -> Result<Vec<Option<Admission>>, Failure> {
-        self.store.known(keys).await
     }
 
     async fn turn<R: Send>(
@@ -95,62 +87,5 @@ impl<S: SagaStore> SagaStore for CrashingSagas<S> {
         let commit = Commit::new(crash, Point::BeforeClaimCommit, Point::AfterClaimCommit);
         let decide = |now: Timestamp, sagas: Vec<Instance>| commit.decided(decide(now, sagas));
         commit.ended(self.store.claim(definitions, limit, decide).await)
-    }
-
-    async fn quarantine(&self, messages: &[NewQuarantined]) -> Result<(), Failure> {
-        self.store.quarantine(messages).await
-    }
-
-    async fn handle<R: Send>(
-        &self,
-        message: &str,
-        saga: Option<SagaId>,
-        decide: impl Fn(Inspected) -> (Option<Handled>, R) + Send + Sync,
-    ) -> Result<R, Failure> {
-        self.store.handle(message, saga, decide).await
-    }
-}
-
-impl<S: SagaReads> SagaReads for CrashingSagas<S> {
-    async fn find(&self, ids: &[SagaId]) -> Result<Vec<Instance>, Failure> {
-        self.store.find(ids).await
-    }
-
-    async fn versions(&self, ids: &[SagaId]) -> Result<Vec<(SagaId, u64, bool)>, Failure> {
-        self.store.versions(ids).await
-    }
-
-    async fn history(&self, id: SagaId, after: u64) -> Result<Vec<HistoryEntry>, Failure> {
-        self.store.history(id, after).await
-    }
-
-    async fn list(&self, filter: &ListFilter) -> Result<Vec<Instance>, Failure> {
-        self.store.list(filter).await
-    }
-
-    async fn in_flight(&self) -> Result<u64, Failure> {
-        self.store.in_flight().await
-    }
-
-    async fn quarantined(&self, filter: &QuarantineFilter) -> Result<Vec<Quarantined>, Failure> {
-        self.store.quarantined(filter).await
-    }
-
-    async fn census(&self) -> Result<Census, Failure> {
-        self.store.census().await
-    }
-}
-
-impl<S: Retention> Retention for CrashingSagas<S> {
-    async fn advance(&self, retention_millis: u64) -> Result<Horizon, Failure> {
-        self.store.advance(retention_millis).await
-    }
-
-    async fn watermark(&self) -> Result<Watermark, Failure> {
-        self.store.watermark().await
-    }
-
-    async fn prune(&self, range: &Range) -> Result<Pruned, Failure> {
-        self.store.prune(range).await
     }
 }
