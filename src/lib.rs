@@ -12,6 +12,7 @@ pub mod config;
 mod demo;
 mod meaning;
 mod prune;
+mod reconcile;
 pub mod roles;
 pub mod secrets;
 pub mod setup;
@@ -71,6 +72,8 @@ enum Command {
     All(All),
     /// Check a system's books from outside: stock, money, orders and sagas must agree
     Audit(audit::Command),
+    /// Bring the databases together after one of them was restored, and name what is left
+    Reconcile(reconcile::Command),
     /// Delete what has ended longer ago than the retention
     Prune(prune::Command),
     /// List every setting, with its default
@@ -121,6 +124,7 @@ pub fn main_around(around: impl Around) -> ExitCode {
         Command::Client(command) => runtime.block_on(client::run(command)),
         Command::Demo(demo) => runtime.block_on(show(demo)),
         Command::Audit(audit) => runtime.block_on(audit::command(audit)),
+        Command::Reconcile(reconcile) => runtime.block_on(reconcile::command(reconcile)),
         Command::Prune(prune) => runtime.block_on(prune::run(prune)),
         Command::Settings => {
             let _ = io::stdout().lock().write_all(config::HELP.as_bytes());

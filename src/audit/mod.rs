@@ -12,7 +12,7 @@ use std::{path::PathBuf, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-pub(crate) use collect::Unreadable;
+pub(crate) use collect::{Unreadable, collect_particulars};
 pub(crate) use command::{Command, run as command};
 pub(crate) use saga_audit::{Options, Report, Verdict};
 

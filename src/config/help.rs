@@ -91,6 +91,7 @@ mod tests {
             env.embedded("data".into());
             env.prune(false);
             env.audit();
+            env.reconcile();
         });
         asked.into_inner()
     }

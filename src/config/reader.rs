@@ -243,6 +243,11 @@ impl Environment<'_> {
         }
     }
 
+    /// Settings of `saga reconcile`.
+    pub(crate) fn reconcile(&mut self) -> crate::reconcile::Settings {
+        crate::reconcile::Settings { servers: self.audit(), broker: self.broker() }
+    }
+
     /// Settings of an embedded system. All services share one process, so they need no settings to
     /// find each other. All durable data is below one directory.
     pub(crate) fn embedded(&mut self, data_dir: PathBuf) -> Embedded {

@@ -3,7 +3,7 @@
 use saga_engine::{Retention, SagaReads, SagaStore};
 use saga_kit::Store;
 use saga_messaging::Transport;
-use saga_postgres::{INBOX, Inbox, Migrations, Pool, PoolSettings};
+use saga_postgres::{INBOX, Inbox, Incarnation, Migrations, Pool, PoolSettings};
 use saga_rabbitmq::RabbitMq;
 use saga_store::postgres::SagaTable;
 use tokio_util::sync::CancellationToken;
@@ -86,7 +86,8 @@ pub(crate) async fn orchestrator(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let parts = [&saga_store::postgres::MIGRATIONS];
-    let pool = database(&settings.database, "orchestrator", settings.connections, &parts).await?;
+    let (pool, incarnation) =
+        database(&settings.database, "orchestrator", settings.connections, &parts).await?;
     let listener = listen(settings.front.listen, "orchestrator").await?;
     let transport = broker(&settings.broker, "orchestrator").await?;
     let neighbours = orchestrate::neighbours(
@@ -95,7 +96,7 @@ pub(crate) async fn orchestrator(
         &settings.payment_url,
     )?;
     let (store, wrapped) =
-        around.orchestrator(SagaTable::new(pool).remembering(), transport.clone());
+        around.orchestrator(SagaTable::new(pool).remembering_of(incarnation), transport.clone());
     let ran =
         orchestrate::run(store, wrapped, neighbours, settings.front, listener, shutdown).await;
     transport.close().await;
@@ -109,7 +110,7 @@ pub(crate) async fn order(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let parts = [&INBOX, &saga_order::MIGRATIONS];
-    let pool = database(&settings.database, "order", settings.connections, &parts).await?;
+    let (pool, _) = database(&settings.database, "order", settings.connections, &parts).await?;
     let listener = listen(settings.listen, "order").await?;
     let transport = broker(&settings.broker, "order").await?;
     let (inbox, wrapped) = around.participant("order", Inbox::new(pool.clone()), transport.clone());
@@ -135,7 +136,7 @@ pub(crate) async fn inventory(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let parts = [&INBOX, &saga_inventory::MIGRATIONS];
-    let pool = database(&settings.database, "inventory", settings.connections, &parts).await?;
+    let (pool, _) = database(&settings.database, "inventory", settings.connections, &parts).await?;
     let listener = listen(settings.listen, "inventory").await?;
     let transport = broker(&settings.broker, "inventory").await?;
     let store = Inbox::new(pool.clone());
@@ -164,7 +165,7 @@ pub(crate) async fn payment(
 ) -> anyhow::Result<()> {
     let Payment { service: settings, account } = settings;
     let parts = [&INBOX, &saga_payment::MIGRATIONS];
-    let pool = database(&settings.database, "payment", settings.connections, &parts).await?;
+    let (pool, _) = database(&settings.database, "payment", settings.connections, &parts).await?;
     let listener = listen(settings.listen, "payment").await?;
     let transport = broker(&settings.broker, "payment").await?;
     let provider = participants::provider(account, &shutdown)?;
@@ -185,18 +186,21 @@ pub(crate) async fn payment(
 }
 
 /// Connects to a role's database and checks that its schema is the one that this binary needs.
+/// Returns also what the process then knows of which database it is.
 async fn database(
     url: &Secret,
     role: &str,
     connections: u32,
     parts: &[&Migrations],
-) -> anyhow::Result<Pool> {
+) -> anyhow::Result<(Pool, Incarnation)> {
     let settings =
         PoolSettings { application: format!("saga {role}"), max_connections: connections };
-    let pool = saga_postgres::connect(&url.0, &settings).await?;
+    let incarnation = Incarnation::of(role);
+    let pool = saga_postgres::connect_noticing(&url.0, &settings, &incarnation).await?;
     saga_postgres::check(&pool, parts).await?;
     tokio::spawn(saga_postgres::watch(pool.clone(), role.to_owned()));
-    Ok(pool)
+    tokio::spawn(incarnation.clone().follow(pool.clone()));
+    Ok((pool, incarnation))
 }
 
 /// Connects a role to the broker.

@@ -14,16 +14,20 @@
 
 use std::fmt;
 
+mod divergence;
 mod equations;
 mod report;
 mod scratch;
 mod sqlite;
 mod tables;
 
+pub use divergence::{
+    Ahead, Divergences, Half, Line, Lost, LostHow, NOBODY, Order, Record, Return, Stray,
+};
 pub use report::{Judged, Options, Report, Sagas, Stuck, Verdict, judge};
 pub use scratch::{Books, Scratch};
 pub use sqlite::copy;
-pub use tables::{Column, Kind, TABLES, Table};
+pub use tables::{Column, Kind, PARTICULARS, TABLES, Table};
 
 /// The databases that the audit reads, by owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,10 @@
 
 use rusqlite::{CachedStatement, Connection, Result, params_from_iter, types::Value};
 
-use crate::{Failure, tables::TABLES};
+use crate::{
+    Failure,
+    tables::{PARTICULARS, TABLES},
+};
 
 /// SQL that runs after all rows are copied. It creates derived tables, and indices for speed.
 const DERIVED: &str = include_str!("derived.sql");
@@ -25,7 +28,7 @@ impl Scratch {
         connection.pragma_update(None, "synchronous", "OFF")?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         connection.execute_batch("BEGIN")?;
-        for table in TABLES {
+        for table in TABLES.iter().chain(PARTICULARS) {
             connection.execute_batch(&table.create())?;
         }
         Ok(Self(connection))

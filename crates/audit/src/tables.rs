@@ -235,6 +235,32 @@ pub const TABLES: &[Table] = &[
     },
 ];
 
+/// What `saga reconcile` reads beside [`TABLES`]: the answers themselves, and what makes up an order.
+/// The audit has no use for it.
+pub const PARTICULARS: &[Table] = &[
+    Table { database: Database::Order, name: "spoken", source: "inbox", columns: &SPOKEN },
+    Table { database: Database::Inventory, name: "spoken", source: "inbox", columns: &SPOKEN },
+    Table { database: Database::Payment, name: "spoken", source: "inbox", columns: &SPOKEN },
+    Table {
+        database: Database::Order,
+        name: "customers",
+        source: "orders",
+        columns: &[(Id, "order_id"), (Text, "customer, reason")],
+    },
+    Table {
+        database: Database::Order,
+        name: "return_reasons",
+        source: "returns",
+        columns: &[(Id, "return_id"), (Text, "reason")],
+    },
+];
+
+const SPOKEN: [(Kind, &str); 3] = [
+    (Id, "saga_id"),
+    (Text, "step, action_answer, compensation_answer"),
+    (Bytes, "action_hash, compensation_hash"),
+];
+
 const fn inbox(service: &'static str) -> [(Kind, &'static str); 5] {
     [
         (Text, service),

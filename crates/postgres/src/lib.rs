@@ -8,14 +8,16 @@
 
 mod failure;
 mod inbox;
+mod incarnation;
 mod migrate;
 mod pool;
 mod provision;
 
 pub use failure::{commit, failure};
 pub use inbox::{INBOX, Inbox};
+pub use incarnation::Incarnation;
 pub use migrate::{MigrateError, check, migrate};
-pub use pool::{ConnectError, PoolSettings, SESSION, connect, watch};
+pub use pool::{ConnectError, PoolSettings, SESSION, connect, connect_noticing, watch};
 pub use provision::{ProvisionError, Reader, provision, provision_reader};
 
 /// A pool of connections to one database.

@@ -7,6 +7,8 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+use crate::Incarnation;
+
 /// Time limit of a statement. Each of our statements limits its number of rows.
 const STATEMENT_TIMEOUT: &str = "10s";
 /// Time limit for waiting for a lock. A peer that holds one for longer must have failed.
@@ -80,6 +82,26 @@ pub enum ConnectError {
 /// # Errors
 /// [`ConnectError`], which says what to check.
 pub async fn connect(url: &str, settings: &PoolSettings) -> Result<PgPool, ConnectError> {
+    connect_to(url, settings, None).await
+}
+
+/// Like [`connect`], but each new connection is compared with what is known of the database.
+///
+/// # Errors
+/// [`ConnectError`], which says what to check.
+pub async fn connect_noticing(
+    url: &str,
+    settings: &PoolSettings,
+    incarnation: &Incarnation,
+) -> Result<PgPool, ConnectError> {
+    connect_to(url, settings, Some(incarnation.clone())).await
+}
+
+async fn connect_to(
+    url: &str,
+    settings: &PoolSettings,
+    incarnation: Option<Incarnation>,
+) -> Result<PgPool, ConnectError> {
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| ConnectError::Url)?
         .application_name(&settings.application)
@@ -92,6 +114,15 @@ pub async fn connect(url: &str, settings: &PoolSettings) -> Result<PgPool, Conne
         // A ping before each use would double the round trips of a turn under low load. Without it,
         // a dead connection fails its transaction, which is tried again.
         .test_before_acquire(false)
+        .after_connect(move |connection, _| {
+            let incarnation = incarnation.clone();
+            Box::pin(async move {
+                if let Some(incarnation) = incarnation {
+                    incarnation.look(connection).await;
+                }
+                Ok(())
+            })
+        })
         .before_acquire(|connection, meta| {
             Box::pin(async move {
                 if meta.idle_for < IDLE {

@@ -4,7 +4,7 @@
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 /// Counters, with their descriptions.
-const COUNTERS: [(&str, &str); 27] = [
+const COUNTERS: [(&str, &str); 28] = [
     ("saga_started_total", "Sagas that were admitted"),
     ("saga_ended_total", "Sagas that ended, by how"),
     ("saga_stuck_alerts_total", "Alerts that a saga is stuck, reminders included"),
@@ -15,6 +15,10 @@ const COUNTERS: [(&str, &str); 27] = [
     ("saga_undecidable_total", "Times a saga's row could not be decided on by this binary"),
     ("saga_replies_total", "Participants' replies, by what became of them"),
     ("saga_store_silent_total", "Calls of a database that were given up: it did not answer"),
+    (
+        "saga_database_went_back_total",
+        "Times a role found that its database had been restored, or had failed over",
+    ),
     ("saga_woken_total", "Sagas that were looked at because their time had come"),
     ("saga_resends_total", "Commands sent again because their answer was late"),
     ("saga_commands_expired_total", "Commands that outlived their expiry in a queue"),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use floor::Floor;
 use memory::Memory;
+use saga_postgres::Incarnation;
 use sqlx::{PgPool, migrate::Migrator};
 
 /// The migrations of the orchestrator's database.
@@ -39,6 +40,13 @@ impl SagaTable {
     /// orchestrator wrote last is then one statement.
     #[must_use]
     pub fn remembering(self) -> Self {
-        Self { memory: Arc::new(Memory::new()), ..self }
+        self.remembering_of(Incarnation::default())
+    }
+
+    /// Like [`SagaTable::remembering`], but everything is forgotten once the database is found to
+    /// be another one.
+    #[must_use]
+    pub fn remembering_of(self, incarnation: Incarnation) -> Self {
+        Self { memory: Arc::new(Memory::of(incarnation)), ..self }
     }
 }

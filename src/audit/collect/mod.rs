@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use tokio::task::spawn_blocking;
 
-use saga_audit::{Books, Database, Failure, Scratch};
+use saga_audit::{Books, Database, Failure, PARTICULARS, Scratch, TABLES, Table};
 
-use super::Sources;
+use super::{Servers, Sources};
 use crate::secrets::Secret;
 
 /// The order in which the databases are read. The provider's ledger comes after our payment
@@ -47,14 +47,25 @@ impl Unreadable {
     }
 }
 
-/// Copies all databases into one scratch database.
+/// Copies what the equations need of all databases into one scratch database.
 pub(super) async fn collect(sources: &Sources) -> Result<Books, Unreadable> {
+    copy(sources, &[]).await
+}
+
+/// Copies also what it takes to bring databases together that do not agree.
+pub(crate) async fn collect_particulars(servers: &Servers) -> Result<Books, Unreadable> {
+    copy(&Sources::Servers(servers.clone()), PARTICULARS).await
+}
+
+async fn copy(sources: &Sources, more: &'static [Table]) -> Result<Books, Unreadable> {
     let mut scratch = Scratch::new().map_err(Unreadable::Scratch)?;
     for database in READING_ORDER {
         let source = source_of(database, sources);
         let unreadable = source.unreadable(database);
         let read = match source {
-            Source::Postgres(url) => postgres::read(&url, database, scratch).await,
+            Source::Postgres(url) => {
+                postgres::read(&url, database, TABLES.iter().chain(more), scratch).await
+            }
             Source::File(path) => {
                 let read = move || sqlite::read(&path, database, scratch);
                 spawn_blocking(read).await.expect("reading does not panic")

@@ -4,7 +4,7 @@ use std::{str::FromStr as _, time::Duration};
 
 use futures::TryStreamExt as _;
 use rusqlite::types::Value;
-use saga_audit::{Column, Database, Failure, Kind, Scratch, TABLES, Table};
+use saga_audit::{Column, Database, Failure, Kind, Scratch, Table};
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _,
     postgres::{PgConnectOptions, PgRow},
@@ -24,11 +24,12 @@ const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 pub(super) async fn read(
     url: &Secret,
     database: Database,
+    tables: impl Iterator<Item = &'static Table>,
     mut scratch: Scratch,
 ) -> Result<Scratch, Failure> {
     let mut source = connect(url).await?;
     sqlx::query(SNAPSHOT).execute(&mut source).await.map_err(refused)?;
-    for table in TABLES.iter().filter(|table| table.database == database) {
+    for table in tables.filter(|table| table.database == database) {
         copy(&mut source, table, &mut scratch).await?;
     }
     // The connection is not used again, so nothing depends on how it ends.

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -126,6 +126,40 @@ impl Postgres {
         Err(failure.context(format!("PostgreSQL did not start, in {MOST_STARTS} tries")))
     }
 
+    /// Stops the server and keeps a copy of its data, as a snapshot of its disk would.
+    pub fn save(&self) -> anyhow::Result<()> {
+        self.stop()?;
+        self.copy(&self.data(), &self.saved())
+    }
+
+    /// Stops the server and puts the copy in the place of its data.
+    pub fn put_back(&self) -> anyhow::Result<()> {
+        self.stop()?;
+        self.copy(&self.saved(), &self.data())
+    }
+
+    /// Stops the server, starts it as a standby and promotes it, as a failover would.
+    pub fn fail_over(&self) -> anyhow::Result<()> {
+        self.stop()?;
+        let signal = self.data().join("standby.signal");
+        fs::write(&signal, "")?;
+        self.account.own(&signal)?;
+        self.restart()?;
+        let mut promote = self.command("pg_ctl");
+        promote.args(["promote", "--wait", "--silent", "--pgdata"]).arg(self.data());
+        ensure!(promote.status()?.success(), "the standby was not promoted");
+        Ok(())
+    }
+
+    fn copy(&self, from: &Path, to: &Path) -> anyhow::Result<()> {
+        if to.exists() {
+            fs::remove_dir_all(to)?;
+        }
+        let copied = Command::new("cp").arg("-a").arg(from).arg(to).status()?;
+        ensure!(copied.success(), "{} was not copied", from.display());
+        Ok(())
+    }
+
     fn start_once(&self) -> anyhow::Result<OwnedChild> {
         let log_file = self.folder.path().join("postgres.log");
         let log = append_to(&log_file)?;
@@ -198,6 +232,10 @@ impl Postgres {
 
     fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    fn saved(&self) -> PathBuf {
+        self.folder.path().join("saved")
     }
 
     fn server(&self) -> MutexGuard<'_, Option<OwnedChild>> {

@@ -8,13 +8,14 @@ use std::{
     collections::HashMap,
     sync::{
         Mutex, MutexGuard,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use saga_core::{Failure, Instance, SagaId, Timestamp};
 use saga_engine::Write;
+use saga_postgres::Incarnation;
 use sha2::{Digest as _, Sha256};
 
 use crate::row;
@@ -37,6 +38,9 @@ pub(super) struct Memory {
     /// extrapolated from them is never ahead of the database's clock.
     clock: Mutex<Option<(Timestamp, Instant)>>,
     distrust: AtomicU32,
+    incarnation: Incarnation,
+    /// Number of changes of the database after which everything was forgotten last.
+    changes: AtomicU64,
 }
 
 /// A saga as this process wrote it last.
@@ -60,14 +64,19 @@ fn content(saga: &Instance) -> Result<Content, Failure> {
 }
 
 impl Memory {
-    /// Makes a memory that remembers.
-    pub(super) fn new() -> Self {
-        Self { remembers: true, ..Self::default() }
+    /// Makes a memory that remembers rows of this incarnation of the database.
+    pub(super) fn of(incarnation: Incarnation) -> Self {
+        let changes = AtomicU64::new(incarnation.changes());
+        Self { remembers: true, incarnation, changes, ..Self::default() }
     }
 
     /// Returns all of these sagas as this process wrote them last, in the order of their ids, which
     /// is the order of all locks. Returns `None` if they must be read.
     pub(super) fn all(&self, ids: &[SagaId]) -> Option<(Timestamp, Vec<Remembered>)> {
+        let changes = self.incarnation.changes();
+        if self.changes.swap(changes, Ordering::Relaxed) != changes {
+            self.lost_touch();
+        }
         let now = self.now()?;
         // Several loops may count down at once, and must not count below zero.
         let left = |left: u32| left.checked_sub(1);
@@ -150,7 +159,7 @@ mod tests {
     /// Two loops count down the last distrusted turn at once.
     #[test]
     fn distrust_ends_however_many_loops_count_it_down() {
-        let memory = Memory::new();
+        let memory = Memory::of(Incarnation::default());
         memory.heard(Timestamp(1));
         memory.distrust();
         std::thread::scope(|threads| {

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use saga_core::{Failure, Instance, SagaId, Timestamp};
 use saga_engine::SagaStore as _;
+use saga_postgres::{Incarnation, PoolSettings, connect_noticing};
 use saga_store::postgres::SagaTable;
+use sqlx::ConnectOptions as _;
 
 use super::{Pool, Sagas, move_on, moved};
 
@@ -16,6 +18,7 @@ holds_on! { Sagas::{postgres}:
     a_row_that_this_orchestrator_wrote_last_is_not_read_again,
     three_orchestrators_lose_no_transition_and_double_none,
     a_row_that_a_failover_has_replaced_is_read_again_although_its_version_is_the_same,
+    once_the_database_is_another_one_nothing_is_decided_from_memory,
 }
 
 /// A database that several orchestrators share.
@@ -114,6 +117,39 @@ pub(super) async fn a_row_that_a_failover_has_replaced_is_read_again_although_it
     };
     assert_eq!(one.store.turn(&[id], look).await.expect("a turn"), other);
     assert_eq!(one.version(id).await, written + 1);
+}
+
+/// A new connection finds that the tables were made anew, as if a dump had been restored.
+async fn once_the_database_is_another_one_nothing_is_decided_from_memory(
+    sagas: Sagas<SagaTable, Pool>,
+) {
+    let (url, incarnation) =
+        (sagas.beneath.connect_options().to_url_lossy(), Incarnation::default());
+    let settings = PoolSettings { application: "remembering".into(), max_connections: 2 };
+    let pool = connect_noticing(url.as_str(), &settings, &incarnation).await.expect("it answers");
+    let store = SagaTable::new(pool.clone()).remembering_of(incarnation.clone());
+    let one = Sagas { store, beneath: pool.clone(), _directory: None };
+    let ids = one.some(1).await;
+    turn(&one.store, &ids).await;
+    for sql in [
+        "ALTER TABLE _sqlx_migrations RENAME TO replaced",
+        "CREATE TABLE _sqlx_migrations AS SELECT * FROM replaced",
+        r#"UPDATE sagas SET data = '{"it was":"restored"}'"#,
+    ] {
+        sqlx::query(sql).execute(&sagas.beneath).await.expect("replaced");
+    }
+    // Closes the old connections, of which the pool has two at most, and then opens a new one.
+    for _ in 0..3 {
+        pool.acquire().await.expect("it answers").close().await.expect("closed");
+    }
+    assert_eq!(incarnation.changes(), 1);
+    let (decided, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let look = |_: Timestamp, sagas: Vec<Instance>| {
+        let _ = decided.send(sagas[0].data.get().to_owned());
+        (sagas.into_iter().map(moved).collect(), ())
+    };
+    one.store.turn(&ids, look).await.expect("a turn");
+    assert_eq!(told.recv().await.as_deref(), Some(r#"{"it was":"restored"}"#), "at once");
 }
 
 /// Three orchestrators turn the same sagas: no transition is lost or done twice.
