@@ -236,7 +236,12 @@ async fn decide<S: SagaStore>(
     }
     for (index, fate) in fates {
         let verdict = match fate {
-            Fate::Decided(verdict) => name(verdict),
+            Fate::Decided(verdict) => {
+                if verdict == Verdict::Contradicts {
+                    contradicts(&replies[index].envelope);
+                }
+                name(verdict)
+            }
             Fate::Undecidable => "undecidable",
             Fate::Poison(reason) => {
                 let envelope = &replies[index].envelope;
@@ -260,12 +265,19 @@ fn redelivered(input: &Input, again: bool) -> Input {
     }
 }
 
+/// Logs a pivot that happened although an operator has stated that it did not.
+fn contradicts(envelope: &Envelope) {
+    let trace_id = trace_id(envelope.traceparent.as_deref());
+    error!(saga = %envelope.id.saga, command = %envelope.id, trace_id, "the step is done, but an operator has stated that it was refused: nobody undoes it, so a person must");
+}
+
 fn name(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Applied => "applied",
         Verdict::Duplicate => "duplicate",
         Verdict::Late => "late",
         Verdict::Foreign => "foreign",
+        Verdict::Contradicts => "contradicts",
         Verdict::Nothing | Verdict::Cancel(_) | Verdict::Intervention(_) => "nothing",
     }
 }
