@@ -1,21 +1,37 @@
-//! If one of an engine's loops fails, the engine stops the others too.
+//! A store and a broker of which a test says how they fail.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
-use saga_core::{Failure, HistoryEntry, Hosted, Instance, SagaId, Timestamp, Watermark};
+use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp, Watermark};
 use saga_engine::{
-    Admission, Census, Engine, Handled, Horizon, IdempotencyKey, Inspected, ListFilter,
-    NewQuarantined, Pruned, QuarantineFilter, Quarantined, Range, Retention, SagaReads, SagaStore,
-    Write,
+    Admission, Census, Handled, Horizon, IdempotencyKey, Inspected, ListFilter, NewQuarantined,
+    Pruned, QuarantineFilter, Quarantined, Range, Retention, SagaReads, SagaStore, Write,
 };
 use saga_messaging::{Changed, Consumer, Delivery, Message, PublishError, Queue, Transport};
 use tokio::sync::{broadcast, mpsc};
-use tokio_util::sync::CancellationToken;
 
-/// An empty store. Its claims panic if it is `broken`.
-#[derive(Clone)]
-struct Store {
-    broken: bool,
+/// Returns the id of a saga.
+pub(crate) fn saga(number: u32) -> SagaId {
+    format!("00000000-0000-7000-8000-{number:012x}").parse().expect("an id")
+}
+
+/// An empty store.
+#[derive(Clone, Default)]
+pub(crate) struct Store {
+    /// True if claims panic.
+    pub(crate) broken: bool,
+    /// True if a peer that is frozen has locked every row.
+    pub(crate) locked: bool,
+    /// The version of every saga.
+    pub(crate) version: u64,
+    /// Number of reads of versions.
+    pub(crate) reads: Arc<AtomicUsize>,
 }
 
 impl SagaStore for Store {
@@ -36,6 +52,9 @@ impl SagaStore for Store {
         _: &[SagaId],
         decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
     ) -> Result<R, Failure> {
+        if self.locked {
+            pending::<()>().await;
+        }
         Ok(decide(Timestamp(0), Vec::new()).1)
     }
 
@@ -69,8 +88,9 @@ impl SagaReads for Store {
         Ok(Vec::new())
     }
 
-    async fn versions(&self, _: &[SagaId]) -> Result<Vec<(SagaId, u64, bool)>, Failure> {
-        Ok(Vec::new())
+    async fn versions(&self, ids: &[SagaId]) -> Result<Vec<(SagaId, u64, bool)>, Failure> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        Ok(ids.iter().map(|id| (*id, self.version, false)).collect())
     }
 
     async fn history(&self, _: SagaId, _: u64) -> Result<Vec<HistoryEntry>, Failure> {
@@ -108,16 +128,19 @@ impl Retention for Store {
     }
 }
 
+/// Most hints that wait for the engine.
+const HINTS: usize = 16;
+
 /// A broker that never delivers a message.
 #[derive(Clone)]
-struct Silence {
-    hints: broadcast::Sender<Vec<Changed>>,
+pub(crate) struct Silence {
+    pub(crate) hints: broadcast::Sender<Vec<Changed>>,
     open: Arc<std::sync::Mutex<Vec<mpsc::Sender<Delivery>>>>,
 }
 
 impl Silence {
-    fn new() -> Self {
-        Self { hints: broadcast::channel(1).0, open: Arc::default() }
+    pub(crate) fn new() -> Self {
+        Self { hints: broadcast::channel(HINTS).0, open: Arc::default() }
     }
 }
 
@@ -137,25 +160,4 @@ impl Transport for Silence {
     fn changes(&self) -> broadcast::Receiver<Vec<Changed>> {
         self.hints.subscribe()
     }
-}
-
-#[tokio::test]
-async fn a_loop_that_panics_stops_the_engine_and_says_so() {
-    let (engine, _handle) = Engine::new(Store { broken: true }, Silence::new(), Hosted::default());
-    let shutdown = CancellationToken::new();
-    let ended = tokio::time::timeout(Duration::from_secs(5), engine.run(shutdown.clone())).await;
-    assert!(ended.is_ok(), "it went on without its claims");
-    assert!(shutdown.is_cancelled());
-}
-
-#[tokio::test]
-async fn a_sound_engine_runs_until_it_is_told_to_stop_also_without_a_front_door() {
-    let (engine, _) = Engine::new(Store { broken: false }, Silence::new(), Hosted::default());
-    let shutdown = CancellationToken::new();
-    let mut running = tokio::spawn(engine.run(shutdown.clone()));
-    let early = tokio::time::timeout(Duration::from_millis(500), &mut running).await;
-    assert!(early.is_err(), "it stopped by itself");
-    shutdown.cancel();
-    let ended = tokio::time::timeout(Duration::from_secs(5), running).await;
-    ended.expect("in time").expect("no panic");
 }
