@@ -2,7 +2,6 @@
 //! rows. A turn over rows that this process wrote last, and so remembers, is a single statement.
 
 mod admit;
-mod memory;
 mod quarantine;
 mod reads;
 mod retention;
@@ -12,8 +11,9 @@ mod write;
 
 use std::sync::Arc;
 
-use memory::Memory;
 use sqlx::{PgPool, migrate::Migrator};
+
+use crate::memory::Memory;
 
 /// The migrations of the orchestrator's database.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
