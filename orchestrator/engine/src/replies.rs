@@ -1,6 +1,13 @@
 //! Takes participants' replies, and makes one turn for all that have arrived, folded saga by saga.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use metrics::{counter, histogram};
@@ -207,11 +214,7 @@ async fn decide<S: SagaStore>(
         by_saga.entry(reply.saga).or_default().push(index);
     }
     let ids: Vec<SagaId> = by_saga.keys().copied().collect();
-    let tries = std::sync::atomic::AtomicU32::new(0);
-    let decide = |now: Timestamp, sagas: Vec<Instance>| {
-        // On any retry, also after a commit whose outcome is unknown, the inputs count as
-        // redelivered (protocol 2).
-        let again = tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0;
+    let decide = |again: bool, now: Timestamp, sagas: Vec<Instance>| {
         let (mut turned, mut fates) = (Turned::at(now), Vec::new());
         for saga in sagas {
             let indexes = &by_saga[&saga.id];
@@ -222,8 +225,15 @@ async fn decide<S: SagaStore>(
         }
         (turned.writes.clone(), (turned, fates))
     };
-    let began = SystemTime::now();
-    let (turned, fates) = shared.persist(|| shared.store.turn(&ids, &decide), None).await?;
+    let (began, tries) = (SystemTime::now(), AtomicU32::new(0));
+    let transact = || {
+        // On any retry, also after a commit whose outcome is unknown, the inputs count as
+        // redelivered (protocol 2). A store that decides twice in one try has not committed.
+        let again = tries.fetch_add(1, Ordering::Relaxed) > 0;
+        let decide = &decide;
+        shared.store.turn(&ids, move |now, sagas| decide(again, now, sagas))
+    };
+    let (turned, fates) = shared.persist(transact, None).await?;
     let reply = |saga: SagaId| {
         let from = by_saga.get(&saga)?.iter().find_map(|index| replies[*index].context())?;
         Some((from, source.clone()))
