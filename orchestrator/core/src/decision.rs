@@ -61,6 +61,9 @@ pub enum Verdict {
     Late,
     /// The reply answers a command that this saga never sent.
     Foreign,
+    /// The reply says that the pivot happened, but it counts as refused, because an operator has
+    /// stated so. Nobody undoes it.
+    Contradicts,
     /// The saga was woken, and nothing was due.
     Nothing,
     /// The verdict on a cancel.

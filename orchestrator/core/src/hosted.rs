@@ -251,6 +251,7 @@ pub fn remedies(definition: &dyn HostedDefinition, saga: &Instance, now: Timesta
                 | Verdict::Duplicate
                 | Verdict::Late
                 | Verdict::Foreign
+                | Verdict::Contradicts
                 | Verdict::Nothing
                 | Verdict::Cancel(_),
             )

@@ -79,6 +79,7 @@ pub(crate) fn told(verdict: Verdict) -> Result<Intervened, Status> {
         | Verdict::Duplicate
         | Verdict::Late
         | Verdict::Foreign
+        | Verdict::Contradicts
         | Verdict::Nothing
         | Verdict::Cancel(_) => {
             Err(status::internal("an intervention was taken for something else"))

@@ -1,4 +1,5 @@
-//! Carries out requests, as many at once as have arrived.
+//! Carries out requests, as many at once as have arrived. One loop begins sagas, and another one
+//! decides on existing ones.
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
@@ -22,7 +23,7 @@ use crate::{
     shared::{Shared, Turned},
 };
 
-/// Carries out requests until shutdown.
+/// Carries out the requests of one queue until shutdown.
 pub(crate) async fn carry_out<S: SagaStore>(
     shared: Arc<Shared<S>>,
     mut requests: mpsc::Receiver<Request>,

@@ -37,6 +37,7 @@ pub(crate) async fn take<S: SagaReads>(shared: Arc<Shared<S>>) {
         "duplicate",
         "late",
         "foreign",
+        "contradicts",
         "poison",
         "dropped",
         "undecidable",

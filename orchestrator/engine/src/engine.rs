@@ -19,7 +19,7 @@ use crate::{
     limits,
     outgoing::{Outgoing, confirm},
     quarantine, replies,
-    requests::Request,
+    requests::Received,
     retention,
     shared::Shared,
     wake,
@@ -30,7 +30,7 @@ pub struct Engine<S, T> {
     store: S,
     transport: T,
     hosted: Hosted,
-    requests: mpsc::Receiver<Request>,
+    requests: Received,
     watches: Watches,
     in_flight: InFlight,
     retention: Duration,
@@ -47,9 +47,9 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Returns the number of sagas that have not ended and are not stuck, plus the requests that
-    /// still wait. The store counted the sagas about a second ago; this engine's work since then is
-    /// added.
+    /// Returns the number of sagas that have not ended and are not stuck, plus the requests for new
+    /// sagas that still wait. The store counted the sagas about a second ago; this engine's work
+    /// since then is added.
     pub fn in_flight(&self) -> u64 {
         self.in_flight.count() + self.requests.waiting()
     }
@@ -100,7 +100,8 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
             shutdown: shutdown.clone(),
         });
         // Each source of inputs has its own stage, so that none waits for the confirms of another.
-        let (requested, requests_confirmed) = stage(&transport, &watermark);
+        let (begun, begins_confirmed) = stage(&transport, &watermark);
+        let (decided, inputs_confirmed) = stage(&transport, &watermark);
         let (woken, wakes_confirmed) = stage(&transport, &watermark);
         let (replied, replies_confirmed) = stage(&transport, &watermark);
         // The stage of replies ends before their consumer does. It also ends if this future is
@@ -108,9 +109,12 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
         let replies_confirmed = AbortOnDropHandle::new(tokio::spawn(replies_confirmed));
         info!(definitions = ?shared.hosted, "drives sagas");
         let mut loops = JoinSet::new();
-        loops.spawn(requests_confirmed);
+        loops.spawn(begins_confirmed);
+        loops.spawn(inputs_confirmed);
         loops.spawn(wakes_confirmed);
-        loops.spawn(carry_out(Arc::clone(&shared), requests, requested));
+        let [begins, inputs] = requests;
+        loops.spawn(carry_out(Arc::clone(&shared), begins, begun));
+        loops.spawn(carry_out(Arc::clone(&shared), inputs, decided));
         loops.spawn(wake::claim(Arc::clone(&shared), woken));
         loops.spawn(replies::take(
             Arc::clone(&shared),

@@ -26,7 +26,7 @@ pub const MAX_QUARANTINED_BYTES: usize = 1024 * 1024;
 /// Most batches that wait for their confirms while the next one is decided.
 pub const BATCHES_IN_CONFIRMATION: usize = 2;
 
-/// Most requests that wait. A further one is refused, and the caller may try again.
+/// Most requests that wait in a queue. A further one is refused, and the caller may try again.
 pub const MAX_WAITING_REQUESTS: usize = 8_192;
 
 /// Interval between two queries for due sagas. A saga is due only after something went wrong.

@@ -1,6 +1,13 @@
 //! Takes participants' replies, and makes one turn for all that have arrived, folded saga by saga.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use metrics::{counter, histogram};
@@ -228,11 +235,7 @@ async fn decide<S: SagaStore>(
         by_saga.entry(reply.saga).or_default().push(index);
     }
     let ids: Vec<SagaId> = by_saga.keys().copied().collect();
-    let tries = std::sync::atomic::AtomicU32::new(0);
-    let decide = |now: Timestamp, sagas: Vec<Instance>| {
-        // On any retry, also after a commit whose outcome is unknown, the inputs count as
-        // redelivered (protocol 2).
-        let again = tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0;
+    let decide = |again: bool, now: Timestamp, sagas: Vec<Instance>| {
         let (mut turned, mut fates) = (Turned::at(now), Vec::new());
         for saga in sagas {
             let indexes = &by_saga[&saga.id];
@@ -243,8 +246,15 @@ async fn decide<S: SagaStore>(
         }
         (turned.writes.clone(), (turned, fates))
     };
-    let began = SystemTime::now();
-    let (turned, fates) = shared.persist(|| shared.store.turn(&ids, &decide), None).await?;
+    let (began, tries) = (SystemTime::now(), AtomicU32::new(0));
+    let transact = || {
+        // On any retry, also after a commit whose outcome is unknown, the inputs count as
+        // redelivered (protocol 2). A store that decides twice in one try has not committed.
+        let again = tries.fetch_add(1, Ordering::Relaxed) > 0;
+        let decide = &decide;
+        shared.store.turn(&ids, move |now, sagas| decide(again, now, sagas))
+    };
+    let (turned, fates) = shared.persist(transact, None).await?;
     let reply = |saga: SagaId| {
         let from = by_saga.get(&saga)?.iter().find_map(|index| replies[*index].context())?;
         Some((from, source.clone()))
@@ -257,7 +267,12 @@ async fn decide<S: SagaStore>(
     }
     for (index, fate) in fates {
         let verdict = match fate {
-            Fate::Decided(verdict) => name(verdict),
+            Fate::Decided(verdict) => {
+                if verdict == Verdict::Contradicts {
+                    contradicts(&replies[index].envelope);
+                }
+                name(verdict)
+            }
             Fate::Undecidable => "undecidable",
             Fate::Unhosted => "unhosted",
             Fate::Poison(reason) => {
@@ -282,12 +297,19 @@ fn redelivered(input: &Input, again: bool) -> Input {
     }
 }
 
+/// Logs a pivot that happened although an operator has stated that it did not.
+fn contradicts(envelope: &Envelope) {
+    let trace_id = trace_id(envelope.traceparent.as_deref());
+    error!(saga = %envelope.id.saga, command = %envelope.id, trace_id, "the step is done, but an operator has stated that it was refused: nobody undoes it, so a person must");
+}
+
 fn name(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Applied => "applied",
         Verdict::Duplicate => "duplicate",
         Verdict::Late => "late",
         Verdict::Foreign => "foreign",
+        Verdict::Contradicts => "contradicts",
         Verdict::Nothing | Verdict::Cancel(_) | Verdict::Intervention(_) => "nothing",
     }
 }

@@ -6,14 +6,22 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{Admission, HandleRequest, IdempotencyKey, Outcome, RequestError, limits};
 
-/// The engine's queue of requests. A request is carried out even if its caller goes away after
+/// The engine's queues of requests. A request is carried out even if its caller goes away after
 /// handing it in.
 #[derive(Clone)]
 pub struct Requests {
-    queue: mpsc::Sender<Request>,
+    /// Requests for new sagas.
+    new: mpsc::Sender<Request>,
+    /// Requests about existing sagas, which may have to wait for locked rows. New sagas do not wait
+    /// behind them.
+    existing: mpsc::Sender<Request>,
 }
 
-/// A request for a new saga. The saga begins under the version that [`Hosted::begins`](saga_core::Hosted::begins) returns.
+/// The engine's ends of the queues, in the order of [`Requests`].
+pub(crate) type Received = [mpsc::Receiver<Request>; 2];
+
+/// A request for a new saga. The saga begins under the version that [`saga_core::Hosted::begins`]
+/// returns.
 #[derive(Clone, Debug)]
 pub struct NewSaga {
     /// The client's key, bound to the new saga's id.
@@ -81,9 +89,10 @@ pub struct Preview {
 pub(crate) type Answered = (Verdict, Instance);
 
 impl Requests {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Request>) {
-        let (queue, requests) = mpsc::channel(limits::MAX_WAITING_REQUESTS);
-        (Self { queue }, requests)
+    pub(crate) fn new() -> (Self, Received) {
+        let (new, begins) = mpsc::channel(limits::MAX_WAITING_REQUESTS);
+        let (existing, inputs) = mpsc::channel(limits::MAX_WAITING_REQUESTS);
+        (Self { new, existing }, [begins, inputs])
     }
 
     /// Begins a saga, only once for each key.
@@ -92,7 +101,7 @@ impl Requests {
     /// [`RequestError`]. It is always safe to try again with the same key.
     pub async fn place(&self, saga: NewSaga) -> Result<Placed, RequestError> {
         let (answer, answered) = oneshot::channel();
-        self.hand_in(Request::Place(saga, answer))?;
+        hand_in(&self.new, Request::Place(saga, answer))?;
         answered.await.unwrap_or(Err(RequestError::Unavailable))
     }
 
@@ -103,7 +112,7 @@ impl Requests {
     /// [`RequestError`].
     pub async fn known(&self, key: IdempotencyKey) -> Result<Option<Placed>, RequestError> {
         let (answer, answered) = oneshot::channel();
-        self.hand_in(Request::Known(key, answer))?;
+        hand_in(&self.new, Request::Known(key, answer))?;
         answered.await.unwrap_or(Err(RequestError::Unavailable))
     }
 
@@ -113,7 +122,7 @@ impl Requests {
     /// [`RequestError`].
     pub async fn input(&self, id: SagaId, input: Input) -> Result<Answered, RequestError> {
         let (answer, answered) = oneshot::channel();
-        self.hand_in(Request::Input(id, input, answer))?;
+        hand_in(&self.existing, Request::Input(id, input, answer))?;
         answered.await.unwrap_or(Err(RequestError::Unavailable))
     }
 
@@ -124,7 +133,7 @@ impl Requests {
     /// [`RequestError`].
     pub async fn preview(&self, id: SagaId, input: Input) -> Result<Preview, RequestError> {
         let (answer, answered) = oneshot::channel();
-        self.hand_in(Request::Preview(id, input, answer))?;
+        hand_in(&self.existing, Request::Preview(id, input, answer))?;
         answered.await.unwrap_or(Err(RequestError::Unavailable))
     }
 
@@ -134,19 +143,19 @@ impl Requests {
     /// [`RequestError`].
     pub async fn handle(&self, request: HandleRequest) -> Result<Outcome, RequestError> {
         let (answer, answered) = oneshot::channel();
-        self.hand_in(Request::Handle(request, answer))?;
+        hand_in(&self.existing, Request::Handle(request, answer))?;
         answered.await.unwrap_or(Err(RequestError::Unavailable))
     }
 
-    /// Number of requests that still wait in the queue.
+    /// Number of requests for new sagas that still wait in their queue.
     pub(crate) fn waiting(&self) -> u64 {
-        (self.queue.max_capacity() - self.queue.capacity()) as u64
+        (self.new.max_capacity() - self.new.capacity()) as u64
     }
+}
 
-    fn hand_in(&self, request: Request) -> Result<(), RequestError> {
-        self.queue.try_send(request).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => RequestError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => RequestError::Unavailable,
-        })
-    }
+fn hand_in(queue: &mpsc::Sender<Request>, request: Request) -> Result<(), RequestError> {
+    queue.try_send(request).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(_) => RequestError::Overloaded,
+        mpsc::error::TrySendError::Closed(_) => RequestError::Unavailable,
+    })
 }

@@ -1,7 +1,9 @@
-//! Notifies those who wait for sagas. Hints may be lost, so the store is read as well.
+//! Notifies those who wait for sagas. Hints may be lost, so the store is read as well. Hints may
+//! also be forged, because every service may send them. So a saga whose hint was ahead of the store
+//! gets no more reads for hints until the next tick.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -69,33 +71,55 @@ impl Watches {
         let mut hints = transport.changes();
         let mut tick = tokio::time::interval(limits::WATCH_INTERVAL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Sagas whose hints are ignored until the next tick.
+        let mut doubted: BTreeSet<SagaId> = BTreeSet::new();
         loop {
-            let ids = tokio::select! {
+            let (ids, hinted) = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
                 // The tick comes before the hints, because hints may arrive without a pause.
-                _ = tick.tick() => self.all(),
+                _ = tick.tick() => {
+                    doubted.clear();
+                    (self.all(), BTreeMap::new())
+                }
                 hint = hints.recv() => match hint {
-                    Ok(changed) => self.news(&changed),
-                    Err(broadcast::error::RecvError::Lagged(_)) => self.all(),
+                    Ok(changed) => {
+                        let hinted = self.news(&changed, &doubted);
+                        (hinted.keys().copied().collect(), hinted)
+                    }
+                    // The next tick makes up for the hints that were lost.
+                    Err(broadcast::error::RecvError::Lagged(_)) => continue,
                     Err(broadcast::error::RecvError::Closed) => {
                         tokio::time::sleep(limits::WATCH_INTERVAL).await;
-                        self.all()
+                        (self.all(), BTreeMap::new())
                     }
                 },
             };
             if ids.is_empty() {
                 continue;
             }
-            if let Err(failure) = self.read(&reads, &ids).await {
-                debug!(%failure, "waiters are told later");
+            match self.read(&reads, &ids).await {
+                Ok(found) => {
+                    let reached = |id: &SagaId, version: u64| {
+                        found.get(id).is_some_and(|found| *found >= version)
+                    };
+                    let ahead = hinted.iter().filter(|(id, version)| !reached(id, **version));
+                    doubted.extend(ahead.map(|(id, _)| *id));
+                }
+                Err(failure) => debug!(%failure, "waiters are told later"),
             }
         }
     }
 
-    /// Reads the versions of these sagas, and the rows of those that have ended.
-    async fn read<R: SagaReads>(&self, reads: &R, ids: &[SagaId]) -> Result<(), Failure> {
+    /// Reads the versions of these sagas, and the rows of those that have ended. Returns the
+    /// versions.
+    async fn read<R: SagaReads>(
+        &self,
+        reads: &R,
+        ids: &[SagaId],
+    ) -> Result<BTreeMap<SagaId, u64>, Failure> {
         let versions = answered(reads.versions(ids)).await?;
+        let found = versions.iter().map(|(id, version, _)| (*id, *version)).collect();
         let (ended, open): (Vec<_>, Vec<_>) = versions.into_iter().partition(|(.., ended)| *ended);
         let ended: Vec<SagaId> = ended.into_iter().map(|(id, ..)| id).collect();
         // Sagas that go on are notified first, so that an ended saga that cannot be read delays no
@@ -115,15 +139,18 @@ impl Watches {
                 newer(sender, Seen { version: saga.version, end: Some(Arc::new(saga)) });
             }
         }
-        Ok(())
+        Ok(found)
     }
 
-    /// Returns the changed sagas that a caller waits for and whose new version is not known yet.
-    fn news(&self, changed: &[Changed]) -> Vec<SagaId> {
+    /// Returns the changed sagas that a caller waits for and whose new version is not known yet,
+    /// without those in `doubted`.
+    fn news(&self, changed: &[Changed], doubted: &BTreeSet<SagaId>) -> BTreeMap<SagaId, u64> {
         let sagas = self.lock();
-        let news =
-            |c: &&Changed| sagas.get(&c.saga).is_some_and(|s| s.borrow().version < c.version);
-        changed.iter().filter(news).map(|c| c.saga).collect()
+        let news = |c: &&Changed| {
+            sagas.get(&c.saga).is_some_and(|s| s.borrow().version < c.version)
+                && !doubted.contains(&c.saga)
+        };
+        changed.iter().filter(news).map(|c| (c.saga, c.version)).collect()
     }
 
     fn all(&self) -> Vec<SagaId> {

@@ -53,6 +53,7 @@ impl<R: SagaReads> Front<R> {
             | Verdict::Duplicate
             | Verdict::Late
             | Verdict::Foreign
+            | Verdict::Contradicts
             | Verdict::Nothing
             | Verdict::Intervention(_) => {
                 Err(status::internal("a cancel was taken for something else"))

@@ -4,6 +4,7 @@
 //!
 //! Read first: `row.rs` for the content of a row, then [`postgres::SagaTable`].
 
+pub mod memory;
 pub mod postgres;
 mod row;
 pub mod sqlite;

@@ -3,7 +3,6 @@
 
 mod admit;
 mod floor;
-mod memory;
 mod quarantine;
 mod reads;
 mod retention;
@@ -14,9 +13,10 @@ mod write;
 use std::sync::Arc;
 
 use floor::Floor;
-use memory::Memory;
 use saga_postgres::Incarnation;
 use sqlx::{PgPool, migrate::Migrator};
+
+use crate::memory::Memory;
 
 /// The migrations of the orchestrator's database.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");

@@ -251,6 +251,7 @@ pub(crate) async fn intervene(world: &World, id: SagaId, remedy: &Remedy) {
             | Verdict::Duplicate
             | Verdict::Late
             | Verdict::Foreign
+            | Verdict::Contradicts
             | Verdict::Nothing
             | Verdict::Cancel(_) => return,
         }

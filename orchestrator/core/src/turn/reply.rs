@@ -17,6 +17,9 @@ impl<S: Saga> Turn<'_, S> {
         let verdict = match (&self.next.steps[step], direction) {
             (StepState::Open(_), Direction::Action)
             | (StepState::Undoing(_), Direction::Compensation) => Verdict::Applied,
+            (StepState::Refused(_), Direction::Action) if self.is_a_done_pivot(step, reply) => {
+                Verdict::Contradicts
+            }
             (
                 StepState::Done
                 | StepState::Refused(_)
@@ -51,6 +54,11 @@ impl<S: Saga> Turn<'_, S> {
         self.settled(&reply.step, direction);
         let alert = self.newly_stuck();
         Ok(self.decide(Verdict::Applied, Some(happening), alert))
+    }
+
+    fn is_a_done_pivot(&self, step: usize, reply: &Reply) -> bool {
+        self.definition.steps[step].kind == Kind::Pivot
+            && matches!(reply.outcome, ReplyOutcome::Done { .. })
     }
 
     fn is_of_the_right_type(&self, step: usize, reply: &Reply) -> bool {

@@ -6,6 +6,7 @@ use saga_core::{
     Direction, HostedDefinition as _, Instance, Intervention, Phase, Remedy, Saga, StepState,
 };
 use saga_definitions::{PlaceOrder, ReturnOrder};
+use saga_proto::Money;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -107,6 +108,57 @@ fn a_stuck_return_of_version_1_goes_on() {
         mark-returned/action #1 {}
     "#]],
     );
+}
+
+/// A participant knows a command by the hash of its type and its bytes. A command that is sent again
+/// by a newer binary with other bytes would be a conflict, and would end in the quarantine.
+#[test]
+fn the_commands_of_an_order_have_the_same_bytes_in_every_release() {
+    let expected_total = Some(Money::new(2_500, "EUR"));
+    let mut undone = Run::start(&PlaceOrder { expected_total, ..order() }).until("capture-payment");
+    undone.refused("capture-payment", Direction::Action, "EXPIRED", "the hold has expired");
+    undone.done("authorise-payment", Direction::Compensation);
+    undone.done("reserve-stock", Direction::Compensation);
+    expect![[r#"
+        create-order/action saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}
+        reserve-stock/action saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
+        authorise-payment/action saga.payment.v1.AuthorisePayment {"amount":{"minorUnits":"2500","currency":"EUR"},"paymentToken":"tok_visa"}
+        capture-payment/action saga.payment.v1.CapturePayment {}
+        commit-stock/action saga.inventory.v1.CommitStock {}
+        confirm-order/action saga.order.v1.ConfirmOrder {"lines":[{"sku":"teapot","quantity":"2","unitPrice":{"minorUnits":"1250","currency":"EUR"}}],"total":{"minorUnits":"2500","currency":"EUR"}}
+        create-order/action saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}
+        reserve-stock/action saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}],"expectedTotal":{"minorUnits":"2500","currency":"EUR"}}
+        authorise-payment/action saga.payment.v1.AuthorisePayment {"amount":{"minorUnits":"2500","currency":"EUR"},"paymentToken":"tok_visa"}
+        capture-payment/action saga.payment.v1.CapturePayment {}
+        authorise-payment/compensation saga.payment.v1.VoidAuthorisation {}
+        reserve-stock/compensation saga.inventory.v1.ReleaseStock {}
+        create-order/compensation saga.order.v1.RejectOrder {"reasonCode":"EXPIRED","reason":"the hold has expired"}
+    "#]].assert_eq(&(bytes(&Run::start(&order()).until("confirm-order")) + &bytes(&undone)));
+}
+
+#[test]
+fn the_commands_of_a_return_have_the_same_bytes_in_every_release() {
+    let mut undone = Run::start(&part()).until("refund-payment");
+    undone.refused("refund-payment", Direction::Action, "NOT_CAPTURED", "nothing was taken");
+    expect![[r#"
+        open-return/action saga.order.v1.OpenReturn {"orderId":"00000000-0000-0000-0000-000000000005","caller":"ann","lines":[{"sku":"teapot","quantity":"1"}],"reason":"it leaks"}
+        refund-payment/action saga.payment.v1.RefundPayment {"orderId":"00000000-0000-0000-0000-000000000005","amount":{"minorUnits":"1250","currency":"EUR"}}
+        take-back-stock/action saga.inventory.v1.TakeBackStock {"orderId":"00000000-0000-0000-0000-000000000005","lines":[{"sku":"teapot","quantity":"1"}]}
+        mark-returned/action saga.order.v1.MarkReturned {}
+        open-return/action saga.order.v1.OpenReturn {"orderId":"00000000-0000-0000-0000-000000000005","caller":"ann","lines":[{"sku":"teapot","quantity":"1"}],"reason":"it leaks"}
+        refund-payment/action saga.payment.v1.RefundPayment {"orderId":"00000000-0000-0000-0000-000000000005","amount":{"minorUnits":"1250","currency":"EUR"}}
+        open-return/compensation saga.order.v1.RejectReturn {"reasonCode":"NOT_CAPTURED","reason":"nothing was taken"}
+    "#]].assert_eq(&(bytes(&Run::start(&part()).until("mark-returned")) + &bytes(&undone)));
+}
+
+/// Returns the commands of a run with their types and bytes.
+fn bytes<S: Saga>(run: &Run<S>) -> String {
+    let commands = run.sent.iter().map(|command| {
+        let (id, payload) = (&command.id, &command.payload);
+        let (step, direction) = (&id.step, id.direction);
+        format!("{step}/{direction} {} {}\n", payload.type_name, payload.data.get())
+    });
+    commands.collect()
 }
 
 /// The parts of a row that are stored as JSON.

@@ -6,11 +6,11 @@ use saga_postgres::failure;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use super::{
+use super::row::{datetime, timestamp};
+use crate::{
     memory::Content,
-    row::{datetime, timestamp},
+    row::{self, bigint},
 };
-use crate::row::{self, bigint};
 
 /// The error code of Postgres when [`update`] would write fewer rows than it was given.
 const DIVISION_BY_ZERO: &str = "22012";
@@ -72,11 +72,11 @@ impl Columns {
 pub(super) async fn update(
     executor: impl PgExecutor<'_>,
     writes: &[Write],
-    content: Option<Vec<Content>>,
+    content: Option<&[Content]>,
 ) -> Result<Timestamp, Failure> {
     let mut c = Columns::of(writes)?;
     c.content = match content {
-        Some(content) => content.into_iter().map(Some).collect(),
+        Some(content) => content.iter().cloned().map(Some).collect(),
         None => vec![None; writes.len()],
     };
     let written = sqlx::query!(

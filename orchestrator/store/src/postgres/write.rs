@@ -1,7 +1,5 @@
 //! The transactions that write: admission, turns, claims, quarantine.
 
-use std::collections::HashMap;
-
 use saga_core::{Failure, Instance, SagaId, Timestamp, limits::AHEAD_MILLIS};
 use saga_engine::{
     Admission, Handled, IdempotencyKey, Inspected, NewQuarantined, SagaStore, Write,
@@ -15,7 +13,6 @@ use uuid::Uuid;
 use super::{
     SagaTable,
     admit::{admit, known_keys},
-    memory::Content,
     row::{SagaRow, timestamp},
     update::update,
 };
@@ -39,7 +36,7 @@ impl SagaStore for SagaTable {
         };
         let everyone: Vec<usize> = (0..keys.len()).collect();
         let (writes, result) = decide(now, &everyone);
-        let (told, new) = self.in_touch(admit(&self.pool, keys, &writes)).await?;
+        let (told, new) = self.memory.in_touch(admit(&self.pool, keys, &writes)).await?;
         if let Some(told) = told {
             self.memory.heard(told);
         }
@@ -69,10 +66,10 @@ impl SagaStore for SagaTable {
         ids: &[SagaId],
         decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
     ) -> Result<R, Failure> {
-        if let Some(result) = self.in_touch(self.turn_from_memory(ids, &decide)).await? {
+        if let Some(result) = self.memory.in_touch(self.turn_from_memory(ids, &decide)).await? {
             return Ok(result);
         }
-        self.in_touch(self.turn_from_rows(ids, decide)).await
+        self.memory.in_touch(self.turn_from_rows(ids, decide)).await
     }
 
     async fn claim<R: Send>(
@@ -81,7 +78,7 @@ impl SagaStore for SagaTable {
         limit: usize,
         decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
     ) -> Result<R, Failure> {
-        self.in_touch(self.claim_rows(definitions, limit, decide)).await
+        self.memory.in_touch(self.claim_rows(definitions, limit, decide)).await
     }
 
     async fn quarantine(&self, messages: &[NewQuarantined]) -> Result<(), Failure> {
@@ -121,20 +118,6 @@ impl SagaStore for SagaTable {
 }
 
 impl SagaTable {
-    /// Forgets all remembered rows if the database could not be reached, or may have lost a commit
-    /// (protocol 2).
-    async fn in_touch<R>(
-        &self,
-        work: impl Future<Output = Result<R, Failure>>,
-    ) -> Result<R, Failure> {
-        // Boxed, because a transaction is large as a future, and every caller would hold it.
-        let result = Box::pin(work).await;
-        if let Err(Failure::Unavailable(_) | Failure::UnknownCommit(_)) = &result {
-            self.memory.lost_touch();
-        }
-        result
-    }
-
     /// Makes a turn over rows that are read and locked.
     async fn turn_from_rows<R>(
         &self,
@@ -214,43 +197,16 @@ impl SagaTable {
     }
 
     /// Makes a turn over remembered sagas with one statement, which checks every version. Returns
-    /// `None` if the rows must be read instead: one is not remembered, another process has changed
-    /// one, or `decide` would leave one unwritten, so that its version would not be checked.
+    /// `None` if the rows must be read instead.
     async fn turn_from_memory<R>(
         &self,
         ids: &[SagaId],
         decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R),
     ) -> Result<Option<R>, Failure> {
-        let Some((now, known)) = self.memory.all(ids) else { return Ok(None) };
-        let content: HashMap<SagaId, Content> =
-            known.iter().map(|known| (known.saga.id, known.content.clone())).collect();
-        let (writes, result) = decide(now, known.into_iter().map(|known| known.saga).collect());
-        let checked = writes.len() == ids.len() && writes.iter().all(|w| w.saga.version > w.before);
-        if !checked {
-            return Ok(None);
-        }
-        let content = writes.iter().filter_map(|write| content.get(&write.saga.id).cloned());
-        self.floor.lower(&writes);
-        match update(&self.pool, &writes, Some(content.collect())).await {
-            Ok(told) => {
-                self.memory.heard(told);
-                self.memory.committed(&writes);
-                Ok(Some(result))
-            }
-            Err(failure) => {
-                self.memory.forget(ids);
-                match failure {
-                    Failure::Conflict(_) => {
-                        self.memory.distrust();
-                        Ok(None)
-                    }
-                    // The statement was a transaction by itself, so the commit's outcome is
-                    // unknown.
-                    Failure::Unavailable(text) => Err(Failure::UnknownCommit(text)),
-                    Failure::UnknownCommit(_) | Failure::Permanent(_) => Err(failure),
-                }
-            }
-        }
+        let Some(decided) = self.memory.decide(ids, decide) else { return Ok(None) };
+        self.floor.lower(&decided.writes);
+        let written = update(&self.pool, &decided.writes, Some(&decided.content)).await;
+        self.memory.written(decided, written)
     }
 
     /// Calls `decide` on locked rows, writes the writes that it returns, and commits.

@@ -61,6 +61,8 @@ fn a_stuck_pivot_that_is_known_not_to_have_happened_is_undone() {
             op refused capture action
             op compensate
             reply authorise compensation done
+            reply capture action refused CAPTURE_DECLINED
+            reply capture action done
         "#,
         expect![[r#"
             > start
@@ -85,6 +87,10 @@ fn a_stuck_pivot_that_is_known_not_to_have_happened_is_undone() {
               Applied v26 compensating because capture: STATED_BY_OPERATOR; wake at 1015.862s
               create done, reserve undoing#1, authorise undone, capture refused(STATED_BY_OPERATOR)
               send reserve/compensation #1 {}
+            > reply capture action refused CAPTURE_DECLINED
+              Duplicate
+            > reply capture action done
+              Contradicts
         "#]],
     );
 }
