@@ -206,7 +206,7 @@ impl Run {
             Err(named) => return Ok(Err(named)),
         };
         let Rebuilt { definition, method, caller, data, cancelled, replies } = rebuilt;
-        let definition = self.hosted.newest(definition).cloned().context("it is hosted")?;
+        let definition = self.hosted.begins(definition).cloned().context("it is hosted")?;
         let admitted = Admitted {
             caller: caller.clone(),
             deadline_millis: DEADLINE_MILLIS,

@@ -16,7 +16,7 @@ impl Backup {
     pub(crate) async fn of(system: &System, role: &'static str) -> anyhow::Result<Self> {
         let file = system.dir().join(format!("{role}.dump"));
         let mut dump = Command::new("pg_dump");
-        dump.args(["--format=custom", "--file"]).arg(&file).arg(url(system, role));
+        dump.args(["--format=custom", "--file"]).arg(&file).arg(system.database_url(role));
         run(dump).await?;
         Ok(Self { role, file })
     }
@@ -26,18 +26,17 @@ impl Backup {
         let name = format!("saga_{}", self.role);
         let mut anew = Command::new("psql");
         anew.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname"]);
-        anew.arg(system.postgres.url("postgres"));
+        anew.arg(system.own()?.postgres.url("postgres"));
         anew.args(["--command", &format!("DROP DATABASE {name} WITH (FORCE)")]);
         anew.args(["--command", &format!("CREATE DATABASE {name} OWNER {name}")]);
         run(anew).await?;
         let mut restore = Command::new("pg_restore");
-        restore.args(["--exit-on-error", "--dbname"]).arg(url(system, self.role)).arg(&self.file);
+        restore
+            .args(["--exit-on-error", "--dbname"])
+            .arg(system.database_url(self.role))
+            .arg(&self.file);
         run(restore).await
     }
-}
-
-fn url(system: &System, role: &str) -> String {
-    system.postgres.url(&format!("saga_{role}"))
 }
 
 async fn run(mut command: Command) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use saga_test_support::system::{Options, Replicas, System};
+use saga_test_support::system::{Hosts, Options, Replicas, System};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
@@ -43,8 +43,7 @@ pub(crate) async fn story(story: Story) -> anyhow::Result<()> {
         replicas: Replicas { orchestrators: 1, services: 1 },
         dir: dir.path().to_owned(),
         logs: dir.path().join("logs"),
-        database_parent: std::env::temp_dir(),
-        database_environment: [].into(),
+        hosts: Hosts::own(),
         settings: SETTINGS.map(|(name, value)| (name.into(), value.into())).into(),
     };
     let system = System::new(options).await?;
@@ -228,5 +227,5 @@ async fn sagas(system: &System) -> anyhow::Result<BTreeSet<String>> {
 }
 
 async fn connect(system: &System, role: &str) -> anyhow::Result<PgConnection> {
-    Ok(PgConnection::connect(&system.postgres.url(&format!("saga_{role}"))).await?)
+    Ok(PgConnection::connect(&system.database_url(role)).await?)
 }

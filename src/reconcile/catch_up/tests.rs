@@ -51,7 +51,7 @@ fn captured() -> Records {
 /// Begins an order at time 0, and tells it these records an hour later.
 fn told(known: &Known<'_>) -> (Instance, Vec<HistoryEntry>) {
     let hosted = saga_definitions::hosted(None);
-    let definition = hosted.newest("place-order").expect("it is hosted");
+    let definition = hosted.begins("place-order").expect("it is hosted");
     let data = PlaceOrder {
         caller: "alice".to_owned(),
         customer: "alice".to_owned(),
@@ -76,7 +76,7 @@ fn known(records: &Records) -> Known<'_> {
 /// Returns the commands that the saga waits for, as `<step>/<direction>`.
 fn open(saga: &Instance) -> Vec<String> {
     let hosted = saga_definitions::hosted(None);
-    let definition = hosted.newest("place-order").expect("it is hosted");
+    let definition = hosted.begins("place-order").expect("it is hosted");
     let open = definition.open_commands(saga).expect("it decodes");
     open.iter().map(|command| format!("{}/{}", command.id.step, command.id.direction)).collect()
 }
@@ -107,7 +107,7 @@ fn a_hold_whose_saga_has_no_time_left_is_not_captured_but_undone() {
     let (saga, _) = told(&known(&held()));
     assert_eq!(open(&saga), ["authorise-payment/action"]);
     let hosted = saga_definitions::hosted(None);
-    let definition = hosted.newest("place-order").expect("it is hosted");
+    let definition = hosted.begins("place-order").expect("it is hosted");
     let now = Timestamp(0).plus_millis(HOUR);
     let woken = definition.turn(&saga, &Input::Wake, now).expect("decided").saga.expect("moved");
     assert_eq!(woken.phase, Phase::Compensating(Cause::Deadline));
@@ -164,6 +164,6 @@ fn a_forgotten_saga_goes_forward_over_what_a_participant_has_forgotten_too() {
     // A saga that is known waits for the answer itself.
     let (saga, _) = told(&known(&records));
     let hosted = saga_definitions::hosted(None);
-    let definition = hosted.newest("place-order").expect("it is hosted");
+    let definition = hosted.begins("place-order").expect("it is hosted");
     assert_eq!(gaps(&**definition, &saga, &records), ["reserve-stock"]);
 }
