@@ -69,7 +69,7 @@ pub struct ReplyBody {
     pub definition: String,
     /// Version of the definition.
     pub definition_version: u32,
-    /// Number of orchestrators that have passed the reply on, because they do not host that version.
+    /// Number of orchestrators that passed the reply on, because they do not host that version.
     pub passed_on: u32,
 }
 

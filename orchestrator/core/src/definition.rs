@@ -131,10 +131,10 @@ impl<S: Saga> Definition<S> {
         Self { version, steps, stages, text }
     }
 
-    /// Returns another version of the definition.
+    /// Returns the definition in the given version.
     ///
     /// # Panics
-    /// If the version is not hosted: it is not from [`Saga::OLDEST`] to [`Saga::VERSION`].
+    /// If the version is not hosted, that is, outside [`Saga::OLDEST`] to [`Saga::VERSION`].
     #[must_use]
     pub fn at(&self, version: u32) -> Self {
         let hosted = S::OLDEST..=S::VERSION;

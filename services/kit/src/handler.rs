@@ -35,9 +35,9 @@ pub trait Handle<C: Command, Tx>: Send + Sync + 'static {
         commands: &[Asked<C>],
     ) -> impl Future<Output = PerCommand<Answer<C::Reply>>> + Send;
 
-    /// Returns true for a compensation that is run even if its action never came. Without it, such a
-    /// compensation is answered as done, because there is no effect to undo. The handler then finds
-    /// no effect of the action, and may write that there was to be one. Must be a pure function of
+    /// Returns true for a compensation that runs even if its action never came. Otherwise such a
+    /// compensation is answered as done without running, because there is no effect to undo. A
+    /// handler that runs then may record that the action was asked for. Must be a pure function of
     /// the command.
     fn runs_without_action(&self, _command: &C) -> bool {
         false

@@ -14,8 +14,8 @@ use crate::{
 /// often. Its members were answered or superseded later, or else their sagas would not have ended.
 const DELIVERY_LIMIT: &str = "delivery_limit";
 
-/// Most orders, in percent of those that were accepted, that may end because a step or the deadline
-/// took too long. The schedule's faults, two or three at a time without a pause, explain about 8.
+/// Maximum percentage of accepted orders that may end because a step or the order was not done in
+/// time. The schedule's faults, two or three at a time without a pause, account for about 8 %.
 const MOST_GIVEN_UP_PER_CENT: usize = 20;
 
 /// The full report of a run.

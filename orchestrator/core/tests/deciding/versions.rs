@@ -1,4 +1,5 @@
-//! One text of a saga hosts all its versions. A saga that has begun keeps its version (semantics 19).
+//! One text of a saga hosts all its versions. A saga that has begun keeps its version (semantics
+//! 19).
 
 use saga_core::{
     Admitted, Definition, Hosted, HostedDefinition as _, NotHosted, Saga, SagaId, Steps, Timestamp,

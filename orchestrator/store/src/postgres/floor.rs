@@ -4,9 +4,9 @@
 //! entries of sagas that have ended since. Nearly all of them come before the entries of the sagas
 //! that have not ended, so scans that begin at this bound skip them.
 //!
-//! A process lowers its bound before it writes a `wake_at` below it. Another process that writes one
-//! finds the row by its own bound; for the case that it has ended, the whole index is searched once
-//! in a while, so that such a row is found within [`SEARCH`].
+//! A process that writes a `wake_at` below its bound lowers the bound first, and so finds the row
+//! itself. In case that process has ended, the others search the whole index once in a while, and
+//! find the row within [`SEARCH`].
 
 use std::{
     sync::{Mutex, PoisonError},
