@@ -1,6 +1,7 @@
 //! The system under test: `saga`'s roles as processes, on a Postgres and a RabbitMQ.
 //!
-//! Read first: [`System`], then [`Hosts`] and [`Role`]. A single process that runs all roles is also a [`Role`].
+//! Read first: [`System`], then [`Hosts`] and [`Role`]. A single process that runs all roles is also
+//! a [`Role`].
 
 mod hosts;
 mod role;
