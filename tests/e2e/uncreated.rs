@@ -20,7 +20,7 @@ async fn an_accepted_order_stays_an_order_although_it_is_undone_before_it_is_cre
 
 async fn scenario(system: &System) -> anyhow::Result<()> {
     system.stock("teapot", 10).await?;
-    system.kill("order")?;
+    system.kill("order-1")?;
     let cancelled = place(system, "cancelled").await?;
     let late = place(system, "late").await?;
     let mut wish = tonic::Request::new(CancelOrderRequest {
@@ -32,7 +32,7 @@ async fn scenario(system: &System) -> anyhow::Result<()> {
     system.orders()?.cancel_order(wish).await?;
     // The deadline of the other order passes.
     tokio::time::sleep(Duration::from_secs(5)).await;
-    system.start_role("order").await?;
+    system.start_role("order-1").await?;
     for (order, due) in [(&cancelled, OrderStatus::Cancelled), (&late, OrderStatus::Rejected)] {
         let until = Instant::now() + Duration::from_secs(60);
         while status(system, order).await? != due {
