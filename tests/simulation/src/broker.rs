@@ -34,7 +34,7 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Broker {
     sim: Arc<Sim>,
-    checks: Arc<Checks>,
+    pub(crate) checks: Arc<Checks>,
     queues: Mutex<BTreeMap<String, Backlog>>,
     /// The number of redeliveries after which a message is given up; `None`: no limit.
     delivery_limit: Option<u32>,
@@ -94,7 +94,8 @@ impl Broker {
     /// Makes the broker unavailable for a while, and ends every connection.
     pub(crate) fn go_away(&self, time: Duration) {
         self.sim.say("broker", || format!("is away for {time:?}"));
-        *lock(&self.away_until) = Some(Instant::now() + time);
+        let until = lock(&self.away_until).max(Some(Instant::now() + time));
+        *lock(&self.away_until) = until;
         self.cut.notify_waiters();
     }
 
@@ -273,6 +274,9 @@ impl Broker {
                     if let Some(stored) = self.next(&queue) {
                         next_tag += 1;
                         life.say(|| received(&stored, &queue));
+                        if stored.returns > 0 || stored.message.redelivered {
+                            self.checks.delivered_again(&stored.message);
+                        }
                         // If the consumer was dropped just now, the loop ends at its next turn.
                         let _ = to.try_send(delivery(&stored, Ack::new(next_tag, ack.clone())));
                         out.insert(next_tag, stored);

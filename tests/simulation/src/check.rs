@@ -1,7 +1,14 @@
 //! Conditions that must hold at every commit and for every message. They do not use the code under
 //! test, except to find the time at which a row must wake (`HostedDefinition::need`).
+//!
+//! A database that forgets its last commits breaks promises about the sagas that they concern. For
+//! those sagas some conditions do not hold; `loss.rs` says which ones still do.
 
 mod alerts;
+mod arrivals;
+mod loss;
+mod money;
+mod transition;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,23 +17,23 @@ use std::{
 
 use rusqlite::Connection;
 use saga_core::{
-    CommandId, Direction, Happening, Hosted, Instance, SagaId, State, StepState, Timestamp, limits,
+    CommandId, Direction, Happening, Hosted, Instance, SagaId, State, Timestamp, limits,
 };
 use saga_engine::Write;
 use saga_kit::Entry;
-use saga_messaging::{Body, Envelope, Message, Outcome, Route, parcel};
+use saga_messaging::{Body, Message, parcel};
 use serde_json::value::RawValue;
 
-use self::alerts::Alerts;
+use self::{alerts::Alerts, transition::wrong};
 use crate::{
     life::Life,
+    plan::{Outage, Plan},
     sim::{Sim, Watch, lock},
     transport::short,
 };
 
-/// The most commands that orchestrators may publish for one saga; without a fault there are 6.
-/// Replies have no such limit, because each redelivered command is answered again.
-const MOST_COMMANDS: u64 = 150;
+/// The most commands that one redelivered reply may publish again: the most that a stage has.
+const MOST_OPENED_AT_ONCE: u64 = 2;
 /// The most commands and replies of one saga that may arrive after everything was healed.
 const MOST_MESSAGES_HEALED: u64 = 150;
 
@@ -39,6 +46,8 @@ pub(crate) struct Checks {
     /// Whether due sagas are woken. If not, only a redelivered message may wake a saga, and still
     /// no saga may remain asleep.
     timers: bool,
+    /// Whether the run has a long outage of the provider, and no other long one.
+    only_the_provider_is_away: bool,
     seen: Mutex<Seen>,
 }
 
@@ -58,8 +67,20 @@ struct Seen {
     events: BTreeMap<(SagaId, u32), Box<RawValue>>,
     alerts: Alerts,
     messages: BTreeMap<SagaId, Messages>,
-    /// Members of messages that were redelivered too often.
-    given_up: BTreeSet<(CommandId, bool)>,
+    /// Ids of the rows that the quarantine must have.
+    quarantined: BTreeSet<String>,
+    /// The answers that each service has recorded, in order.
+    recorded: BTreeMap<&'static str, Vec<CommandId>>,
+    /// Sagas that a lost commit concerns.
+    touched: BTreeSet<SagaId>,
+    /// Sagas whose holds a payment service has intended to ask for.
+    intended_hold: BTreeSet<SagaId>,
+    /// Sagas whose holds the provider may have been asked for.
+    asked_for_hold: BTreeSet<SagaId>,
+    /// Actions that a process has told as done although it had found them undone.
+    told_after_undo: BTreeSet<CommandId>,
+    /// The payments that the provider has captured, by saga.
+    captured: BTreeMap<SagaId, String>,
 }
 
 /// The numbers of commands and replies of a saga.
@@ -69,6 +90,9 @@ pub(crate) struct Messages {
     pub(crate) all: u64,
     /// Commands that orchestrators have published.
     pub(crate) commands: u64,
+    /// The most commands that committed turns, redelivered replies and repeated publications
+    /// explain.
+    pub(crate) explained: u64,
     /// Messages after everything was healed.
     pub(crate) healed: u64,
 }
@@ -76,8 +100,10 @@ pub(crate) struct Messages {
 impl Checks {
     /// Watches a run whose sagas are decided by these definitions.
     #[must_use]
-    pub(crate) fn new(sim: Arc<Sim>, hosted: Hosted, clock: Watch, timers: bool) -> Arc<Self> {
-        Arc::new(Self { sim, hosted, clock, timers, seen: Mutex::default() })
+    pub(crate) fn new(sim: Arc<Sim>, hosted: Hosted, clock: Watch, plan: &Plan) -> Arc<Self> {
+        let only_the_provider_is_away = plan.outage == Some(Outage::Provider);
+        let (timers, seen) = (plan.timers, Mutex::default());
+        Arc::new(Self { sim, hosted, clock, timers, only_the_provider_is_away, seen })
     }
 
     /// Checks and remembers sagas that were written.
@@ -85,10 +111,15 @@ impl Checks {
         let mut seen = lock(&self.seen);
         for write in writes {
             let before = seen.sagas.get(&write.saga.id);
-            if let Some(wrong) = self.wrong(before, write) {
+            if let Some(wrong) = wrong(&self.hosted, before, write) {
                 let id = short(&write.saga.id.to_string());
                 self.sim.violated(format!("{who} writes saga {id}: {wrong}"));
             }
+            if let Some(wrong) = self.stuck_for_nothing(&seen, write) {
+                self.sim.violated(wrong);
+            }
+            let sent: usize = write.history.iter().map(|entry| entry.sent.len()).sum();
+            seen.messages.entry(write.saga.id).or_default().explained += sent as u64;
             seen.alerts.committed(write);
             for entry in &write.history {
                 let id = |step: &String, direction: &Direction| CommandId {
@@ -127,6 +158,9 @@ impl Checks {
                     seen.owed.entry(write.saga.id).or_default().extend(sent);
                 }
             }
+            if loss::returns_touched(&seen, &write.saga) {
+                seen.touched.insert(write.saga.id);
+            }
             seen.sagas.insert(write.saga.id, write.saga.clone());
         }
     }
@@ -137,43 +171,6 @@ impl Checks {
         let open = definition.and_then(|definition| definition.open_commands(saga).ok());
         let open = open.into_iter().flatten();
         open.map(|command| format!("{}/{}", command.id.step, command.id.direction)).collect()
-    }
-
-    /// Returns the rule that a write breaks, if any.
-    fn wrong(&self, before: Option<&Instance>, write: &Write) -> Option<String> {
-        let Write { before: version, saga, history } = write;
-        let known = before.map_or(0, |before| before.version);
-        if *version != known {
-            return Some(format!("it rests on version {version}, the row has {known}"));
-        }
-        let versions: Vec<u64> = history.iter().map(|entry| entry.version).collect();
-        let due: Vec<u64> = (known + 1..=saga.version).collect();
-        if versions != due {
-            return Some(format!("versions {versions:?} in its history instead of {due:?}"));
-        }
-        let mut state = before.map(|before| before.phase.state());
-        for entry in history {
-            if !may(state, entry.state) {
-                return Some(format!("it goes from {state:?} to {:?}", entry.state));
-            }
-            state = Some(entry.state);
-        }
-        if state != Some(saga.phase.state()) {
-            return Some(format!("its history ends in {state:?}, it is {}", saga.phase.name()));
-        }
-        let definition = self.hosted.get(&saga.definition, saga.definition_version);
-        let Some(definition) = definition else {
-            return Some("nobody hosts its definition".to_owned());
-        };
-        // A row must wake no later than it needs to (protocol 5).
-        match (saga.wake_at, definition.need(saga)) {
-            (_, None) => None,
-            (Some(at), Some(need)) if at <= need => None,
-            (at, Some(need)) => {
-                let at = at.map(|at| at.0 - need.0);
-                Some(format!("it wakes {at:?} µs after it needs to (rule wake_at <= need)"))
-            }
-        }
     }
 
     /// Returns the current time if a saga is due.
@@ -256,6 +253,7 @@ impl Checks {
             let id = CommandId { saga: key.saga, step: key.step, direction };
             let Some(answer) = answer else {
                 life.say(|| format!("intends {}", short(&id.to_string())));
+                seen.intends(&id);
                 continue;
             };
             life.say(|| {
@@ -265,28 +263,7 @@ impl Checks {
             if seen.answers.insert(id.clone(), event).is_some() {
                 self.sim.violated(format!("{} answers {id} a second time", life.name));
             }
-        }
-    }
-
-    /// Checks an event that has reached the broker.
-    pub(crate) fn event_arrived(&self, message: &Message) {
-        let Ok(raw) = serde_json::from_slice::<Box<RawValue>>(&message.body) else {
-            return self.sim.violated(format!("the event {} is no JSON", message.id));
-        };
-        if message.route == (Route::Event { key: "saga.stuck".to_owned() }) {
-            let wrong = lock(&self.seen).alerts.arrived(message, raw);
-            return wrong.into_iter().for_each(|wrong| self.sim.violated(wrong));
-        }
-        let Ok(Envelope { id, body: Body::Event(event), data, .. }) = Envelope::read(&raw) else {
-            return self.sim.violated(format!("the event {} is none", message.id));
-        };
-        let mut seen = lock(&self.seen);
-        if seen.answers.get(&id) != Some(&Some(event.sequence)) {
-            self.sim.violated(format!("an event of {id}, whose answer is not on record"));
-        }
-        let known = seen.events.entry((id.saga, event.sequence)).or_insert_with(|| data.clone());
-        if known.get() != data.get() {
-            self.sim.violated(format!("two different events {} of {}", event.sequence, id.saga));
+            seen.recorded.entry(service).or_default().push(id);
         }
     }
 
@@ -295,150 +272,47 @@ impl Checks {
         lock(&self.seen).alerts.due()
     }
 
-    /// Checks a message that has reached the broker.
-    pub(crate) fn message_arrived(&self, message: &Message) {
-        let healed = self.sim.healed();
-        let members = match &message.route {
-            Route::Command { .. } | Route::Reply { .. } | Route::OwnReplies => {
-                parcel::read(&message.body)
-            }
-            Route::Event { .. } | Route::Quarantine { .. } => return,
-        };
+    /// Notes that a command has reached the broker, although its publisher was told that it may not
+    /// have. The publisher publishes it again.
+    pub(crate) fn published_in_doubt(&self, message: &Message) {
+        self.explain(message, 1, |body| matches!(body, Body::Command(_)));
+    }
+
+    /// Notes that replies are delivered again.
+    pub(crate) fn delivered_again(&self, message: &Message) {
+        self.explain(message, MOST_OPENED_AT_ONCE, |body| matches!(body, Body::Reply(_)));
+    }
+
+    /// Notes that a turn has failed. Its replies are decided on again, as if they were delivered
+    /// again (protocol 2).
+    pub(crate) fn turn_failed(&self, sagas: &[SagaId]) {
         let mut seen = lock(&self.seen);
-        let seen = &mut *seen;
-        for envelope in members.into_iter().flatten().flatten() {
-            let id = &envelope.id;
-            let messages = seen.messages.entry(id.saga).or_default();
-            messages.all += 1;
-            messages.healed += u64::from(healed);
-            let asked = matches!(envelope.body, Body::Command(_)) && !message.redelivered;
-            messages.commands += u64::from(asked);
-            match &envelope.body {
-                Body::Command(_) => {
-                    if !self.begun(seen, id) {
-                        let id = short(&id.to_string());
-                        self.sim
-                            .violated(format!("the command {id} is sent, and no row waits for it"));
-                    }
-                    if let Some(owed) = seen.owed.get_mut(&id.saga) {
-                        owed.remove(&format!("{}/{}", id.step, id.direction));
-                    }
-                }
-                Body::Reply(reply) => {
-                    if reply.repeat {
-                        seen.repeated.insert(id.clone());
-                    }
-                    if let Some(wrong) = unfounded(seen, id, reply.outcome) {
-                        self.sim
-                            .violated(format!("the reply to {}: {wrong}", short(&id.to_string())));
-                    }
-                }
-                Body::Event(_) => self.sim.violated("an event among commands or replies"),
-            }
+        for saga in sagas {
+            seen.messages.entry(*saga).or_default().explained += MOST_OPENED_AT_ONCE;
         }
     }
 
-    /// Returns whether a saga's committed row says that this command was opened.
-    fn begun(&self, seen: &Seen, id: &CommandId) -> bool {
-        let Some(saga) = seen.sagas.get(&id.saga) else { return false };
-        let definition = self.hosted.get(&saga.definition, saga.definition_version);
-        let names = definition.map(|definition| definition.step_names()).unwrap_or_default();
-        let step = names.iter().position(|name| *name == id.step);
-        match (step.and_then(|step| saga.steps.get(step)), id.direction) {
-            (None | Some(StepState::Pending), _) => false,
-            (Some(_), Direction::Action) => true,
-            (Some(state), Direction::Compensation) => match state {
-                StepState::Undoing(_) | StepState::Undone | StepState::Halted { .. } => true,
-                StepState::Pending
-                | StepState::Open(_)
-                | StepState::Done
-                | StepState::Refused(_)
-                | StepState::Unknown => false,
-            },
-        }
-    }
-
-    /// Notes that the broker moves a message to the quarantine, with all its members. A reply has
-    /// its command's id and a row of its own.
-    pub(crate) fn given_up(&self, message: &Message) {
+    fn explain(&self, message: &Message, commands: u64, concerns: impl Fn(&Body) -> bool) {
+        let mut seen = lock(&self.seen);
         let members = parcel::read(&message.body).unwrap_or_default();
-        let ids = members.into_iter().flatten().map(|envelope| {
-            let is_reply = matches!(envelope.body, Body::Reply(_));
-            (envelope.id, is_reply)
-        });
-        lock(&self.seen).given_up.extend(ids);
+        for member in members.into_iter().flatten().filter(|member| concerns(&member.body)) {
+            seen.messages.entry(member.id.saga).or_default().explained += commands;
+        }
     }
 
-    /// Returns the number of rows that the quarantine must have.
-    pub(crate) fn quarantined(&self) -> usize {
-        lock(&self.seen).given_up.len()
-    }
-
-    /// Reports sagas with too many messages.
+    /// Reports sagas with more messages than the faults explain.
     pub(crate) fn flooded(&self) {
-        for (saga, messages) in &lock(&self.seen).messages {
-            let Messages { commands, healed, .. } = messages;
-            if *commands > MOST_COMMANDS || *healed > MOST_MESSAGES_HEALED {
+        let seen = lock(&self.seen);
+        for (saga, messages) in
+            seen.messages.iter().filter(|(saga, _)| !seen.touched.contains(saga))
+        {
+            let Messages { commands, explained, healed, .. } = messages;
+            if commands > explained || *healed > MOST_MESSAGES_HEALED {
                 self.sim.violated(format!(
-                    "saga {saga} had {commands} commands, and {healed} messages after everything was healed"
+                    "saga {saga} had {commands} commands, of which {explained} are explained, and {healed} messages after everything was healed"
                 ));
             }
         }
-    }
-
-    /// Reports events that were recorded but never published, and completed sagas that lack events.
-    pub(crate) fn unheard(&self) {
-        let seen = lock(&self.seen);
-        for (id, sequence) in &seen.answers {
-            if let Some(sequence) = sequence
-                && !seen.events.contains_key(&(id.saga, *sequence))
-            {
-                self.sim.violated(format!("the event of {id} was never published"));
-            }
-        }
-        for saga in seen.sagas.values().filter(|saga| saga.phase.state() == State::Completed) {
-            let heard = seen.events.range((saga.id, 0)..=(saga.id, u32::MAX));
-            let heard: Vec<u32> = heard.map(|((_, sequence), _)| *sequence).collect();
-            let due: Vec<u32> = (1..=saga.steps.len() as u32).collect();
-            if heard != due {
-                self.sim
-                    .violated(format!("saga {} is completed, its events are {heard:?}", saga.id));
-            }
-        }
-    }
-}
-
-/// Returns the reason why a reply must not exist, if there is one.
-fn unfounded(seen: &Seen, id: &CommandId, outcome: Outcome) -> Option<&'static str> {
-    let other = |direction| CommandId { direction, ..id.clone() };
-    let told = |id: &CommandId| match seen.answers.get(id) {
-        Some(Some(sequence)) => seen.events.contains_key(&(id.saga, *sequence)),
-        Some(None) | None => true,
-    };
-    match outcome {
-        Outcome::TooLate => {
-            let undone = seen.answers.contains_key(&other(Direction::Compensation));
-            // A compensation's intent is recorded, and its answer is still to come.
-            (!undone && id.direction == Direction::Compensation).then_some("too late for what?")
-        }
-        Outcome::Done | Outcome::Refused if !seen.answers.contains_key(id) => {
-            Some("its answer is not on record")
-        }
-        Outcome::Done | Outcome::Refused if !told(id) || !told(&other(Direction::Action)) => {
-            Some("its event has not been published")
-        }
-        Outcome::Done | Outcome::Refused => None,
-    }
-}
-
-/// Returns whether a saga may go from one state to the other.
-fn may(from: Option<State>, to: State) -> bool {
-    use State::{Compensated, Compensating, Completed, Running, Stuck};
-    match from {
-        None => to == Running,
-        Some(Running | Stuck) => true,
-        Some(Compensating) => matches!(to, Compensating | Compensated | Stuck),
-        Some(Completed | Compensated) => false,
     }
 }
 

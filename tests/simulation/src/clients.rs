@@ -11,12 +11,10 @@ use saga_engine::{Handle, IdempotencyKey, NewSaga, Placed, RequestError};
 use saga_proto::{Money, types::v1::Line};
 use sha2::{Digest, Sha256};
 use tokio::{sync::mpsc, task::JoinSet, time::sleep};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    faults::Fault,
-    sim::Sim,
-    transport::short,
-    world::{Plan, World},
+    faults::Fault, plan::Plan, sim::Sim, stranger::wait_for, transport::short, world::World,
 };
 
 /// The shop's first stock: SKU, quantity, price.
@@ -174,15 +172,26 @@ pub(crate) async fn client(world: Arc<World>, number: usize) {
     let remedy = dice.chance(0.1).then(|| (dice.millis(0..=8_000), remedy));
     let id = placed(&world, &who, &wanted).await;
     crate::sim::lock(&world.asked.accepted).push(id);
+    let waiting = world.plan.waiters.then(|| {
+        let world = Arc::clone(&world);
+        AbortOnDropHandle::new(tokio::spawn(async move { wait_for(&world, id).await }))
+    });
     if again {
         let repeated = placed(&world, &who, &wanted).await;
-        if repeated != id {
+        if repeated != id && world.checks.vanished(id) {
+            // The key was lost with the order, so its repetition begins another one.
+            crate::sim::lock(&world.asked.accepted).push(repeated);
+        } else if repeated != id {
             sim.violated(format!("{who}: one key, two orders: {id} and {repeated}"));
         }
     }
     if other {
         let placed = place(&world, &who, &wanted.changed()).await;
-        if placed != Placed::Conflict {
+        if let Placed::New(new) = placed
+            && world.checks.vanished(id)
+        {
+            crate::sim::lock(&world.asked.accepted).push(new);
+        } else if placed != Placed::Conflict {
             sim.violated(format!("{who}: one key, another payload: {placed:?}"));
         }
     }
@@ -204,13 +213,18 @@ pub(crate) async fn client(world: Arc<World>, number: usize) {
         // Mostly the client waits until there is something to return. If stock is not committed
         // yet, only a wake-up of the saga retries the return.
         if dice.chance(0.9) || !world.plan.timers {
-            while !world.checks.has_ended(id) {
+            while !world.checks.has_ended(id) && !world.checks.touched(id) {
                 sleep(Duration::from_millis(700)).await;
             }
         }
         let wanted = Wanted::draw_return(sim, id, number);
         let back = placed(&world, &who, &wanted).await;
         crate::sim::lock(&world.asked.accepted).push(back);
+    }
+    if let Some(waiting) = waiting
+        && !world.plan.forgets
+    {
+        let _ = waiting.await;
     }
 }
 
@@ -262,7 +276,10 @@ async fn placed(world: &World, who: &str, wanted: &Wanted) -> SagaId {
     match place(world, who, wanted).await {
         Placed::New(id) | Placed::Repeated(id) => id,
         Placed::Conflict => {
-            world.sim.violated(format!("{who}: its own key is another's"));
+            // If the first order was lost, the key may be bound to the changed request now.
+            if !world.checks.lost_commits() {
+                world.sim.violated(format!("{who}: its own key is another's"));
+            }
             SagaId(world.sim.uuid())
         }
     }
@@ -305,7 +322,9 @@ async fn input(world: &World, who: &str, id: SagaId, input: &Input) -> Verdict {
                 return verdict;
             }
             Some(Err(RequestError::NotFound)) => {
-                world.sim.violated(format!("{who}: {}: its saga is gone", asked()));
+                if !world.checks.vanished(id) {
+                    world.sim.violated(format!("{who}: {}: its saga is gone", asked()));
+                }
                 return Verdict::Nothing;
             }
             Some(Err(error)) => world.sim.say(who, || format!("{}: {error}", asked())),

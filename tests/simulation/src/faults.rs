@@ -76,6 +76,14 @@ named! {
         ProviderAway: "provider away",
         /// A client goes away in the middle of its call.
         ClientGone: "client gone",
+        /// A database forgets its last commits.
+        Forgets: "database forgets commits",
+        /// The provider, the broker or the sagas' database is away for twenty minutes.
+        LongOutage: "away for 20 minutes",
+        /// A statement over too many rows exceeds its time limit.
+        TooManyRows: "statement exceeds its time limit",
+        /// A stranger sends a message that nobody can handle.
+        Stranger: "message of a stranger",
     }
 }
 
@@ -154,6 +162,10 @@ impl Rates {
     #[must_use]
     pub(crate) fn draw(dice: &Dice) -> Self {
         let rate = |fault: &Fault| {
+            // The plan decides on these.
+            if fault.most() == 0.0 {
+                return 0.0;
+            }
             let (drawn, share) = (dice.chance(0.6), dice.share());
             // Squared, so that low rates are more common than high ones.
             if drawn { fault.most() * share * share } else { 0.0 }
@@ -193,6 +205,7 @@ impl Fault {
             Self::Conflict | Self::SlowStore => 0.3,
             Self::Unavailable | Self::UnknownDone | Self::UnknownLost => 0.15,
             Self::ClientGone => 0.3,
+            Self::Forgets | Self::LongOutage | Self::TooManyRows | Self::Stranger => 0.0,
         }
     }
 }

@@ -2,15 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use saga_core::{Failure, SagaId, Watermark};
+use saga_core::{CommandId, Direction, Failure, Part, SagaId, Watermark};
 use saga_kit::{Entry, Key, Locked, Pruned, Store};
 use saga_sqlite::{Inbox, Transaction};
 
 use crate::{
     check::Checks,
     faults::{Fault, Point},
+    forget::Link,
     life::Life,
     saga_store::Fate,
+    sim::lock,
+    world::World,
 };
 
 /// A process's view of the store.
@@ -20,18 +23,17 @@ pub(crate) struct SimInbox {
     service: &'static str,
     life: Arc<Life>,
     checks: Arc<Checks>,
+    link: Link,
+    /// The most rows that may be locked within a statement's time limit.
+    most_rows: Option<usize>,
 }
 
 impl SimInbox {
     /// Creates a process's handle of the store.
     #[must_use]
-    pub(crate) fn new(
-        inner: Inbox,
-        service: &'static str,
-        life: Arc<Life>,
-        checks: Arc<Checks>,
-    ) -> Self {
-        Self { inner, service, life, checks }
+    pub(crate) fn new(inner: Inbox, service: &'static str, life: Arc<Life>, world: &World) -> Self {
+        let (checks, link) = (Arc::clone(&world.checks), world.databases.link(service));
+        Self { inner, service, life, checks, link, most_rows: world.plan.most_rows }
     }
 }
 
@@ -43,6 +45,7 @@ impl Store for SimInbox {
         if self.life.sim.strikes(Fault::Unavailable) {
             return Err(Failure::Unavailable("the database is away".to_owned()));
         }
+        self.link.check()?;
         let tx = self.inner.begin().await?;
         // The process may have died while it waited for the transaction.
         self.life.thaw().await;
@@ -52,7 +55,18 @@ impl Store for SimInbox {
 
     async fn lock(&self, tx: &mut Transaction, keys: &[Key]) -> Result<Locked, Failure> {
         self.life.pass(Point::BeforeLock).await;
+        if self.most_rows.is_some_and(|most| keys.len() > most) {
+            self.life.sim.count(Fault::TooManyRows);
+            return Err(Failure::Conflict("the statement took too long".to_owned()));
+        }
         let locked = self.inner.lock(tx, keys).await?;
+        let answered = |part: &Option<Part<_>>| part.as_ref().is_some_and(|p| p.answer.is_some());
+        for (key, record) in keys.iter().zip(&locked.records) {
+            let (saga, step) = (key.saga, key.step.clone());
+            let action = CommandId { saga, step, direction: Direction::Action };
+            let undone = answered(&record.action) && answered(&record.compensation);
+            *lock(&self.life.undone).entry(action).or_insert(true) &= undone;
+        }
         if self.life.sim.strikes(Fault::Conflict) {
             self.life.say(|| "deadlock".to_owned());
             return Err(Failure::Conflict("deadlock".to_owned()));
@@ -82,7 +96,7 @@ impl Store for SimInbox {
     async fn commit(&self, tx: Transaction) -> Result<(), Failure> {
         self.life.pass(Point::BeforeCommit).await;
         let fate = Fate::of(&self.life).await;
-        if matches!(fate, Fate::Done | Fate::UnknownDone) {
+        if fate.is_written() {
             self.checks.service_commits(&self.life, self.service, &tx);
             self.inner.commit(tx).await?;
             self.checks.service_committed(&self.life, self.service);

@@ -1,6 +1,7 @@
 //! A process's life, from its start to its crash or stop.
 
 use std::{
+    collections::BTreeMap,
     future::pending,
     sync::{
         Arc, Mutex,
@@ -9,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use saga_core::CommandId;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
@@ -27,6 +29,9 @@ pub(crate) struct Life {
     dead: AtomicBool,
     died: Notify,
     frozen_until: Mutex<Option<Instant>>,
+    /// The steps that the process has found on record, by their actions. True if it never found one
+    /// without its undo, so that it can tell none as done.
+    pub(crate) undone: Mutex<BTreeMap<CommandId, bool>>,
 }
 
 impl Life {
@@ -40,6 +45,7 @@ impl Life {
             dead: AtomicBool::new(false),
             died: Notify::new(),
             frozen_until: Mutex::default(),
+            undone: Mutex::default(),
         })
     }
 

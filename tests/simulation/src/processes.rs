@@ -141,18 +141,17 @@ impl Process {
         transport: SimTransport,
         stop: &CancellationToken,
     ) -> (tokio::task::JoinHandle<()>, Option<Handle>) {
-        let (checks, planted) = (Arc::clone(&world.checks), world.plan.planted);
+        let planted = world.plan.planted;
         let transport = PlantedTransport::new(transport, planted);
         let store = |database, service| {
-            let inbox = Inbox::new(database);
-            let inbox = SimInbox::new(inbox, service, Arc::clone(life), Arc::clone(&checks));
-            PlantedInbox::new(inbox, planted)
+            let inbox = SimInbox::new(Inbox::new(database), service, Arc::clone(life), world);
+            PlantedInbox::new(inbox, planted, Arc::clone(&world.checks))
         };
         let stop = stop.clone();
         let running = match self.role {
             Role::Orchestrator => {
                 let table = SagaTable::new(world.databases.orchestrator.clone());
-                let store = SimStore::new(table, Arc::clone(life), checks, world.plan.remembers);
+                let store = SimStore::new(table, Arc::clone(life), world);
                 let store = PlantedStore::new(store, planted);
                 let (engine, handle) = Engine::new(store, transport, world.hosted_by(self.number));
                 return (tokio::spawn(engine.run(stop)), Some(handle));

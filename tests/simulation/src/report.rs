@@ -1,6 +1,6 @@
 //! The results of runs.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::atomic::Ordering, time::Duration};
 
 use saga_core::State;
 
@@ -35,6 +35,8 @@ pub struct Outcome {
     pub most_messages_healed: u64,
     /// Number of all commands and replies.
     pub messages: u64,
+    /// Equations of the audit that fail because a database has forgotten commits.
+    pub differences: u64,
 }
 
 /// The results of many seeds.
@@ -52,6 +54,7 @@ pub struct Summary {
     most_commands: u64,
     most_messages_healed: u64,
     messages: u64,
+    differences: u64,
 }
 
 impl Outcome {
@@ -71,6 +74,7 @@ impl Outcome {
             most_messages: messages.values().map(|m| m.all).max().unwrap_or_default(),
             most_messages_healed: messages.values().map(|m| m.healed).max().unwrap_or_default(),
             messages: messages.values().map(|m| m.all).sum(),
+            differences: world.differences.load(Ordering::Relaxed),
         }
     }
 }
@@ -92,6 +96,7 @@ impl Summary {
         self.completed += outcome.completed;
         self.took += outcome.took;
         self.messages += outcome.messages;
+        self.differences += outcome.differences;
         self.most_commands = self.most_commands.max(outcome.most_commands);
         self.most_messages = self.most_messages.max(outcome.most_messages);
         self.most_messages_healed = self.most_messages_healed.max(outcome.most_messages_healed);
@@ -112,6 +117,8 @@ impl fmt::Display for Summary {
             "messages a saga: {each:.1}, at most {} ({} commands), after healing at most {}",
             self.most_messages, self.most_commands, self.most_messages_healed
         )?;
+        let differences = self.differences;
+        writeln!(f, "equations that forgotten commits break: {differences}")?;
         writeln!(f, "faults:")?;
         for fault in Fault::ALL {
             let count = self.tally.faults.get(fault).unwrap_or(&0);

@@ -1,21 +1,21 @@
 //! The saga store of one orchestrator: the real one, with injected faults.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+use std::sync::Arc;
 
 use saga_core::{Failure, HistoryEntry, Instance, SagaId, Timestamp, Watermark};
 use saga_engine::{
     Admission, Census, Handled, Horizon, IdempotencyKey, Inspected, ListFilter, NewQuarantined,
     Pruned, QuarantineFilter, Quarantined, Range, Retention, SagaReads, SagaStore, Write,
 };
+use saga_store::memory::{self, Content, Memory};
 
 use crate::{
     check::Checks,
     faults::{Fault, Point},
+    forget::Link,
     life::Life,
-    sim::lock,
+    planted::Planted,
+    world::World,
 };
 
 /// A process's view of the store.
@@ -24,8 +24,13 @@ pub(crate) struct SimStore<S> {
     inner: S,
     life: Arc<Life>,
     checks: Arc<Checks>,
-    /// The sagas as this process wrote them last, if it may decide without reading them again.
-    memory: Option<Arc<Mutex<BTreeMap<SagaId, Instance>>>>,
+    link: Link,
+    /// The most rows that a turn may touch within a statement's time limit.
+    most_rows: Option<usize>,
+    /// The real memory of a store for servers, of which only the statement is the simulation's.
+    memory: Arc<Memory>,
+    /// A planted bug: the memory outlives a lost connection, and its content is not checked.
+    by_version_alone: bool,
 }
 
 /// The fate of a transaction.
@@ -55,6 +60,11 @@ impl Fate {
         struck.map_or(Self::Done, |(_, fate)| fate)
     }
 
+    /// Returns true if the transaction is written, whatever its caller gets.
+    pub(crate) fn is_written(self) -> bool {
+        matches!(self, Self::Done | Self::UnknownDone)
+    }
+
     /// Returns the failure that the caller gets, if any.
     pub(crate) fn failure(self) -> Option<Failure> {
         match self {
@@ -70,91 +80,131 @@ impl Fate {
 
 impl<S> SimStore<S> {
     /// Creates a process's handle of the store.
-    pub(crate) fn new(inner: S, life: Arc<Life>, checks: Arc<Checks>, remembers: bool) -> Self {
-        Self { inner, life, checks, memory: remembers.then(Arc::default) }
+    pub(crate) fn new(inner: S, life: Arc<Life>, world: &World) -> Self {
+        let (checks, plan) = (Arc::clone(&world.checks), &world.plan);
+        let memory = Arc::new(if plan.remembers { Memory::new() } else { Memory::default() });
+        let link = world.databases.link("orchestrator");
+        let by_version_alone = plan.planted == Some(Planted::RemembersByVersionAlone);
+        Self { inner, life, checks, link, most_rows: plan.most_rows, by_version_alone, memory }
     }
 
-    fn remember(&self, writes: &[Write]) {
-        if let Some(memory) = &self.memory {
-            lock(memory).extend(writes.iter().map(|write| (write.saga.id, write.saga.clone())));
+    /// Reaches the database, and draws the fate of a transaction over this many rows.
+    async fn reach(&self, rows: usize) -> Fate {
+        let fate = Fate::of(&self.life).await;
+        if self.link.check().is_err() {
+            return Fate::Unavailable;
         }
-    }
-
-    fn forget(&self, ids: &[SagaId]) {
-        if let Some(memory) = &self.memory {
-            lock(memory).retain(|id, _| !ids.contains(id));
+        if self.most_rows.is_some_and(|most| rows > most) {
+            self.life.sim.count(Fault::TooManyRows);
+            return Fate::Conflict;
         }
+        fate
     }
 
-    fn remembered(&self, ids: &[SagaId]) -> Option<Vec<Instance>> {
-        let memory = lock(self.memory.as_ref()?);
-        let known: Option<Vec<Instance>> = ids.iter().map(|id| memory.get(id).cloned()).collect();
-        let mut known = known?;
-        known.sort_unstable_by_key(|saga| saga.id);
-        Some(known)
-    }
-
-    /// Ends a transaction, and returns the result that its caller gets.
-    async fn end<R>(
+    /// Runs a transaction in touch with the memory.
+    async fn in_touch<R>(
         &self,
-        what: &str,
-        fate: Fate,
-        after: Point,
-        done: Result<(Vec<Write>, R), Failure>,
+        work: impl Future<Output = Result<R, Failure>>,
     ) -> Result<R, Failure> {
-        let (writes, result) = done?;
-        if matches!(fate, Fate::Done | Fate::UnknownDone) {
-            for write in &writes {
+        if self.by_version_alone { work.await } else { self.memory.in_touch(work).await }
+    }
+
+    /// Notes the end of a transaction, and returns the result that its caller gets.
+    fn ended<R>(&self, what: &str, fate: Fate, writes: &[Write], result: R) -> Result<R, Failure> {
+        if fate.is_written() {
+            for write in writes {
                 self.life.say(|| format!("{what}: {}", told(write)));
             }
-            self.checks.committed(&self.life.name, &writes);
+            self.checks.committed(&self.life.name, writes);
         }
-        if let Some(failure) = fate.failure() {
-            self.life.say(|| format!("{what}: {failure}"));
-            // This process no longer knows the state of these sagas (protocol 2).
-            self.forget(&writes.iter().map(|write| write.saga.id).collect::<Vec<_>>());
-            return Err(failure);
+        match fate.failure() {
+            Some(failure) => {
+                self.life.say(|| format!("{what}: {failure}"));
+                Err(failure)
+            }
+            None => Ok(result),
         }
-        self.remember(&writes);
-        self.life.pass(after).await;
-        Ok(result)
     }
 }
 
 impl<S: SagaStore> SimStore<S> {
-    /// Makes a turn like the store for servers. A decision that writes may rely on the sagas as
-    /// this process wrote them last, because the write checks every version (protocol 1). Returns
+    /// Makes a turn over remembered sagas like the store for servers, with one statement. Returns
     /// `None` if the rows must be read.
     async fn turn_from_memory<R: Send>(
         &self,
         ids: &[SagaId],
         fate: Fate,
         decide: &(impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync),
-    ) -> Option<Result<(Vec<Write>, R), Failure>> {
-        let (writes, result) = decide(self.checks.saga_clock(), self.remembered(ids)?);
-        let all = writes.len() == ids.len() && writes.iter().all(|w| w.saga.version > w.before);
-        if !all {
-            return None;
-        }
-        let stands = |rows: &[Instance]| {
-            let before = |write: &Write| (write.saga.id, write.before);
-            let found: BTreeMap<SagaId, u64> = rows.iter().map(|r| (r.id, r.version)).collect();
-            found == writes.iter().map(before).collect()
+    ) -> Result<Option<R>, Failure> {
+        let Some(decided) = self.memory.decide(ids, decide) else { return Ok(None) };
+        let written = self.write_checked(&decided.writes, &decided.content, fate).await;
+        self.memory.written(decided, written)
+    }
+
+    /// Writes rows if all of them have these versions and contents.
+    async fn write_checked(
+        &self,
+        writes: &[Write],
+        content: &[Content],
+        fate: Fate,
+    ) -> Result<Timestamp, Failure> {
+        let ids: Vec<SagaId> = writes.iter().map(|write| write.saga.id).collect();
+        let all = |rows: &[Instance], is_so: &dyn Fn(&Instance, &Write, &Content) -> bool| {
+            let due = |row: &Instance| {
+                writes.iter().zip(content).any(|(w, c)| w.saga.id == row.id && is_so(row, w, c))
+            };
+            rows.len() == writes.len() && rows.iter().all(due)
         };
-        let wrote = self.inner.turn(ids, |_, rows| {
-            let stands = stands(&rows);
-            let keeps = matches!(fate, Fate::Done | Fate::UnknownDone);
-            (if stands && keeps { writes.clone() } else { Vec::new() }, stands)
-        });
-        match wrote.await {
-            Ok(true) => Some(Ok((writes, result))),
-            Ok(false) => {
-                self.life.say(|| "another one has moved a saga on: reads it again".to_owned());
-                self.forget(ids);
-                None
+        let same = |row: &Instance, _: &Write, content: &Content| {
+            memory::content(row).is_ok_and(|found| found == *content)
+        };
+        let stand = |rows: &[Instance]| {
+            let versions = all(rows, &|row, write, _| row.version == write.before);
+            let contents = all(rows, &same);
+            if versions && !contents && self.by_version_alone && fate.is_written() {
+                self.life.sim.violated(format!("{} overwrites what it never saw", self.life.name));
             }
-            Err(failure) => Some(Err(failure)),
+            versions && (contents || self.by_version_alone)
+        };
+        let write = |now: Timestamp, rows: Vec<Instance>| {
+            let (stand, keeps) = (stand(&rows), fate.is_written());
+            (if stand && keeps { writes.to_vec() } else { Vec::new() }, (stand, now))
+        };
+        let (stand, now) = self.inner.turn(&ids, write).await?;
+        if !stand {
+            self.life.say(|| "another one has moved a saga on: reads it again".to_owned());
+            return Err(Failure::Conflict("another turn has moved a saga on".to_owned()));
         }
+        self.ended("turn from memory", fate, writes, now)
+    }
+
+    /// Makes a turn over rows that are read and locked.
+    async fn turn_from_rows<R: Send>(
+        &self,
+        ids: &[SagaId],
+        fate: Fate,
+        decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
+    ) -> Result<R, Failure> {
+        let decide = |now: Timestamp, sagas: Vec<Instance>| self.decided(fate, now, sagas, &decide);
+        let (writes, result) = self.inner.turn(ids, decide).await?;
+        let result = self.ended("turn", fate, &writes, result)?;
+        self.memory.committed(&writes);
+        Ok(result)
+    }
+
+    /// Decides on rows that were read. Returns the writes, or none if the transaction will be
+    /// rolled back.
+    fn decided<R>(
+        &self,
+        fate: Fate,
+        now: Timestamp,
+        sagas: Vec<Instance>,
+        decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R),
+    ) -> (Vec<Write>, (Vec<Write>, R)) {
+        self.memory.heard(now);
+        self.memory.forget(&sagas.iter().map(|saga| saga.id).collect::<Vec<_>>());
+        let (writes, result) = decide(now, sagas);
+        (if fate.is_written() { writes.clone() } else { Vec::new() }, (writes, result))
     }
 }
 
@@ -166,16 +216,6 @@ fn told(write: &Write) -> String {
     format!("{id} v{before}>v{} {} {}", saga.version, saga.phase.name(), happenings.join("; "))
 }
 
-/// Returns the writes of a decision, or none if its transaction will not be written.
-fn kept<R>(fate: Fate, decided: (Vec<Write>, R)) -> (Vec<Write>, (Vec<Write>, R)) {
-    let (writes, result) = decided;
-    match fate {
-        Fate::Done | Fate::UnknownDone => (writes.clone(), (writes, result)),
-        // The decision was made, and the database then rolled it back.
-        Fate::Conflict | Fate::Unavailable | Fate::UnknownLost => (Vec::new(), (writes, result)),
-    }
-}
-
 impl<S: SagaStore> SagaStore for SimStore<S> {
     async fn admit<R: Send>(
         &self,
@@ -183,26 +223,32 @@ impl<S: SagaStore> SagaStore for SimStore<S> {
         decide: impl Fn(Timestamp, &[usize]) -> (Vec<Write>, R) + Send + Sync,
     ) -> Result<(Vec<Admission>, Option<R>), Failure> {
         self.life.pass(Point::BeforeAdmit).await;
-        let fate = Fate::of(&self.life).await;
-        // Binding a key is a write too, so an admission that must not commit does not reach the
-        // store.
-        if let (Fate::Conflict | Fate::Unavailable | Fate::UnknownLost, Some(failure)) =
-            (fate, fate.failure())
-        {
-            self.life.say(|| format!("admission: {failure}"));
-            return Err(failure);
-        }
+        let fate = self.reach(0).await;
         let decide = |now: Timestamp, new: &[usize]| {
+            self.memory.heard(now);
             let (writes, result) = decide(now, new);
             (writes.clone(), (writes, result))
         };
-        let (admissions, decided) = self.inner.admit(keys, decide).await?;
-        let (writes, result) = decided.unzip();
-        let done = Ok((writes.unwrap_or_default(), (admissions, result)));
-        self.end("admission", fate, Point::AfterAdmit, done).await
+        let admitting = async {
+            // Binding a key is a write too, so an admission that must not commit does not reach the
+            // store.
+            if !fate.is_written() {
+                return self.ended("admission", fate, &[], (Vec::new(), None));
+            }
+            let (admissions, decided) = self.inner.admit(keys, decide).await?;
+            let (writes, result) = decided.unzip();
+            let writes = writes.unwrap_or_default();
+            let admitted = self.ended("admission", fate, &writes, (admissions, result))?;
+            self.memory.committed(&writes);
+            Ok(admitted)
+        };
+        let admitted = self.in_touch(admitting).await?;
+        self.life.pass(Point::AfterAdmit).await;
+        Ok(admitted)
     }
 
     async fn known(&self, keys: &[IdempotencyKey]) -> Result<Vec<Option<Admission>>, Failure> {
+        self.link.check()?;
         self.inner.known(keys).await
     }
 
@@ -212,13 +258,20 @@ impl<S: SagaStore> SagaStore for SimStore<S> {
         decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
     ) -> Result<R, Failure> {
         self.life.pass(Point::BeforeTurn).await;
-        let fate = Fate::of(&self.life).await;
-        if let Some(done) = self.turn_from_memory(ids, fate, &decide).await {
-            return self.end("turn from memory", fate, Point::AfterTurn, done).await;
+        let fate = self.reach(ids.len()).await;
+        let turning = async {
+            match self.turn_from_memory(ids, fate, &decide).await? {
+                Some(result) => Ok(result),
+                None => self.turn_from_rows(ids, fate, &decide).await,
+            }
+        };
+        let result = self.in_touch(turning).await;
+        if result.is_err() {
+            self.checks.turn_failed(ids);
         }
-        let decide = |now: Timestamp, sagas: Vec<Instance>| kept(fate, decide(now, sagas));
-        let done = self.inner.turn(ids, decide).await;
-        self.end("turn", fate, Point::AfterTurn, done).await
+        let result = result?;
+        self.life.pass(Point::AfterTurn).await;
+        Ok(result)
     }
 
     async fn claim<R: Send>(
@@ -234,19 +287,26 @@ impl<S: SagaStore> SagaStore for SimStore<S> {
         };
         let _ = now;
         self.life.pass(Point::BeforeClaim).await;
-        let fate = Fate::of(&self.life).await;
+        let fate = self.reach(0).await;
         let decide = |now: Timestamp, sagas: Vec<Instance>| {
             let sagas = sagas.into_iter().filter(|saga| self.checks.may_wake(saga.id)).collect();
-            kept(fate, decide(now, sagas))
+            self.decided(fate, now, sagas, &decide)
         };
-        let done = self.inner.claim(definitions, limit, decide).await;
-        self.end("claim", fate, Point::AfterClaim, done).await
+        let claiming = async {
+            let (writes, result) = self.inner.claim(definitions, limit, decide).await?;
+            let result = self.ended("claim", fate, &writes, result)?;
+            self.memory.committed(&writes);
+            Ok(result)
+        };
+        let result = self.in_touch(claiming).await?;
+        self.life.pass(Point::AfterClaim).await;
+        Ok(result)
     }
 
     async fn quarantine(&self, messages: &[NewQuarantined]) -> Result<(), Failure> {
         self.life.pass(Point::BeforeQuarantine).await;
-        let fate = Fate::of(&self.life).await;
-        if matches!(fate, Fate::Done | Fate::UnknownDone) {
+        let fate = self.reach(0).await;
+        if fate.is_written() {
             for message in messages {
                 self.life.say(|| format!("keeps poison {}: {}", message.id, message.reason));
             }
@@ -266,6 +326,7 @@ impl<S: SagaStore> SagaStore for SimStore<S> {
         decide: impl Fn(Inspected) -> (Option<Handled>, R) + Send + Sync,
     ) -> Result<R, Failure> {
         self.life.thaw().await;
+        self.link.check()?;
         self.inner.handle(message, saga, decide).await
     }
 }
@@ -290,36 +351,43 @@ impl<S: Retention> Retention for SimStore<S> {
 impl<S: SagaReads> SagaReads for SimStore<S> {
     async fn find(&self, ids: &[SagaId]) -> Result<Vec<Instance>, Failure> {
         self.life.thaw().await;
+        self.link.check()?;
         self.inner.find(ids).await
     }
 
     async fn versions(&self, ids: &[SagaId]) -> Result<Vec<(SagaId, u64, bool)>, Failure> {
         self.life.thaw().await;
+        self.link.check()?;
         self.inner.versions(ids).await
     }
 
     async fn history(&self, id: SagaId, after: u64) -> Result<Vec<HistoryEntry>, Failure> {
         self.life.thaw().await;
+        self.link.check()?;
         self.inner.history(id, after).await
     }
 
     async fn list(&self, filter: &ListFilter) -> Result<Vec<Instance>, Failure> {
         self.life.thaw().await;
+        self.link.check()?;
         self.inner.list(filter).await
     }
 
     async fn in_flight(&self) -> Result<u64, Failure> {
         self.life.thaw().await;
+        self.link.check()?;
         self.inner.in_flight().await
     }
 
     async fn quarantined(&self, filter: &QuarantineFilter) -> Result<Vec<Quarantined>, Failure> {
         self.life.thaw().await;
+        self.link.check()?;
         self.inner.quarantined(filter).await
     }
 
     async fn census(&self) -> Result<Census, Failure> {
         self.life.thaw().await;
+        self.link.check()?;
         self.inner.census().await
     }
 }

@@ -16,8 +16,9 @@ use crate::{
     clients::orchestrator,
     dice::Dice,
     faults::Rates,
+    plan::Plan,
     sim::{Sim, lock},
-    world::{Plan, World},
+    world::World,
 };
 
 /// Time that a step waits for its first answer; the longest wait is eight times that.
@@ -56,9 +57,10 @@ impl Shop {
         let dice = Dice::new(1);
         let plan = Plan {
             timers: true,
-            step_timeout_millis: STEP_TIMEOUT_MILLIS,
+            step_timeout_millis: Some(STEP_TIMEOUT_MILLIS),
             delivery_limit: None,
-            ..Plan::draw(&dice, Options { no_faults: true, ..Options::default() })
+            waiters: false,
+            ..Plan::draw(&dice, &dice, Options { no_faults: true, ..Options::default() })
         };
         let mut world = World::new(Arc::new(Sim::new(dice, Rates::none(), true)), plan).await;
         world.hosted = hosted;

@@ -65,9 +65,14 @@ impl Sim {
     pub(crate) fn strikes(&self, fault: Fault) -> bool {
         let strikes = self.dice.chance(lock(&self.rates).of(fault));
         if strikes {
-            *lock(&self.tally).faults.entry(fault).or_default() += 1;
+            self.count(fault);
         }
         strikes
+    }
+
+    /// Counts a fault that is not drawn by its rate.
+    pub(crate) fn count(&self, fault: Fault) {
+        *lock(&self.tally).faults.entry(fault).or_default() += 1;
     }
 
     /// Draws whether a process dies at this point.

@@ -15,6 +15,7 @@ use crate::{
     broker::Broker,
     faults::{Fault, Point},
     life::Life,
+    sim::lock,
 };
 
 /// Time that a publisher waits for a broker that is away.
@@ -40,6 +41,7 @@ impl SimTransport {
     /// Another fault has some refused, and then the others arrive.
     fn send(&self, messages: Vec<Message>) -> Result<(), PublishError> {
         let sim = &self.life.sim;
+        self.broker.checks.told(&messages, &lock(&self.life.undone));
         if sim.strikes(Fault::PublishUnconfirmed) {
             for message in messages {
                 let arrives = sim.dice.chance(0.5);
@@ -48,6 +50,7 @@ impl SimTransport {
                     format!("publishes {}: not confirmed, {fate}", describe(&message))
                 });
                 if arrives {
+                    self.broker.checks.published_in_doubt(&message);
                     let _ = self.broker.take(message);
                 }
             }

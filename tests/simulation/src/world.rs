@@ -1,37 +1,38 @@
 //! The run of one seed, from its start to its verdict.
 
 use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
 };
 
-use saga_core::{Failure, Hosted, Saga as _, SagaId, State};
+use saga_core::{Failure, Hosted, Instance, Saga as _, SagaId, State, StepState};
 use saga_definitions::PlaceOrder;
 use saga_engine::Handle;
 use saga_inventory::{receipt::Receipt, table::Shelf as _};
-use saga_messaging::Queue;
 use saga_proto::Money;
 use saga_sqlite::{Database, Schema};
 use tokio::{
     runtime::Builder,
     sync::mpsc,
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
-    audit::{self, Expected},
     broker::Broker,
     check::Checks,
     clients::{Asked, GOODS, client, impatient},
     dice::Dice,
     faults::{Fault, Rates},
+    forget::{Health, Link},
+    plan::{Outage, Plan},
     planted::{self, Planted},
     processes::{Process, Role},
     provider::SimProvider,
     report::Outcome,
     sim::{Sim, Watch, lock},
+    stranger::{stranger, wait_for_unreadable},
 };
 
 /// Time limit for all sagas to end after the faults. It is several times the pause after which a
@@ -42,29 +43,12 @@ const TO_THE_END: Duration = Duration::from_secs(900);
 const WITHOUT_TIMERS: Duration = Duration::from_secs(120);
 /// Time limit for messages in transit to arrive.
 const SETTLE: Duration = Duration::from_secs(30);
+/// Duration of a long outage. It is longer than all attempts of a step together.
+const LONG_OUTAGE: Duration = Duration::from_secs(1_200);
+/// Probability, about every second, that a database begins to forget.
+const FORGETS: f64 = 0.6;
 /// Interval at which a run checks whether all sagas have ended.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// The plan of a run. Its values are drawn from the seed.
-#[derive(Clone, Debug)]
-pub(crate) struct Plan {
-    pub(crate) rates: Rates,
-    pub(crate) orchestrators: usize,
-    pub(crate) orders: usize,
-    pub(crate) orders_within_millis: u64,
-    pub(crate) faults_for: Duration,
-    /// True if sagas are woken when they are due.
-    pub(crate) timers: bool,
-    /// True if orchestrators cache the sagas that they wrote last.
-    pub(crate) remembers: bool,
-    pub(crate) step_timeout_millis: u64,
-    pub(crate) delivery_limit: Option<u32>,
-    pub(crate) planted: Option<Planted>,
-    /// Number of orchestrators that do not host version 2 of place-order, as in an upgrade.
-    pub(crate) old_orchestrators: usize,
-    /// Version under which the other orchestrators begin orders.
-    pub(crate) begin: u32,
-}
 
 /// Options of a run, besides its seed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -88,6 +72,8 @@ pub(crate) struct World {
     pub(crate) hosted: Hosted,
     pub(crate) asked: Asked,
     pub(crate) cancelled: Mutex<BTreeSet<SagaId>>,
+    /// Equations of the audit that fail because a database has forgotten commits.
+    pub(crate) differences: AtomicU64,
     pub(crate) processes: Vec<Arc<Process>>,
     /// Receives the sagas for which the provider was asked for a hold but did not answer.
     unheard: Mutex<Option<mpsc::UnboundedReceiver<SagaId>>>,
@@ -99,44 +85,15 @@ pub(crate) struct Databases {
     pub(crate) order: Database,
     pub(crate) inventory: Database,
     pub(crate) payment: Database,
+    /// Whether each database answers, by its role.
+    pub(crate) health: BTreeMap<&'static str, Arc<Health>>,
     clocks: Vec<Watch>,
 }
 
-impl Plan {
-    pub(crate) fn draw(dice: &Dice, options: Options) -> Self {
-        let timers = !dice.chance(0.15);
-        let mut rates = Rates::draw(dice);
-        if !timers {
-            // After these faults a command is lost, and only its saga's wake-up sends it again.
-            rates = rates.without(&[
-                Fault::Conflict,
-                Fault::PublishRefused,
-                Fault::CallLost,
-                Fault::CallLate,
-                Fault::AnswerLost,
-                Fault::SlowAnswer,
-                Fault::ProviderAway,
-                Fault::ClockJump,
-            ]);
-        }
-        if options.no_faults {
-            rates = Rates::none();
-        }
-        let upgrading = !options.no_faults && dice.chance(0.3);
-        Self {
-            rates,
-            orchestrators: if dice.chance(0.2) { 3 } else { 2 },
-            orders: 10 + dice.below(5),
-            orders_within_millis: *dice.pick(&[50, 2_000, 15_000]),
-            faults_for: dice.millis(10_000..=40_000),
-            timers,
-            remembers: dice.chance(0.5),
-            step_timeout_millis: *dice.pick(&[400, 1_000, 3_000]),
-            delivery_limit: timers.then(|| *dice.pick(&[3, 10])),
-            planted: options.planted,
-            old_orchestrators: usize::from(upgrading),
-            begin: if upgrading && dice.chance(0.3) { 1 } else { PlaceOrder::VERSION },
-        }
+impl Databases {
+    /// Returns a client's link to a database.
+    pub(crate) fn link(&self, role: &'static str) -> Link {
+        Link::new(&self.health[role])
     }
 }
 
@@ -149,8 +106,8 @@ pub fn run(seed: u64, options: Options) -> Outcome {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime of one thread");
     runtime.block_on(async {
-        let dice = Dice::new(seed);
-        let plan = Plan::draw(&dice, options);
+        let (dice, more) = (Dice::new(seed), Dice::new(!seed));
+        let plan = Plan::draw(&dice, &more, options);
         let sim = Arc::new(Sim::new(dice, Rates::none(), options.transcribe));
         let world = World::new(sim, plan).await;
         Arc::new(world).run(seed).await
@@ -168,12 +125,15 @@ impl World {
             order: database(&saga_order::table::sqlite::SCHEMA, &clocks[1]),
             inventory: database(&saga_inventory::table::sqlite::SCHEMA, &clocks[2]),
             payment: database(&saga_payment::table::sqlite::SCHEMA, &clocks[3]),
+            health: ["orchestrator", "order", "inventory", "payment"]
+                .map(|role| (role, Arc::default()))
+                .into(),
             clocks: clocks.clone(),
         };
         receive_goods(&databases.inventory).await.expect("goods are received");
-        let sound = saga_definitions::hosted(Some(plan.step_timeout_millis));
+        let sound = saga_definitions::hosted(plan.step_timeout_millis);
         let hosted = planted::hosted(&sound, plan.planted);
-        let checks = Checks::new(Arc::clone(&sim), sound, clocks[0].clone(), plan.timers);
+        let checks = Checks::new(Arc::clone(&sim), sound, clocks[0].clone(), &plan);
         let limit = plan.delivery_limit;
         let broker = Broker::new(Arc::clone(&sim), Arc::clone(&checks), limit, plan.timers);
         let orchestrators = (1..=plan.orchestrators).map(|n| Process::new(Role::Orchestrator, n));
@@ -182,11 +142,12 @@ impl World {
             .flat_map(|role| [1, 2].map(|number| Process::new(role, number)));
         let (unheard, of_unheard) = mpsc::unbounded_channel();
         Self {
-            provider: SimProvider::new(&sim, &Watch::new(&sim), unheard),
+            provider: SimProvider::new(&sim, &Watch::new(&sim), Arc::clone(&checks), unheard),
             unheard: Mutex::new(Some(of_unheard)),
             processes: orchestrators.chain(replicas).collect(),
             asked: Asked::default(),
             cancelled: Mutex::default(),
+            differences: AtomicU64::default(),
             sim,
             plan,
             checks,
@@ -202,7 +163,7 @@ impl World {
         if orchestrator <= self.plan.old_orchestrators {
             return hosted.without(PlaceOrder::NAME, PlaceOrder::VERSION);
         }
-        hosted.beginning(PlaceOrder::NAME, self.plan.begin).expect("version 1 is hosted too")
+        hosted.beginning(PlaceOrder::NAME, self.plan.begin).expect("it is hosted")
     }
 
     /// Returns the running orchestrators, for clients.
@@ -217,6 +178,12 @@ impl World {
         }
         if let Some(unheard) = lock(&self.unheard).take() {
             running.spawn(impatient(Arc::clone(&self), unheard));
+        }
+        if self.plan.strangers {
+            running.spawn(stranger(Arc::clone(&self)));
+        }
+        if self.plan.waiters {
+            running.spawn(wait_for_unreadable(Arc::clone(&self)));
         }
         // Faults start only now, so that goods could be received and processes started before.
         self.sim.set_rates(self.plan.rates.clone());
@@ -235,8 +202,15 @@ impl World {
         Outcome::of(seed, &self)
     }
 
-    async fn to_the_end(&self, clients: &mut JoinSet<()>) {
-        self.harm().await;
+    async fn to_the_end(self: &Arc<Self>, clients: &mut JoinSet<()>) {
+        let outage = self.plan.outage.map(|outage| self.begin(outage));
+        let mut forgetting = JoinSet::new();
+        self.harm(&mut forgetting).await;
+        while forgetting.join_next().await.is_some() {}
+        if let Some(until) = outage {
+            self.sim.set_rates(Rates::none());
+            sleep_until(until).await;
+        }
         self.sim.heal();
         self.databases.clocks.iter().for_each(|clock| clock.set_off(0));
         let ended = self.end(clients).await;
@@ -244,12 +218,16 @@ impl World {
     }
 
     /// Injects the faults that no port injects. Draws one about every second.
-    async fn harm(&self) {
+    async fn harm(self: &Arc<Self>, forgetting: &mut JoinSet<()>) {
         let (sim, dice) = (&self.sim, &self.sim.dice);
         let until = Instant::now() + self.plan.faults_for;
         while Instant::now() < until {
             sleep(dice.millis(200..=1_800)).await;
             let one = dice.pick(&self.processes);
+            if self.plan.forgets && forgetting.is_empty() && dice.chance(FORGETS) {
+                forgetting.spawn(Arc::clone(self).forget());
+            }
+            while forgetting.try_join_next().is_some() {}
             if sim.strikes(Fault::Crash) {
                 one.kill();
             }
@@ -281,6 +259,18 @@ impl World {
         }
     }
 
+    /// Begins a long outage, and returns its end.
+    fn begin(&self, outage: Outage) -> Instant {
+        self.sim.say("world", || format!("{outage:?} is away for {LONG_OUTAGE:?}"));
+        self.sim.count(Fault::LongOutage);
+        match outage {
+            Outage::Provider => self.provider.go_away(LONG_OUTAGE),
+            Outage::Broker => self.broker.go_away(LONG_OUTAGE),
+            Outage::Orchestrator => self.databases.health["orchestrator"].go_away(LONG_OUTAGE),
+        }
+        Instant::now() + LONG_OUTAGE
+    }
+
     /// Waits until clients have their answers and all sagas have ended. Returns false if some have
     /// not.
     async fn end(&self, clients: &mut JoinSet<()>) -> bool {
@@ -294,8 +284,9 @@ impl World {
             }
         };
         let answered = tokio::time::timeout_at(until, answered).await.is_ok();
+        let lost = |saga: &Instance| self.checks.touched(saga.id);
         while answered && Instant::now() < until {
-            if self.checks.in_progress().is_empty() {
+            if self.checks.in_progress().iter().all(|saga| lost(saga) && is_halted(saga)) {
                 // Waits for all messages in transit to arrive.
                 sleep(SETTLE).await;
                 return true;
@@ -303,6 +294,11 @@ impl World {
             sleep(LOOK).await;
         }
         for saga in self.checks.in_progress() {
+            // A saga that a lost commit concerns may be stuck: its reason names it. Or its resume
+            // may be lost.
+            if lost(&saga) && (saga.phase.state() == State::Stuck || saga.paused.is_some()) {
+                continue;
+            }
             let (now, wake) = (self.checks.saga_clock(), saga.wake_at);
             let wake = wake.map(|at| (at.0 - now.0) as f64 / 1e6);
             self.sim.violated(format!(
@@ -313,51 +309,17 @@ impl World {
         if !answered {
             self.sim.violated("a client has no answer");
         }
-        false
+        answered
     }
+}
 
-    /// Checks what must hold once every saga has ended. The audit's equations expect `orders`
-    /// orders. Without a number they are not checked, because a test has then answered in a
-    /// participant's place, and those answers are not on record.
-    pub(crate) async fn judge(&self, ended: bool, orders: Option<usize>) {
-        let mut accepted = lock(&self.asked.accepted).clone();
-        accepted.sort_unstable();
-        let sagas: Vec<SagaId> = self.checks.sagas().iter().map(|saga| saga.id).collect();
-        if accepted != sagas {
-            self.sim.violated(format!("accepted {} orders, {} sagas", accepted.len(), sagas.len()));
-        }
-        if !ended {
-            return;
-        }
-        self.checks.unheard();
-        self.checks.flooded();
-        let quarantined = self.checks.quarantined();
-        if let Some(orders) = orders {
-            for offender in audit::offenders(self, &Expected { orders, quarantined }).await {
-                self.sim.violated(offender);
-            }
-        }
-        for saga in self.checks.sagas() {
-            let undone = saga.phase.state() == State::Compensated;
-            if lock(&self.cancelled).contains(&saga.id) && !undone {
-                self.sim
-                    .violated(format!("the cancel of {} was accepted, and it went on", saga.id));
-            }
-        }
-        for participant in ["order", "inventory", "payment"] {
-            let queue = Queue::Commands { participant: participant.to_owned() };
-            self.empty(&queue);
-        }
-        self.empty(&Queue::Replies);
-        self.empty(&Queue::Quarantine);
+/// Returns whether a saga is paused, or stuck at an answer, so that it sends nothing by itself.
+fn is_halted(saga: &Instance) -> bool {
+    if saga.paused.is_some() {
+        return true;
     }
-
-    fn empty(&self, queue: &Queue) {
-        let depth = self.broker.depth(queue);
-        if depth > 0 {
-            self.sim.violated(format!("{depth} messages are left in {queue:?}"));
-        }
-    }
+    let halted = |step: &StepState| matches!(step, StepState::Halted { .. });
+    saga.phase.state() == State::Stuck && saga.steps.iter().any(halted)
 }
 
 /// Receives the goods of the shop into the catalogue.

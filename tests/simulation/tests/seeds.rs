@@ -65,3 +65,11 @@ fn a_saga_whose_reply_came_again_while_it_was_paused_goes_on_once_it_is_resumed(
 fn what_is_poison_is_kept_however_many_conflicts_it_meets() {
     assert_eq!(run(8870, Options::default()).violations, Vec::<String>::new());
 }
+
+/// An orchestrator has decided twice on a second copy of a reply: once on what it remembered, and
+/// then on the row. The second decision counted the reply as redelivered, and published the commands
+/// again that the first copy had opened.
+#[test]
+fn a_reply_that_comes_twice_publishes_its_commands_once() {
+    assert_eq!(run(11, Options::default()).violations, Vec::<String>::new());
+}

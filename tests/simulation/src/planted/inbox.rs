@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -13,6 +13,7 @@ use saga_kit::{Entry, Key, Locked, Pruned, Store};
 use saga_messaging::Outcome;
 
 use super::Planted;
+use crate::{check::Checks, sim::lock};
 
 /// A participant's store with a planted bug.
 #[derive(Clone)]
@@ -21,11 +22,14 @@ pub(crate) struct PlantedInbox<S> {
     planted: Option<Planted>,
     /// True if the last batch failed.
     failed: Arc<AtomicBool>,
+    checks: Arc<Checks>,
+    /// The steps whose undo is hidden in the open transaction.
+    hidden: Arc<Mutex<Vec<Key>>>,
 }
 
 impl<S> PlantedInbox<S> {
-    pub(crate) fn new(inner: S, planted: Option<Planted>) -> Self {
-        Self { inner, planted, failed: Arc::default() }
+    pub(crate) fn new(inner: S, planted: Option<Planted>, checks: Arc<Checks>) -> Self {
+        Self { inner, planted, failed: Arc::default(), checks, hidden: Arc::default() }
     }
 }
 
@@ -37,9 +41,25 @@ impl<S: Store> Store for PlantedInbox<S> {
     }
 
     async fn lock(&self, tx: &mut S::Tx, keys: &[Key]) -> Result<Locked, Failure> {
-        let mut locked = self.inner.lock(tx, keys).await?;
-        for record in &mut locked.records {
+        let locked = self.inner.lock(tx, keys).await;
+        let mut locked = match (self.planted, locked) {
+            (Some(Planted::SlowBatchIsTriedAgainWhole), Err(Failure::Conflict(why))) => {
+                return Err(Failure::Unavailable(why));
+            }
+            (_, locked) => locked?,
+        };
+        lock(&self.hidden).clear();
+        for (key, record) in keys.iter().zip(&mut locked.records) {
+            let answered = record.action.as_ref().is_some_and(|action| action.answer.is_some());
             match self.planted {
+                Some(Planted::UndoneIsToldAsDone)
+                    if answered
+                        && record.compensation.is_some()
+                        && self.checks.touched(key.saga) =>
+                {
+                    record.compensation = None;
+                    lock(&self.hidden).push(key.clone());
+                }
                 Some(Planted::NoDeduplication) => *record = Record::default(),
                 Some(Planted::ActionAfterItsTombstone) if record.action.is_none() => {
                     record.compensation = None;
@@ -66,12 +86,20 @@ impl<S: Store> Store for PlantedInbox<S> {
             {
                 entries.truncate(1);
             }
+            Some(Planted::UndoneIsToldAsDone) => {
+                let hidden = lock(&self.hidden);
+                entries.retain(|entry| !hidden.contains(&entry.key));
+            }
             Some(_) | None => {}
         }
         self.inner.record(tx, &entries).await
     }
 
     async fn raise(&self, watermark: Watermark, age: Duration) -> Result<Watermark, Failure> {
+        let age = match self.planted {
+            Some(Planted::AnyWatermarkIsBelieved) => Duration::ZERO,
+            Some(_) | None => age,
+        };
         self.inner.raise(watermark, age).await
     }
 

@@ -10,6 +10,21 @@ mod saga_store;
 mod transport;
 mod wire;
 
+/// What a run must have for a bug to matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Databases forget commits.
+    Forgetting,
+    /// The provider is away for twenty minutes.
+    ProviderAway,
+    /// Strangers send messages.
+    Strangers,
+    /// Clients wait.
+    Waiters,
+    /// Statements over many rows take too long.
+    SlowStatements,
+}
+
 pub(crate) use definition::hosted;
 pub(crate) use inbox::PlantedInbox;
 pub(crate) use saga_store::PlantedStore;
@@ -17,7 +32,7 @@ pub(crate) use transport::PlantedTransport;
 pub(crate) use wire::PlantedWire;
 
 macro_rules! planted {
-    ($($(#[$doc:meta])* $one:ident, within $seeds:literal;)*) => {
+    ($($(#[$doc:meta])* $one:ident, within $seeds:literal $(, needs $need:ident)?;)*) => {
         /// The bugs that can be planted.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
         pub enum Planted {
@@ -34,6 +49,13 @@ macro_rules! planted {
             pub const fn caught_within(self) -> u64 {
                 match self {
                     $(Self::$one => $seeds,)*
+                }
+            }
+
+            /// Returns what a run must have for this bug to matter, besides the usual faults.
+            pub(crate) const fn needs(self) -> &'static [Need] {
+                match self {
+                    $(Self::$one => &[$(Need::$need)?],)*
                 }
             }
         }
@@ -99,4 +121,30 @@ planted! {
     SilenceIsNotSent, within 10;
     /// Idempotency keys bind nothing.
     KeysBindNothing, within 3;
+    /// A call that provably was not sent counts as one that may have arrived (finding A3).
+    NotSentIsSilence, within 10, needs ProviderAway;
+    /// A participant believes any watermark that is not ahead of its clock (A4).
+    AnyWatermarkIsBelieved, within 10, needs Strangers;
+    /// What is remembered is written if its version is right, also after a failover (A5a).
+    RemembersByVersionAlone, within 200, needs Forgetting;
+    /// An action is told as done again after its undo (A5b).
+    UndoneIsToldAsDone, within 100, needs Forgetting;
+    /// A capture without a record is refused without a look at the provider (A5c).
+    CaptureIsNotLookedUp, within 100, needs Forgetting;
+    /// Each copy of a command has a call of its own (A6).
+    CopiesCallSideBySide, within 3;
+    /// A statement that exceeds its time limit is tried again with the same replies (A9).
+    SlowTurnIsTriedAgainWhole, within 10, needs SlowStatements;
+    /// The same at a participant (A9, A16).
+    SlowBatchIsTriedAgainWhole, within 10, needs SlowStatements;
+    /// Poison that the quarantine refuses counts as arrived (A10).
+    RefusedPoisonIsGone, within 40, needs Strangers;
+    /// A row that does not decode fails the whole read (A14).
+    OneRowFailsAll, within 10, needs Waiters;
+    /// The members of a parcel that is taken apart never expire (A18).
+    ApartNeverExpires, within 10;
+    /// A reply is kept in the quarantine under its command's id (A18).
+    ReplyIsKeptAsItsCommand, within 40;
+    /// Messages that name no command share one row of the quarantine (A18).
+    UnnamedShareOneRow, within 3, needs Strangers;
 }

@@ -109,6 +109,10 @@ impl<S: SagaStore> SagaStore for PlantedStore<S> {
                 });
                 Ok(result)
             }
+            Some(Planted::SlowTurnIsTriedAgainWhole) => match self.inner.turn(ids, decide).await {
+                Err(Failure::Conflict(why)) => Err(Failure::Unavailable(why)),
+                turned => turned,
+            },
             Some(_) | None => self.inner.turn(ids, decide).await,
         }
     }
@@ -128,7 +132,17 @@ impl<S: SagaStore> SagaStore for PlantedStore<S> {
     }
 
     async fn quarantine(&self, messages: &[NewQuarantined]) -> Result<(), Failure> {
-        self.inner.quarantine(messages).await
+        let mut messages = messages.to_vec();
+        for NewQuarantined { id, .. } in &mut messages {
+            match (self.planted, id.split_once('/')) {
+                (Some(Planted::ReplyIsKeptAsItsCommand), Some(_)) => {
+                    *id = id.trim_end_matches("/reply").to_owned();
+                }
+                (Some(Planted::UnnamedShareOneRow), None) => "unnamed".clone_into(id),
+                (_, _) => {}
+            }
+        }
+        self.inner.quarantine(&messages).await
     }
 
     async fn handle<R: Send>(
@@ -157,7 +171,11 @@ impl<S: Retention> Retention for PlantedStore<S> {
 
 impl<S: SagaReads> SagaReads for PlantedStore<S> {
     async fn find(&self, ids: &[SagaId]) -> Result<Vec<Instance>, Failure> {
-        self.inner.find(ids).await
+        let found = self.inner.find(ids).await?;
+        if self.planted == Some(Planted::OneRowFailsAll) && found.len() < ids.len() {
+            return Err(Failure::Permanent("a row does not decode".to_owned()));
+        }
+        Ok(found)
     }
 
     async fn versions(&self, ids: &[SagaId]) -> Result<Vec<(SagaId, u64, bool)>, Failure> {

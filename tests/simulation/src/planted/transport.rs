@@ -98,6 +98,27 @@ impl<T: Transport> Transport for PlantedTransport<T> {
                 });
                 Ok(())
             }
+            Some(Planted::ApartNeverExpires) => {
+                let mut messages = messages;
+                for message in messages.iter_mut().filter(|message| message.redelivered) {
+                    message.expiry = None;
+                }
+                self.inner.publish(messages).await
+            }
+            Some(Planted::RefusedPoisonIsGone) => {
+                let poison: Vec<bool> = messages
+                    .iter()
+                    .map(|message| matches!(message.route, Route::Quarantine { .. }))
+                    .collect();
+                match self.inner.publish(messages).await {
+                    Err(PublishError::Refused(mut refused)) => {
+                        refused.retain(|(index, _)| !poison[*index]);
+                        let all = refused.is_empty();
+                        if all { Ok(()) } else { Err(PublishError::Refused(refused)) }
+                    }
+                    published => published,
+                }
+            }
             Some(Planted::UnconfirmedIsSent) => match self.inner.publish(messages).await {
                 Err(PublishError::Unavailable(_)) => Ok(()),
                 published => published,
