@@ -90,7 +90,8 @@ pub(crate) async fn run(command: Command) -> ExitCode {
         },
     };
     let wait = Duration::from_secs(wait);
-    let options = Options { safety, require_rows, expect_orders, quarantined };
+    let options =
+        Options { safety, require_rows, expect_orders, quarantined, ..Options::default() };
     match super::run(&sources, wait, &options).await {
         Ok(report) => {
             let text = match (json, verbose) {

@@ -13,7 +13,10 @@ mod command;
 mod rebuild;
 mod report;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use saga_audit::{Ahead, Books, Divergences, Lost, LostHow, Stray};
@@ -262,19 +265,34 @@ impl Run {
             let what = "its order is lost, and what services kept for it was undone";
             Named::harmless(saga, what, "its customer may order again")
         }));
-        let audited =
-            spawn_blocking(move || saga_audit::judge(&books, false, &audit::Options::default()));
+        let options = audit::Options { every_offender: true, ..audit::Options::default() };
+        let audited = spawn_blocking(move || saga_audit::judge(&books, false, &options));
         let audited = audited.await.context("judging")??;
         named.extend(audited.sagas.stuck.iter().map(|stuck| {
             let what = format!("it is stuck at {}: {}", stuck.step, stuck.reason);
             Named::new(&stuck.saga, what, "look at it and state what became of it: saga saga ID")
         }));
         named.sort();
+        self.report.unnamed = unnamed(&audited, &named);
         self.report.named = named;
         self.report.in_progress = audited.sagas.in_progress;
         self.report.audit = audited.at_rest.then_some(audited);
         Ok(self.report)
     }
+}
+
+/// Returns what the audit finds of sagas that are not named, and sums, which belong to no saga.
+fn unnamed(audited: &audit::Report, named: &[Named]) -> Vec<String> {
+    let named: HashSet<&str> = named.iter().map(|named| named.saga.as_str()).collect();
+    let is_named = |offender: &String| {
+        let mut words = offender.split(|c: char| !(c.is_ascii_hexdigit() || c == '-'));
+        words.any(|word| named.contains(word))
+    };
+    let of = |equation: &saga_audit::Judged| {
+        let unnamed = equation.offenders.iter().filter(|offender| !is_named(offender));
+        unnamed.map(|offender| format!("{}: {offender}", equation.name)).collect::<Vec<_>>()
+    };
+    audited.equations.iter().flat_map(of).collect()
 }
 
 /// Names an answer that stays lost.

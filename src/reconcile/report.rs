@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use crate::audit;
 
+/// Maximum number of the audit's findings that people are shown. `--json` has all.
+const MOST_SHOWN: usize = 20;
+
 /// The result of one run.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -20,6 +23,8 @@ pub(crate) struct Report {
     pub(crate) asked_again: Vec<String>,
     /// What is left to a person.
     pub(crate) named: Vec<Named>,
+    /// What the audit finds that belongs to no named saga.
+    pub(crate) unnamed: Vec<String>,
     /// Number of sagas in progress. They go on as soon as orchestrators run.
     pub(crate) in_progress: u64,
     /// The audit of the books as they are now. `None` while sagas are in progress.
@@ -94,8 +99,16 @@ impl Report {
             );
         }
         match &self.audit {
-            Some(audit) if audit.passed => text.push_str("the books agree (saga audit)\n"),
-            Some(audit) => text.push_str(&audit.summary()),
+            Some(audit) if audit.passed => text.push_str("saga audit: the books agree\n"),
+            Some(_) if self.unnamed.is_empty() => {
+                text.push_str("saga audit: the books agree, but for the sagas that are named\n");
+            }
+            Some(_) => {
+                text.push_str("saga audit finds more than what is named:\n");
+                for unnamed in self.unnamed.iter().take(MOST_SHOWN) {
+                    let _ = writeln!(text, "    {unnamed}");
+                }
+            }
             None => {}
         }
         let _ = writeln!(text, "RECONCILED: {}", if self.is_clean() { "all" } else { "not all" });

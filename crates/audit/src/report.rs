@@ -9,6 +9,9 @@ use crate::{
     scratch::Books,
 };
 
+/// Maximum number of offenders that are listed for an equation. All of them are counted.
+const MOST_SHOWN: usize = 10;
+
 /// Selects which equations to judge, and how strictly.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -20,6 +23,8 @@ pub struct Options {
     pub expect_orders: Option<u64>,
     /// The expected number of messages in the quarantine.
     pub quarantined: u64,
+    /// List every offender, not only the first ten of an equation.
+    pub every_offender: bool,
 }
 
 /// The result of an audit.
@@ -124,7 +129,8 @@ pub fn judge(books: &Books, moved: bool, options: &Options) -> rusqlite::Result<
 
 impl Verdict {
     fn on(equation: &Equation, books: &Books, options: &Options) -> (Self, Finding) {
-        let mut finding = equation.ask(&books.0);
+        let shown = if options.every_offender { usize::MAX } else { MOST_SHOWN };
+        let mut finding = equation.ask(&books.0, shown);
         if finding.checked == 0 && options.require_rows && !equation.may_be_empty {
             let offenders = vec!["no row was checked".to_owned()];
             finding = Finding { checked: 0, offenders, offenders_total: 1 };
