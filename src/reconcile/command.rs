@@ -27,7 +27,8 @@ It compares the orchestrator's database with those of the services, and
     forgotten: each service does again what it had done, by its own rules
   names what is left, with what may be done about it, and then audits the books
 
-It writes no row of a service, and an ended saga stays as it is. A healthy system stays as it is, too.
+It writes no row of a service, and an ended saga stays as it is. Beside a running system it does no harm:
+a saga in progress may hear an answer from it before the reply comes.
 Beyond the retention, and of what no database has kept anything, it knows nothing.
 
 Examples:

@@ -20,7 +20,9 @@ use std::{
 
 use anyhow::Context as _;
 use saga_audit::{Ahead, Books, Divergences, Lost, LostHow, Stray};
-use saga_core::{Admitted, Direction, Failure, Hosted, Instance, SagaId, Timestamp};
+use saga_core::{
+    Admitted, Direction, Failure, Hosted, Instance, OutgoingCommand, SagaId, Timestamp,
+};
 use saga_engine::{Admission, IdempotencyKey, SagaReads as _, SagaStore as _, Write};
 use saga_postgres::PoolSettings;
 use saga_rabbitmq::RabbitMq;
@@ -68,6 +70,8 @@ pub(crate) async fn run(settings: &Settings, dry_run: bool) -> anyhow::Result<Re
         report: Report { dry_run, ..Report::default() },
         named: BTreeMap::new(),
         gaps: Vec::new(),
+        open: Vec::new(),
+        behind: None,
     };
     if dry_run {
         let (books, mut found) = look(&settings.servers).await?;
@@ -105,6 +109,11 @@ struct Run {
     named: BTreeMap<String, Named>,
     /// What sagas in progress wait for, although their participants went on from there.
     gaps: Vec<Lost>,
+    /// What the sagas that were told something wait for now.
+    open: Vec<OutgoingCommand>,
+    /// The sagas that the first look found behind their participants. Those that a running system
+    /// begins meanwhile are its own business.
+    behind: Option<HashSet<String>>,
 }
 
 impl Run {
@@ -115,11 +124,16 @@ impl Run {
             let (books, mut found) = look(servers).await?;
             let moved = self.catch_all_up(&found.ahead).await?;
             found.lost.append(&mut self.gaps);
-            let commands = asking.round(&self.store, &self.hosted, &found.lost).await?;
+            let mut commands = asking.round(&self.store, &self.hosted, &found.lost).await?;
             self.report.asked_again.extend(commands.iter().map(|c| c.id.to_string()));
             if !moved && commands.is_empty() && !asking.waits(&found.lost) {
                 return self.finish(books, &found, &asking).await;
             }
+            // A saga that was told something need not wait for its next wake. But what it waits for
+            // may rest on something that has to be asked again first.
+            let lost: HashSet<&str> = found.lost.iter().map(|lost| lost.saga.as_str()).collect();
+            let sound = |command: &OutgoingCommand| !lost.contains(&*command.id.saga.to_string());
+            commands.extend(self.open.drain(..).filter(sound));
             again::publish(broker, commands).await;
             tokio::time::sleep(LOOK_AGAIN).await;
         }
@@ -128,7 +142,9 @@ impl Run {
     /// Lets sagas catch up with their participants. Returns true if any of them was moved.
     async fn catch_all_up(&mut self, ahead: &[Ahead]) -> anyhow::Result<bool> {
         let before = self.report.caught_up.len() + self.report.begun_again.len();
-        for one in ahead {
+        let all = || ahead.iter().map(|one| one.saga.clone()).collect();
+        let behind = self.behind.get_or_insert_with(all).clone();
+        for one in ahead.iter().filter(|one| behind.contains(&one.saga)) {
             let id: SagaId = one.saga.parse().context("the id of a saga")?;
             // The databases are read one after the other. By now the orchestrator may know it.
             let saga = self.store.find(&[id]).await?.pop();
@@ -163,7 +179,7 @@ impl Run {
             return Ok(Err(Named::new(&one.saga, "it runs under an unknown definition", to_do)));
         };
         let decide = |now: Timestamp, sagas: Vec<Instance>| {
-            let (mut writes, mut waits) = (Vec::new(), Vec::new());
+            let (mut writes, mut waits, mut open) = (Vec::new(), Vec::new(), Vec::new());
             for saga in sagas {
                 let before = saga.version;
                 let (saga, history) = match catch_up(&*definition, saga, &known, now) {
@@ -172,11 +188,12 @@ impl Run {
                 };
                 waits.extend(gaps(&*definition, &saga, &one.records));
                 if !history.is_empty() {
+                    open.extend(definition.open_commands(&saga).unwrap_or_default());
                     writes.push(Write { before, saga, history });
                 }
             }
             let moved = !writes.is_empty();
-            (writes, Ok((moved, waits)))
+            (writes, Ok((moved, waits, open)))
         };
         let told = if self.report.dry_run {
             decide(Timestamp(saga.started_at.0), vec![saga]).1
@@ -184,7 +201,8 @@ impl Run {
             self.store.turn(&[saga.id], decide).await?
         };
         Ok(match told {
-            Ok((moved, waits)) => {
+            Ok((moved, waits, open)) => {
+                self.open.extend(open);
                 if moved {
                     self.report.caught_up.push(one.saga.clone());
                 }
@@ -260,7 +278,16 @@ impl Run {
     ) -> anyhow::Result<Report> {
         let mut named: Vec<Named> = std::mem::take(&mut self.named).into_values().collect();
         named.extend(found.lost.iter().filter_map(|lost| left(lost, asking, self.report.dry_run)));
-        named.extend(found.strays.iter().map(stray));
+        for one in &found.strays {
+            // The provider is read last. By now the orchestrator may know of it.
+            let known = match one.saga.parse() {
+                Ok(id) => !self.store.find(&[id]).await?.is_empty(),
+                Err(_) => false,
+            };
+            if !known {
+                named.push(stray(one));
+            }
+        }
         named.extend(found.orderless.iter().map(|saga| {
             let what = "its order is lost, and what services kept for it was undone";
             Named::harmless(saga, what, "its customer may order again")

@@ -50,7 +50,7 @@ pub const SESSION: [(&str, &str); 8] = [
 pub struct PoolSettings {
     /// Name of the connections in `pg_stat_activity`.
     pub application: String,
-    /// Most connections that the pool opens.
+    /// Maximum number of connections that the pool opens.
     pub max_connections: u32,
 }
 

@@ -16,8 +16,9 @@ use crate::properties::{self, Reader, legible};
 const START_BYTES: usize = 7;
 /// The last byte of each frame.
 const END: u8 = 0xce;
-/// Most bytes of a frame that are held back for inspection. The broker's own limit is smaller. A
-/// longer content header loses the bytes beyond this limit; a longer method passes unchanged.
+/// Maximum number of bytes of a frame that are held back for inspection. The broker's own limit is
+/// smaller. A longer content header loses the bytes beyond this limit; a longer method passes
+/// unchanged.
 const MAX_HELD: usize = 1024 * 1024;
 /// Bytes that are kept of a body that is too large.
 const KEPT_BODY_BYTES: usize = 1024 * 1024;

@@ -25,15 +25,16 @@ use crate::{
 
 /// Bytes of an entry: a saga's id and its version, big-endian.
 const ENTRY_BYTES: usize = 24;
-/// Most entries in a message, which is then about 96 KiB.
+/// Maximum number of entries in a message, which is then about 96 KiB.
 const MAX_ENTRIES: usize = 4_096;
-/// Most messages in an instance's queue. When it is full, the broker drops the oldest hints.
+/// Maximum number of messages in an instance's queue. When it is full, the broker drops the oldest
+/// hints.
 const MAX_QUEUED: i64 = 10_000;
 /// Number of announcements that may wait to be published. Further announcements are dropped.
 pub(crate) const MAX_WAITING: usize = 1_024;
 /// Number of messages that a receiver may fall behind before it misses hints.
 pub(crate) const MAX_BEHIND: usize = 1_024;
-/// Most announcements that are joined into one message, when many are waiting.
+/// Maximum number of announcements that are joined into one message, when many are waiting.
 const MAX_TOGETHER: usize = 64;
 /// Time limit for writing. No confirm is awaited, so reaching the limit means that the socket
 /// accepts no more bytes.

@@ -14,7 +14,7 @@ use futures::{AsyncRead, AsyncWrite, Stream};
 
 use crate::frames::Frames;
 
-/// Most bytes that are read from a socket at once.
+/// Maximum number of bytes that are read from a socket at once.
 const READ_BYTES: usize = 32 * 1024;
 
 /// Creates lapin's runtime: tokio's, but with our sockets.

@@ -20,7 +20,8 @@ const PUBLISH_HEADER: &str = "saga-publish";
 const PERSISTENT: u8 = 2;
 /// Longest id or reply key: AMQP's limit for a text property.
 const MAX_TEXT_BYTES: usize = 255;
-/// Most bytes of a reason. It is for people, and a longer one would only fill the frame.
+/// Maximum number of bytes of a reason. It is for people, and a longer one would only fill the
+/// frame.
 const MAX_REASON_BYTES: usize = 1_024;
 
 /// A message in lapin's terms.

@@ -10,7 +10,7 @@ use saga_messaging::MALFORMED_HEADER;
 
 /// Deepest nesting of a header's value. The broker's own entry for dead letters has three levels.
 const MAX_DEPTH: usize = 16;
-/// Most bytes of the header entries that are kept of a malformed message.
+/// Maximum number of bytes of the header entries that are kept of a malformed message.
 const KEPT_TABLE_BYTES: usize = 16 * 1024;
 /// Bytes of a content header before its properties: class, weight and size of the body.
 const FIXED_BYTES: usize = 12;

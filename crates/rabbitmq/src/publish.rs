@@ -39,8 +39,8 @@ use crate::{
     topology::DECLARE_AGAIN_AFTER,
 };
 
-/// Most calls that may publish at the same time; further calls wait. This is far more than one
-/// connection's thread can serve, and far below the broker's limit on channels.
+/// Maximum number of calls that may publish at the same time; further calls wait. This is far more
+/// than one connection's thread can serve, and far below the broker's limit on channels.
 const MAX_CHANNELS: u32 = 32;
 
 /// The part of the adapter that publishes.

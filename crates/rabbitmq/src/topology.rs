@@ -11,7 +11,7 @@ use saga_messaging::Queue;
 
 use crate::{ConnectError, Settings, error::Failure};
 
-/// Most bytes of a name in AMQP.
+/// Maximum number of bytes of a name in AMQP.
 const MAX_NAME_BYTES: usize = 255;
 
 /// Pause before a deleted queue is declared again. If the queue comes back sooner (within about 20

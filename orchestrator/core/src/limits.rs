@@ -4,7 +4,8 @@
 /// fit into an AMQP `message-id` of at most 255 bytes.
 pub const MAX_STEP_NAME_BYTES: usize = 64;
 
-/// Most steps in a definition. Each turn rewrites the row, which has the state of every step.
+/// Maximum number of steps in a definition. Each turn rewrites the row, which has the state of
+/// every step.
 pub const MAX_STEPS: usize = 64;
 
 /// Longest text of a participant's refusal that a saga's row may hold, in bytes.

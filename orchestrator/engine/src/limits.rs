@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-/// Most sagas in one turn. With more, latency grows but throughput does not.
+/// Maximum number of sagas in one turn. With more, latency grows but throughput does not.
 pub const MAX_BATCH: usize = 512;
 
-/// Most deliveries of replies that are taken at once.
+/// Maximum number of deliveries of replies that are taken at once.
 pub const MAX_DELIVERIES: usize = 64;
 
-/// Most parcels of replies that are delivered and not yet acknowledged.
+/// Maximum number of parcels of replies that are delivered and not yet acknowledged.
 pub const PREFETCH: u16 = 64;
 
-/// Most messages of the quarantine that are delivered and not yet acknowledged.
+/// Maximum number of messages of the quarantine that are delivered and not yet acknowledged.
 pub const QUARANTINE_PREFETCH: u16 = 32;
 
 /// Number of orchestrators that pass a reply on, because they do not host its definition in that
@@ -19,14 +19,15 @@ pub const QUARANTINE_PREFETCH: u16 = 32;
 /// its command is then sent again when the saga wakes.
 pub const MOST_PASSED_ON: u32 = 32;
 
-/// Most bytes that are stored of the body of a quarantined message: twice the size of our own
-/// parcels.
+/// Maximum number of bytes that are stored of the body of a quarantined message: twice the size of
+/// our own parcels.
 pub const MAX_QUARANTINED_BYTES: usize = 1024 * 1024;
 
-/// Most batches that wait for their confirms while the next one is decided.
+/// Maximum number of batches that wait for their confirms while the next one is decided.
 pub const BATCHES_IN_CONFIRMATION: usize = 2;
 
-/// Most requests that wait in a queue. A further one is refused, and the caller may try again.
+/// Maximum number of requests that wait in a queue. A further one is refused, and the caller may
+/// try again.
 pub const MAX_WAITING_REQUESTS: usize = 8_192;
 
 /// Interval between two queries for due sagas. A saga is due only after something went wrong.
@@ -60,8 +61,8 @@ pub const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval at which sagas are counted by state for metrics: about as often as metrics are scraped.
 pub const CENSUS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Most sagas that are pruned in one transaction. With their histories these are some thousands of
-/// rows, which takes tens of milliseconds.
+/// Maximum number of sagas that are pruned in one transaction. With their histories these are some
+/// thousands of rows, which takes tens of milliseconds.
 pub const PRUNE_BATCH: usize = 500;
 
 /// Interval at which the watermark is raised and sagas below it are pruned: a little every minute
@@ -86,8 +87,8 @@ pub const UNHOSTED_BOUND: Duration = Duration::from_secs(300);
 /// Interval between two log lines about such sagas.
 pub const UNHOSTED_REMINDER: Duration = Duration::from_secs(300);
 
-/// Most alerts of stuck sagas that wait to be published. Further ones are dropped until the next
-/// reminder: the broker is away then, and memory is needed for sagas.
+/// Maximum number of alerts of stuck sagas that wait to be published. Further ones are dropped
+/// until the next reminder: the broker is away then, and memory is needed for sagas.
 pub const MAX_WAITING_ALERTS: usize = 1_024;
 
 /// First pause between attempts to publish alerts; it doubles up to [`LONGEST_ALERT_PAUSE`].
@@ -101,12 +102,12 @@ pub const LONGEST_ALERT_PAUSE: Duration = Duration::from_secs(30);
 pub const ALERT_PATIENCE: Duration =
     Duration::from_millis(saga_core::limits::STUCK_REMINDER_MILLIS);
 
-/// Most alerts that are published at once.
+/// Maximum number of alerts that are published at once.
 pub const ALERTS_AT_ONCE: usize = 64;
 
 /// Longest time for which a stopping engine waits for work that it has begun.
 pub const DRAIN: Duration = Duration::from_secs(10);
 
-/// Most commands of new sagas that wait for the broker. Further ones are sent when their sagas
-/// wake, so that memory stays bounded while the broker is away.
+/// Maximum number of commands of new sagas that wait for the broker. Further ones are sent when
+/// their sagas wake, so that memory stays bounded while the broker is away.
 pub const MAX_WAITING_COMMANDS: usize = 4_096;

@@ -24,8 +24,8 @@ use tokio::time::Instant;
 
 use crate::row;
 
-/// Most sagas in the memory, at a few KiB each. If there would be more, all are forgotten, which
-/// costs one read of each saga.
+/// Maximum number of sagas in the memory, at a few KiB each. If there would be more, all are
+/// forgotten, which costs one read of each saga.
 const MOST_SAGAS: usize = 16_384;
 /// Longest time for which the database's time is extrapolated before it must be read again.
 const CLOCK_GOOD_FOR: Duration = Duration::from_secs(1);

@@ -37,7 +37,8 @@ use uuid::Uuid;
 const FEW: u64 = 5_000;
 /// Ended sagas at the end, in an ordinary run of the tests.
 const MANY: u64 = 50_000;
-/// Most pages that a statement reads more while a snapshot is held: a few levels of an index.
+/// Maximum number of pages that a statement reads more while a snapshot is held: a few levels of an
+/// index.
 const MOST_PAGES_MORE: u64 = 8;
 /// Enough rounds that a prepared statement has reached its generic plan.
 const ROUNDS: usize = 12;

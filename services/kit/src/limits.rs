@@ -12,14 +12,14 @@ pub const APART_EXPIRY: Duration = Duration::from_secs(10);
 /// happens.
 pub const ROOM_WHEN_STOPPING: Duration = Duration::from_secs(2);
 
-/// Most members in one transaction. With more, latency grows but throughput does not.
+/// Maximum number of members in one transaction. With more, latency grows but throughput does not.
 pub const MAX_BATCH_MEMBERS: usize = 512;
 
-/// Most parcels that are delivered and not yet acknowledged. Each holds up to 256 commands, so
-/// these keep a replica busy for much longer than a round trip takes.
+/// Maximum number of parcels that are delivered and not yet acknowledged. Each holds up to 256
+/// commands, so these keep a replica busy for much longer than a round trip takes.
 pub const PREFETCH: u16 = 64;
 
-/// Most calls to the outside world that a replica makes at once.
+/// Maximum number of calls to the outside world that a replica makes at once.
 pub const MAX_CALLS: usize = 256;
 
 /// Longest time for which a command waits for its call, from the arrival of its latest copy. Then
@@ -28,7 +28,7 @@ pub const MAX_CALLS: usize = 256;
 /// the usual policies: 0.8 of an interval of 3 s, less 20 % of jitter.
 pub const MAX_WAIT: Duration = Duration::from_millis(1_900);
 
-/// Most batches that wait for their confirms while the next one runs.
+/// Maximum number of batches that wait for their confirms while the next one runs.
 pub const BATCHES_IN_CONFIRMATION: usize = 2;
 
 /// Number of times that a transaction is tried again after conflicts. After that, each half of its
@@ -46,10 +46,11 @@ pub const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// Longest pause between retries while the database is away.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Most parcels from which one batch takes its members.
+/// Maximum number of parcels from which one batch takes its members.
 pub const MAX_DELIVERIES: usize = 64;
 
-/// Most rows of the inbox that are pruned in one transaction, which takes milliseconds.
+/// Maximum number of rows of the inbox that are pruned in one transaction, which takes
+/// milliseconds.
 pub const PRUNE_BATCH: usize = 2_000;
 
 /// Largest difference between the clocks of two databases. A watermark that is younger than the

@@ -41,9 +41,9 @@ pub struct Participant<S: Store> {
 /// The settings of a participant.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Most parcels that are delivered and not yet acknowledged.
+    /// Maximum number of parcels that are delivered and not yet acknowledged.
     pub prefetch: u16,
-    /// Most members in one transaction.
+    /// Maximum number of members in one transaction.
     pub max_batch: usize,
     /// Least age of a watermark. A younger one is not stored. Only tests use less than
     /// [`saga_core::LEAST_RETENTION`].

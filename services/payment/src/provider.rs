@@ -47,7 +47,7 @@ pub struct ProviderSettings {
     /// True if the client uses HTTP/2 without negotiation ("prior knowledge"). All requests then
     /// share one connection.
     pub http2: bool,
-    /// Most idle connections that are kept open. Over HTTP/2 there is only one.
+    /// Maximum number of idle connections that are kept open. Over HTTP/2 there is only one.
     pub idle_connections: usize,
     /// Settings of the circuit breaker.
     pub breaker: BreakerSettings,

@@ -6,7 +6,7 @@ use std::{fmt, time::Duration};
 use futures::future::BoxFuture;
 use reqwest::{Method, Url, header::CONTENT_TYPE, redirect};
 
-/// Most bytes of an answer. A payment has a few hundred bytes.
+/// Maximum number of bytes of an answer. A payment has a few hundred bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// Time that an idle connection is kept open. The provider keeps it open for longer.
 const IDLE_CONNECTION: Duration = Duration::from_secs(30);

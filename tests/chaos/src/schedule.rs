@@ -171,7 +171,7 @@ impl CrashPoint {
 /// The schedule of a seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Schedule {
-    /// Most faults at one time. A crash point counts as one.
+    /// Maximum number of faults at one time. A crash point counts as one.
     pub(crate) at_once: usize,
     pub(crate) faults: Vec<Planned>,
     /// Every crash point of every role once, in the order in which they are tried.

@@ -20,7 +20,8 @@ use crate::process::{append_to, end_of};
 use crate::reaper::{self, LastSignal};
 use crate::wait::poll;
 
-/// Most connections: enough for the pools and the other connections of all tests on one server.
+/// Maximum number of connections: enough for the pools and the other connections of all tests on
+/// one server.
 const MAX_CONNECTIONS: u32 = 300;
 /// Time limit for starting. Recovery after a kill under load takes seconds, and longer on a busy
 /// machine.

@@ -128,7 +128,7 @@ impl Retention for Store {
     }
 }
 
-/// Most hints that wait for the engine.
+/// Maximum number of hints that wait for the engine.
 const HINTS: usize = 16;
 
 /// A broker that never delivers a message.
