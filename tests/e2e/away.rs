@@ -31,8 +31,8 @@ async fn scenario(system: &System) -> anyhow::Result<()> {
     system.stock("teapot", 1_000).await?;
     system.kill("provider")?;
     let gone = Instant::now();
-    // These orders are accepted because the provider might be back in time. None of their calls
-    // ever reaches it.
+    // These orders are accepted because the provider might return before their deadline. It does
+    // not, and none of their calls ever reaches it.
     let mut early = Vec::new();
     for n in 0..8 {
         early.push(place(system, &format!("early-{n}")).await?.order_id);

@@ -43,7 +43,8 @@ impl EventConsumer {
         Ok(consumer)
     }
 
-    /// Checks that the consumer got all events of each of these orders, complete by their sequence.
+    /// Checks that the consumer got all events of each of these orders, without a gap in their
+    /// sequence numbers.
     pub(crate) async fn every_order_is_complete(&self, orders: &[Logged]) -> anyhow::Result<()> {
         let ids: Vec<&str> = orders.iter().map(|order| order.order_id.as_str()).collect();
         std::fs::write(&self.orders, ids.join("\n"))?;

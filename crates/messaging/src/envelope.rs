@@ -103,7 +103,7 @@ pub struct Poison {
 }
 
 impl Poison {
-    /// Creates a poison for a message whose command id is unknown.
+    /// Describes a poison message whose command id is unknown.
     pub fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), id: None }
     }

@@ -1,4 +1,4 @@
-//! Tests of databases, their owners, and readers.
+//! Tests that databases, the roles that own them, and read-only roles are set up correctly.
 
 use saga_postgres::{Pool, PoolSettings, Reader, connect, provision, provision_reader};
 use saga_test_support::Servers;
@@ -12,9 +12,9 @@ struct Shop {
 }
 
 impl Shop {
-    /// Derives the names from a fresh database. The tests must pass with a server that asks for
-    /// passwords and with one that does not, so they check what the roles may do, and not who may
-    /// log in.
+    /// Creates a fresh database, and derives the names of the shop's databases and roles from its
+    /// name. The tests must pass on servers that ask for passwords and on servers that do not, so
+    /// they check what roles may do, and not who may log in.
     async fn new(hint: &str) -> Self {
         let admin = Servers::shared().fresh_database(hint);
         let name = admin.rsplit('/').next().expect("a path").split('?').next().expect("a name");

@@ -208,7 +208,7 @@ pub struct Sending {
     pub attempts: u32,
     /// Time at which to send the command again.
     pub due_at: Timestamp,
-    /// The input that opened the command (protocol 4).
+    /// The input that opened the command (rule 4 of docs/protocol.md).
     pub opened_by: Opener,
 }
 

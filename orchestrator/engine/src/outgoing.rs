@@ -93,7 +93,8 @@ impl Outgoing {
 pub(crate) struct Acks(Vec<Ack>);
 
 impl Acks {
-    /// Acknowledges, unless a message of the batch still has to be published.
+    /// Acknowledges the deliveries of a batch once no message of the batch is left to publish, that
+    /// is, if this is the last reference.
     fn settle(acks: Arc<Self>) {
         if let Some(Self(acks)) = Arc::into_inner(acks) {
             acks.into_iter().for_each(Ack::ack);

@@ -18,7 +18,7 @@ pub struct Surface {
 }
 
 impl Surface {
-    /// Creates an implementation that reads the breaker of this provider.
+    /// Creates the service. It reports the state of this provider's circuit breaker.
     #[must_use]
     pub fn new(provider: Arc<Provider>) -> Self {
         Self { provider }

@@ -1,9 +1,9 @@
 //! The payment service: holds, captures and refunds an order's money, by calling a payment provider
 //! over HTTP.
 //!
-//! It moves no money itself and stores no card: a card's token goes from the command to the
-//! provider and into no database. It knows no saga, only its four commands. The kit handles the
-//! batches, the recorded answers and the replies.
+//! It moves no money itself and stores no card data: a card's token is passed from the command to
+//! the provider, and is never written to a database. It knows nothing of sagas, only its four
+//! commands. The participant kit ([`saga_kit`]) handles batches, recorded answers and replies.
 //!
 //! Read first: `rule.rs` (the rules of a payment), [`Cashier`] (the handlers), and
 //! [`Provider`] (the client, behind its circuit breaker).

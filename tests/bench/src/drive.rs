@@ -70,8 +70,8 @@ pub(super) struct Rate {
 
 /// The result of a loop.
 pub(super) struct Run {
-    /// In a closed loop the orders that ended during the measurement, in an open loop those that
-    /// were due during it.
+    /// The measured orders. In a closed loop, these are the orders that ended during the
+    /// measurement; in an open loop, those that were due during the measurement.
     pub(super) measured: Tally,
     /// All other orders.
     pub(super) rest: Tally,

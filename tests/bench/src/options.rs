@@ -76,10 +76,10 @@ pub(crate) struct Bench {
     /// otherwise: 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MOST_ROUNDS))]
     rounds: Option<u32>,
-    /// Each level and rate is measured for so long …
+    /// How many seconds each level and rate is measured
     #[arg(long, default_value = "10", value_name = "S", value_parser = seconds)]
     seconds: Duration,
-    /// … or, in the closed loop, until so many orders have ended
+    /// In the closed loop: after how many ended orders a measurement stops before its time
     #[arg(long, default_value_t = MOST_ORDERS, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_ORDERS))]
     orders: u64,
     /// How long to warm up before each, at least; these orders are not measured

@@ -21,7 +21,8 @@ pub(super) struct Report {
     /// Describes the measured system.
     pub(super) of: String,
     pub(super) measured: Vec<Measured>,
-    /// Loops that ran for another purpose. Their orders count in the checks all the same.
+    /// Load loops that ran for another purpose than a measurement, for example to warm up. The
+    /// checks include their orders.
     pub(super) unmeasured: Vec<Run>,
     /// The changes that the catalogue shows.
     pub(super) books: Books,

@@ -103,7 +103,8 @@ pub(crate) async fn run(outage: Outage, arguments: &Arguments, dir: &Path) -> an
     }
     let limit = normal * 2 + TOLERANCE;
     let is_normal = |median: &Option<Duration>| median.is_some_and(|median| median <= limit);
-    // The system has recovered at the first window after which all windows are normal.
+    // The system has recovered at the start of the first window after the last one that was not
+    // normal.
     let worse = windows.iter().rposition(|(_, median)| !is_normal(median));
     let recovered = windows.get(worse.map_or(0, |last| last + 1)).map(|(since, _)| *since);
     let given_up = |from: Duration, to: Duration| {

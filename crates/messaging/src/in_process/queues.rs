@@ -73,7 +73,8 @@ impl Queues {
         }
     }
 
-    /// Publishes each message on its own, and returns the refused ones by their index.
+    /// Publishes the messages independently of each other, and returns the indices of the refused
+    /// ones.
     pub(super) fn publish(
         &mut self,
         messages: Vec<Message>,

@@ -13,7 +13,7 @@ use saga_test_support::{Servers, amqp, eventually};
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// Long enough: a message that has not come by then does not come.
 pub(crate) const NEVER: Duration = Duration::from_millis(500);
-/// The number of times that a message may be redelivered, on every bench.
+/// Maximum number of redeliveries of a message, the same in all these tests.
 pub(crate) const DELIVERY_LIMIT: u32 = 2;
 
 /// A broker of this test alone, with the participant `stock`.

@@ -35,8 +35,8 @@ fn main() {
         runtime.shutdown_background();
         outcome
     });
-    // The servers are in a static, so they are never dropped: the reaper ends them after this
-    // process.
+    // The servers are in a static, so they are never dropped. The reaper process stops them once
+    // this process has ended.
     match outcome {
         Ok(code) => exit(code),
         Err(error) => {
