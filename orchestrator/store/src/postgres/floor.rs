@@ -70,8 +70,11 @@ impl Floor {
                 searched: now,
             },
         };
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
-        Ok(found.floor)
+        let mut now_known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let lowered = now_known.filter(|now| known.is_some_and(|known| now.floor < known.floor));
+        let floor = lowered.map_or(found.floor, |lowered| lowered.floor.min(found.floor));
+        *now_known = Some(Known { floor, ..found });
+        Ok(floor)
     }
 
     /// Lowers the bound to the earliest `wake_at` that is about to be written.

@@ -36,6 +36,7 @@ impl SagaStore for SagaTable {
         };
         let everyone: Vec<usize> = (0..keys.len()).collect();
         let (writes, result) = decide(now, &everyone);
+        self.floor.lower(&writes);
         let (told, new) = self.memory.in_touch(admit(&self.pool, keys, &writes)).await?;
         if let Some(told) = told {
             self.memory.heard(told);
