@@ -133,7 +133,8 @@ def story(events: list[Event]) -> tuple[State, str]:
     """Says whether a saga's events, in any order, tell its whole story, and how it ended.
 
     A saga that went through has every action. Any other has its actions from the
-    first to the one that failed, and then a compensation for each effect.
+    first to the one that failed, and then a compensation for each effect. An order that
+    was undone before it was created has its end only.
     """
     heard = {event.name for event in events}
     saga = RETURN_ORDER if heard and heard <= RETURN_ORDER.names else PLACE_ORDER
@@ -154,6 +155,8 @@ def story(events: list[Event]) -> tuple[State, str]:
         else:
             return State.FOREIGN, f"{event.name} has sequence {event.sequence}"
 
+    if saga is PLACE_ORDER and not actions and not refused and list(undone) == [1]:
+        return State.COMPLETE, undone[1]
     if 1 not in actions:
         return State.FOREIGN, "it never began"
     if saga.pivot in actions or saga.end in actions.values():

@@ -35,6 +35,8 @@ class Stories(unittest.TestCase):
         for events in (
             (PLACED, RESERVED, AUTHORISED, CAPTURED, COMMITTED, CONFIRMED),
             (PLACED, REJECTED),
+            (REJECTED,),
+            (CANCELLED,),
             (PLACED, RESERVED, DECLINED, RELEASED, REJECTED),
             (PLACED, RESERVED, RELEASED, CANCELLED),
             (PLACED, RESERVED, AUTHORISED, VOIDED, RELEASED, CANCELLED),

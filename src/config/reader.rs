@@ -245,7 +245,8 @@ impl Environment<'_> {
 
     /// Settings of `saga reconcile`.
     pub(crate) fn reconcile(&mut self) -> crate::reconcile::Settings {
-        crate::reconcile::Settings { servers: self.audit(), broker: self.broker() }
+        let (servers, broker) = (self.audit(), self.broker());
+        crate::reconcile::Settings { servers, broker, hosted: self.hosted() }
     }
 
     /// Settings of an embedded system. All services share one process, so they need no settings to

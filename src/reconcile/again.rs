@@ -36,8 +36,12 @@ type Key = (String, String, String);
 #[derive(Default)]
 pub(super) struct Asking {
     asked: HashMap<Key, (u32, Instant)>,
-    /// Commands that cannot be derived any more.
+    /// Commands that cannot be derived any more, because their saga's row does not decode.
     impossible: BTreeSet<Key>,
+    /// Commands that cannot be derived any more, because their saga has forgotten a token.
+    tokenless: BTreeSet<Key>,
+    /// Sagas that an operator has paused. They send nothing.
+    paused: BTreeSet<String>,
 }
 
 impl Asking {
@@ -58,8 +62,18 @@ impl Asking {
         let ids: Vec<SagaId> = sagas.keys().copied().collect();
         let mut found: BTreeMap<SagaId, Instance> = BTreeMap::new();
         for page in ids.chunks(PAGE) {
-            found.extend(store.find(page).await?.into_iter().map(|saga| (saga.id, saga)));
+            let sagas = match store.find(page).await {
+                // No row of the page decodes.
+                Err(Failure::Permanent(_)) => Vec::new(),
+                sagas => sagas?,
+            };
+            found.extend(sagas.into_iter().map(|saga| (saga.id, saga)));
         }
+        self.paused.extend(found.values().filter_map(|saga| {
+            let paused = saga.paused.is_some();
+            paused.then(|| saga.id.to_string())
+        }));
+        found.retain(|_, saga| saga.paused.is_none());
         let mut commands = Vec::new();
         for definition in ORDER {
             let mut open = false;
@@ -90,9 +104,19 @@ impl Asking {
         lost.iter().any(waits)
     }
 
-    /// Returns true if the command cannot be derived from its saga's row any more.
+    /// Returns true if the command cannot be derived, because its saga's row does not decode here.
     pub(super) fn cannot_ask(&self, lost: &Lost) -> bool {
         self.impossible.contains(&key(lost))
+    }
+
+    /// Returns true if the command cannot be derived, because its saga has forgotten the token.
+    pub(super) fn lacks_its_token(&self, lost: &Lost) -> bool {
+        self.tokenless.contains(&key(lost))
+    }
+
+    /// Returns true if the command is not asked for, because its saga is paused.
+    pub(super) fn is_paused(&self, lost: &Lost) -> bool {
+        self.paused.contains(&lost.saga)
     }
 
     fn is_silent(&self, lost: &Lost) -> bool {
@@ -103,12 +127,14 @@ impl Asking {
 
     fn is_impossible(&mut self, hosted: &Hosted, saga: &Instance, lost: &Lost) -> bool {
         let action = lost.direction == Direction::Action.as_str();
-        let impossible = (action && lacks_its_token(&lost.step, &saga.data))
-            || derive(hosted, saga, lost).is_none();
-        if impossible {
+        if action && lacks_its_token(&lost.step, &saga.data) {
+            self.tokenless.insert(key(lost));
+        } else if derive(hosted, saga, lost).is_none() {
             self.impossible.insert(key(lost));
+        } else {
+            return false;
         }
-        impossible
+        true
     }
 
     fn ask(&mut self, hosted: &Hosted, saga: &Instance, lost: &Lost) -> Option<OutgoingCommand> {

@@ -36,7 +36,8 @@ Examples:
   saga reconcile --json | jq .named
 
 Settings: those of `saga audit`, but SAGA_ORCHESTRATOR_DATABASE_URL must be the orchestrator's own, and
-SAGA_AMQP_URL and SAGA_PREFIX too. An embedded system is one directory: restore all of it.
+SAGA_AMQP_URL and SAGA_PREFIX too; SAGA_BEGIN_… say under which version forgotten sagas are begun
+again. An embedded system is one directory: restore all of it.
 Exit code: 0 all agree, 1 something is named, or sagas are in progress, 2 a database or the broker
 cannot be used, 64 wrong usage.";
 

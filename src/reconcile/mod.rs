@@ -15,7 +15,7 @@ mod report;
 
 use std::{
     collections::{BTreeMap, HashSet},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
@@ -46,6 +46,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Time limit for the pivot of a saga that is begun again. It is decided at once.
 const DEADLINE_MILLIS: u64 = 60_000;
 
+/// What a person may do about a saga that cannot be told anything.
+const LOOK_AT_IT: &str = "look at it: saga saga ID";
+
 /// Settings of `saga reconcile`.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -53,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) servers: Servers,
     /// The broker.
     pub(crate) broker: Broker,
+    /// The definitions, and the versions under which forgotten sagas are begun again.
+    pub(crate) hosted: Hosted,
 }
 
 /// Brings the databases together, as far as that goes. Changes nothing in a dry run.
@@ -66,7 +71,7 @@ pub(crate) async fn run(settings: &Settings, dry_run: bool) -> anyhow::Result<Re
     saga_postgres::check(&pool, &[&MIGRATIONS]).await?;
     let mut run = Run {
         store: SagaTable::new(pool),
-        hosted: saga_definitions::hosted(None),
+        hosted: settings.hosted.clone(),
         report: Report { dry_run, ..Report::default() },
         named: BTreeMap::new(),
         gaps: Vec::new(),
@@ -146,11 +151,17 @@ impl Run {
         let behind = self.behind.get_or_insert_with(all).clone();
         for one in ahead.iter().filter(|one| behind.contains(&one.saga)) {
             let id: SagaId = one.saga.parse().context("the id of a saga")?;
-            // The databases are read one after the other. By now the orchestrator may know it.
-            let saga = self.store.find(&[id]).await?.pop();
-            let told = match saga {
-                Some(saga) => self.tell(one, saga).await?,
-                None => self.begin_again(one, id).await?,
+            let told = match self.bring_along(one, id).await {
+                Ok(told) => told,
+                // A row that does not decode, or that a peer has locked, holds up no other saga.
+                Err(error) => match error.downcast_ref() {
+                    Some(Failure::Permanent(why) | Failure::Conflict(why)) => {
+                        Err(Named::new(&one.saga, why.clone(), LOOK_AT_IT))
+                    }
+                    Some(Failure::Unavailable(_) | Failure::UnknownCommit(_)) | None => {
+                        return Err(error);
+                    }
+                },
             };
             match told {
                 Ok(()) => self.named.remove(&one.saga),
@@ -158,6 +169,15 @@ impl Run {
             };
         }
         Ok(self.report.caught_up.len() + self.report.begun_again.len() > before)
+    }
+
+    /// Tells a saga what is on record, or begins it again.
+    async fn bring_along(&mut self, one: &Ahead, id: SagaId) -> anyhow::Result<Result<(), Named>> {
+        // The databases are read one after the other. By now the orchestrator may know it.
+        Ok(match self.store.find(&[id]).await?.pop() {
+            Some(saga) => self.tell(one, saga).await?,
+            None => self.begin_again(one, id).await?,
+        })
     }
 
     /// Tells a saga what is on record. The decision is made again under the row's lock.
@@ -188,7 +208,10 @@ impl Run {
                 };
                 waits.extend(gaps(&*definition, &saga, &one.records));
                 if !history.is_empty() {
-                    open.extend(definition.open_commands(&saga).unwrap_or_default());
+                    // A paused saga sends nothing.
+                    if saga.paused.is_none() {
+                        open.extend(definition.open_commands(&saga).unwrap_or_default());
+                    }
                     writes.push(Write { before, saga, history });
                 }
             }
@@ -196,7 +219,9 @@ impl Run {
             (writes, Ok((moved, waits, open)))
         };
         let told = if self.report.dry_run {
-            decide(Timestamp(saga.started_at.0), vec![saga]).1
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
+            decide(Timestamp(now.max(saga.started_at.0)), vec![saga]).1
         } else {
             self.store.turn(&[saga.id], decide).await?
         };
@@ -216,7 +241,7 @@ impl Run {
                 }));
                 Ok(())
             }
-            Err(why) => Err(Named::new(&one.saga, why, "look at it: saga saga ID")),
+            Err(why) => Err(Named::new(&one.saga, why, LOOK_AT_IT)),
         })
     }
 
@@ -327,7 +352,17 @@ fn left(lost: &Lost, asking: &Asking, dry_run: bool) -> Option<Named> {
     let Lost { saga, service, step, direction, how, .. } = lost;
     let forgotten = format!("{service} has forgotten {step}/{direction}");
     Some(match how {
-        LostHow::Forgotten if asking.cannot_ask(lost) => Named::harmless(
+        LostHow::Forgotten if asking.is_paused(lost) => Named::new(
+            saga,
+            format!("{forgotten}, and the saga is paused"),
+            "resume it, and run this again",
+        ),
+        LostHow::Forgotten if asking.cannot_ask(lost) => Named::new(
+            saga,
+            format!("{forgotten}, and it cannot be asked again: its saga does not decode"),
+            "run the version of saga that hosts it",
+        ),
+        LostHow::Forgotten if asking.lacks_its_token(lost) => Named::harmless(
             saga,
             format!("{forgotten}, and its token is forgotten too"),
             "what became of the money is found by the keys of its capture or undoing",

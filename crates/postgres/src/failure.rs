@@ -14,16 +14,14 @@ pub fn failure(error: Error) -> Failure {
             // database is reachable, and a smaller batch may finish in time.
             Some("40001" | "40P01" | "55P03" | "23505" | "57014") => Failure::Conflict(text),
             // Connection exception, out of resources, shutting down, idle in transaction for too
-            // long, or read-only after a failover. Or the database or a table is missing, as while
-            // a backup is restored.
+            // long, or read-only after a failover. Or there is no such database, or no such role,
+            // as before a backup is restored.
             Some(code)
                 if code.starts_with("08")
                     || code.starts_with("53")
                     || code.starts_with("57")
-                    || matches!(
-                        code,
-                        "25P03" | "25P02" | "25006" | "58030" | "3D000" | "42P01"
-                    ) =>
+                    || code.starts_with("28")
+                    || matches!(code, "25P03" | "25P02" | "25006" | "58030" | "3D000") =>
             {
                 Failure::Unavailable(text)
             }

@@ -114,7 +114,12 @@ impl Incarnation {
         } else {
             let furthest = seen.last.as_ref().map_or(now.position, |last| last.position);
             let position = furthest.max(now.position);
-            seen.last = Some(Identity { position, ..now });
+            // What could not be read this time is known from before: tables may be missing for a
+            // moment, because they are made anew.
+            let last = seen.last.as_ref();
+            let server = now.server.or(last.and_then(|last| last.server));
+            let schema = now.schema.or(last.and_then(|last| last.schema));
+            seen.last = Some(Identity { position, server, schema, ..now });
         }
     }
 
@@ -199,6 +204,15 @@ mod tests {
             assert_eq!(found(&incarnation, other.clone()), 1, "{other:?}");
             assert_eq!(found(&incarnation, other.clone()), 1, "{other:?} is known by now");
         }
+    }
+
+    #[test]
+    fn tables_that_were_missing_for_a_look_and_are_made_anew_are_noticed() {
+        let incarnation = Incarnation::of("order");
+        found(&incarnation, seen());
+        let without = Identity { schema: None, server: None, ..seen() };
+        assert_eq!(found(&incarnation, without), 0);
+        assert_eq!(found(&incarnation, Identity { schema: Some(16_999), ..seen() }), 1);
     }
 
     #[test]

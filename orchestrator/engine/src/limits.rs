@@ -15,8 +15,9 @@ pub const PREFETCH: u16 = 64;
 pub const QUARANTINE_PREFETCH: u16 = 32;
 
 /// Number of orchestrators that pass a reply on, because they do not host its definition in that
-/// version, before it is dropped. If three of four do not host it, one reply in 10,000 is dropped;
-/// its command is then sent again when the saga wakes.
+/// version, before it is dropped. If three of four do not host it, one reply in 10,000 is dropped.
+/// While none of those that run hosts it, every one is. The command of a dropped reply is sent
+/// again when its saga wakes.
 pub const MOST_PASSED_ON: u32 = 32;
 
 /// Maximum number of bytes that are stored of the body of a quarantined message: twice the size of

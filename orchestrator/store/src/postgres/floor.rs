@@ -6,7 +6,7 @@
 //!
 //! A process that writes a `wake_at` below its bound lowers the bound first, and so finds the row
 //! itself. In case that process has ended, the others search the whole index once in a while, and
-//! find the row within [`SEARCH`].
+//! find the row within [`SEARCH`], unless the search takes longer than a statement may.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -26,6 +26,9 @@ use super::row::datetime;
 const RAISE: Duration = Duration::from_secs(2);
 /// Time after which the whole index is searched for the bound.
 const SEARCH: Duration = Duration::from_secs(60);
+/// If the first search of a process does not end in time, it looks at sagas that became due within
+/// this time. Others are found by the processes that wrote them.
+const UNSEARCHED: Duration = Duration::from_secs(3_600);
 
 /// The bound, as it was read last.
 #[derive(Debug, Default)]
@@ -53,21 +56,15 @@ impl Floor {
                 let floor = lowest(pool, known.floor).await?;
                 Known { floor, raised: now, ..known }
             }
-            Some(known) => {
+            Some(_) | None => match lowest(pool, DateTime::UNIX_EPOCH).await {
+                Ok(floor) => Known { floor, raised: now, searched: now },
                 // With very many entries the search does not end within a statement's time limit.
-                let floor = match lowest(pool, DateTime::UNIX_EPOCH).await {
-                    Ok(floor) => floor,
-                    Err(failure) => {
-                        warn!(%failure, "the oldest saga that is due cannot be searched for");
-                        known.floor
-                    }
-                };
-                Known { floor, raised: now, searched: now }
-            }
-            None => Known {
-                floor: lowest(pool, DateTime::UNIX_EPOCH).await?,
-                raised: now,
-                searched: now,
+                Err(failure @ Failure::Conflict(_)) => {
+                    warn!(%failure, "the oldest saga that is due cannot be searched for");
+                    let floor = known.map_or_else(|| Utc::now() - UNSEARCHED, |known| known.floor);
+                    Known { floor, raised: now, searched: now }
+                }
+                Err(failure) => return Err(failure),
             },
         };
         let mut now_known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
