@@ -89,7 +89,7 @@ async fn is_told_of(alerts: &Listener, id: &str) -> anyhow::Result<()> {
     ensure!(event["subject"] == id && event.get("sequence").is_none(), "{event}");
     ensure!(event["id"] == format!("{id}/stuck/{}", told.version), "{event}");
     ensure!(told.saga_id == id && told.business_id == id, "{told:?}");
-    ensure!((told.definition.as_str(), told.definition_version) == ("place-order", 1), "{told:?}");
+    ensure!((told.definition.as_str(), told.definition_version) == ("place-order", 2), "{told:?}");
     let at = (told.step.as_str(), told.direction.as_str());
     ensure!(at == ("capture-payment", "action") && told.alert == 1, "{told:?}");
     ensure!(told.reason_code == "UNANSWERED" && told.since_micros > 0, "{told:?}");
@@ -129,7 +129,7 @@ async fn what_nobody_can_decide_on_is_shown_and_left_alone(
     for what in ["this server does not host", "it cannot be decided on", "\"applied\": true"] {
         ensure!(told.replace("\":true", "\": true").contains(what), "{what:?} is not in {told}");
     }
-    set(&held[0], "definition_version", "1").await?;
+    set(&held[0], "definition_version", "2").await?;
     set(&held[1], "data", "(data::json -> 'was')::text").await?;
     Ok(())
 }

@@ -185,8 +185,9 @@ fn arrived<S: SagaStore>(
         step: envelope.id.step.clone(),
         direction: envelope.id.direction,
         outcome,
-        // A reply that was passed on may have come before.
-        redelivered: redelivered || reply.passed_on > 0,
+        // A reply that was passed on does not count as redelivered: a duplicate would be answered
+        // with commands, whose answers would be passed on again, for ever.
+        redelivered,
         repeat: reply.repeat,
     });
     Ok(Read::Reply(Arrived { saga: envelope.id.saga, input, envelope: Arc::new(envelope) }))

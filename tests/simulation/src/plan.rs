@@ -110,7 +110,8 @@ impl Plan {
         self.strangers = draw(Need::Strangers, 0.3) && !options.no_faults;
         self.waiters = draw(Need::Waiters, 0.3);
         self.most_rows = draw(Need::SlowStatements, 0.15).then(|| 1 + dice.below(3));
-        if dice.chance(0.3) && !options.no_faults {
+        // Without timers, a reply that is passed on too often wakes nobody.
+        if dice.chance(0.3) && self.timers && !options.no_faults {
             self.old_orchestrators = 1;
             self.begin = if dice.chance(0.3) { 1 } else { PlaceOrder::VERSION };
         }

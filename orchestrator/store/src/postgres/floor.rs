@@ -14,7 +14,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use saga_core::Failure;
+use saga_core::{Failure, Timestamp};
 use saga_engine::Write;
 use saga_postgres::failure;
 use sqlx::PgPool;
@@ -56,7 +56,7 @@ impl Floor {
                 let floor = lowest(pool, known.floor).await?;
                 Known { floor, raised: now, ..known }
             }
-            Some(_) | None => match lowest(pool, DateTime::UNIX_EPOCH).await {
+            Some(_) | None => match lowest(pool, datetime(Timestamp(i64::MIN))).await {
                 Ok(floor) => Known { floor, raised: now, searched: now },
                 // With very many entries the search does not end within a statement's time limit.
                 Err(failure @ Failure::Conflict(_)) => {
