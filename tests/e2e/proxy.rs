@@ -148,8 +148,8 @@ async fn confirmed(proxy: &Role, key: &str) -> anyhow::Result<()> {
     ended_well(key, orders(proxy)?.place_order(order(key)).await?.into_inner().status())
 }
 
-/// Places an order and waits for its end. Calls once more, as the answer advises, if the proxy could
-/// not repeat the call: nginx can only if the whole call had arrived before it was passed on.
+/// Places an order and waits for its end. Calls once more, as the answer advises, if the proxy did
+/// not repeat the call. nginx does not always repeat a call that it was passing on.
 async fn confirmed_at_last(proxy: &Role, key: &str) -> anyhow::Result<()> {
     match orders(proxy)?.place_order(order(key)).await {
         Err(status) if status.code() == Code::Unavailable => confirmed(proxy, key).await,

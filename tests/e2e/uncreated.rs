@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use saga_proto::{
     order::v1::OrderStatus,
-    shop::v1::{CancelOrderRequest, GetOrderRequest, ListOrdersRequest, PlaceOrderRequest},
-    types::v1::Line,
+    shop::v1::{CancelOrderRequest, GetOrderRequest, ListOrdersRequest},
 };
+use saga_test_support::shopper::{self, GOOD_CARD};
 use tokio::time::Instant;
 
 use crate::system::{ONE_OF_EACH, System, with_system};
@@ -41,7 +41,7 @@ async fn scenario(system: &System) -> anyhow::Result<()> {
         }
     }
     // The list is read from the order service, which keeps an order for good.
-    let asked = ListOrdersRequest { customer: "ada".to_owned(), ..ListOrdersRequest::default() };
+    let asked = ListOrdersRequest { customer: "alice".to_owned(), ..ListOrdersRequest::default() };
     let listed = system.orders()?.list_orders(asked).await?.into_inner().orders;
     let ends: Vec<_> = listed.iter().map(|o| (o.order_id.as_str(), o.status())).collect();
     let due =
@@ -52,14 +52,8 @@ async fn scenario(system: &System) -> anyhow::Result<()> {
 }
 
 async fn place(system: &System, key: &str) -> anyhow::Result<String> {
-    let request = PlaceOrderRequest {
-        idempotency_key: key.to_owned(),
-        customer: "ada".to_owned(),
-        lines: vec![Line { sku: "teapot".to_owned(), quantity: 1 }],
-        payment_token: "tok_approved".to_owned(),
-        ..PlaceOrderRequest::default()
-    };
-    Ok(system.orders()?.place_order(request).await?.into_inner().order_id)
+    let order = shopper::order(key, "teapot", 1, GOOD_CARD);
+    Ok(system.orders()?.place_order(order).await?.into_inner().order_id)
 }
 
 async fn status(system: &System, order_id: &str) -> anyhow::Result<OrderStatus> {

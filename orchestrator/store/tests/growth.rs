@@ -209,6 +209,11 @@ fn move_on(saga: Instance, phase: Phase) -> Write {
     write(saga.version, Instance { version: saga.version + 1, phase, wake_at, ..saga })
 }
 
+/// Decides that all sagas move on.
+fn on(_: Timestamp, found: Vec<Instance>) -> (Vec<Write>, ()) {
+    (found.into_iter().map(|saga| move_on(saga, Phase::Running)).collect(), ())
+}
+
 /// Every operation of the hot path on the store, one saga after the other.
 async fn work(store: &SagaTable) {
     for _ in 0..ROUNDS {
@@ -224,9 +229,6 @@ async fn work(store: &SagaTable) {
         for _ in ["new", "repeated"] {
             store.admit(&keys, |_, _| (vec![write(0, new.clone())], ())).await.expect("admitted");
         }
-        let on = |_: Timestamp, found: Vec<Instance>| {
-            (found.into_iter().map(|saga| move_on(saga, Phase::Running)).collect(), ())
-        };
         store.turn(&[new.id], on).await.expect("a turn");
         store.claim(&[("place-order", 1)], 512, on).await.expect("a claim");
         store.find(&[new.id]).await.expect("a read");
@@ -316,9 +318,6 @@ async fn sagas_that_end_while_a_snapshot_is_held_cost_claims_and_counts_nothing(
     let pool = explained(&url).await;
     let store = SagaTable::new(pool.clone());
     let look = async || {
-        let on = |_: Timestamp, found: Vec<Instance>| {
-            (found.into_iter().map(|saga| move_on(saga, Phase::Running)).collect(), ())
-        };
         for _ in 0..ROUNDS {
             store.claim(&[("place-order", 1)], 512, on).await.expect("a claim");
             store.in_flight().await.expect("a read");
