@@ -58,8 +58,7 @@ struct Arguments {
 enum Command {
     /// Show the whole system at work, with nothing but this program
     Demo(demo::Demo),
-    /// Make databases, roles, schemas, exchanges and queues; run it again whenever you like
-    Setup,
+    Setup(setup::Command),
     /// Run the orchestrator: the engine, and gRPC for clients and operators
     Orchestrator,
     /// Run the inventory service
@@ -130,7 +129,8 @@ pub fn main_around(around: impl Around) -> ExitCode {
             let _ = io::stdout().lock().write_all(config::HELP.as_bytes());
             ExitCode::SUCCESS
         }
-        Command::Setup => runtime.block_on(role(
+        Command::Setup(setup::Command { plan: true }) => runtime.block_on(setup::plan()),
+        Command::Setup(_) => runtime.block_on(role(
             "setup",
             |env| env.setup(),
             async |settings, _| setup::setup(&settings).await,

@@ -28,8 +28,8 @@ class Saga:
     """What each step of a saga publishes.
 
     A step's action has its place as the event's sequence; its compensation has
-    2 * steps + 1 - place, so that sorting by sequence puts compensations after
-    actions and in reverse.
+    10,000 - place, so that sorting by sequence puts compensations after actions
+    and in reverse.
     """
 
     actions: dict[int, str]
@@ -144,7 +144,7 @@ def story(events: list[Event]) -> tuple[State, str]:
     for event in events:
         if event.sequence is None:
             return State.FOREIGN, f"{event.name} is no step's"
-        step = 2 * len(saga.actions) + 1 - event.sequence
+        step = 10_000 - event.sequence
         if event.sequence in saga.refusals.get(event.name, ()):
             # An action that had no effect, so nothing undoes it.
             refused.add(event.sequence)

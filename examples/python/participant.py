@@ -249,8 +249,6 @@ class Participant:
         """The CloudEvent that answers a command."""
         message = self.common(command, command.id, answer["type"], answer["data"]) | {
             "outcome": answer["outcome"],
-            "definition": command.definition,
-            "definitionversion": command.definition_version,
         }
         return message | {"repeat": True} if repeat else message
 
@@ -275,6 +273,8 @@ class Participant:
             "type": type_name,
             "subject": command.saga,
             "datacontenttype": "application/json",
+            "definition": command.definition,
+            "definitionversion": command.definition_version,
             "data": data,
         }
         return message | {"traceparent": command.traceparent} if command.traceparent else message

@@ -69,8 +69,8 @@ def declined(order: str) -> list[Message]:
         message("saga.order.v1.OrderPlaced", order, 1, {}),
         message("saga.inventory.v1.StockReserved", order, 2, {}),
         message("saga.payment.v1.PaymentDeclined", order, 3, {}),
-        message("saga.inventory.v1.StockReleased", order, 11, {}),
-        message("saga.order.v1.OrderRejected", order, 12, {}),
+        message("saga.inventory.v1.StockReleased", order, 9998, {}),
+        message("saga.order.v1.OrderRejected", order, 9999, {}),
     ]
 
 

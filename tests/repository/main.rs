@@ -2,6 +2,7 @@
 
 mod chaos;
 mod documents;
+mod migrations;
 mod platforms;
 mod rules;
 mod structure;

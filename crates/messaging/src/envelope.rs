@@ -90,6 +90,11 @@ pub enum Outcome {
 pub struct EventBody {
     /// Position of the event in the saga's stream of events. Consumers sort by it.
     pub sequence: u32,
+    /// Name of the saga's definition. Older publishers leave it out.
+    pub definition: Option<String>,
+    /// Version of the saga's definition, by which consumers know the saga's steps. Older publishers
+    /// leave it out.
+    pub definition_version: Option<u32>,
 }
 
 /// The reason why a message can never be handled. Such a message goes to the quarantine.
@@ -270,7 +275,11 @@ impl<'a> Wire<'a> {
                 wire.definitionversion = Some(reply.definition_version);
                 wire.passedon = Some(reply.passed_on).filter(|times| *times > 0);
             }
-            Body::Event(event) => wire.sequence = Some(sequence_text(event.sequence)),
+            Body::Event(event) => {
+                wire.sequence = Some(sequence_text(event.sequence));
+                wire.definition.clone_from(&event.definition);
+                wire.definitionversion = event.definition_version;
+            }
         }
         wire
     }
@@ -320,7 +329,11 @@ impl<'a> Wire<'a> {
                 // A malformed watermark is dropped: it is not worth losing the message.
                 watermark: self.watermark.as_deref().and_then(|text| text.parse().ok()),
             }),
-            (None, None, Some(sequence)) => Body::Event(EventBody { sequence }),
+            (None, None, Some(sequence)) => Body::Event(EventBody {
+                sequence,
+                definition: self.definition,
+                definition_version: self.definitionversion,
+            }),
             (None, _, None) => return Err(poison("neither command, reply nor event".into())),
         };
         Ok(Envelope {

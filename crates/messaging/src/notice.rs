@@ -19,6 +19,10 @@ pub struct Notice {
     pub name: &'static str,
     /// The sender, for example `saga/orchestrator`.
     pub source: &'static str,
+    /// Name of the saga's definition.
+    pub definition: String,
+    /// Version of the saga's definition.
+    pub definition_version: u32,
     /// Full name of the protobuf message in `data`.
     pub type_name: &'static str,
     /// Time of the orchestrator's transaction, on the clock of the saga database.
@@ -43,6 +47,8 @@ struct Wire<'a> {
     datacontenttype: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<&'a str>,
+    definition: &'a str,
+    definitionversion: u32,
     data: &'a RawValue,
 }
 
@@ -63,6 +69,8 @@ impl Notice {
             time: rfc3339(self.time),
             datacontenttype: "application/json",
             traceparent: self.traceparent.as_deref(),
+            definition: &self.definition,
+            definitionversion: self.definition_version,
             data: &self.data,
         };
         let body = serde_json::to_vec(&wire).expect("a notice is JSON");

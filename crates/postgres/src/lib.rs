@@ -16,7 +16,7 @@ mod provision;
 pub use failure::{commit, failure};
 pub use inbox::{INBOX, Inbox};
 pub use incarnation::Incarnation;
-pub use migrate::{MigrateError, check, migrate};
+pub use migrate::{Kind, MigrateError, Pending, check, migrate, pending};
 pub use pool::{ConnectError, PoolSettings, SESSION, connect, connect_noticing, watch};
 pub use provision::{ProvisionError, Reader, provision, provision_reader};
 

@@ -216,13 +216,14 @@ impl<S: Saga> Definition<S> {
         })
     }
 
-    /// Returns the command's position: actions from 1 in order, then compensations in reverse.
+    /// Returns the command's position: actions from 1 in order, and compensations up to 9,999 in
+    /// reverse. So no position changes when a later version has more steps at its end.
     fn sequence(&self, step: usize, direction: Direction) -> u32 {
-        let place = match direction {
-            Direction::Action => step + 1,
-            Direction::Compensation => 2 * self.steps.len() - step,
-        };
-        u32::try_from(place).expect("bounded by MAX_STEPS")
+        let place = u32::try_from(step + 1).expect("bounded by MAX_STEPS");
+        match direction {
+            Direction::Action => place,
+            Direction::Compensation => 10_000 - place,
+        }
     }
 
     /// Returns the participant that runs a step's command.

@@ -18,10 +18,60 @@ impl SagaId {
         Timestamp((self.0.as_u128() >> 80) as i64 * 1_000)
     }
 
+    /// Makes an id from a UUIDv7 that was made just now, for a saga whose rows lie in `partition`.
+    ///
+    /// The partition's number replaces the last ten bits before the UUID's variant: the last ten of
+    /// `rand_a`, which a UUIDv7 may use for anything. So the rows of one saga in all tables, and the
+    /// row of its key, can lie on one node of a sharded database, which finds them by the id alone.
+    /// Nothing uses the partition yet. Ids that were made without one are as good.
+    ///
+    /// ```
+    /// # use saga_core::{Partition, SagaId};
+    /// let made = "0199f6e4-32b7-7fff-8a51-b6f2c5d7e901".parse().unwrap();
+    /// let id = SagaId::in_partition(made, Partition::of_hash(&[0x12, 0x34]));
+    /// assert_eq!(id.to_string(), "0199f6e4-32b7-7e34-8a51-b6f2c5d7e901");
+    /// assert_eq!(id.partition().number(), 0x234);
+    /// ```
+    #[must_use]
+    pub const fn in_partition(made: Uuid, partition: Partition) -> Self {
+        let others = made.as_u128() & !((Partition::COUNT as u128 - 1) << PARTITION_BITS_FROM);
+        Self(Uuid::from_u128(others | (partition.0 as u128) << PARTITION_BITS_FROM))
+    }
+
+    /// Returns the partition of the saga's rows.
+    #[must_use]
+    pub const fn partition(self) -> Partition {
+        Partition((self.0.as_u128() >> PARTITION_BITS_FROM) as u16 % Partition::COUNT)
+    }
+
     /// Returns the next greater id.
     #[must_use]
     pub const fn following(self) -> Self {
         Self(Uuid::from_u128(self.0.as_u128().saturating_add(1)))
+    }
+}
+
+/// Where a partition's number begins in an id, in bits from the end: before `rand_b` and the variant.
+const PARTITION_BITS_FROM: u32 = 64;
+
+/// One of the parts into which a sharded database could divide its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Partition(u16);
+
+impl Partition {
+    /// The number of partitions. It never changes, because ids contain their partition.
+    pub const COUNT: u16 = 1 << 10;
+
+    /// Returns the partition of whatever has this hash.
+    #[must_use]
+    pub const fn of_hash(hash: &[u8; 2]) -> Self {
+        Self(u16::from_be_bytes(*hash) % Self::COUNT)
+    }
+
+    /// Returns the partition's number, less than [`Partition::COUNT`].
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self.0
     }
 }
 

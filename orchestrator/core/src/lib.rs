@@ -155,7 +155,7 @@ pub use decision::{Admitted, Cancelled, Decision, Input, Reply, ReplyOutcome, Ve
 pub use definition::{Definition, Kind, Saga};
 pub use failure::Failure;
 pub use hosted::{Hosted, HostedDefinition, NotHosted, Start, remedies};
-pub use id::{CommandId, Direction, InvalidId, SagaId, Timestamp};
+pub use id::{CommandId, Direction, InvalidId, Partition, SagaId, Timestamp};
 pub use instance::{
     Ended, Happening, HistoryEntry, Instance, Opener, Phase, Sending, State, StateError, StepState,
 };

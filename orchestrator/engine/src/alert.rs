@@ -72,6 +72,8 @@ impl Alert {
             version: saga.version,
             name: "stuck",
             source: SOURCE,
+            definition: saga.definition.clone(),
+            definition_version: saga.definition_version,
             type_name: TYPE,
             time: *at,
             traceparent: saga.traceparent.clone(),

@@ -2,7 +2,8 @@
 
 use std::future::Future;
 
-use saga_core::{Failure, HistoryEntry, Instance, SagaId, State, Timestamp};
+use saga_core::{Failure, HistoryEntry, Instance, Partition, SagaId, State, Timestamp};
+use sha2::{Digest as _, Sha256};
 
 use crate::{Handled, Inspected, ListFilter, QuarantineFilter, Quarantined, Write};
 
@@ -145,6 +146,17 @@ pub struct IdempotencyKey {
     pub payload_hash: Vec<u8>,
     /// The saga to which the key is bound if the key is new.
     pub saga: SagaId,
+}
+
+impl IdempotencyKey {
+    /// Returns the partition of the key's row, and of the saga that it begins. A caller's key in one
+    /// method always has the same one.
+    #[must_use]
+    pub fn partition(caller: &str, method: &str, key: &str) -> Partition {
+        // None of the texts contains a NUL.
+        let hash = Sha256::digest([caller, method, key].join("\0"));
+        Partition::of_hash(&[hash[0], hash[1]])
+    }
 }
 
 /// The outcome of binding a key.

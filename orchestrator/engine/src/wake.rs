@@ -18,17 +18,25 @@ use crate::{
 
 /// Claims due sagas until shutdown. Claims nothing while the stage is full of batches that wait for
 /// confirms. So even a long outage of the broker uses up attempts only for those few batches.
+/// After a failure the next batch has half the size, because a large one may take longer than a
+/// statement may.
 pub(crate) async fn claim<S: SagaStore>(
     shared: Arc<Shared<S>>,
     to_confirm: mpsc::Sender<Outgoing>,
 ) {
     let definitions: Vec<(&'static str, u32)> = shared.hosted.names().collect();
+    let mut limit = limits::MAX_BATCH;
     loop {
         let Ok(place) = to_confirm.reserve().await else { return };
         let mut outgoing = Outgoing::default();
-        let claimed = claim_once(&shared, &definitions, &mut outgoing).await;
+        let claimed = claim_once(&shared, &definitions, limit, &mut outgoing).await;
         place.send(outgoing);
-        if claimed < limits::MAX_BATCH {
+        let more = claimed == Ok(limit);
+        limit = match claimed {
+            Ok(_) => (limit * 2).min(limits::MAX_BATCH),
+            Err(NotClaimed) => (limit / 2).max(1),
+        };
+        if !more {
             tokio::select! {
                 biased;
                 () = shared.shutdown.cancelled() => return,
@@ -41,11 +49,17 @@ pub(crate) async fn claim<S: SagaStore>(
     }
 }
 
+/// The store did not say which sagas are due.
+#[derive(Debug, PartialEq, Eq)]
+struct NotClaimed;
+
+/// Claims up to `limit` sagas, and returns how many it has claimed.
 async fn claim_once<S: SagaStore>(
     shared: &Shared<S>,
     definitions: &[(&'static str, u32)],
+    limit: usize,
     outgoing: &mut Outgoing,
-) -> usize {
+) -> Result<usize, NotClaimed> {
     let decide = |now: Timestamp, sagas: Vec<Instance>| {
         let claimed = sagas.len();
         let mut turned = Turned::at(now);
@@ -61,16 +75,16 @@ async fn claim_once<S: SagaStore>(
         (turned.writes.clone(), (turned, claimed))
     };
     let began = SystemTime::now();
-    match answered(shared.store.claim(definitions, limits::MAX_BATCH, decide)).await {
+    match answered(shared.store.claim(definitions, limit, decide)).await {
         Ok((turned, claimed)) => {
             counter!("saga_woken_total").increment(claimed as u64);
             turned.send.iter().for_each(count_resent);
             shared.committed(began, turned, |_| None, outgoing);
-            claimed
+            Ok(claimed)
         }
         Err(failure) => {
-            warn!(%failure, "due sagas are looked for again shortly");
-            0
+            warn!(%failure, limit, "fewer due sagas are looked for shortly");
+            Err(NotClaimed)
         }
     }
 }

@@ -34,7 +34,9 @@ impl<R: SagaReads> Front<R> {
         validate::place_order(&order)?;
         let open = self.desk.check_capacity("orders").and_then(|()| self.check_payments());
 
-        let (id, key, wait) = (SagaId(Uuid::now_v7()), order.idempotency_key.clone(), order.wait);
+        let (key, wait) = (order.idempotency_key.clone(), order.wait);
+        let partition = IdempotencyKey::partition(caller.as_str(), METHOD, &key);
+        let id = SagaId::in_partition(Uuid::now_v7(), partition);
         // Watching begins before the saga exists, so that no change is missed.
         let watched = wait.then(|| self.desk.handle.watches.watch(id));
         let new = self.new_saga(id, &caller, order, traceparent);

@@ -37,7 +37,9 @@ impl<R: SagaReads> Front<R> {
         let order = validate::return_order(&asked)?;
         let open = self.desk.check_capacity("orders");
 
-        let (id, key, wait) = (SagaId(Uuid::now_v7()), asked.idempotency_key.clone(), asked.wait);
+        let (key, wait) = (asked.idempotency_key.clone(), asked.wait);
+        // A return changes its order's rows.
+        let id = SagaId::in_partition(Uuid::now_v7(), order.partition());
         // Watching begins before the saga exists, so that no change is missed.
         let watched = wait.then(|| self.desk.handle.watches.watch(id));
         let new = self.new_return(id, order, &caller, asked, traceparent);

@@ -75,7 +75,11 @@ impl Outgoing {
             time: Some(recorded.at),
             traceparent: member.traceparent(),
             data: event.data.clone(),
-            body: Body::Event(EventBody { sequence: event.sequence }),
+            body: Body::Event(EventBody {
+                sequence: event.sequence,
+                definition: Some(member.command.definition.clone()),
+                definition_version: Some(member.command.definition_version),
+            }),
             id,
         };
         let message =

@@ -25,6 +25,7 @@ mod inbox;
 mod orders;
 mod payments;
 mod planted;
+mod released;
 mod saga_store;
 mod shelf;
 mod transport;

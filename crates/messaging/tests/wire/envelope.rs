@@ -97,14 +97,16 @@ fn an_event() {
     check(
         &event(),
         expect![[r#"
-        {"specversion":"1.0",
-        "id":"00000000-0000-0000-0000-000000000007/reserve-stock/action",
-        "source":"saga/inventory",
-        "type":"saga.inventory.v1.StockReserved",
-        "subject":"00000000-0000-0000-0000-000000000007",
-        "datacontenttype":"application/json",
-        "sequence":"0012",
-        "data":{"orderId":"o"}}"#]],
+            {"specversion":"1.0",
+            "id":"00000000-0000-0000-0000-000000000007/reserve-stock/action",
+            "source":"saga/inventory",
+            "type":"saga.inventory.v1.StockReserved",
+            "subject":"00000000-0000-0000-0000-000000000007",
+            "datacontenttype":"application/json",
+            "sequence":"0012",
+            "definition":"place-order",
+            "definitionversion":2,
+            "data":{"orderId":"o"}}"#]],
     );
 }
 

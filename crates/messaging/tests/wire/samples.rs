@@ -66,6 +66,10 @@ pub(crate) fn event() -> Envelope {
         time: None,
         traceparent: None,
         data: json(r#"{"orderId":"o"}"#),
-        body: Body::Event(EventBody { sequence: 12 }),
+        body: Body::Event(EventBody {
+            sequence: 12,
+            definition: Some("place-order".to_owned()),
+            definition_version: Some(2),
+        }),
     }
 }

@@ -30,6 +30,10 @@ pub(crate) struct Store {
     pub(crate) locked: bool,
     /// The version of every saga.
     pub(crate) version: u64,
+    /// If more sagas than this are claimed at once, that takes longer than a statement may.
+    pub(crate) most_claimed: Option<usize>,
+    /// The limit of each claim.
+    pub(crate) claims: Arc<std::sync::Mutex<Vec<usize>>>,
     /// Number of reads of versions.
     pub(crate) reads: Arc<AtomicUsize>,
 }
@@ -61,10 +65,14 @@ impl SagaStore for Store {
     async fn claim<R: Send>(
         &self,
         _: &[(&'static str, u32)],
-        _: usize,
+        limit: usize,
         decide: impl Fn(Timestamp, Vec<Instance>) -> (Vec<Write>, R) + Send + Sync,
     ) -> Result<R, Failure> {
         assert!(!self.broken, "a bug in the store");
+        self.claims.lock().expect("whole").push(limit);
+        if self.most_claimed.is_some_and(|most| limit > most) {
+            return Err(Failure::Unavailable("canceling statement due to statement timeout".into()));
+        }
         Ok(decide(Timestamp(0), Vec::new()).1)
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use saga_engine::IdempotencyKey;
 use saga_front::Settings;
 use saga_proto::{order::v1::OrderStatus, shop::v1::PlaceOrderRequest};
 use tonic::{Code, Request};
@@ -19,6 +20,20 @@ async fn an_order_is_accepted_at_once_and_confirmed_in_the_end() {
     assert_eq!(world.saga(&placed.order_id).caller, "anonymous");
     world.broker.release("create-order/action", Answer::Done);
     world.until_ended(&placed.order_id).await;
+}
+
+#[tokio::test]
+async fn an_orders_rows_lie_in_the_partition_of_its_key() {
+    let world = World::new().await;
+    for key in ["a", "b", "c"] {
+        let placed = world.place(order(key)).await.expect("accepted");
+        let saga = world.saga(&placed.order_id);
+        let expected = IdempotencyKey::partition(&saga.caller, "PlaceOrder", key);
+        assert_eq!(saga.id.partition(), expected);
+    }
+    // Ids that exist contain their partition, so the function never changes.
+    let known = IdempotencyKey::partition("anonymous", "PlaceOrder", "k");
+    assert_eq!(known.number(), 685);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use saga_core::SagaId;
 use saga_proto::{
     Money,
     shop::v1::{GetReturnRequest, Return, ReturnOrderRequest, ReturnOrderResponse, ReturnStatus},
@@ -40,7 +41,11 @@ async fn who_waits_for_a_return_is_told_what_came_back_and_what_was_refunded() {
     assert_eq!(told.amount, Some(Money::new(750, "EUR")));
     assert_eq!((told.lines.len(), told.lines[0].quantity), (1, 1));
     assert_eq!(read(&world, &told.return_id).await.expect("it is known"), told);
-    assert_eq!(world.saga(&told.return_id).definition, "return-order");
+    let saga = world.saga(&told.return_id);
+    assert_eq!(saga.definition, "return-order");
+    // A return changes its order's rows.
+    let order: SagaId = ORDER.parse().expect("an id");
+    assert_eq!(saga.id.partition(), order.partition());
 }
 
 #[tokio::test]

@@ -65,14 +65,14 @@ fn a_refused_refund_lets_go_what_was_held() {
     check(
         &run,
         expect![[r#"
-        1 open-return/action -> order
-           saga.order.v1.OpenReturn {"orderId":"00000000-0000-0000-0000-000000000005","caller":"ann","lines":[{"sku":"teapot","quantity":"1"}],"reason":"it leaks"}
-        2 refund-payment/action -> payment
-           saga.payment.v1.RefundPayment {"orderId":"00000000-0000-0000-0000-000000000005","amount":{"minorUnits":"1250","currency":"EUR"}}
-        8 open-return/compensation -> order
-           saga.order.v1.RejectReturn {"reasonCode":"NOT_CAPTURED","reason":"nothing was taken"}
-        compensated
-    "#]],
+            1 open-return/action -> order
+               saga.order.v1.OpenReturn {"orderId":"00000000-0000-0000-0000-000000000005","caller":"ann","lines":[{"sku":"teapot","quantity":"1"}],"reason":"it leaks"}
+            2 refund-payment/action -> payment
+               saga.payment.v1.RefundPayment {"orderId":"00000000-0000-0000-0000-000000000005","amount":{"minorUnits":"1250","currency":"EUR"}}
+            9999 open-return/compensation -> order
+               saga.order.v1.RejectReturn {"reasonCode":"NOT_CAPTURED","reason":"nothing was taken"}
+            compensated
+        "#]],
     );
 }
 
@@ -84,12 +84,12 @@ fn silence_of_the_order_service_ends_it_and_what_it_may_hold_is_let_go() {
     check(
         &run,
         expect![[r#"
-        1 open-return/action -> order
-           saga.order.v1.OpenReturn {"orderId":"00000000-0000-0000-0000-000000000005","caller":"ann","lines":[{"sku":"teapot","quantity":"1"}],"reason":"it leaks"}
-        8 open-return/compensation -> order
-           saga.order.v1.RejectReturn {"reasonCode":"DEADLINE","reason":"the return could not be completed in time"}
-        compensated
-    "#]],
+            1 open-return/action -> order
+               saga.order.v1.OpenReturn {"orderId":"00000000-0000-0000-0000-000000000005","caller":"ann","lines":[{"sku":"teapot","quantity":"1"}],"reason":"it leaks"}
+            9999 open-return/compensation -> order
+               saga.order.v1.RejectReturn {"reasonCode":"DEADLINE","reason":"the return could not be completed in time"}
+            compensated
+        "#]],
     );
 }
 

@@ -51,9 +51,9 @@ fn a_declined_card_releases_the_stock_and_rejects_the_order() {
                saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
             3 authorise-payment/action -> payment
                saga.payment.v1.AuthorisePayment {"amount":{"minorUnits":"2500","currency":"EUR"},"paymentToken":"tok_visa"}
-            11 reserve-stock/compensation -> inventory
+            9998 reserve-stock/compensation -> inventory
                saga.inventory.v1.ReleaseStock {}
-            12 create-order/compensation -> order
+            9999 create-order/compensation -> order
                saga.order.v1.RejectOrder {"reasonCode":"CARD_DECLINED","reason":"the card was declined","order":{"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}}
             compensated
         "#]],
@@ -72,7 +72,7 @@ fn out_of_stock_rejects_the_order() {
                saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}
             2 reserve-stock/action -> inventory
                saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
-            12 create-order/compensation -> order
+            9999 create-order/compensation -> order
                saga.order.v1.RejectOrder {"reasonCode":"OUT_OF_STOCK","reason":"1 of 2 teapot","order":{"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}}
             compensated
         "#]],
@@ -95,11 +95,11 @@ fn a_cancelled_order_is_told_as_cancelled_in_the_clients_words() {
                saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
             3 authorise-payment/action -> payment
                saga.payment.v1.AuthorisePayment {"amount":{"minorUnits":"2500","currency":"EUR"},"paymentToken":"tok_visa"}
-            10 authorise-payment/compensation -> payment
+            9997 authorise-payment/compensation -> payment
                saga.payment.v1.VoidAuthorisation {}
-            11 reserve-stock/compensation -> inventory
+            9998 reserve-stock/compensation -> inventory
                saga.inventory.v1.ReleaseStock {}
-            12 create-order/compensation -> order
+            9999 create-order/compensation -> order
                saga.order.v1.RejectOrder {"reasonCode":"CANCELLED","reason":"found it cheaper","cancelled":true,"order":{"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}}
             compensated
         "#]],
@@ -125,11 +125,11 @@ fn a_cancel_during_the_capture_counts_when_the_capture_is_refused() {
                saga.payment.v1.AuthorisePayment {"amount":{"minorUnits":"2500","currency":"EUR"},"paymentToken":"tok_visa"}
             4 capture-payment/action -> payment
                saga.payment.v1.CapturePayment {}
-            10 authorise-payment/compensation -> payment
+            9997 authorise-payment/compensation -> payment
                saga.payment.v1.VoidAuthorisation {}
-            11 reserve-stock/compensation -> inventory
+            9998 reserve-stock/compensation -> inventory
                saga.inventory.v1.ReleaseStock {}
-            12 create-order/compensation -> order
+            9999 create-order/compensation -> order
                saga.order.v1.RejectOrder {"reasonCode":"CANCELLED","reason":"found it cheaper","cancelled":true,"order":{"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}}
             compensated
         "#]],
@@ -149,9 +149,9 @@ fn a_deadline_rejects_the_order() {
                saga.order.v1.CreateOrder {"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}
             2 reserve-stock/action -> inventory
                saga.inventory.v1.ReserveStock {"lines":[{"sku":"teapot","quantity":"2"}]}
-            11 reserve-stock/compensation -> inventory
+            9998 reserve-stock/compensation -> inventory
                saga.inventory.v1.ReleaseStock {}
-            12 create-order/compensation -> order
+            9999 create-order/compensation -> order
                saga.order.v1.RejectOrder {"reasonCode":"DEADLINE","reason":"the order could not be completed in time","order":{"customer":"ann","lines":[{"sku":"teapot","quantity":"2"}],"caller":"ann"}}
             compensated
         "#]],
