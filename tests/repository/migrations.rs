@@ -119,7 +119,8 @@ fn word_after<'a>(statement: &'a str, before: &str) -> Option<&'a str> {
 
 #[test]
 fn a_migration_that_stops_others_is_found() {
-    let own = "CREATE TABLE t (a int); CREATE INDEX t_by_a ON t (a); ALTER TABLE t ADD CHECK (a > 1)";
+    let own =
+        "CREATE TABLE t (a int); CREATE INDEX t_by_a ON t (a); ALTER TABLE t ADD CHECK (a > 1)";
     let index = "-- no-transaction\nCREATE INDEX CONCURRENTLY IF NOT EXISTS o ON orders (a)";
     let backfill = "-- no-transaction\nDO $$ BEGIN LOOP UPDATE orders SET a = 1; COMMIT; \
         EXIT WHEN NOT FOUND; END LOOP; END $$";

@@ -124,7 +124,10 @@ pub async fn migrate(pool: &PgPool, parts: &[&Migrator]) -> Result<(), MigrateEr
     migrated
 }
 
-async fn migrate_on(connection: &mut PgConnection, parts: &[&Migrator]) -> Result<(), MigrateError> {
+async fn migrate_on(
+    connection: &mut PgConnection,
+    parts: &[&Migrator],
+) -> Result<(), MigrateError> {
     let needs = "CREATE TABLE IF NOT EXISTS schema_needs (version bigint PRIMARY KEY)";
     connection.execute(needs).await?;
     let known = all(parts);

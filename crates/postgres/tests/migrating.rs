@@ -70,10 +70,10 @@ async fn an_older_binary_starts_until_the_schema_contracts_what_it_needs() {
         assert_eq!(pending(&pool, &[release]).await.expect("known"), []);
     }
     let due = pending(&pool, &[&third]).await.expect("known");
-    assert_eq!(due.iter().map(|due| (due.version, due.kind)).collect::<Vec<_>>(), [(
-        3,
-        Kind::Contract
-    )]);
+    assert_eq!(
+        due.iter().map(|due| (due.version, due.kind)).collect::<Vec<_>>(),
+        [(3, Kind::Contract)]
+    );
     migrate(&pool, &[&third]).await.expect("migrated");
     for release in [&second, &third] {
         check(&pool, &[release]).await.expect("both know the column");
@@ -153,7 +153,8 @@ async fn an_index_that_was_not_finished_is_built_again() {
 
 #[tokio::test]
 async fn two_processes_migrate_one_after_the_other() {
-    const SLOW: Release = &[(1, "slow", "CREATE TABLE parcels (id int); SELECT pg_sleep(1)", false)];
+    const SLOW: Release =
+        &[(1, "slow", "CREATE TABLE parcels (id int); SELECT pg_sleep(1)", false)];
     let (first, url) = database().await;
     let second = pool(&url).await;
     let release = &[&migrations(SLOW)];

@@ -166,13 +166,6 @@ impl Hosted {
         self
     }
 
-    /// Leaves out one version of a definition, as in a binary that is older than that version.
-    #[must_use]
-    pub fn without(mut self, name: &str, version: u32) -> Self {
-        self.definitions.retain(|d| (d.name(), d.version()) != (name, version));
-        self
-    }
-
     /// Sets the version under which new sagas of a definition begin. Without it, they begin under
     /// the newest one. Begin under an older version while some orchestrators do not host the newest
     /// one yet.

@@ -20,6 +20,9 @@ pub const QUARANTINE_PREFETCH: u16 = 32;
 /// again when its saga wakes.
 pub const MOST_PASSED_ON: u32 = 32;
 
+/// The number of times that a redelivered reply counts when it is passed on.
+pub const REDELIVERED_COUNTS: u32 = 8;
+
 /// Maximum number of bytes that are stored of the body of a quarantined message: twice the size of
 /// our own parcels.
 pub const MAX_QUARANTINED_BYTES: usize = 1024 * 1024;

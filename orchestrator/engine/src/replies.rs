@@ -123,7 +123,7 @@ fn open<S: SagaStore>(
                     continue;
                 }
                 Ok(Read::Unhosted(envelope)) => {
-                    outgoing.passed_on.extend(pass_on(envelope));
+                    outgoing.passed_on.extend(pass_on(envelope, redelivered));
                     continue;
                 }
                 Err(poisoned) => poisoned,
@@ -146,12 +146,17 @@ enum Read {
 /// Counts that a reply is passed on to another orchestrator, which may host its definition. Returns
 /// `None` if it was passed on often enough: an orchestrator that hosts the saga sends the command
 /// again and gets the recorded answer.
-fn pass_on(mut envelope: Envelope) -> Option<Envelope> {
+///
+/// A redelivered reply may have been passed on before, and then there are two copies of it. It
+/// counts as several times, so that there are few copies even if each second acknowledgement is
+/// lost.
+fn pass_on(mut envelope: Envelope, redelivered: bool) -> Option<Envelope> {
     let Body::Reply(reply) = &mut envelope.body else { return None };
     let often_enough = reply.passed_on >= limits::MOST_PASSED_ON;
     let verdict = if often_enough { "unhosted" } else { "passed on" };
     counter!("saga_replies_total", "verdict" => verdict).increment(1);
-    reply.passed_on = reply.passed_on.saturating_add(1);
+    let times = if redelivered { limits::REDELIVERED_COUNTS } else { 1 };
+    reply.passed_on = reply.passed_on.saturating_add(times);
     (!often_enough).then_some(envelope)
 }
 
@@ -334,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_reply_for_a_version_that_is_not_hosted_is_passed_on_a_bounded_number_of_times() {
-        let mut envelope = Envelope {
+        let envelope = Envelope {
             id: "00000000-0000-7000-8000-000000000000/book/action".parse().expect("an id"),
             source: "saga/hotel".to_owned(),
             type_name: "Booked".to_owned(),
@@ -349,13 +354,18 @@ mod tests {
                 passed_on: 0,
             }),
         };
-        let mut times = 0;
-        while let Some(passed) = pass_on(envelope.clone()) {
-            times += 1;
-            // The next orchestrator reads what this one has written.
-            let json = RawValue::from_string(passed.to_json()).expect("JSON");
-            envelope = Envelope::read(&json).expect("an envelope");
-        }
-        assert_eq!(times, limits::MOST_PASSED_ON);
+        let passed_on = |redelivered| {
+            let (mut times, mut envelope) = (0, envelope.clone());
+            while let Some(passed) = pass_on(envelope, redelivered) {
+                times += 1;
+                // The next orchestrator reads what this one has written.
+                let json = RawValue::from_string(passed.to_json()).expect("JSON");
+                envelope = Envelope::read(&json).expect("an envelope");
+            }
+            times
+        };
+        assert_eq!(passed_on(false), limits::MOST_PASSED_ON);
+        // If each acknowledgement is lost, the number of copies doubles each time.
+        assert_eq!(passed_on(true), 4);
     }
 }

@@ -76,9 +76,8 @@ async fn prepare(databases: &[Pool], sql: &str) -> Vec<Query> {
         let text = AssertSqlSafe(sql.to_owned()).into_sql_str();
         let Ok(statement) = database.prepare(text).await else { continue };
         let parameters = statement.parameters().and_then(Either::left).unwrap_or_default();
-        let column = |column: &PgColumn| {
-            [column.name().to_owned(), column.type_info().name().to_owned()]
-        };
+        let column =
+            |column: &PgColumn| [column.name().to_owned(), column.type_info().name().to_owned()];
         prepared.push(Query {
             query: sql.to_owned(),
             parameters: parameters.iter().map(|it| it.name().to_owned()).collect(),

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use saga_core::Saga as _;
-use saga_definitions::PlaceOrder;
-
 use crate::{
     dice::Dice,
     faults::{Fault, Rates},
@@ -50,10 +47,6 @@ pub(crate) struct Plan {
     pub(crate) waiters: bool,
     /// The most rows that a statement may touch within its time limit.
     pub(crate) most_rows: Option<usize>,
-    /// Number of orchestrators that do not host the newest place-order, as in an upgrade.
-    pub(crate) old_orchestrators: usize,
-    /// Version under which the other orchestrators begin orders.
-    pub(crate) begin: u32,
 }
 
 impl Plan {
@@ -94,8 +87,6 @@ impl Plan {
             strangers: false,
             waiters: false,
             most_rows: None,
-            old_orchestrators: 0,
-            begin: PlaceOrder::VERSION,
         }
         .with_more(more, options)
     }
@@ -110,11 +101,6 @@ impl Plan {
         self.strangers = draw(Need::Strangers, 0.3) && !options.no_faults;
         self.waiters = draw(Need::Waiters, 0.3);
         self.most_rows = draw(Need::SlowStatements, 0.15).then(|| 1 + dice.below(3));
-        // Without timers, a reply that is passed on too often wakes nobody.
-        if dice.chance(0.3) && self.timers && !options.no_faults {
-            self.old_orchestrators = 1;
-            self.begin = if dice.chance(0.3) { 1 } else { PlaceOrder::VERSION };
-        }
         if !self.timers || options.no_faults {
             // After these, only a saga's wake-up sends a command again.
             self.most_rows = None;

@@ -44,8 +44,6 @@ pub(crate) struct Process {
     /// The name for transcripts.
     pub(crate) name: String,
     role: Role,
-    /// The number among the processes of the same role, from 1.
-    number: usize,
     now: Mutex<Option<Running>>,
 }
 
@@ -68,7 +66,7 @@ impl Process {
             Role::Payment => "payment",
         };
         let name = format!("{role_name}-{number}");
-        Arc::new(Self { name, role, number, now: Mutex::default() })
+        Arc::new(Self { name, role, now: Mutex::default() })
     }
 
     /// Returns the handle for clients, if the process is a running orchestrator.
@@ -153,7 +151,7 @@ impl Process {
                 let table = SagaTable::new(world.databases.orchestrator.clone());
                 let store = SimStore::new(table, Arc::clone(life), world);
                 let store = PlantedStore::new(store, planted);
-                let (engine, handle) = Engine::new(store, transport, world.hosted_by(self.number));
+                let (engine, handle) = Engine::new(store, transport, world.hosted.clone());
                 return (tokio::spawn(engine.run(stop)), Some(handle));
             }
             Role::Order => {

@@ -6,8 +6,7 @@ use std::{
     time::Duration,
 };
 
-use saga_core::{Failure, Hosted, Instance, Saga as _, SagaId, State, StepState};
-use saga_definitions::PlaceOrder;
+use saga_core::{Failure, Hosted, Instance, SagaId, State, StepState};
 use saga_engine::Handle;
 use saga_inventory::{receipt::Receipt, table::Shelf as _};
 use saga_proto::Money;
@@ -155,15 +154,6 @@ impl World {
             databases,
             hosted,
         }
-    }
-
-    /// Returns the definitions that an orchestrator hosts.
-    pub(crate) fn hosted_by(&self, orchestrator: usize) -> Hosted {
-        let hosted = self.hosted.clone();
-        if orchestrator <= self.plan.old_orchestrators {
-            return hosted.without(PlaceOrder::NAME, PlaceOrder::VERSION);
-        }
-        hosted.beginning(PlaceOrder::NAME, self.plan.begin).expect("it is hosted")
     }
 
     /// Returns the running orchestrators, for clients.

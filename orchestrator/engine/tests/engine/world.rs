@@ -71,7 +71,9 @@ impl SagaStore for Store {
         assert!(!self.broken, "a bug in the store");
         self.claims.lock().expect("whole").push(limit);
         if self.most_claimed.is_some_and(|most| limit > most) {
-            return Err(Failure::Unavailable("canceling statement due to statement timeout".into()));
+            return Err(Failure::Unavailable(
+                "canceling statement due to statement timeout".into(),
+            ));
         }
         Ok(decide(Timestamp(0), Vec::new()).1)
     }
