@@ -11,6 +11,7 @@ pub mod client;
 pub mod config;
 mod demo;
 mod meaning;
+mod permissions;
 mod prune;
 mod reconcile;
 pub mod roles;
@@ -59,6 +60,8 @@ enum Command {
     /// Show the whole system at work, with nothing but this program
     Demo(demo::Demo),
     Setup(setup::Command),
+    /// Find permissions that are wider than the roles need
+    Doctor(permissions::Doctor),
     /// Run the orchestrator: the engine, and gRPC for clients and operators
     Orchestrator,
     /// Run the inventory service
@@ -129,7 +132,17 @@ pub fn main_around(around: impl Around) -> ExitCode {
             let _ = io::stdout().lock().write_all(config::HELP.as_bytes());
             ExitCode::SUCCESS
         }
-        Command::Setup(setup::Command { plan: true }) => runtime.block_on(setup::plan()),
+        Command::Setup(setup::Command { plan: true, .. }) => runtime.block_on(setup::plan()),
+        Command::Setup(setup::Command { definitions: true, .. }) => {
+            with_broker_names(|prefix, users| {
+                let definitions = permissions::Table::of(prefix, users).definitions();
+                writeln!(io::stdout().lock(), "{definitions:#}")?;
+                Ok(ExitCode::SUCCESS)
+            })
+        }
+        Command::Doctor(doctor) => {
+            with_broker_names(|prefix, users| permissions::doctor(&doctor, prefix, users))
+        }
         Command::Setup(_) => runtime.block_on(role(
             "setup",
             |env| env.setup(),
@@ -174,6 +187,16 @@ async fn show(demo: demo::Demo) -> ExitCode {
         return failed(&error.into());
     }
     demo::run(demo).await
+}
+
+/// Runs a command that needs only the broker's names: the prefix, and the users of the roles.
+fn with_broker_names(
+    run: impl FnOnce(&str, &saga_rabbitmq::Users) -> anyhow::Result<ExitCode>,
+) -> ExitCode {
+    match config::read(&config::process, |env| env.broker_names()) {
+        Ok((prefix, users)) => run(&prefix, &users).unwrap_or_else(|error| failed(&error)),
+        Err(mistakes) => wrong(&mistakes),
+    }
 }
 
 /// Reads one role's settings and runs the role until it ends.

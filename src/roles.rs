@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 pub(crate) use embedded::{Embedded, Role, embedded};
 pub(crate) use provider::provider;
+pub(crate) use servers::EVENTS;
 pub use servers::{Around, PARTICIPANTS, broker_settings};
 pub(crate) use servers::{Product, all, inventory, orchestrator, order, payment};
 use tokio::{net::TcpListener, task::JoinSet};

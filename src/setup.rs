@@ -29,12 +29,17 @@ const AUDITOR: &str = "saga_audit";
 Examples:
   saga setup --plan
   saga setup
+  saga setup --definitions > definitions.json
 
 docs/upgrading.md says in which order to upgrade, and how to go back.")]
 pub struct Command {
     /// Print the migrations that each database lacks, and change nothing
     #[arg(long)]
     pub plan: bool,
+    /// Print the permissions and bounds of the broker's users, for RabbitMQ to import, and make
+    /// nothing
+    #[arg(long, conflicts_with = "plan")]
+    pub definitions: bool,
 }
 
 type Parts = &'static [&'static Migrations];

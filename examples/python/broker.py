@@ -19,6 +19,7 @@ BATCH = "application/cloudevents-batch+json"
 SINGLE = "application/cloudevents+json"
 REDELIVERED = "saga-redelivered"
 
+DEPLOYMENT = "orchestrator"
 PREFETCH = 16
 DELIVERY_LIMIT = 10
 FIRST_PAUSE_SECONDS = 0.05
@@ -39,11 +40,14 @@ class Broker:
     def __init__(self, url: str, prefix: str, name: str) -> None:
         self.prefix, self.name = prefix, name
         self.queue = f"{prefix}saga.commands.{name}"
+        # Only the orchestrator may write to the first, and only we to the second.
+        self.commanders = (f"{prefix}saga.commands", f"{prefix}saga.again.{name}")
         self.connection = pika.BlockingConnection(pika.URLParameters(url))
         self.incoming = self.connection.channel()
         self.incoming.basic_qos(prefetch_count=PREFETCH)
         self.outgoing = self.connection.channel()
         self.outgoing.confirm_delivery()
+        self.user = pika.URLParameters(url).credentials.username
         declare(self.incoming, prefix, self.queue, name)
 
     def command(self, command: Command, member: Json, reply_to: str) -> bool:
@@ -52,15 +56,16 @@ class Broker:
             content_type=BATCH,
             message_id=command.id,
             app_id=self.name,
+            user_id=self.user,
             reply_to=reply_to,
             delivery_mode=2,
             headers={REDELIVERED: True},
         )
-        return self.publish("saga.commands", self.name, [member], properties)
+        return self.publish(f"saga.again.{self.name}", self.name, [member], properties)
 
     def reply(self, to: str, replies: list[Json]) -> bool:
         """One parcel of replies. It must arrive."""
-        return self.publish("saga.replies", to, replies, self.properties(BATCH, replies[0]["id"]))
+        return self.publish(f"saga.replies.{self.name}", to, replies, self.properties(BATCH, replies[0]["id"]))
 
     def event(self, key: str, event: Json) -> bool:
         """One event. Nobody need be listening."""
@@ -71,12 +76,17 @@ class Broker:
         properties = self.properties(BATCH, message_id or hashlib.sha256(body).hexdigest()[:32])
         properties.headers = {"saga-reason": reason[:1000], "saga-from": self.queue}
         properties.reply_to = reply_to
-        return self.publish("saga.quarantine", "", body, properties)
+        return self.publish(f"saga.quarantine.{self.name}", "", body, properties)
 
     def properties(self, content_type: str, message_id: str) -> pika.BasicProperties:
         """What every message has."""
         return pika.BasicProperties(
-            content_type=content_type, message_id=message_id[:255], app_id=self.name, delivery_mode=2
+            content_type=content_type,
+            message_id=message_id[:255],
+            app_id=self.name,
+            # The broker refuses another user than the one that has logged in.
+            user_id=self.user,
+            delivery_mode=2,
         )
 
     def publish(
@@ -97,7 +107,7 @@ class Broker:
 
 
 def declare(channel: BlockingChannel, prefix: str, queue: str, key: str) -> None:
-    """Our queue, with the arguments that docs/participants.md says. Declaring it again changes nothing."""
+    """Our queue and our own exchanges, as docs/participants.md says. Declaring them again changes nothing."""
     arguments = {
         "x-queue-type": "quorum",
         "x-delivery-limit": DELIVERY_LIMIT,
@@ -107,6 +117,14 @@ def declare(channel: BlockingChannel, prefix: str, queue: str, key: str) -> None
     }
     channel.queue_declare(queue, durable=True, arguments=arguments)
     channel.queue_bind(queue, f"{prefix}saga.commands", routing_key=key)
+    # Only we may write to these, so a message that came by one of them is ours.
+    again, replies, quarantine = (f"{prefix}saga.{kind}.{key}" for kind in ("again", "replies", "quarantine"))
+    channel.exchange_declare(again, "direct", durable=True)
+    channel.queue_bind(queue, again, routing_key=key)
+    channel.exchange_declare(replies, "direct", durable=True)
+    channel.queue_bind(f"{prefix}saga.replies", replies, routing_key=DEPLOYMENT)
+    channel.exchange_declare(quarantine, "fanout", durable=True)
+    channel.queue_bind(f"{prefix}saga.quarantine", quarantine)
 
 
 def serve(participant: Participant, broker: Broker, stopping: Callable[[], bool]) -> None:
@@ -115,6 +133,11 @@ def serve(participant: Participant, broker: Broker, stopping: Callable[[], bool]
         if stopping():
             return
         if method is not None:
+            if method.exchange not in broker.commanders:
+                reason = f"impostor: it came by {method.exchange or 'the default exchange'}"
+                must(broker.quarantine(body, None, reason, None))
+                broker.incoming.basic_ack(method.delivery_tag)
+                continue
             again = method.redelivered or (properties.headers or {}).get(REDELIVERED) is True
             take(participant, broker, body, properties.reply_to, again)
             broker.incoming.basic_ack(method.delivery_tag)

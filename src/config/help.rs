@@ -18,6 +18,9 @@ every role but the provider
   SAGA_PREFIX                       comes before each exchange and queue [empty]
   SAGA_DECLARE_TOPOLOGY             no: exchanges and queues must be there, made by setup; then a
                                     role's broker user needs no permission to configure them [yes]
+  SAGA_BROKER_USERS                 names: each role has a broker user of its own, with the role's name, and
+                                    a message without its sender's user is a stranger's; or the users'
+                                    names, as orchestrator=a,order=b; shared: roles share a user [shared]
   SAGA_DATABASE_CONNECTIONS         most connections of a role's pool, 2 to 200 [16]
 orchestrator
   SAGA_ORCHESTRATOR_DATABASE_URL    postgres://user:password@host:5432/name (required)
@@ -38,6 +41,8 @@ orchestrator
   SAGA_RETENTION_SECONDS_FOR_TESTS  the same, shorter than is safe: an old message may then be run
                                     again, and an old key mean a new order; participants need it too, or
                                     they believe no watermark that is younger than 7 days [none]
+  SAGA_ACCEPT_UNPROVEN_REPLIES      yes: a reply counts although nothing proves which participant sent
+                                    it; only during an upgrade, see docs/upgrading.md [no]
 order, inventory, payment
   SAGA_ORDER_DATABASE_URL, SAGA_INVENTORY_DATABASE_URL, SAGA_PAYMENT_DATABASE_URL (required)
   SAGA_ORDER_LISTEN                 [127.0.0.1:7401]

@@ -5,11 +5,13 @@ mod help;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod users;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use saga_core::Hosted;
 use saga_payment::BreakerSettings;
+use saga_rabbitmq::Users;
 
 use crate::secrets::Secret;
 
@@ -25,6 +27,8 @@ pub struct Broker {
     pub prefix: String,
     /// True if roles may declare exchanges and queues; `saga setup` always does.
     pub declares: bool,
+    /// The users of the roles, if each has a user of its own.
+    pub users: Option<Users>,
 }
 
 /// Settings of `saga orchestrator`.
@@ -51,6 +55,8 @@ pub(crate) struct Front {
     pub(crate) catalogue_cache: Duration,
     /// How long ended sagas and their keys are kept.
     pub(crate) retention: Duration,
+    /// True if a reply counts although nothing proves which participant sent it.
+    pub(crate) accepts_unproven_replies: bool,
 }
 
 /// Settings of `saga prune`.

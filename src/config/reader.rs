@@ -99,6 +99,7 @@ impl Environment<'_> {
                 .number("SAGA_CATALOGUE_CACHE_MILLIS", 0, 60_000)
                 .map_or(saga_front::DEFAULT_CATALOGUE_CACHE, Duration::from_millis),
             retention: self.retention(),
+            accepts_unproven_replies: self.yes_or_no("SAGA_ACCEPT_UNPROVEN_REPLIES", false),
         }
     }
 
@@ -274,16 +275,22 @@ impl Environment<'_> {
         }
     }
 
-    fn broker(&mut self) -> Broker {
+    pub(super) fn prefix(&mut self) -> String {
         let prefix = self.text("SAGA_PREFIX", "");
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-_".contains(&b);
         if prefix.len() > 60 || !prefix.bytes().all(allowed) {
             self.wrong("SAGA_PREFIX", "may hold up to 60 of a-z, 0-9, '.', '-' and '_'");
         }
+        prefix
+    }
+
+    fn broker(&mut self) -> Broker {
+        let prefix = self.prefix();
         Broker {
             url: self.broker_url("SAGA_AMQP_URL"),
             prefix,
             declares: self.yes_or_no("SAGA_DECLARE_TOPOLOGY", true),
+            users: self.broker_users("SAGA_BROKER_USERS"),
         }
     }
 
@@ -380,7 +387,7 @@ impl Environment<'_> {
         }
     }
 
-    fn text(&self, name: &str, default: &str) -> String {
+    pub(super) fn text(&self, name: &str, default: &str) -> String {
         (self.get)(name).unwrap_or_else(|| default.to_owned())
     }
 
@@ -394,7 +401,7 @@ impl Environment<'_> {
         text.parse().map_err(|_| self.wrong(name, why)).ok()
     }
 
-    fn wrong(&mut self, name: &str, why: &str) {
+    pub(super) fn wrong(&mut self, name: &str, why: &str) {
         self.mistakes.push(format!("{name} {why}"));
     }
 }

@@ -27,7 +27,8 @@ where
 {
     let hosted = front.hosted;
     let (engine, handle) = Engine::new(store.clone(), transport, hosted.clone());
-    let engine = engine.keeping(front.retention);
+    let engine =
+        engine.keeping(front.retention).accepting_unproven_replies(front.accepts_unproven_replies);
     let server = Server {
         handle,
         reads: store,

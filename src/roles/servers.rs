@@ -2,7 +2,7 @@
 
 use saga_engine::{Retention, SagaReads, SagaStore};
 use saga_kit::Store;
-use saga_messaging::Transport;
+use saga_messaging::{ORCHESTRATOR, Transport};
 use saga_postgres::{INBOX, Inbox, Incarnation, Migrations, Pool, PoolSettings};
 use saga_rabbitmq::RabbitMq;
 use saga_store::postgres::SagaTable;
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Name of the exchange for the shop's events.
-const EVENTS: &str = "shop.events";
+pub(crate) const EVENTS: &str = "shop.events";
 
 /// The participants for which queues are declared.
 pub const PARTICIPANTS: [&str; 3] = ["order", "inventory", "payment"];
@@ -214,6 +214,8 @@ pub fn broker_settings(broker: &Broker, role: &str) -> saga_rabbitmq::Settings {
         prefix: broker.prefix.clone(),
         participants: PARTICIPANTS.map(str::to_owned).to_vec(),
         declares: broker.declares,
+        hints: role == ORCHESTRATOR,
+        users: broker.users.clone(),
         events: EVENTS.to_owned(),
         ..saga_rabbitmq::Settings::new(broker.url.0.clone(), format!("saga {role}"))
     }

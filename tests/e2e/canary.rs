@@ -40,9 +40,13 @@ async fn search(system: &System, collector: &Collector) -> anyhow::Result<()> {
     let commands = Tap::on(url, &exchange("saga.commands"), &["payment"]).await?;
     let others = [
         Tap::on(url, &exchange("saga.commands"), &["order", "inventory"]).await?,
-        Tap::on(url, &exchange("saga.replies"), &["orchestrator"]).await?,
+        Tap::on(url, &exchange("saga.replies.order"), &["orchestrator"]).await?,
+        Tap::on(url, &exchange("saga.replies.inventory"), &["orchestrator"]).await?,
+        Tap::on(url, &exchange("saga.replies.payment"), &["orchestrator"]).await?,
         Tap::on(url, &exchange("shop.events"), &["#"]).await?,
         Tap::on(url, &exchange("saga.quarantine"), &[""]).await?,
+        Tap::on(url, &exchange("saga.quarantine.payment"), &[""]).await?,
+        Tap::on(url, &exchange("saga.quarantine.orchestrator"), &[""]).await?,
     ];
 
     // While a saga may need the token, the token is in its row, and this search finds it there.

@@ -287,7 +287,7 @@ async fn each_event_says_one_thing(events: &Listener, ids: &[SagaId]) -> anyhow:
 }
 
 async fn a_compensation_without_its_action_leaves_a_tombstone(world: &World) -> anyhow::Result<()> {
-    let answers = world.listen("saga.replies", "stranger").await?;
+    let answers = world.listen("saga.replies.shipping", "stranger").await?;
     let saga = Uuid::now_v7();
     let cancel = member(saga, "compensation", "CancelShipment", "{}");
     let book = member(saga, "action", "BookShipment", r#"{"depot":"north","parcels":1}"#);
@@ -306,7 +306,7 @@ async fn a_compensation_without_its_action_leaves_a_tombstone(world: &World) -> 
 }
 
 async fn poison_takes_no_neighbour_with_it(world: &World, known: &Value) -> anyhow::Result<()> {
-    let answers = world.listen("saga.replies", "stranger").await?;
+    let answers = world.listen("saga.replies.shipping", "stranger").await?;
     let mut conflict = known.clone();
     conflict["data"]["later"] = Value::from("another payload");
     let unknown = member(Uuid::now_v7(), "action", "BurnShipment", "{}");

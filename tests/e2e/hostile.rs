@@ -43,7 +43,7 @@ fn command(system: &System, key: &str, body: impl Into<Vec<u8>>) -> RawMessage {
 
 fn reply(system: &System, body: impl Into<Vec<u8>>) -> RawMessage {
     RawMessage {
-        exchange: format!("{}saga.replies", system.prefix()),
+        exchange: format!("{}saga.replies.payment", system.prefix()),
         key: "orchestrator".to_owned(),
         body: body.into(),
         persistent: true,

@@ -12,6 +12,7 @@ mod delivery;
 mod demo;
 mod foreign;
 mod hostile;
+mod impostor;
 mod kill;
 mod load;
 mod metrics;

@@ -33,9 +33,9 @@ async fn at_the_desk(system: &System) -> anyhow::Result<()> {
     let order = system.orders()?.place_order(request).await?.into_inner().order_id;
     let command = format!("{order}/reserve-stock/action");
     let taken = eventually("the command", LIMIT, async || old.take().await.ok().flatten()).await;
-    let headers = [("saga-reason", "unknown type"), ("saga-from", "saga.commands.inventory")];
+    let headers = [("saga-reason", "unknown type"), ("saga-from", "another's")];
     let poison = |id: &str, body: Vec<u8>| RawMessage {
-        exchange: format!("{prefix}saga.quarantine"),
+        exchange: format!("{prefix}saga.quarantine.inventory"),
         body,
         message_id: Some(id.to_owned()),
         reply_to: taken.reply_to.clone(),

@@ -71,6 +71,9 @@ pub struct ReplyBody {
     pub definition_version: u32,
     /// Number of orchestrators that passed the reply on, because they do not host that version.
     pub passed_on: u32,
+    /// The participant that had sent the reply, as an orchestrator states that passed it on. It
+    /// counts only in a message from an orchestrator.
+    pub answered_by: Option<String>,
 }
 
 /// The outcome of a command, as its reply states it.
@@ -235,6 +238,8 @@ struct Wire<'a> {
     repeat: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     passedon: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    answeredby: Option<String>,
     #[serde(borrow)]
     data: &'a RawValue,
 }
@@ -258,6 +263,7 @@ impl<'a> Wire<'a> {
             outcome: None,
             repeat: None,
             passedon: None,
+            answeredby: None,
             data: &envelope.data,
         };
         match &envelope.body {
@@ -274,6 +280,7 @@ impl<'a> Wire<'a> {
                 wire.definition = Some(reply.definition.clone());
                 wire.definitionversion = Some(reply.definition_version);
                 wire.passedon = Some(reply.passed_on).filter(|times| *times > 0);
+                wire.answeredby = reply.answered_by.clone();
             }
             Body::Event(event) => {
                 wire.sequence = Some(sequence_text(event.sequence));
@@ -318,6 +325,7 @@ impl<'a> Wire<'a> {
                     .definitionversion
                     .ok_or_else(|| poison("no definitionversion".into()))?,
                 passed_on: self.passedon.unwrap_or(0),
+                answered_by: self.answeredby,
             }),
             (None, Some(attempt), Some(sequence)) => Body::Command(CommandBody {
                 attempt,

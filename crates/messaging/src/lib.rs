@@ -16,6 +16,7 @@ mod notice;
 mod pace;
 pub mod parcel;
 mod publish;
+mod sender;
 mod silence;
 pub mod trace;
 mod transport;
@@ -26,8 +27,9 @@ pub use insist::Insisting;
 pub use notice::Notice;
 pub use pace::Pace;
 pub use publish::{Publication, publish};
+pub use sender::Sender;
 pub use silence::{SILENCE, SILENT_CALLS, Silent, answered};
 pub use transport::{
-    Ack, Changed, Consumer, Death, Delivery, FROM_HEADER, MALFORMED_HEADER, Message, PublishError,
-    Queue, REASON_HEADER, Refused, Route, Transport,
+    Ack, Changed, Consumer, Death, Delivery, FROM_HEADER, MALFORMED_HEADER, Message, ORCHESTRATOR,
+    PublishError, Queue, REASON_HEADER, Refused, Route, Transport,
 };

@@ -192,7 +192,8 @@ mod tests {
 
     fn replies(ids: &str) -> Vec<Message> {
         let reply = |id: &str| {
-            Message::parcel(Route::Reply { to: "anybody".to_owned() }, id.to_owned(), "[]")
+            let route = Route::Reply { to: "anybody".to_owned(), from: "stock".to_owned() };
+            Message::parcel(route, id.to_owned(), "[]")
         };
         ids.split(' ').map(reply).collect()
     }
@@ -231,7 +232,7 @@ mod tests {
     #[test]
     fn a_piece_has_few_bytes_unless_one_message_has_more() {
         let sized = |bytes: usize| {
-            let route = Route::Reply { to: "anybody".to_owned() };
+            let route = Route::Reply { to: "anybody".to_owned(), from: "stock".to_owned() };
             (0, Message::parcel(route, String::new(), vec![0; bytes]))
         };
         let most = limits::MAX_OFFERED_BYTES;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use saga_core::SagaId;
 use tokio::sync::{broadcast, mpsc};
 
-use crate::{Poison, parcel};
+use crate::{Poison, Sender, parcel};
 
 /// A message broker, or something that behaves like one.
 ///
@@ -40,10 +40,13 @@ pub trait Transport: Clone + Send + Sync + 'static {
     fn destination(&self, route: &Route) -> String {
         match route {
             Route::Command { participant } => format!("saga.commands:{participant}"),
-            Route::Reply { to } => format!("saga.replies:{to}"),
+            Route::Again { participant } => format!("saga.again.{participant}:{participant}"),
+            Route::Reply { to, from } => format!("saga.replies.{from}:{to}"),
             Route::OwnReplies => "saga.replies".to_owned(),
             Route::Event { key } => format!("saga.events:{key}"),
-            Route::Quarantine { .. } => "saga.quarantine".to_owned(),
+            Route::Quarantine { from, .. } => {
+                format!("saga.quarantine.{}", from.consumer())
+            }
         }
     }
 
@@ -90,18 +93,41 @@ pub enum Queue {
     Quarantine,
 }
 
-/// The route of a message.
+impl Queue {
+    /// Returns the name of the party that consumes the queue: the participant, or
+    /// [`ORCHESTRATOR`].
+    #[must_use]
+    pub fn consumer(&self) -> &str {
+        match self {
+            Self::Commands { participant } => participant,
+            Self::Replies | Self::Quarantine => ORCHESTRATOR,
+        }
+    }
+}
+
+/// The orchestrators' name among the senders. No participant may have it.
+pub const ORCHESTRATOR: &str = "orchestrator";
+
+/// The route of a message. Only the party that a route names may use it: see [`Sender::by`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// To a participant's queue. The message must arrive.
+    /// From an orchestrator to a participant's queue. The message must arrive.
     Command {
         /// Name of the participant.
         participant: String,
     },
-    /// To the deployment that sent the command. The message must arrive.
+    /// From a participant back to its own queue: a parcel that is taken apart. The message must
+    /// arrive.
+    Again {
+        /// Name of the participant.
+        participant: String,
+    },
+    /// From a participant to the deployment that sent the command. The message must arrive.
     Reply {
         /// The command's `reply_to`.
         to: String,
+        /// Name of the participant.
+        from: String,
     },
     /// From an orchestrator back to its own deployment's replies, for another orchestrator. The
     /// message must arrive.
@@ -111,7 +137,7 @@ pub enum Route {
         /// Routing key of the event, for example `hotel.booked`.
         key: String,
     },
-    /// To the quarantine. The message must arrive.
+    /// To the quarantine, from the party that consumes the queue `from`. The message must arrive.
     Quarantine {
         /// The reason why the message is quarantined.
         reason: String,
@@ -185,6 +211,8 @@ pub enum Refused {
 /// A message that was delivered. It is delivered again unless the consumer acknowledges it.
 #[derive(Debug)]
 pub struct Delivery {
+    /// The party that sent the message.
+    pub sender: Sender,
     /// The message's body.
     pub body: Bytes,
     /// Content type, if the message has one.

@@ -12,7 +12,7 @@ use lapin::{
     options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
-use saga_messaging::{Ack, Delivery, Queue};
+use saga_messaging::{Ack, Delivery, Queue, Sender};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -216,10 +216,14 @@ impl Session<'_> {
         }
         self.last_delivery = Instant::now();
         let properties = &delivery.properties;
-        let from_quarantine = self.terms.queue == Queue::Quarantine;
-        let death = from_quarantine.then(|| death::death(properties));
         let owned = |text: &lapin::types::ShortString| text.as_str().to_owned();
+        let user = properties.user_id().as_ref().map(lapin::types::ShortString::as_str);
+        let exchange = delivery.exchange.as_str();
+        let sender = self.terms.topology.sender(&self.terms.queue, exchange, user);
+        // Anybody can write such a header, but only the broker publishes to its own exchange.
+        let death = (sender == Sender::Broker).then(|| death::death(properties));
         Ok(Delivery {
+            sender,
             content_type: properties.content_type().as_ref().map(owned),
             redelivered: delivery.redelivered || death::redelivered(properties),
             reply_to: properties.reply_to().as_ref().map(owned),

@@ -22,6 +22,9 @@ pub enum ConnectError {
     /// A name is too long for AMQP: choose a shorter prefix.
     #[error("the name {0:?} is longer than the 255 bytes that AMQP allows: shorten the prefix")]
     NameTooLong(String),
+    /// A participant has the orchestrators' name: choose another one.
+    #[error("no participant may be called \"orchestrator\": that is the orchestrators' own name")]
+    ReservedName,
     /// The broker refuses the login: correct the user or the password.
     #[error("the broker at {broker} refuses the login of {user:?}: check user and password")]
     LoginRefused {

@@ -23,6 +23,7 @@ mod link;
 mod message;
 mod properties;
 mod publish;
+mod sender;
 mod settings;
 mod topology;
 mod transport;
@@ -30,6 +31,7 @@ mod window;
 
 pub use error::ConnectError;
 pub use message::REDELIVERED_HEADER;
+pub use sender::Users;
 pub use settings::Settings;
 pub use topology::{Topology, quorum};
 pub use transport::RabbitMq;

@@ -48,13 +48,14 @@ pub(crate) fn lay_out(
             reply_to = reply_to.or(Some(topology.reply_key()));
             (topology.commands(), participant.as_str(), true)
         }
-        Route::Reply { to } => (topology.replies(), to.as_str(), true),
+        Route::Again { participant } => (topology.again(participant), participant.as_str(), true),
+        Route::Reply { to, from } => (topology.replies_of(from), to.as_str(), true),
         Route::OwnReplies => (topology.replies(), topology.reply_key(), true),
         Route::Event { key } => (topology.events(), key.as_str(), false),
         Route::Quarantine { reason, from } => {
             headers.insert(REASON_HEADER.into(), text(cut(reason, MAX_REASON_BYTES)));
             headers.insert(FROM_HEADER.into(), text(&topology.queue(from)));
-            (topology.quarantine(), "", true)
+            (topology.quarantine_of(from), "", true)
         }
     };
     if mandatory {
@@ -75,6 +76,9 @@ pub(crate) fn lay_out(
     if let Some(reply_to) = reply_to {
         properties = properties.with_reply_to(ShortString::try_new(reply_to).ok()?);
     }
+    if let Some(login) = &topology.login {
+        properties = properties.with_user_id(ShortString::try_new(login.as_str()).ok()?);
+    }
     let key = ShortString::try_new(key).ok()?;
     Some(Outgoing { exchange: exchange.into(), key, mandatory, properties })
 }
@@ -88,7 +92,7 @@ pub(crate) fn publish_id(properties: &BasicProperties) -> Option<i64> {
 /// Returns the name of a route, for metrics.
 pub(crate) const fn route_name(route: &Route) -> &'static str {
     match route {
-        Route::Command { .. } => "command",
+        Route::Command { .. } | Route::Again { .. } => "command",
         Route::Reply { .. } | Route::OwnReplies => "reply",
         Route::Event { .. } => "event",
         Route::Quarantine { .. } => "quarantine",
@@ -146,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_reply_key_that_no_queue_can_have_is_not_even_sent() {
-        let reply = message(Route::Reply { to: "x".repeat(256) });
+        let reply = message(Route::Reply { to: "x".repeat(256), from: "stock".into() });
         assert!(lay_out(&reply, &topology(), "test", 7).is_none());
     }
 

@@ -241,8 +241,10 @@ impl Publisher {
         }
         let is_ours = |(index, why): &(usize, Refused)| match (&messages[*index].route, why) {
             (_, Refused::Nacked) => false,
-            (Route::Command { participant }, _) => self.topology.knows(participant),
-            (Route::Reply { to }, _) => to == self.topology.reply_key(),
+            (Route::Command { participant } | Route::Again { participant }, _) => {
+                self.topology.knows(participant)
+            }
+            (Route::Reply { to, .. }, _) => to == self.topology.reply_key(),
             (Route::Event { .. }, _) => false,
             (Route::OwnReplies | Route::Quarantine { .. }, _) => true,
         };

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use lapin::uri::AMQPUri;
 
-use crate::ConnectError;
+use crate::{ConnectError, Users};
 
 /// Seconds between heartbeats, in both directions. A peer that is silent for twice as long counts
 /// as gone.
@@ -36,6 +36,13 @@ pub struct Settings {
     /// True if this adapter declares exchanges and queues. Otherwise it only checks that they
     /// exist, which needs no permission at the broker. [`crate::RabbitMq::setup`] always declares.
     pub declares: bool,
+    /// True if this adapter exchanges hints with the orchestrators. Participants have no use for
+    /// them.
+    pub hints: bool,
+    /// The broker's users whose messages count, if each party has a user of its own. Then this
+    /// adapter names its own user in what it publishes, which the broker checks. `None` if several
+    /// parties share a user.
+    pub users: Option<Users>,
     /// Number of redeliveries before a message goes to the quarantine.
     pub delivery_limit: u32,
     /// Time limit for progress: in it, at least one message of a call must be sent or confirmed.
@@ -59,6 +66,8 @@ impl Settings {
             events: "saga.events".to_owned(),
             participants: Vec::new(),
             declares: true,
+            hints: true,
+            users: None,
             delivery_limit: 10,
             publish_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
@@ -111,6 +120,8 @@ impl fmt::Debug for Settings {
             .field("events", &self.events)
             .field("participants", &self.participants)
             .field("declares", &self.declares)
+            .field("hints", &self.hints)
+            .field("users", &self.users)
             .field("delivery_limit", &self.delivery_limit)
             .field("publish_timeout", &self.publish_timeout)
             .field("connect_timeout", &self.connect_timeout)

@@ -7,9 +7,9 @@ use lapin::{
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable, ShortString},
 };
-use saga_messaging::Queue;
+use saga_messaging::{ORCHESTRATOR, Queue};
 
-use crate::{ConnectError, Settings, error::Failure};
+use crate::{ConnectError, Settings, Users, error::Failure};
 
 /// Maximum number of bytes of a name in AMQP.
 const MAX_NAME_BYTES: usize = 255;
@@ -21,22 +21,33 @@ pub(crate) const DECLARE_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// The names of the exchanges and queues with one prefix.
 ///
 /// ```text
-/// saga.commands    direct  key participant → queue saga.commands.{participant}
-/// saga.replies     direct  key deployment  → queue saga.replies
-/// {events}         topic   key of the event → any queue that is bound
-/// saga.quarantine  fanout                  → queue saga.quarantine
-/// saga.hints       fanout, not durable     → one exclusive queue for each adapter
+/// saga.commands                  direct  key participant  → queue saga.commands.{participant}
+/// saga.again.{participant}       direct  key participant  → queue saga.commands.{participant}
+/// saga.replies                   direct  key deployment   → queue saga.replies
+/// saga.replies.{participant}     direct  key deployment   → queue saga.replies
+/// {events}                       topic   key of the event → any queue that is bound
+/// saga.quarantine                fanout                   → queue saga.quarantine
+/// saga.quarantine.{participant}  fanout                   → queue saga.quarantine
+/// saga.quarantine.orchestrator   fanout                   → queue saga.quarantine
+/// saga.hints                     fanout, not durable      → one exclusive queue for each orchestrator
 /// ```
+/// Each exchange but the events' has one party that may write to it, so a delivery's exchange says
+/// who has sent the message: `saga.commands`, `saga.replies` (for replies that are passed on) and
+/// `saga.hints` are the orchestrators', and `saga.quarantine` is the broker's own.
+///
 /// Messages that the commands and replies queues give up (expired, or over the delivery limit) go
 /// to the quarantine, at least once. The quarantine itself never gives up a message.
 #[derive(Clone, Debug)]
 pub struct Topology {
-    prefix: String,
+    pub(crate) prefix: String,
     events: String,
-    deployment: String,
+    pub(crate) deployment: String,
     participants: Vec<String>,
     declares: bool,
     delivery_limit: u32,
+    pub(crate) users: Option<Users>,
+    /// The user as which this adapter logs in, if it names it in its messages.
+    pub(crate) login: Option<String>,
 }
 
 impl Topology {
@@ -52,8 +63,18 @@ impl Topology {
             participants: settings.participants.clone(),
             declares: settings.declares,
             delivery_limit: settings.delivery_limit,
+            login: match &settings.users {
+                Some(_) => Some(settings.address()?.authority.userinfo.username),
+                None => None,
+            },
+            users: settings.users.clone(),
         };
-        let queues = topology.participants.iter().map(|name| topology.commands_queue(name));
+        if topology.knows(ORCHESTRATOR) {
+            return Err(ConnectError::ReservedName);
+        }
+        let longest = |name| Queue::Commands { participant: String::clone(name) };
+        let queues = topology.participants.iter().map(longest);
+        let queues = queues.map(|queue| topology.quarantine_of(&queue));
         let others = [topology.quarantine(), topology.events(), topology.deployment.clone()];
         let names = queues.chain(others);
         match names.into_iter().find(|name| name.len() > MAX_NAME_BYTES) {
@@ -85,6 +106,27 @@ impl Topology {
     #[must_use]
     pub fn quarantine(&self) -> String {
         format!("{}saga.quarantine", self.prefix)
+    }
+
+    /// Returns the name of the direct exchange by which a participant sends parcels that it takes
+    /// apart to its own queue. The routing key is the participant.
+    #[must_use]
+    pub fn again(&self, participant: &str) -> String {
+        format!("{}saga.again.{participant}", self.prefix)
+    }
+
+    /// Returns the name of the direct exchange for one participant's replies. The routing key is
+    /// the deployment.
+    #[must_use]
+    pub fn replies_of(&self, participant: &str) -> String {
+        format!("{}.{participant}", self.replies())
+    }
+
+    /// Returns the name of the fanout exchange by which the party that consumes `queue` puts
+    /// messages into the quarantine.
+    #[must_use]
+    pub fn quarantine_of(&self, queue: &Queue) -> String {
+        format!("{}.{}", self.quarantine(), queue.consumer())
     }
 
     /// Returns the name of the transient exchange for hints.
@@ -123,32 +165,41 @@ impl Topology {
     /// Declares everything except the hints. Declaring again only restores deleted exchanges and
     /// queues. An adapter that must not declare only checks that everything exists.
     pub(crate) async fn declare(&self, channel: &Channel) -> Result<(), Failure> {
+        let own_quarantine = self.quarantine_of(&Queue::Quarantine);
         for (name, kind) in [
             (self.quarantine(), ExchangeKind::Fanout),
+            (own_quarantine.clone(), ExchangeKind::Fanout),
             (self.commands(), ExchangeKind::Direct),
             (self.replies(), ExchangeKind::Direct),
             (self.events(), ExchangeKind::Topic),
         ] {
-            let options = ExchangeDeclareOptions {
-                durable: true,
-                passive: !self.declares,
-                ..Default::default()
-            };
-            let name_on_the_wire = ShortString::from(name.as_str());
-            channel
-                .exchange_declare(name_on_the_wire, kind, options, FieldTable::default())
-                .await
-                .map_err(|error| Failure::Declaring { name, error })?;
+            self.declare_exchange(channel, name, kind).await?;
         }
         let quarantine = self.quarantine();
         self.declare_queue(channel, &quarantine, &quarantine, "", quorum()).await?;
+        self.bind(channel, &quarantine, &own_quarantine, "").await?;
         let replies = self.replies();
         let bounded = self.bounded();
         self.declare_queue(channel, &replies, &replies, &self.deployment, bounded).await?;
         for participant in &self.participants {
-            self.declare_commands(channel, participant).await?;
+            self.declare_participant(channel, participant).await?;
         }
         Ok(())
+    }
+
+    async fn declare_exchange(
+        &self,
+        channel: &Channel,
+        name: String,
+        kind: ExchangeKind,
+    ) -> Result<(), Failure> {
+        let options =
+            ExchangeDeclareOptions { durable: true, passive: !self.declares, ..Default::default() };
+        let name_on_the_wire = ShortString::from(name.as_str());
+        channel
+            .exchange_declare(name_on_the_wire, kind, options, FieldTable::default())
+            .await
+            .map_err(|error| Failure::Declaring { name, error })
     }
 
     /// Declares the exchanges and queues that consuming one queue needs.
@@ -160,16 +211,34 @@ impl Topology {
         self.declare(channel).await?;
         match queue {
             Queue::Commands { participant } if !self.knows(participant) => {
-                self.declare_commands(channel, participant).await
+                self.declare_participant(channel, participant).await
             }
             Queue::Commands { .. } | Queue::Replies | Queue::Quarantine => Ok(()),
         }
     }
 
-    async fn declare_commands(&self, channel: &Channel, participant: &str) -> Result<(), Failure> {
-        let queue = self.commands_queue(participant);
+    /// Declares a participant's queue, and the exchanges that only this participant writes to.
+    async fn declare_participant(
+        &self,
+        channel: &Channel,
+        participant: &str,
+    ) -> Result<(), Failure> {
+        let commands = Queue::Commands { participant: participant.to_owned() };
+        let (again, replies) = (self.again(participant), self.replies_of(participant));
+        let quarantine = self.quarantine_of(&commands);
+        for (name, kind) in [
+            (&again, ExchangeKind::Direct),
+            (&replies, ExchangeKind::Direct),
+            (&quarantine, ExchangeKind::Fanout),
+        ] {
+            self.declare_exchange(channel, name.clone(), kind).await?;
+        }
+        let queue = self.queue(&commands);
         let bounded = self.bounded();
-        self.declare_queue(channel, &queue, &self.commands(), participant, bounded).await
+        self.declare_queue(channel, &queue, &self.commands(), participant, bounded).await?;
+        self.bind(channel, &queue, &again, participant).await?;
+        self.bind(channel, &self.replies(), &replies, &self.deployment).await?;
+        self.bind(channel, &self.quarantine(), &quarantine, "").await
     }
 
     async fn declare_queue(
@@ -184,9 +253,21 @@ impl Topology {
         let options =
             QueueDeclareOptions { durable: true, passive: !self.declares, ..Default::default() };
         channel.queue_declare(name.into(), options, arguments).await.map_err(declaring)?;
+        self.bind(channel, name, exchange, key).await
+    }
+
+    /// Binds a queue to an exchange, if this adapter declares. Nobody else can check a binding.
+    async fn bind(
+        &self,
+        channel: &Channel,
+        name: &str,
+        exchange: &str,
+        key: &str,
+    ) -> Result<(), Failure> {
         if !self.declares {
             return Ok(());
         }
+        let declaring = |error| Failure::Declaring { name: name.to_owned(), error };
         let options = QueueBindOptions::default();
         channel
             .queue_bind(name.into(), exchange.into(), key.into(), options, FieldTable::default())
@@ -210,7 +291,7 @@ impl Topology {
     }
 
     fn commands_queue(&self, participant: &str) -> String {
-        format!("{}saga.commands.{participant}", self.prefix)
+        format!("{}.{participant}", self.commands())
     }
 }
 

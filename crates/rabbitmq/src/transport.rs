@@ -72,7 +72,10 @@ impl RabbitMq {
             outgoing,
             incoming: changes.clone(),
         };
-        publishers.spawn(hints.run(publishing.clone()));
+        // Otherwise the hints are dropped here, and what is announced is lost.
+        if settings.hints {
+            publishers.spawn(hints.run(publishing.clone()));
+        }
         let inner = Inner {
             link,
             topology,
@@ -157,10 +160,13 @@ impl Transport for RabbitMq {
         let topology = &self.inner.topology;
         match route {
             Route::Command { participant } => format!("{}:{participant}", topology.commands()),
-            Route::Reply { to } => format!("{}:{to}", topology.replies()),
+            Route::Again { participant } => {
+                format!("{}:{participant}", topology.again(participant))
+            }
+            Route::Reply { to, from } => format!("{}:{to}", topology.replies_of(from)),
             Route::OwnReplies => format!("{}:{}", topology.replies(), topology.reply_key()),
             Route::Event { key } => format!("{}:{key}", topology.events()),
-            Route::Quarantine { .. } => topology.quarantine(),
+            Route::Quarantine { from, .. } => topology.quarantine_of(from),
         }
     }
 

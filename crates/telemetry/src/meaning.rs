@@ -4,7 +4,7 @@
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 /// Counters, with their descriptions.
-const COUNTERS: [(&str, &str); 28] = [
+const COUNTERS: [(&str, &str); 29] = [
     ("saga_started_total", "Sagas that were admitted"),
     ("saga_ended_total", "Sagas that ended, by how"),
     ("saga_stuck_alerts_total", "Alerts that a saga is stuck, reminders included"),
@@ -13,6 +13,10 @@ const COUNTERS: [(&str, &str); 28] = [
         "Events of stuck sagas that were not published: the next reminder says them again",
     ),
     ("saga_undecidable_total", "Times a saga's row could not be decided on by this binary"),
+    (
+        "saga_impostor_alerts_total",
+        "Alerts that a party speaks for another, one for each party and process",
+    ),
     ("saga_replies_total", "Participants' replies, by what became of them"),
     ("saga_store_silent_total", "Calls of a database that were given up: it did not answer"),
     (

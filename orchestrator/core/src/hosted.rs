@@ -23,6 +23,8 @@ pub trait HostedDefinition: Send + Sync {
     fn step_names(&self) -> Vec<&'static str>;
     /// Returns the index of the definition's pivot, if it has one.
     fn pivot(&self) -> Option<usize>;
+    /// Returns the participant that runs a step's command, if the definition has that step.
+    fn participant_of(&self, step: &str, direction: Direction) -> Option<&'static str>;
     /// Decodes the data, and returns a function that makes the saga's first decision at the store's
     /// time. See [`start`].
     ///
@@ -68,6 +70,10 @@ impl<S: Saga> HostedDefinition for Definition<S> {
 
     fn pivot(&self) -> Option<usize> {
         self.steps.iter().position(|step| step.kind == Kind::Pivot)
+    }
+
+    fn participant_of(&self, step: &str, direction: Direction) -> Option<&'static str> {
+        self.step(step).map(|step| self.participant(step, direction))
     }
 
     fn start(

@@ -15,7 +15,7 @@ use tracing::{error, warn};
 
 use crate::{
     IdempotencyKey, NewSaga, Placed, Preview, RequestError, SagaStore,
-    fold::{Fate, Folded, fold},
+    fold::{Cue, Fate, Folded, fold},
     limits,
     outgoing::Outgoing,
     quarantine::desk::handle,
@@ -202,7 +202,7 @@ async fn answer_inputs<S: SagaStore>(shared: &Shared<S>, inputs: Inputs, outgoin
         let mut done = BTreeMap::new();
         for saga in sagas {
             let (id, unchanged) = (saga.id, saga.clone());
-            let folded = fold(&shared.hosted, saga, &by_saga[&id], now);
+            let folded = fold(&shared.hosted, saga, by_saga[&id].iter().map(Cue::own), now);
             let after = folded.write.as_ref().map_or(unchanged, |write| write.saga.clone());
             done.insert(id, (after, turned.add(folded)));
         }
@@ -218,7 +218,9 @@ async fn answer_inputs<S: SagaStore>(shared: &Shared<S>, inputs: Inputs, outgoin
                     Some((saga, fates)) => match fates.remove(0) {
                         Fate::Decided(verdict) => Ok((verdict, saga.clone())),
                         Fate::Unhosted => Err(RequestError::Elsewhere),
-                        Fate::Poison(_) | Fate::Undecidable => Err(RequestError::Undecidable),
+                        Fate::Impostor(_) | Fate::Poison(_) | Fate::Undecidable => {
+                            Err(RequestError::Undecidable)
+                        }
                     },
                 };
                 let _ = answer.send(result);

@@ -32,7 +32,9 @@ pub(crate) async fn take<S: SagaReads>(shared: Arc<Shared<S>>) {
     for why in ["away", "conflict"] {
         counter!("saga_turns_retried_total", "why" => why).increment(0);
     }
+    counter!("saga_impostor_alerts_total").increment(0);
     for verdict in [
+        "impostor",
         "applied",
         "duplicate",
         "late",

@@ -13,6 +13,7 @@ use tracing::{error, info};
 
 use crate::{
     Requests, Retention, SagaReads, SagaStore, Watches, alert,
+    answerer::Impostors,
     carry_out::carry_out,
     census,
     in_flight::InFlight,
@@ -34,6 +35,7 @@ pub struct Engine<S, T> {
     watches: Watches,
     in_flight: InFlight,
     retention: Duration,
+    accepts_unproven: bool,
 }
 
 /// The embedder's access to a running engine.
@@ -69,8 +71,16 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
         let (watches, in_flight) = (Watches::default(), InFlight::new());
         let handle = Handle { requests, watches: watches.clone(), in_flight: in_flight.clone() };
         let retention = limits::LEAST_RETENTION;
-        let engine =
-            Self { store, transport, hosted, requests: receiver, watches, in_flight, retention };
+        let engine = Self {
+            store,
+            transport,
+            hosted,
+            requests: receiver,
+            watches,
+            in_flight,
+            retention,
+            accepts_unproven: false,
+        };
         (engine, handle)
     }
 
@@ -82,12 +92,22 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
         self
     }
 
+    /// Sets whether a reply counts that came by the orchestrators' own exchange, where nothing proves
+    /// which participant sent it. Participants of the release before this one publish there. It is
+    /// only for a rolling upgrade: as long as it is set, whoever may write to that exchange can
+    /// answer for every participant. The default is false.
+    #[must_use]
+    pub fn accepting_unproven_replies(mut self, accepts: bool) -> Self {
+        self.accepts_unproven = accepts;
+        self
+    }
+
     /// Runs until `shutdown`, then finishes the work that it has begun. Nothing is lost if it ends
     /// at any other moment: unacknowledged inputs are delivered again, and commands that were not
     /// published are derived again. If one of the loops ends by itself, the whole engine stops and
     /// cancels `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { store, transport, hosted, requests, watches, in_flight, retention } = self;
+        let Self { store, transport, hosted, requests, watches, in_flight, retention, .. } = self;
         let (known, watermark) = watch::channel(Watermark::NONE);
         let (alerts, raised) = mpsc::channel(limits::MAX_WAITING_ALERTS);
         let shared = Arc::new(Shared {
@@ -97,6 +117,8 @@ impl<S: SagaStore + SagaReads + Retention, T: Transport> Engine<S, T> {
             in_flight: in_flight.clone(),
             watermark: watermark.clone(),
             alerts,
+            accepts_unproven: self.accepts_unproven,
+            impostors: Impostors::default(),
             shutdown: shutdown.clone(),
         });
         // Each source of inputs has its own stage, so that none waits for the confirms of another.

@@ -8,7 +8,7 @@ use saga_core::{
 use saga_trace::trace_id;
 use tracing::error;
 
-use crate::{Write, alert::Alert};
+use crate::{Write, alert::Alert, answerer::Answerer};
 
 /// The result of folding one saga's inputs.
 #[derive(Debug)]
@@ -64,6 +64,8 @@ impl StepAnswer {
 pub(crate) enum Fate {
     /// The input was decided on.
     Decided(Verdict),
+    /// The input is a reply of a party that may not answer the step. It changes nothing.
+    Impostor(String),
     /// The input is poison: it does not decode, so it can never be decided on.
     Poison(String),
     /// This binary cannot decide on the saga's row, so the input is left alone.
@@ -72,11 +74,47 @@ pub(crate) enum Fate {
     Unhosted,
 }
 
+/// An input, and the party that it comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Cue<'a> {
+    input: &'a Input,
+    /// `None` for an input that the engine or its embedder made. A reply without a sender is an
+    /// impostor's.
+    from: Option<&'a Answerer>,
+}
+
+impl<'a> Cue<'a> {
+    /// Makes the cue of an input that the engine or its embedder made.
+    pub(crate) const fn own(input: &'a Input) -> Self {
+        Self { input, from: None }
+    }
+
+    /// Makes the cue of a reply.
+    pub(crate) const fn reply(input: &'a Input, from: &'a Answerer) -> Self {
+        Self { input, from: Some(from) }
+    }
+
+    /// Returns why the input is an impostor's: only the participant that runs a step's command may
+    /// answer it. The definition is the one of the saga's row, whatever the reply names.
+    fn impostor(&self, definition: &dyn HostedDefinition) -> Option<String> {
+        let Input::Reply(reply) = self.input else { return None };
+        let runs = definition.participant_of(&reply.step, reply.direction);
+        match self.from {
+            Some(from) if from.may_answer(runs) => None,
+            from => {
+                let from = from.map_or_else(|| "nobody".to_owned(), ToString::to_string);
+                let runs = runs.unwrap_or("nobody");
+                Some(format!("impostor: {from} answers {}, which {runs} runs", reply.step))
+            }
+        }
+    }
+}
+
 /// Folds the inputs over the saga, one after the other.
 pub(crate) fn fold<'a>(
     hosted: &Hosted,
     saga: Instance,
-    inputs: impl IntoIterator<Item = &'a Input>,
+    inputs: impl IntoIterator<Item = Cue<'a>>,
     now: Timestamp,
 ) -> Folded {
     let before = saga.version;
@@ -99,7 +137,7 @@ pub(crate) fn fold<'a>(
         alerts: Vec::new(),
     };
     let fates: Vec<Fate> =
-        inputs.into_iter().map(|input| folding.input(&**definition, input, now)).collect();
+        inputs.into_iter().map(|cue| folding.input(&**definition, cue, now)).collect();
     let Folding { saga, changed, history, mut send, answers, alerts } = folding;
     if fates.len() > 1 {
         // A later input may have closed a command that an earlier one opened.
@@ -122,8 +160,11 @@ struct Folding {
 }
 
 impl Folding {
-    fn input(&mut self, definition: &dyn HostedDefinition, input: &Input, now: Timestamp) -> Fate {
-        let decision = match definition.turn(&self.saga, input, now) {
+    fn input(&mut self, definition: &dyn HostedDefinition, cue: Cue<'_>, now: Timestamp) -> Fate {
+        if let Some(why) = cue.impostor(definition) {
+            return Fate::Impostor(why);
+        }
+        let decision = match definition.turn(&self.saga, cue.input, now) {
             Ok(decision) => decision,
             Err(StateError::Reply { step, source, .. }) => {
                 return Fate::Poison(format!("the reply to {step} does not decode: {source}"));

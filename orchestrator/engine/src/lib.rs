@@ -9,6 +9,7 @@
 //! [`SagaStore`] (one transaction for each batch).
 
 mod alert;
+mod answerer;
 mod carry_out;
 mod census;
 mod engine;

@@ -27,6 +27,9 @@ pub const REDELIVERED_COUNTS: u32 = 8;
 /// our own parcels.
 pub const MAX_QUARANTINED_BYTES: usize = 1024 * 1024;
 
+/// Maximum number of bytes that are stored of the reason why a message was quarantined.
+pub const MAX_REASON_BYTES: usize = 1024;
+
 /// Maximum number of batches that wait for their confirms while the next one is decided.
 pub const BATCHES_IN_CONFIRMATION: usize = 2;
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use metrics::{counter, histogram};
 use saga_core::{Failure, Input, Instance, Reply, ReplyOutcome, SagaId, Timestamp, Verdict};
 use saga_messaging::{
-    Ack, Body, Delivery, Envelope, Message, Outcome, Pace, Poison, Queue, Route, Transport,
+    Ack, Body, Delivery, Envelope, Message, Outcome, Pace, Poison, Queue, Route, Sender, Transport,
     trace::Source,
 };
 use saga_trace::{Context, Span, trace_id};
@@ -24,7 +24,8 @@ use tracing::{error, warn};
 
 use crate::{
     SagaStore,
-    fold::{Fate, fold},
+    answerer::Answerer,
+    fold::{Cue, Fate, fold},
     limits,
     outgoing::Outgoing,
     shared::{Shared, Turned},
@@ -88,6 +89,8 @@ fn receiving(source: &Source, replies: &[Arrived]) -> Option<Span> {
 #[derive(Clone)]
 struct Arrived {
     saga: SagaId,
+    /// The party that answers, as the broker proves it.
+    from: Answerer,
     input: Input,
     envelope: Arc<Envelope>,
 }
@@ -107,7 +110,7 @@ fn open<S: SagaStore>(
     outgoing: &mut Outgoing,
 ) -> Ack {
     let read = delivery.open();
-    let Delivery { body, redelivered, ack, .. } = delivery;
+    let Delivery { sender, body, redelivered, ack, .. } = delivery;
     let members = match read {
         Ok(members) => members,
         Err(poison) => {
@@ -117,13 +120,19 @@ fn open<S: SagaStore>(
     };
     for member in members {
         let poisoned = match member {
-            Ok(envelope) => match arrived(envelope, redelivered, shared) {
+            Ok(envelope) => match arrived(envelope, &sender, redelivered, shared) {
                 Ok(Read::Reply(reply)) => {
                     replies.push(reply);
                     continue;
                 }
                 Ok(Read::Unhosted(envelope)) => {
                     outgoing.passed_on.extend(pass_on(envelope, redelivered));
+                    continue;
+                }
+                Ok(Read::Impostor(from, envelope)) => {
+                    counter!("saga_replies_total", "verdict" => "impostor").increment(1);
+                    let why = format!("impostor: {from} answers {}", envelope.id.step);
+                    outgoing.quarantine.push(shared.impostors.keep(&from, why, &envelope));
                     continue;
                 }
                 Err(poisoned) => poisoned,
@@ -141,6 +150,8 @@ enum Read {
     Reply(Arrived),
     /// This binary does not host the reply's definition in that version.
     Unhosted(Envelope),
+    /// Nor may its sender answer anything.
+    Impostor(Answerer, Envelope),
 }
 
 /// Counts that a reply is passed on to another orchestrator, which may host its definition. Returns
@@ -160,20 +171,28 @@ fn pass_on(mut envelope: Envelope, redelivered: bool) -> Option<Envelope> {
     (!often_enough).then_some(envelope)
 }
 
-/// Reads a reply.
+/// Reads a reply. `sender` is the party that published it.
 fn arrived<S: SagaStore>(
-    envelope: Envelope,
+    mut envelope: Envelope,
+    sender: &Sender,
     redelivered: bool,
     shared: &Shared<S>,
 ) -> Result<Read, (Poison, String)> {
     let poison = |envelope: &Envelope, reason: String| {
         (Poison { reason, id: Some(envelope.id.clone()) }, envelope.to_json())
     };
-    let Body::Reply(reply) = &envelope.body else {
+    let Body::Reply(reply) = &mut envelope.body else {
         return Err(poison(&envelope, "no reply".to_owned()));
     };
+    let from = Answerer::of(sender, reply.answered_by.take(), shared.accepts_unproven);
+    // An orchestrator that the reply is passed on to learns who answered only from this.
+    reply.answered_by = from.participant().map(str::to_owned);
+    let Body::Reply(reply) = &envelope.body else { unreachable!("it is a reply") };
     if shared.hosted.get(&reply.definition, reply.definition_version).is_none() {
-        return Ok(Read::Unhosted(envelope));
+        return Ok(match from {
+            Answerer::Impostor(_) => Read::Impostor(from, envelope),
+            Answerer::Participant(_) | Answerer::Unproven => Read::Unhosted(envelope),
+        });
     }
     let outcome = match reply.outcome {
         Outcome::Done => ReplyOutcome::Done {
@@ -195,7 +214,7 @@ fn arrived<S: SagaStore>(
         redelivered,
         repeat: reply.repeat,
     });
-    Ok(Read::Reply(Arrived { saga: envelope.id.saga, input, envelope: Arc::new(envelope) }))
+    Ok(Read::Reply(Arrived { saga: envelope.id.saga, from, input, envelope: Arc::new(envelope) }))
 }
 
 /// The engine is being stopped. Unacknowledged replies are delivered again, to another engine.
@@ -247,7 +266,9 @@ async fn decide<S: SagaStore>(
             let indexes = &by_saga[&saga.id];
             let inputs: Vec<Input> =
                 indexes.iter().map(|i| redelivered(&replies[*i].input, again)).collect();
-            let folded = fold(&shared.hosted, saga, &inputs, now);
+            let cues = inputs.iter().zip(indexes);
+            let cues = cues.map(|(input, index)| Cue::reply(input, &replies[*index].from));
+            let folded = fold(&shared.hosted, saga, cues, now);
             fates.extend(indexes.iter().copied().zip(turned.add(folded)));
         }
         (turned.writes.clone(), (turned, fates))
@@ -281,11 +302,16 @@ async fn decide<S: SagaStore>(
             }
             Fate::Undecidable => "undecidable",
             Fate::Unhosted => "unhosted",
+            Fate::Impostor(reason) => {
+                let Arrived { from, envelope, .. } = &replies[index];
+                outgoing.quarantine.push(shared.impostors.keep(from, reason, envelope));
+                "impostor"
+            }
             Fate::Poison(reason) => {
                 let envelope = &replies[index].envelope;
                 let poison = Poison { reason, id: Some(envelope.id.clone()) };
                 let body = Bytes::from(format!("[{}]", envelope.to_json()));
-                outgoing.quarantine.push(quarantine(&poison, body));
+                outgoing.quarantine.push(in_quarantine(&poison, body));
                 "poison"
             }
         };
@@ -322,6 +348,10 @@ fn name(verdict: Verdict) -> &'static str {
 
 fn quarantine(poison: &Poison, body: Bytes) -> Message {
     counter!("saga_replies_total", "verdict" => "poison").increment(1);
+    in_quarantine(poison, body)
+}
+
+pub(crate) fn in_quarantine(poison: &Poison, body: Bytes) -> Message {
     let id = poison.id.as_ref().map_or_else(
         || Sha256::digest(&body)[..16].iter().map(|byte| format!("{byte:02x}")).collect(),
         |id| format!("{id}/reply"),
@@ -352,6 +382,7 @@ mod tests {
                 definition: "trip".to_owned(),
                 definition_version: 2,
                 passed_on: 0,
+                answered_by: None,
             }),
         };
         let passed_on = |redelivered| {

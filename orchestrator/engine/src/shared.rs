@@ -16,6 +16,7 @@ use tracing::{error, warn};
 use crate::{
     SagaStore, Watches, Write,
     alert::{self, Alert},
+    answerer::Impostors,
     fold::{Fate, Folded, StepAnswer, seconds},
     in_flight::InFlight,
     limits,
@@ -33,6 +34,9 @@ pub(crate) struct Shared<S> {
     pub(crate) watermark: watch::Receiver<Watermark>,
     /// Sends the events of alerts to the loop that publishes them.
     pub(crate) alerts: mpsc::Sender<(Message, Option<Context>)>,
+    /// True if a reply counts although nothing proves which participant sent it.
+    pub(crate) accepts_unproven: bool,
+    pub(crate) impostors: Impostors,
     pub(crate) shutdown: CancellationToken,
 }
 

@@ -10,7 +10,7 @@ use tracing::warn;
 
 use crate::{
     SagaStore, Write,
-    fold::{Fate, fold},
+    fold::{Cue, Fate, fold},
     limits,
     outgoing::Outgoing,
     shared::{Shared, Turned},
@@ -65,7 +65,7 @@ async fn claim_once<S: SagaStore>(
         let mut turned = Turned::at(now);
         for saga in sagas {
             let mut left_alone = saga.clone();
-            let fates = turned.add(fold(&shared.hosted, saga, [&Input::Wake], now));
+            let fates = turned.add(fold(&shared.hosted, saga, [Cue::own(&Input::Wake)], now));
             if matches!(fates[..], [Fate::Undecidable | Fate::Unhosted]) {
                 left_alone.wake_at = Some(now.plus_millis(limits::UNDECIDABLE_PAUSE_MILLIS));
                 let before = left_alone.version;

@@ -11,7 +11,8 @@ use std::{
 use bytes::Bytes;
 use saga_core::{CommandId, Direction};
 use saga_messaging::{
-    Ack, Body, CommandBody, Delivery, Envelope, Message, Poison, Queue, Route, trace::Source,
+    Ack, Body, CommandBody, Delivery, Envelope, Message, Poison, Queue, Route, Sender,
+    trace::Source,
 };
 use saga_trace::{Context, Span, trace_id};
 use serde_json::value::RawValue;
@@ -98,13 +99,27 @@ pub(crate) enum Opened {
     /// member that kills this process does not affect its neighbours (protocol 13). Each message
     /// has a receipt, and the parcel is acknowledged with the last of them.
     Apart(Vec<(Message, Receipt)>),
+    /// Commands of a party that may not command this participant. None of them is run. The message
+    /// puts them into the quarantine.
+    Impostor(Sender, Message, Receipt),
 }
 
 /// Opens a delivery from a participant's queue.
 pub(crate) fn open(delivery: Delivery, participant: &str, source: &Source) -> Opened {
     let read = delivery.open();
-    let Delivery { body, redelivered, reply_to, ack, .. } = delivery;
+    let Delivery { sender, body, redelivered, reply_to, ack, .. } = delivery;
     let queue = Queue::Commands { participant: participant.to_owned() };
+    let commands = match &sender {
+        Sender::Orchestrator => true,
+        Sender::Participant(name) => name == participant,
+        Sender::Broker | Sender::Stranger => false,
+    };
+    if !commands {
+        // The message has no command's id: such a row could pass for one of a genuine command.
+        let poison = Poison::new(format!("impostor: {sender} commands {participant}"));
+        let message = quarantine(&poison, body, None, queue);
+        return Opened::Impostor(sender, message, Receipt::new(ack, 1));
+    }
     let read = match read {
         Ok(read) => read,
         Err(poison) => {
@@ -116,7 +131,7 @@ pub(crate) fn open(delivery: Delivery, participant: &str, source: &Source) -> Op
     let mut members = Vec::new();
     let mut poisoned = Vec::new();
     for result in read {
-        match result.and_then(|e| member(e, reply_to.as_deref(), &receipt, source)) {
+        match result.and_then(|e| member(e, &sender, reply_to.as_deref(), &receipt, source)) {
             Ok(member) => members.push(member),
             Err((poison, json)) => {
                 let body = Bytes::from(format!("[{json}]"));
@@ -134,6 +149,7 @@ pub(crate) fn open(delivery: Delivery, participant: &str, source: &Source) -> Op
 
 fn member(
     envelope: Envelope,
+    sender: &Sender,
     reply_to: Option<&str>,
     receipt: &Receipt,
     source: &Source,
@@ -142,9 +158,12 @@ fn member(
         let poison = Poison { reason: reason.to_owned(), id: Some(envelope.id.clone()) };
         (poison, envelope.to_json())
     };
-    let Body::Command(command) = envelope.body.clone() else {
+    let Body::Command(mut command) = envelope.body.clone() else {
         return Err(poison(&envelope, "no command"));
     };
+    if *sender != Sender::Orchestrator {
+        command.watermark = None;
+    }
     let Some(reply_to) = reply_to else {
         return Err(poison(&envelope, "no reply_to"));
     };
@@ -186,7 +205,7 @@ fn hash(envelope: &Envelope) -> [u8; 16] {
 /// Makes a message that sends one member back to the queue that it came from. Like every command,
 /// it expires if no replica takes it.
 fn single(member: &Member, participant: &str) -> Message {
-    let route = Route::Command { participant: participant.to_owned() };
+    let route = Route::Again { participant: participant.to_owned() };
     let body = format!("[{}]", member.envelope.to_json());
     let reply_to = Some(member.reply_to.clone());
     let parcel = Message::parcel(route, member.id().to_string(), body);
@@ -229,6 +248,7 @@ mod tests {
     fn delivery(body: &str) -> (Delivery, mpsc::UnboundedReceiver<u64>) {
         let (acks, acked) = mpsc::unbounded_channel();
         let delivery = Delivery {
+            sender: Sender::Orchestrator,
             body: Bytes::from(body.to_owned()),
             content_type: None,
             redelivered: false,
@@ -263,6 +283,31 @@ mod tests {
             receipt.done();
         }
         assert_eq!(acked.try_recv(), Ok(1));
+    }
+
+    #[test]
+    fn commands_of_anybody_else_are_not_run_and_keep_no_commands_id() {
+        let other = Sender::Participant("payment".to_owned());
+        for sender in [other, Sender::Broker, Sender::Stranger] {
+            let (mut forged, _acked) = delivery(COMMAND);
+            forged.sender = sender.clone();
+            let Opened::Impostor(from, message, _) = open_one(forged) else { panic!("{sender}") };
+            assert_eq!((from, &message.body[..]), (sender, COMMAND.as_bytes()));
+            assert!(message.id.parse::<CommandId>().is_err(), "{}", message.id);
+        }
+    }
+
+    #[test]
+    fn a_watermark_is_heard_from_the_orchestrator_only() {
+        let watermark = r#""definition":"d","watermark":"019b76da-0000-7000-8000-000000000009""#;
+        let carrying = COMMAND.replace(r#""definition":"d""#, watermark);
+        let own = Sender::Participant("stock".to_owned());
+        for (sender, heard) in [(Sender::Orchestrator, true), (own, false)] {
+            let (mut carries, _acked) = delivery(&carrying);
+            carries.sender = sender;
+            let Opened::Members(members, _) = open_one(carries) else { panic!("not again") };
+            assert_eq!(members[0].command.watermark.is_some(), heard);
+        }
     }
 
     #[test]

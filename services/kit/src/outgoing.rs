@@ -115,6 +115,7 @@ impl Outgoing {
                 definition: member.command.definition.clone(),
                 definition_version: member.command.definition_version,
                 passed_on: 0,
+                answered_by: None,
             }),
         };
         self.replies.push((member.reply_to.clone(), envelope));
@@ -205,7 +206,8 @@ impl Outgoing {
         let mut receipts: Vec<Option<Receipt>> = receipts.into_iter().map(Some).collect();
         let mut replies = Publication::of(transport, others);
         for (to, envelopes) in by_address {
-            for members in replies.parcels(&Route::Reply { to }, &envelopes, |_| None) {
+            let route = Route::Reply { to, from: participant.to_owned() };
+            for members in replies.parcels(&route, &envelopes, |_| None) {
                 histogram!("saga_reply_parcel_members", "participant" => participant)
                     .record(members as f64);
             }

@@ -1,10 +1,10 @@
 //! A participant: its handlers, and the loop that passes commands to them.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use metrics::counter;
 use saga_core::{Command, Direction, LEAST_RETENTION, Watermark};
-use saga_messaging::{Insisting, Pace, Queue, Transport, trace::Source};
+use saga_messaging::{Insisting, Pace, Queue, Sender, Transport, trace::Source};
 use saga_trace::Span;
 use tokio::{
     sync::{mpsc, watch},
@@ -28,8 +28,16 @@ use crate::{
 };
 
 /// The outcomes of commands, as labels of the metric.
-const OUTCOMES: [&str; 7] =
-    ["run", "repeated", "nothing to undo", "too late", "late", "dropped", "quarantined"];
+const OUTCOMES: [&str; 8] = [
+    "run",
+    "repeated",
+    "nothing to undo",
+    "too late",
+    "late",
+    "dropped",
+    "quarantined",
+    "impostor",
+];
 
 /// A participant: its name, its store, and one handler for each command.
 pub struct Participant<S: Store> {
@@ -143,6 +151,7 @@ impl<S: Store> Participant<S> {
         let mut settled = false;
         // Counters must export zero, not a gap, before anything was counted.
         counter!("saga_store_silent_total").increment(0);
+        counter!("saga_impostor_alerts_total").increment(0);
         counter!("saga_participant_unsent_total", "participant" => name).increment(0);
         for outcome in OUTCOMES {
             counter!("saga_participant_commands_total", "participant" => name, "outcome" => outcome)
@@ -154,6 +163,7 @@ impl<S: Store> Participant<S> {
         }
         info!(participant = name, "takes commands");
         let mut pace = Pace::default();
+        let mut impostors = BTreeSet::new();
         loop {
             pace.rest().await;
             let deliveries = tokio::select! {
@@ -182,6 +192,10 @@ impl<S: Store> Participant<S> {
                         }
                     }
                     Opened::Apart(messages) => outgoing.others.extend(messages),
+                    Opened::Impostor(sender, message, receipt) => {
+                        impostor(name, &sender, &mut impostors);
+                        outgoing.quarantine(message, receipt);
+                    }
                 }
             }
             let (count, began) = (members.len(), Instant::now());
@@ -224,6 +238,17 @@ impl<S: Store> Participant<S> {
     }
 }
 
+/// Counts a delivery of a party that may not command this participant. The first delivery of each
+/// party raises an alert.
+fn impostor(participant: &'static str, sender: &Sender, found: &mut BTreeSet<Sender>) {
+    counter!("saga_participant_commands_total", "participant" => participant, "outcome" => "impostor")
+        .increment(1);
+    if found.insert(sender.clone()) {
+        counter!("saga_impostor_alerts_total").increment(1);
+        error!(participant, %sender, "a party commands that may not: its credential may be stolen");
+    }
+}
+
 /// Publishes each batch's messages, in the order of the batches.
 async fn confirm<T: Transport>(
     transport: T,
@@ -252,6 +277,7 @@ mod tests {
 
     fn nonsense(ack: Ack) -> Delivery {
         Delivery {
+            sender: Sender::Orchestrator,
             body: "nonsense".into(),
             content_type: None,
             redelivered: false,
@@ -271,7 +297,7 @@ mod tests {
             Opened::Members(_, poisoned) => {
                 poisoned.into_iter().for_each(|(message, done)| outgoing.quarantine(message, done));
             }
-            Opened::Apart(_) => panic!("it was not delivered before"),
+            Opened::Apart(_) | Opened::Impostor(..) => panic!("it is new, and the orchestrator's"),
         }
         outgoing
     }

@@ -130,6 +130,7 @@ fn settings(dir: &Path) -> config::Embedded {
             max_in_flight: 4_000,
             catalogue_cache: saga_front::DEFAULT_CATALOGUE_CACHE,
             retention: saga_engine::limits::LEAST_RETENTION,
+            accepts_unproven_replies: false,
         },
         order: free,
         inventory: free,

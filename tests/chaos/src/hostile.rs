@@ -18,11 +18,12 @@ pub(crate) const POISONS: usize = 5;
 /// first.
 pub(crate) async fn repeat(url: String) -> anyhow::Result<()> {
     let commands = format!("{PREFIX}saga.commands");
-    let replies = format!("{PREFIX}saga.replies");
-    let listeners = [
-        Listener::bind(&url, &commands, &["order", "inventory", "payment"]).await?,
-        Listener::bind(&url, &replies, &["orchestrator"]).await?,
-    ];
+    let mut listeners =
+        vec![Listener::bind(&url, &commands, &["order", "inventory", "payment"]).await?];
+    for participant in ["order", "inventory", "payment"] {
+        let replies = format!("{PREFIX}saga.replies.{participant}");
+        listeners.push(Listener::bind(&url, &replies, &["orchestrator"]).await?);
+    }
     tokio::time::sleep(LISTENS).await;
     let mut heard = Vec::new();
     for listener in &listeners {
@@ -62,10 +63,10 @@ pub(crate) async fn poison(url: String, number: u64) -> anyhow::Result<()> {
         ("saga.commands", "inventory", wrong.into_bytes()),
         ("saga.commands", "payment", not_utf8),
         ("saga.commands", "order", format!("no JSON {number}").into_bytes()),
-        ("saga.replies", "orchestrator", format!("neither is {number}").into_bytes()),
+        ("saga.replies.payment", "orchestrator", format!("neither is {number}").into_bytes()),
     ];
     let forged = [forged(&saga(3)), forged(&saga(4))].map(String::into_bytes);
-    let forged = forged.map(|body| message("saga.replies", "orchestrator", body));
+    let forged = forged.map(|body| message("saga.replies.payment", "orchestrator", body));
     let mut messages: Vec<RawMessage> =
         poisons.into_iter().map(|(exchange, key, body)| message(exchange, key, body)).collect();
     messages.extend(forged);

@@ -80,9 +80,9 @@ impl Book {
         };
         let messages = [
             first("saga.commands", wire.commands.messages())?,
-            first("saga.replies", wire.replies.messages())?,
+            first("saga.replies.{participant}", wire.replies.messages())?,
             first("shop.events", wire.events.messages())?,
-            first("saga.quarantine", wire.quarantined().into_iter().collect())?,
+            first("saga.quarantine.{participant}", wire.quarantined().into_iter().collect())?,
         ];
         for (exchange, message) in &messages {
             ensure!(message.persistent, "a message of {exchange} dies with the broker");

@@ -7,13 +7,17 @@ use super::book;
 use crate::system::System;
 
 /// Returns each exchange: its name, kind, durability, routing key, and the queues bound to it.
-pub(crate) fn exchanges() -> [(&'static str, ExchangeKind, bool, &'static str, &'static str); 5] {
+pub(crate) fn exchanges() -> [(&'static str, ExchangeKind, bool, &'static str, &'static str); 9] {
     use ExchangeKind::{Direct, Fanout, Topic};
     let (queue, none) = ("`saga.commands.{participant}`", "none");
     [
         ("saga.commands", Direct, true, "the participant", queue),
-        ("saga.replies", Direct, true, "the command's `reply_to`", "`saga.replies`"),
+        ("saga.again.{participant}", Direct, true, "the participant", queue),
+        ("saga.replies.{participant}", Direct, true, "the command's `reply_to`", "`saga.replies`"),
+        ("saga.replies", Direct, true, "the deployment", "`saga.replies`"),
         ("shop.events", Topic, true, "like `order.confirmed`", "whoever binds one"),
+        ("saga.quarantine.{participant}", Fanout, true, none, "`saga.quarantine`"),
+        ("saga.quarantine.orchestrator", Fanout, true, none, "`saga.quarantine`"),
         ("saga.quarantine", Fanout, true, none, "`saga.quarantine`"),
         ("saga.hints", Fanout, false, none, "one exclusive queue an orchestrator"),
     ]
@@ -43,9 +47,12 @@ pub(crate) fn queues() -> Vec<(String, &'static [(&'static str, &'static str)])>
 pub(crate) async fn is_as_documented(system: &System) -> anyhow::Result<()> {
     let (url, prefix) = (system.amqp_url(), system.prefix());
     for (name, kind, durable, ..) in exchanges() {
-        let full = format!("{prefix}{name}");
-        ensure!(exchange_is(url, &full, kind.clone(), durable).await?, "{name} is otherwise");
-        ensure!(!exchange_is(url, &full, kind, !durable).await?, "the broker looks at nothing");
+        for participant in book::participants() {
+            let full = format!("{prefix}{name}").replace("{participant}", participant);
+            ensure!(exchange_is(url, &full, kind.clone(), durable).await?, "{full} is otherwise");
+            let lax = exchange_is(url, &full, kind.clone(), !durable).await?;
+            ensure!(!lax, "the broker looks at nothing");
+        }
     }
     for (name, arguments) in queues() {
         let values: Vec<(&str, String)> = arguments

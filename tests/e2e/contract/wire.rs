@@ -24,17 +24,20 @@ pub(crate) struct Wire {
     pub(crate) quarantine: Tap,
 }
 
-/// The messages that one exchange has carried.
+/// The messages that some exchanges have carried.
 pub(crate) struct Tap(Arc<Mutex<Vec<RawMessage>>>);
 
 impl Wire {
     pub(crate) async fn tap(system: &System) -> anyhow::Result<Self> {
         let participants: Vec<&str> = book::participants().collect();
+        let of_each = |exchange| participants.iter().map(move |name| format!("{exchange}.{name}"));
+        let (replies, quarantine) = (of_each("saga.replies"), of_each("saga.quarantine"));
+        let one = |exchange: &str| [exchange.to_owned()];
         Ok(Self {
-            commands: Tap::at(system, "saga.commands", &participants).await?,
-            replies: Tap::at(system, "saga.replies", &["orchestrator", STRANGER]).await?,
-            events: Tap::at(system, "shop.events", &["#"]).await?,
-            quarantine: Tap::at(system, "saga.quarantine", &[""]).await?,
+            commands: Tap::at(system, one("saga.commands"), &participants).await?,
+            replies: Tap::at(system, replies, &["orchestrator", STRANGER]).await?,
+            events: Tap::at(system, one("shop.events"), &["#"]).await?,
+            quarantine: Tap::at(system, quarantine, &[""]).await?,
         })
     }
 
@@ -94,20 +97,26 @@ fn of_saga(message: &RawMessage, saga: &str) -> bool {
 }
 
 impl Tap {
-    async fn at(system: &System, exchange: &str, keys: &[&str]) -> anyhow::Result<Self> {
-        let exchange = format!("{}{exchange}", system.prefix());
-        let listener = Listener::bind(system.amqp_url(), &exchange, keys).await?;
+    async fn at(
+        system: &System,
+        exchanges: impl IntoIterator<Item = String>,
+        keys: &[&str],
+    ) -> anyhow::Result<Self> {
         let tapped = Arc::new(Mutex::new(Vec::new()));
-        let taken = Arc::clone(&tapped);
-        tokio::spawn(async move {
-            loop {
-                match listener.take().await {
-                    Ok(Some(message)) => taken.lock().expect("nobody panics").push(message),
-                    Ok(None) => tokio::time::sleep(Duration::from_millis(10)).await,
-                    Err(_) => return,
+        for exchange in exchanges {
+            let exchange = format!("{}{exchange}", system.prefix());
+            let listener = Listener::bind(system.amqp_url(), &exchange, keys).await?;
+            let taken = Arc::clone(&tapped);
+            tokio::spawn(async move {
+                loop {
+                    match listener.take().await {
+                        Ok(Some(message)) => taken.lock().expect("nobody panics").push(message),
+                        Ok(None) => tokio::time::sleep(Duration::from_millis(10)).await,
+                        Err(_) => return,
+                    }
                 }
-            }
-        });
+            });
+        }
         Ok(Self(tapped))
     }
 

@@ -9,6 +9,7 @@ use std::{
 
 use saga_messaging::{
     Ack, Changed, Death, Delivery, FROM_HEADER, Message, Queue, REASON_HEADER, Refused, Route,
+    Sender,
 };
 use tokio::{
     sync::{Notify, broadcast, mpsc},
@@ -18,6 +19,7 @@ use tokio::{
 use crate::{
     check::Checks,
     faults::{Fault, Point},
+    forger::Forger,
     life::Life,
     meddler::Meddler,
     sim::{Sim, lock},
@@ -33,7 +35,7 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 /// The broker's state, which all processes share.
 #[derive(Debug)]
 pub(crate) struct Broker {
-    sim: Arc<Sim>,
+    pub(crate) sim: Arc<Sim>,
     pub(crate) checks: Arc<Checks>,
     queues: Mutex<BTreeMap<String, Backlog>>,
     /// The number of redeliveries after which a message is given up; `None`: no limit.
@@ -46,6 +48,7 @@ pub(crate) struct Broker {
     pub(crate) changes: broadcast::Sender<Vec<Changed>>,
     /// A test's rule for single messages.
     pub(crate) meddler: Meddler,
+    pub(crate) forger: Forger,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +76,7 @@ impl Broker {
         checks: Arc<Checks>,
         delivery_limit: Option<u32>,
         expires: bool,
+        forges: bool,
     ) -> Arc<Self> {
         let (changes, _) = broadcast::channel(HINTS);
         let (queues, away_until, cut) = (Mutex::default(), Mutex::default(), Notify::new());
@@ -87,6 +91,7 @@ impl Broker {
             cut,
             changes,
             meddler,
+            forger: Forger::new(forges),
         };
         Arc::new(broker)
     }
@@ -116,7 +121,8 @@ impl Broker {
                 message.reply_to.get_or_insert_with(|| DEPLOYMENT.to_owned());
                 Queue::Commands { participant: participant.clone() }
             }
-            Route::Reply { to } if to == DEPLOYMENT => Queue::Replies,
+            Route::Again { participant } => Queue::Commands { participant: participant.clone() },
+            Route::Reply { to, .. } if to == DEPLOYMENT => Queue::Replies,
             Route::Reply { .. } => return Err(Refused::Unroutable),
             Route::OwnReplies => Queue::Replies,
             Route::Quarantine { .. } => Queue::Quarantine,
@@ -125,6 +131,9 @@ impl Broker {
                 return Ok(());
             }
         };
+        if let Route::Command { participant } = &message.route {
+            self.forge(participant, &message);
+        }
         self.checks.message_arrived(&message);
         let Some(message) = self.meddle(&queue, message) else { return Ok(()) };
         if self.sim.strikes(Fault::Duplicate) {
@@ -322,11 +331,15 @@ fn delivery(stored: &Stored, ack: Ack) -> Delivery {
             (REASON_HEADER.to_owned(), reason.clone()),
             (FROM_HEADER.to_owned(), name(from)),
         ]),
-        Route::Command { .. } | Route::Reply { .. } | Route::OwnReplies | Route::Event { .. } => {
-            BTreeMap::new()
-        }
+        Route::Command { .. }
+        | Route::Again { .. }
+        | Route::Reply { .. }
+        | Route::OwnReplies
+        | Route::Event { .. } => BTreeMap::new(),
     };
+    let sender = if death.is_some() { Sender::Broker } else { Sender::by(&message.route) };
     Delivery {
+        sender,
         body: message.body.clone(),
         content_type: Some(message.content_type.to_owned()),
         redelivered: *returns > 0 || message.redelivered,

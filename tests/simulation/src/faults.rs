@@ -84,6 +84,8 @@ named! {
         TooManyRows: "statement exceeds its time limit",
         /// A stranger sends a message that nobody can handle.
         Stranger: "message of a stranger",
+        /// A participant answers the step of another one.
+        Forgery: "forged reply",
     }
 }
 
@@ -205,7 +207,11 @@ impl Fault {
             Self::Conflict | Self::SlowStore => 0.3,
             Self::Unavailable | Self::UnknownDone | Self::UnknownLost => 0.15,
             Self::ClientGone => 0.3,
-            Self::Forgets | Self::LongOutage | Self::TooManyRows | Self::Stranger => 0.0,
+            Self::Forgets
+            | Self::LongOutage
+            | Self::TooManyRows
+            | Self::Stranger
+            | Self::Forgery => 0.0,
         }
     }
 }

@@ -21,6 +21,7 @@ mod clients;
 mod dice;
 mod every_saga;
 mod faults;
+mod forger;
 mod forget;
 mod inbox;
 mod judge;

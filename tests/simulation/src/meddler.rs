@@ -156,8 +156,13 @@ fn carrying(message: &Message, members: &[Envelope]) -> Message {
     Message { body: body.clone().into(), ..message.clone() }
 }
 
+/// Returns the participant that runs a command: its type is in the participant's package.
+fn participant(command: &Envelope) -> String {
+    command.type_name.split('.').nth(1).unwrap_or_default().to_owned()
+}
+
 /// Creates the reply of a participant that refuses a command.
-fn refused(command: &Envelope) -> Message {
+pub(crate) fn refused(command: &Envelope) -> Message {
     let Body::Command(body) = &command.body else { unreachable!("only commands are refused") };
     let refusal = Refusal::new("REFUSED_BY_TEST", "a test refuses this step");
     let (type_name, data) = Envelope::refusal(&refusal);
@@ -174,10 +179,11 @@ fn refused(command: &Envelope) -> Message {
             definition: body.definition.clone(),
             definition_version: body.definition_version,
             passed_on: 0,
+            answered_by: None,
         }),
     };
     let empty = Message {
-        route: Route::Reply { to: DEPLOYMENT.to_owned() },
+        route: Route::Reply { to: DEPLOYMENT.to_owned(), from: participant(command) },
         id: command.id.to_string(),
         content_type: parcel::BATCH,
         body: Vec::new().into(),

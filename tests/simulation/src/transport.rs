@@ -119,7 +119,7 @@ impl Transport for SimTransport {
 fn points(message: &Message) -> (Point, Point) {
     match &message.route {
         // A participant sends commands only when it splits a parcel.
-        Route::Command { .. } if message.redelivered => (Point::BeforeApart, Point::AfterApart),
+        Route::Again { .. } => (Point::BeforeApart, Point::AfterApart),
         Route::Command { .. } => (Point::BeforeCommands, Point::AfterCommands),
         Route::Event { .. } => (Point::BeforeEvents, Point::AfterEvents),
         Route::Reply { .. } | Route::OwnReplies | Route::Quarantine { .. } => {

@@ -134,7 +134,9 @@ impl World {
         let hosted = planted::hosted(&sound, plan.planted);
         let checks = Checks::new(Arc::clone(&sim), sound, clocks[0].clone(), &plan);
         let limit = plan.delivery_limit;
-        let broker = Broker::new(Arc::clone(&sim), Arc::clone(&checks), limit, plan.timers);
+        // A saga that its database has forgotten has no row that could tell the forgeries from others.
+        let forges = plan.strangers && !plan.forgets;
+        let broker = Broker::new(Arc::clone(&sim), Arc::clone(&checks), limit, plan.timers, forges);
         let orchestrators = (1..=plan.orchestrators).map(|n| Process::new(Role::Orchestrator, n));
         let replicas = [Role::Order, Role::Inventory, Role::Payment]
             .into_iter()

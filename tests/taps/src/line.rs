@@ -110,6 +110,7 @@ impl Line {
         let key = |message: &Message| match &message.route {
             Route::Event { key } => Some(key.clone()),
             Route::Command { .. }
+            | Route::Again { .. }
             | Route::Reply { .. }
             | Route::OwnReplies
             | Route::Quarantine { .. } => None,

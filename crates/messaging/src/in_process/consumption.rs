@@ -11,7 +11,7 @@ use super::{
     InProcess,
     queues::{Address, Stored, queue_name},
 };
-use crate::{Ack, Delivery, FROM_HEADER, REASON_HEADER, Route, limits};
+use crate::{Ack, Delivery, FROM_HEADER, REASON_HEADER, Route, Sender, limits};
 
 /// A consumer's task. It does nothing until [`Consumption::run`] is awaited.
 pub(super) struct Consumption {
@@ -118,11 +118,15 @@ fn delivery(stored: &Stored, ack: Ack) -> Delivery {
             (REASON_HEADER.to_owned(), reason.clone()),
             (FROM_HEADER.to_owned(), queue_name(from)),
         ]),
-        Route::Command { .. } | Route::Reply { .. } | Route::OwnReplies | Route::Event { .. } => {
-            BTreeMap::new()
-        }
+        Route::Command { .. }
+        | Route::Again { .. }
+        | Route::Reply { .. }
+        | Route::OwnReplies
+        | Route::Event { .. } => BTreeMap::new(),
     };
+    let sender = if death.is_some() { Sender::Broker } else { Sender::by(&message.route) };
     Delivery {
+        sender,
         body: message.body.clone(),
         content_type: Some(message.content_type.to_owned()),
         redelivered: *returns > 0 || message.redelivered,

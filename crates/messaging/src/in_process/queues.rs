@@ -95,7 +95,8 @@ impl Queues {
                 message.reply_to.get_or_insert_with(|| self.deployment.clone());
                 Queue::Commands { participant: participant.clone() }
             }
-            Route::Reply { to } if *to == self.deployment => Queue::Replies,
+            Route::Again { participant } => Queue::Commands { participant: participant.clone() },
+            Route::Reply { to, .. } if *to == self.deployment => Queue::Replies,
             Route::Reply { .. } => return Err(Refused::Unroutable),
             Route::OwnReplies => Queue::Replies,
             Route::Quarantine { .. } => Queue::Quarantine,

@@ -65,7 +65,8 @@ fn ids(deliveries: &[Delivery]) -> Vec<&str> {
 fn a_full_queue_refuses_and_names_what_it_refused() {
     let now = Instant::now();
     let mut queues = Queues::new(settings(2));
-    let reply = message(Route::Reply { to: "orchestrator".to_owned() }, "reply");
+    let reply =
+        message(Route::Reply { to: "orchestrator".to_owned(), from: "stock".to_owned() }, "reply");
     let messages = vec![command("a"), command("b"), command("c"), reply, command("d")];
     assert_eq!(queues.publish(messages, now), [(2, Refused::Nacked), (4, Refused::Nacked)]);
     let address = queues.open(stock());

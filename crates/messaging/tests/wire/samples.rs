@@ -54,6 +54,7 @@ pub(crate) fn reply(outcome: Outcome, repeat: bool, type_name: &str, data: &str)
             definition: "place-order".into(),
             definition_version: 1,
             passed_on: 0,
+            answered_by: None,
         }),
     }
 }

@@ -7,4 +7,5 @@ mod malformed;
 mod outages;
 mod permissions;
 mod publishing;
+mod senders;
 mod setup;

@@ -19,7 +19,7 @@ const EVENTS: &str = "shop.events";
 const OWN: &str = "consumer.test";
 
 /// Starts a broker with the users of docker-compose.yml, and declares the queues of `saga setup`.
-async fn deployed() -> saga_test_support::RabbitMq {
+pub(crate) async fn deployed() -> saga_test_support::RabbitMq {
     let broker = tokio::task::spawn_blocking(|| {
         let broker = saga_test_support::RabbitMq::start().expect("a broker");
         broker.load_deployed_definitions().expect("its users");
@@ -35,7 +35,7 @@ async fn deployed() -> saga_test_support::RabbitMq {
 }
 
 /// Connects to the broker as the given user.
-async fn login(broker: &saga_test_support::RabbitMq, user: &str) -> Connection {
+pub(crate) async fn login(broker: &saga_test_support::RabbitMq, user: &str) -> Connection {
     let url = broker.deployed_url(user).expect("its secret");
     Connection::connect(&url, ConnectionProperties::default()).await.expect("it may log in")
 }
@@ -56,19 +56,24 @@ async fn declare(channel: &Channel, queue: &str, entries: &[(&str, &str)]) -> la
     channel.queue_declare(queue.into(), durable(), arguments(entries)).await.map(drop)
 }
 
-async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> lapin::Result<()> {
+pub(crate) async fn bind(
+    channel: &Channel,
+    queue: &str,
+    exchange: &str,
+    key: &str,
+) -> lapin::Result<()> {
     let (options, none) = (QueueBindOptions::default(), FieldTable::default());
     channel.queue_bind(queue.into(), exchange.into(), key.into(), options, none).await
 }
 
-async fn publish(channel: &Channel, exchange: &str, key: &str) -> lapin::Result<()> {
+pub(crate) async fn publish(channel: &Channel, exchange: &str, key: &str) -> lapin::Result<()> {
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
     let sent = channel.basic_publish(exchange.into(), key.into(), options, b"{}", properties);
     sent.await?.await.map(drop)
 }
 
-async fn get(channel: &Channel, queue: &str) -> lapin::Result<bool> {
+pub(crate) async fn get(channel: &Channel, queue: &str) -> lapin::Result<bool> {
     let Some(message) = channel.basic_get(queue.into(), BasicGetOptions::default()).await? else {
         return Ok(false);
     };
@@ -78,7 +83,7 @@ async fn get(channel: &Channel, queue: &str) -> lapin::Result<bool> {
 
 /// Checks that an attempt is refused. Each attempt uses a new channel, because a refusal closes the
 /// channel.
-async fn refused(
+pub(crate) async fn refused(
     connection: &Connection,
     what: &str,
     attempt: impl AsyncFnOnce(&Channel) -> lapin::Result<()>,

@@ -26,7 +26,10 @@ async fn a_parcel_goes_round_with_all_that_it_says() {
     assert_eq!(taken.death, None);
 
     let to = taken.reply_to.clone().expect("there");
-    rabbit.publish(vec![message(Route::Reply { to }, "answer")]).await.expect("published");
+    rabbit
+        .publish(vec![message(Route::Reply { to, from: "stock".into() }, "answer")])
+        .await
+        .expect("published");
     taken.ack.ack();
     let mut replies = rabbit.consume(Queue::Replies, 10);
     let answer = take(&mut replies, 1).await.remove(0);
@@ -61,7 +64,7 @@ async fn a_hostile_reply_key_reaches_no_queue() {
     let rabbit = connect(&settings).await;
     let queue = rabbit.topology().queue(&stock());
     for to in ["", "#", "stock", "amq.rabbitmq.reply-to", &queue, &"x".repeat(300)] {
-        let reply = message(Route::Reply { to: to.to_owned() }, "hostile");
+        let reply = message(Route::Reply { to: to.to_owned(), from: "stock".into() }, "hostile");
         match rabbit.publish(vec![reply]).await {
             Err(PublishError::Refused(refused)) => {
                 assert_eq!(refused, [(0, Refused::Unroutable)], "{to}");

@@ -16,7 +16,7 @@ use tracing::warn;
 use super::row::{Handled, Inspected, QuarantineState, Quarantined, command_of};
 use crate::{
     RequestError, SagaStore,
-    fold::{Fate, fold},
+    fold::{Cue, Fate, fold},
     limits,
     outgoing::Outgoing,
     shared::{Shared, Turned},
@@ -243,7 +243,7 @@ fn redrive<S>(
         signed: Signed { by: by.clone(), reason },
     });
     let mut turned = Turned::at(now);
-    match turned.add(fold(&shared.hosted, saga, [&retry], now))[..] {
+    match turned.add(fold(&shared.hosted, saga, [Cue::own(&retry)], now))[..] {
         [Fate::Decided(Verdict::Intervention(Intervened::Applied))] => Ok(Ok(turned)),
         [Fate::Decided(Verdict::Intervention(Intervened::Impossible(obstacle)))] => {
             Ok(Err(Hindrance::Saga(obstacle)))

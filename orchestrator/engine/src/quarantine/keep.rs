@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use metrics::counter;
 use saga_core::Failure;
-use saga_messaging::{Body, Delivery, Envelope, MALFORMED_HEADER, Queue, Transport, parcel};
+use saga_messaging::{
+    Body, Death, Delivery, Envelope, MALFORMED_HEADER, Queue, REASON_HEADER, Sender, Transport,
+    parcel,
+};
 use saga_trace::trace_id;
 use sha2::{Digest as _, Sha256};
 use tracing::error;
@@ -24,7 +27,8 @@ pub(crate) async fn keep<S: SagaStore, T: Transport>(shared: Arc<Shared<S>>, tra
         if deliveries.is_empty() {
             return;
         }
-        let messages: Vec<NewQuarantined> = deliveries.iter().flat_map(read).collect();
+        let messages: Vec<NewQuarantined> =
+            deliveries.iter().flat_map(|one| read(one, |queue| transport.source(&queue))).collect();
         for message in &messages {
             counter!("saga_quarantined_total").increment(1);
             log(message);
@@ -106,22 +110,35 @@ async fn store<S: SagaStore>(
 }
 
 /// Reads the messages of a delivery from the quarantine's queue. An expired command is not stored
-/// but counted: its saga sends it again (protocol 16).
-fn read(delivery: &Delivery) -> Vec<NewQuarantined> {
+/// but counted: its saga sends it again (protocol 16). `name` names a queue at the broker.
+///
+/// Each party quarantines what it finds in its own queue. So the queue that a message came from
+/// follows from the proven sender, whatever the message states.
+fn read(delivery: &Delivery, name: impl Fn(Queue) -> String) -> Vec<NewQuarantined> {
     // Text from outside may hold characters that some databases do not store.
     let storable = |text: &str| text.replace('\0', "\u{fffd}");
     let header = |name: &str| delivery.headers.get(name).map(|text| storable(text));
-    let (reason, from) = match (&delivery.death, header("saga-reason")) {
-        (_, Some(reason)) => (reason, header("saga-from").unwrap_or_default()),
-        (Some(death), None) if death.reason == "expired" => {
+    let given = || {
+        header(REASON_HEADER)
+            .map(|reason| cut(&reason, limits::MAX_REASON_BYTES).to_owned())
+            .or_else(|| Some(format!("malformed: {}", header(MALFORMED_HEADER)?)))
+    };
+    let unsaid = || format!("published to the quarantine by {}, without a reason", delivery.sender);
+    let (reason, from) = match (&delivery.sender, &delivery.death) {
+        (Sender::Broker, Some(death)) if death.reason == "expired" => {
             counter!("saga_commands_expired_total").increment(1);
             return Vec::new();
         }
-        (Some(death), None) => (storable(&death.reason), storable(&death.queue)),
-        (None, None) => match header(MALFORMED_HEADER) {
-            Some(reason) => (format!("malformed: {reason}"), String::new()),
-            None => ("published to the quarantine by a stranger".to_owned(), String::new()),
-        },
+        (Sender::Broker, Some(Death { queue, reason })) => (storable(reason), storable(queue)),
+        (Sender::Participant(participant), _) => {
+            let queue = Queue::Commands { participant: participant.clone() };
+            (given().unwrap_or_else(unsaid), name(queue))
+        }
+        (Sender::Orchestrator, _) => (given().unwrap_or_else(unsaid), name(Queue::Replies)),
+        (Sender::Broker | Sender::Stranger, _) => {
+            let reason = given().map(|reason| format!("a stranger says: {reason}"));
+            (reason.unwrap_or_else(unsaid), String::new())
+        }
     };
     let quarantined = |id: String, body: Vec<u8>| NewQuarantined {
         id,
@@ -174,16 +191,50 @@ fn kept(body: &[u8]) -> Vec<u8> {
     }
 }
 
+/// Cuts a text from outside.
+fn cut(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use saga_messaging::{Ack, Death};
+    use saga_messaging::{Ack, Death, FROM_HEADER};
 
     use super::*;
+
+    fn read(delivery: &Delivery) -> Vec<NewQuarantined> {
+        super::read(delivery, |queue| format!("queue of {}", queue.consumer()))
+    }
+
+    #[test]
+    fn the_queue_that_a_message_came_from_is_the_senders_own_whatever_the_message_states() {
+        let stated = [(REASON_HEADER, "x".repeat(30_000)), (FROM_HEADER, "another's".to_owned())];
+        let stated = stated.map(|(name, value)| (name.to_owned(), value));
+        let death = Death { queue: "another's".to_owned(), reason: "delivery_limit".to_owned() };
+        let forged = |sender| Delivery {
+            sender,
+            headers: stated.clone().into(),
+            death: Some(death.clone()),
+            ..delivery("x")
+        };
+        for (sender, from) in [
+            (Sender::Participant("stock".to_owned()), "queue of stock"),
+            (Sender::Orchestrator, "queue of orchestrator"),
+            (Sender::Stranger, ""),
+        ] {
+            let [kept] = &read(&forged(sender))[..] else { panic!("one message") };
+            assert_eq!(kept.from, from);
+            assert!(kept.reason.len() < 2 * limits::MAX_REASON_BYTES, "{}", kept.reason.len());
+        }
+        let [kept] = &read(&forged(Sender::Broker))[..] else { panic!("one message") };
+        assert_eq!((&*kept.reason, &*kept.from), ("delivery_limit", "another's"));
+    }
 
     fn delivery(body: &str) -> Delivery {
         let (acks, _) = tokio::sync::mpsc::unbounded_channel();
         Delivery {
+            sender: Sender::Orchestrator,
             body: Bytes::from(body.to_owned()),
             content_type: None,
             redelivered: false,
@@ -199,7 +250,8 @@ mod tests {
     fn a_strangers_text_can_always_be_stored() {
         let [kept] = &read(&delivery("nonsense"))[..] else { panic!("one message") };
         let death = Death { queue: "g\0h".to_owned(), reason: "i\0j".to_owned() };
-        let forged = Delivery { death: Some(death), headers: [].into(), ..delivery("x") };
+        let sender = Sender::Broker;
+        let forged = Delivery { sender, death: Some(death), headers: [].into(), ..delivery("x") };
         let [forged] = &read(&forged)[..] else { panic!("one message") };
         assert_eq!((&*forged.reason, &*forged.from), ("i\u{fffd}j", "g\u{fffd}h"));
         let texts = [&kept.id, &kept.reason, &kept.from, kept.reply_to.as_ref().expect("set")];
@@ -236,6 +288,7 @@ mod tests {
         let death = Death { queue: "saga.replies".to_owned(), reason: "delivery_limit".to_owned() };
         for body in [format!("[{reply}]"), format!("[{reply},{reply}]")] {
             let dead = Delivery {
+                sender: Sender::Broker,
                 death: Some(death.clone()),
                 headers: [].into(),
                 message_id: Some(id.to_owned()),
@@ -250,7 +303,8 @@ mod tests {
     #[test]
     fn an_expired_command_is_not_kept() {
         let death = Some(Death { queue: "q".to_owned(), reason: "expired".to_owned() });
-        let expired = Delivery { death, headers: [].into(), ..delivery("[]") };
+        let sender = Sender::Broker;
+        let expired = Delivery { sender, death, headers: [].into(), ..delivery("[]") };
         assert!(read(&expired).is_empty());
     }
 }

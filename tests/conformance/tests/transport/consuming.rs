@@ -179,7 +179,8 @@ async fn closing_ends_the_consumers(bench: impl Bench) {
         let (left, closed) = closing.await.expect("no panic");
         assert_eq!(left, 0, "the end shows as nothing");
         // Messages in hand can still be answered and acknowledged; the connection closes only then.
-        let reply = message(Route::Reply { to: "orchestrator".to_owned() }, "answer");
+        let reply =
+            message(Route::Reply { to: "orchestrator".to_owned(), from: "stock".into() }, "answer");
         closed.publish(vec![reply]).await.expect("confirmed");
         in_hand.remove(0).ack.ack();
         drop(in_hand);

@@ -40,7 +40,10 @@ async fn a_confirmed_message_is_delivered_with_all_its_fields(bench: impl Bench)
     }
 
     let to = taken[0].reply_to.clone().expect("checked above");
-    let answer = Message { content_type: parcel::SINGLE, ..message(Route::Reply { to }, "answer") };
+    let answer = Message {
+        content_type: parcel::SINGLE,
+        ..message(Route::Reply { to, from: "stock".into() }, "answer")
+    };
     transport.publish(vec![answer]).await.expect("confirmed");
     let mut replies = bench.process().await.consume(Queue::Replies, 10);
     let answer = take_one(&mut replies).await;
@@ -67,7 +70,7 @@ async fn a_strangers_reply_key_reaches_no_queue(bench: impl Bench) {
     let transport = bench.process().await;
     let queue = bench.name(&stock());
     for to in ["", "#", "*", "stock", "amq.rabbitmq.reply-to", &queue, &"x".repeat(300)] {
-        let reply = message(Route::Reply { to: to.to_owned() }, "stray");
+        let reply = message(Route::Reply { to: to.to_owned(), from: "stock".into() }, "stray");
         let refused = refused(&transport, vec![reply]).await;
         assert_eq!(refused, [(0, Refused::Unroutable)], "{to:?}");
     }

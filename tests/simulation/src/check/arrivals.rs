@@ -44,7 +44,9 @@ impl Checks {
     pub(crate) fn message_arrived(&self, message: &Message) {
         let healed = self.sim.healed();
         let members = match &message.route {
-            Route::Command { .. } | Route::Reply { .. } => parcel::read(&message.body),
+            Route::Command { .. } | Route::Again { .. } | Route::Reply { .. } => {
+                parcel::read(&message.body)
+            }
             // An orchestrator passes on a reply that has arrived before.
             Route::OwnReplies | Route::Event { .. } | Route::Quarantine { .. } => return,
         };

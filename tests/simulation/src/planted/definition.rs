@@ -80,6 +80,12 @@ impl HostedDefinition for Definition {
         self.inner.pivot()
     }
 
+    fn participant_of(&self, step: &str, direction: Direction) -> Option<&'static str> {
+        // Any participant may answer a step that nobody runs.
+        let anybodys = self.planted == Planted::AnybodysReplyCounts;
+        self.inner.participant_of(step, direction).filter(|_| !anybodys)
+    }
+
     fn start(
         &self,
         id: SagaId,

@@ -125,6 +125,8 @@ planted! {
     NotSentIsSilence, within 10, needs ProviderAway;
     /// A participant believes any watermark that is not ahead of its clock (A4).
     AnyWatermarkIsBelieved, within 10, needs Strangers;
+    /// A reply counts from any participant, whoever runs the step.
+    AnybodysReplyCounts, within 10, needs Strangers;
     /// What is remembered is written if its version is right, also after a failover (A5a).
     RemembersByVersionAlone, within 200, needs Forgetting;
     /// An action is told as done again after its undo (A5b).

@@ -74,6 +74,7 @@ fn halves(delivery: Delivery, nobody: &mpsc::UnboundedSender<u64>) -> Vec<Delive
     let (first, second) = members.split_at(members.len() / 2);
     let body = |half| parcel::write(half).into_iter().map(|(_, body)| Bytes::from(body)).next();
     let other = Delivery {
+        sender: delivery.sender.clone(),
         body: body(second).unwrap_or_default(),
         content_type: delivery.content_type.clone(),
         redelivered: delivery.redelivered,

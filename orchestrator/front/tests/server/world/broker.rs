@@ -82,7 +82,7 @@ impl Broker {
         let replies = {
             let mut inner = self.inner.lock().expect("sound");
             let held = std::mem::take(&mut inner.held);
-            held.into_iter().filter_map(|envelope| inner.take(envelope)).collect()
+            held.into_iter().filter_map(|envelope| inner.take(envelope)).collect::<Vec<_>>()
         };
         tokio::spawn(self.clone().reply(replies));
     }
@@ -109,19 +109,24 @@ impl Broker {
         }
     }
 
-    async fn reply(self, replies: Vec<Envelope>) {
+    /// Publishes replies, each from the participant that its command was for.
+    async fn reply(self, replies: Vec<(String, Envelope)>) {
         let to = InProcessSettings::default().deployment;
-        let message = |(_, body)| {
-            Message::parcel(Route::Reply { to: to.clone() }, "replies".to_owned(), body)
+        let message = |(from, reply): (String, Envelope)| {
+            let route = Route::Reply { to: to.clone(), from };
+            let (_, body) = parcel::write(&[reply]).remove(0);
+            Message::parcel(route, "replies".to_owned(), body)
         };
-        let messages = parcel::write(&replies).into_iter().map(message).collect();
+        let messages = replies.into_iter().map(message).collect();
         self.transport.publish(messages).await.expect("the queue has room");
     }
 }
 
 impl Inner {
     /// Returns the reply to a command, unless it is held.
-    fn take(&mut self, envelope: Envelope) -> Option<Envelope> {
+    fn take(&mut self, envelope: Envelope) -> Option<(String, Envelope)> {
+        // A command's type is in its participant's package.
+        let participant = envelope.type_name.split('.').nth(1).expect("ours").to_owned();
         let name = format!("{}/{}", envelope.id.step, envelope.id.direction);
         self.seen.push(name.clone());
         match self.answers.get(name.as_str()).copied().unwrap_or(Answer::Done) {
@@ -131,12 +136,12 @@ impl Inner {
             }
             Answer::Done => {
                 let (type_name, data) = done(&envelope.type_name);
-                Some(reply(&envelope, Outcome::Done, type_name.to_owned(), data))
+                Some((participant, reply(&envelope, Outcome::Done, type_name.to_owned(), data)))
             }
             Answer::Refuse(code) => {
                 let (type_name, data) =
                     Envelope::refusal(&Refusal::new(code, "the test wants it so"));
-                Some(reply(&envelope, Outcome::Refused, type_name, data))
+                Some((participant, reply(&envelope, Outcome::Refused, type_name, data)))
             }
         }
     }
@@ -178,6 +183,7 @@ fn reply(command: &Envelope, outcome: Outcome, type_name: String, data: Box<RawV
             definition: body.definition.clone(),
             definition_version: body.definition_version,
             passed_on: 0,
+            answered_by: None,
         }),
     }
 }

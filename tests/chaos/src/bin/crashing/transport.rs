@@ -48,7 +48,7 @@ impl<T: Transport> TransportTap for CrashingTransport<T> {
 /// neither, only commands.
 fn point(route: &Route) -> Option<Point> {
     match route {
-        Route::Command { .. } | Route::Reply { .. } | Route::OwnReplies => {
+        Route::Command { .. } | Route::Again { .. } | Route::Reply { .. } | Route::OwnReplies => {
             Some(Point::AfterPublish)
         }
         Route::Event { .. } => Some(Point::BetweenEventsAndReplies),
