@@ -10,7 +10,7 @@ use std::{
 use crate::documents::root;
 
 /// The crates of the framework, which know nothing of orders, and then those of the shop.
-const FRAMEWORK: [&str; 13] = [
+const FRAMEWORK: [&str; 14] = [
     "orchestrator/core",
     "orchestrator/cli",
     "orchestrator/desk",
@@ -23,6 +23,7 @@ const FRAMEWORK: [&str; 13] = [
     "crates/sqlite",
     "crates/trace",
     "crates/telemetry",
+    "crates/tls",
     "proto/operations",
 ];
 const SHOP: [&str; 7] = [

@@ -34,6 +34,10 @@ const COUNTERS: [(&str, &str); 29] = [
     ("saga_quarantined_total", "Messages put into the quarantine"),
     ("saga_calls_total", "Calls of clients and operators, by their status"),
     ("saga_connections_refused_total", "Connections refused because there were too many"),
+    (
+        "saga_tls_reload_failures_total",
+        "Changes of the files for TLS that were not right: the old ones stayed in use",
+    ),
     ("saga_participant_commands_total", "Commands at a participant, by what became of them"),
     ("saga_participant_calls_failed_total", "Calls to the outside world without an answer"),
     (
@@ -69,7 +73,7 @@ const PARCELS: [(&str, &str); 2] = [
 ];
 
 /// Gauges, with their units and descriptions.
-const GAUGES: [(&str, Unit, &str); 14] = [
+const GAUGES: [(&str, Unit, &str); 15] = [
     ("saga_watermark_age_seconds", Unit::Seconds, "How far back sagas are kept"),
     (
         "saga_watermark_held_seconds",
@@ -87,6 +91,11 @@ const GAUGES: [(&str, Unit, &str); 14] = [
         "How far the database's clock is ahead of the process's; negative: behind",
     ),
     ("saga_store_age_seconds", Unit::Seconds, "Time since the database answered an engine last"),
+    (
+        "saga_tls_not_after_timestamp_seconds",
+        Unit::Seconds,
+        "When the first certificate of a file for TLS expires, in seconds since 1970",
+    ),
     ("saga_in_flight", Unit::Count, "Sagas that have not ended"),
     ("saga_sagas", Unit::Count, "Sagas that have not ended, by definition and state"),
     (
