@@ -9,6 +9,7 @@ mod tests;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use saga_core::Hosted;
+use saga_identity::Roles;
 use saga_payment::BreakerSettings;
 
 use crate::secrets::Secret;
@@ -43,6 +44,8 @@ pub(crate) struct Orchestrator {
 #[derive(Clone, Debug)]
 pub(crate) struct Front {
     pub(crate) listen: SocketAddr,
+    /// The roles of callers without credentials that are not on this machine.
+    pub(crate) elsewhere: Roles,
     /// The definitions, and the versions under which new sagas begin.
     pub(crate) hosted: Hosted,
     pub(crate) order_deadline: Duration,

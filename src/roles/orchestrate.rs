@@ -28,6 +28,8 @@ where
     let hosted = front.hosted;
     let (engine, handle) = Engine::new(store.clone(), transport, hosted.clone());
     let engine = engine.keeping(front.retention);
+    let usual = saga_front::Settings::default();
+    let anonymous = saga_desk::Anonymous { elsewhere: front.elsewhere, ..usual.desk.anonymous };
     let server = Server {
         handle,
         reads: store,
@@ -36,11 +38,12 @@ where
         settings: saga_front::Settings {
             desk: saga_desk::Settings {
                 max_in_flight: front.max_in_flight,
-                ..saga_desk::Settings::default()
+                anonymous,
+                ..usual.desk
             },
             order_deadline: front.order_deadline,
             catalogue_cache: front.catalogue_cache,
-            ..saga_front::Settings::default()
+            forward_timeout: usual.forward_timeout,
         },
     };
     let stop = shutdown.child_token();
