@@ -41,7 +41,6 @@ pub const LINES: &[Line] = &[
 /// The lines of the services that tonic brings along.
 pub(crate) const LINES_OF_TONIC: &[Line] = &[
     line("grpc.health.v1.Health/Check", Who::Anybody),
-    line("grpc.health.v1.Health/List", Who::Anybody),
     line("grpc.health.v1.Health/Watch", Who::AnyPrincipal),
     line("grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Who::AnyPrincipal),
 ];
