@@ -1,11 +1,9 @@
 //! Who calls, and which methods the caller may call.
 //!
-//! This crate has the types of identities, the table of methods and roles, and the verification of
-//! tokens. It knows no gRPC and no files: its callers pass in the time, the keys and the tokens.
-//! It is the only crate that depends on `jsonwebtoken`, and uses it for signatures only. The
-//! header and every claim of a token are checked by code of this crate.
+//! This crate has the types of identities, and the table of methods and roles. It is pure: it knows
+//! no gRPC, no files and no clock.
 //!
-//! Read first: [`Principal`], then [`Table`] and [`Verifier`].
+//! Read first: [`Principal`], then [`Table`].
 
 mod principal;
 mod table;
