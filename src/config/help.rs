@@ -25,6 +25,8 @@ every role but the provider
 orchestrator
   SAGA_ORCHESTRATOR_DATABASE_URL    postgres://user:password@host:5432/name (required)
   SAGA_ORCHESTRATOR_LISTEN          gRPC for clients and operators [127.0.0.1:7400]
+  SAGA_ANONYMOUS_ROLES              what callers from other machines, or through a proxy, may do: some of
+                                    client, view, auditor, stock and stock.price [client]
   SAGA_ORDER_URL                    the order service's gRPC [http://127.0.0.1:7401]
   SAGA_INVENTORY_URL                the inventory service's gRPC [http://127.0.0.1:7402]
   SAGA_PAYMENT_URL                  the payment service's gRPC [http://127.0.0.1:7403]

@@ -10,6 +10,7 @@ mod users;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use saga_core::Hosted;
+use saga_identity::Roles;
 use saga_payment::BreakerSettings;
 use saga_rabbitmq::Users;
 
@@ -47,6 +48,8 @@ pub(crate) struct Orchestrator {
 #[derive(Clone, Debug)]
 pub(crate) struct Front {
     pub(crate) listen: SocketAddr,
+    /// The roles of callers without credentials that are not on this machine.
+    pub(crate) elsewhere: Roles,
     /// The definitions, and the versions under which new sagas begin.
     pub(crate) hosted: Hosted,
     pub(crate) order_deadline: Duration,

@@ -5,6 +5,7 @@ use std::{
 };
 
 use saga_core::{Hosted, LEAST_RETENTION};
+use saga_identity::{AUDITOR, CLIENT, Roles, VIEW};
 use saga_payment::BreakerSettings;
 use saga_telemetry::Format;
 
@@ -90,6 +91,7 @@ impl Environment<'_> {
     pub(super) fn front(&mut self) -> Front {
         Front {
             listen: self.listen("SAGA_ORCHESTRATOR_LISTEN", 7400),
+            elsewhere: self.anonymous_roles(),
             hosted: self.hosted(),
             order_deadline: Duration::from_secs(
                 self.number("SAGA_ORDER_DEADLINE_SECONDS", 1, 86_400).unwrap_or(60),
@@ -101,6 +103,20 @@ impl Environment<'_> {
             retention: self.retention(),
             accepts_unproven_replies: self.yes_or_no("SAGA_ACCEPT_UNPROVEN_REPLIES", false),
         }
+    }
+
+    /// Returns the roles of callers without credentials that are not on this machine. They can
+    /// never have roles of operators who act, because the history would not know who acted.
+    fn anonymous_roles(&mut self) -> Roles {
+        let name = "SAGA_ANONYMOUS_ROLES";
+        let allowed = [CLIENT, VIEW, AUDITOR, saga_front::STOCK, saga_front::STOCK_PRICE];
+        let text = self.text(name, CLIENT.0);
+        let mut names = text.split_ascii_whitespace();
+        if names.any(|name| allowed.iter().all(|role| role.0 != name)) {
+            let allowed = allowed.map(|role| role.0).join(", ");
+            self.wrong(name, &format!("may hold only {allowed}, with spaces in between"));
+        }
+        Roles::named(text.split_ascii_whitespace())
     }
 
     /// Returns the definitions, and the versions under which new sagas begin.

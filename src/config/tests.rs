@@ -113,6 +113,21 @@ fn new_sagas_begin_under_the_newest_version_or_under_a_hosted_one_that_is_set() 
 }
 
 #[test]
+fn callers_elsewhere_are_clients_and_can_never_act() {
+    let elsewhere = |pairs: &[(&str, &str)]| {
+        let front = read(&of(pairs), |env| env.front());
+        front.map(|front| front.elsewhere.names().map(str::to_owned).collect::<Vec<_>>())
+    };
+    assert_eq!(elsewhere(&[]).expect("the default"), ["client"]);
+    let more = [("SAGA_ANONYMOUS_ROLES", "client  stock.price stock")];
+    assert_eq!(elsewhere(&more).expect("allowed"), ["client", "stock", "stock.price"]);
+    for wrong in ["act", "client act", "approve", "admin", "client,view"] {
+        let mistakes = elsewhere(&[("SAGA_ANONYMOUS_ROLES", wrong)]).expect_err(wrong);
+        assert!(mistakes.to_string().contains("SAGA_ANONYMOUS_ROLES may hold only"), "{mistakes}");
+    }
+}
+
+#[test]
 fn a_url_may_come_from_a_file_but_not_from_two_places() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), "postgres://o:secret@127.0.0.1/o\n").expect("written");

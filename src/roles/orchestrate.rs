@@ -29,6 +29,8 @@ where
     let (engine, handle) = Engine::new(store.clone(), transport, hosted.clone());
     let engine =
         engine.keeping(front.retention).accepting_unproven_replies(front.accepts_unproven_replies);
+    let usual = saga_front::Settings::default();
+    let anonymous = saga_desk::Anonymous { elsewhere: front.elsewhere, ..usual.desk.anonymous };
     let server = Server {
         handle,
         reads: store,
@@ -37,11 +39,12 @@ where
         settings: saga_front::Settings {
             desk: saga_desk::Settings {
                 max_in_flight: front.max_in_flight,
-                ..saga_desk::Settings::default()
+                anonymous,
+                ..usual.desk
             },
             order_deadline: front.order_deadline,
             catalogue_cache: front.catalogue_cache,
-            ..saga_front::Settings::default()
+            forward_timeout: usual.forward_timeout,
         },
     };
     let stop = shutdown.child_token();

@@ -10,13 +10,14 @@ use std::{
 use crate::documents::root;
 
 /// The crates of the framework, which know nothing of orders, and then those of the shop.
-const FRAMEWORK: [&str; 14] = [
+const FRAMEWORK: [&str; 15] = [
     "orchestrator/core",
     "orchestrator/cli",
     "orchestrator/desk",
     "orchestrator/engine",
     "orchestrator/store",
     "services/kit",
+    "crates/identity",
     "crates/messaging",
     "crates/rabbitmq",
     "crates/postgres",

@@ -4,7 +4,7 @@
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 /// Counters, with their descriptions.
-const COUNTERS: [(&str, &str); 29] = [
+const COUNTERS: [(&str, &str); 31] = [
     ("saga_started_total", "Sagas that were admitted"),
     ("saga_ended_total", "Sagas that ended, by how"),
     ("saga_stuck_alerts_total", "Alerts that a saga is stuck, reminders included"),
@@ -33,6 +33,10 @@ const COUNTERS: [(&str, &str); 29] = [
     ("saga_publishing_left_to_wake_total", "Commands not published because the broker was away"),
     ("saga_quarantined_total", "Messages put into the quarantine"),
     ("saga_calls_total", "Calls of clients and operators, by their status"),
+    (
+        "saga_calls_refused_total",
+        "Calls that were refused because of who called: no valid credentials, or a role is missing",
+    ),
     ("saga_connections_refused_total", "Connections refused because there were too many"),
     (
         "saga_tls_reload_failures_total",

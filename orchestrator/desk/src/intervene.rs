@@ -1,15 +1,14 @@
 //! Operators' interventions in one saga (semantics 26).
 
-use std::net::SocketAddr;
-
 use saga_core::{
     Direction, Input, Intervened, Intervention, Remedy, SagaId, Signed, Stated, Verdict,
 };
 use saga_engine::{Preview, SagaReads};
+use saga_identity::ACT;
 use saga_operations::v1::{self as wire, InterveneRequest, InterveneResponse, Resolution};
 use tonic::{Request, Status};
 
-use crate::{Caller, Desk, describe, metadata, status, validate};
+use crate::{Caller, Desk, describe, status, validate};
 
 /// Maximum length of a reply that an operator may state. The largest valid reply, a reservation of
 /// 100 lines, has less than 20 KiB.
@@ -20,7 +19,7 @@ impl<R: SagaReads> Desk<R> {
         &self,
         request: Request<InterveneRequest>,
     ) -> Result<InterveneResponse, Status> {
-        let by = operator(&request)?;
+        let by = operator(&request, request.get_ref().dry_run)?;
         let InterveneRequest { saga_id, remedy, resolution, reason, expected_version, dry_run } =
             request.into_inner();
         let id = validate::id("saga_id", &saga_id)?;
@@ -87,22 +86,13 @@ pub(crate) fn told(verdict: Verdict) -> Result<Intervened, Status> {
     }
 }
 
-/// Returns the operator who calls. Until callers can be identified, operators' calls are accepted
-/// from this machine only. Through a local proxy, any caller would appear to be on this machine, so
-/// forwarded calls are refused too.
-pub(crate) fn operator<T>(request: &Request<T>) -> Result<String, Status> {
+/// Returns the operator who calls. Only a dry run may be asked for without the role [`ACT`].
+pub(crate) fn operator<T>(request: &Request<T>, dry_run: bool) -> Result<String, Status> {
     let caller = Caller::of(request)?;
-    if !is_here(request.remote_addr()) {
-        Err(status::off_loopback())
-    } else if metadata::was_forwarded(request.metadata()) {
-        Err(status::forwarded())
-    } else {
-        Ok(caller.as_str().to_owned())
+    if !dry_run {
+        caller.must(ACT)?;
     }
-}
-
-fn is_here(address: Option<SocketAddr>) -> bool {
-    address.is_some_and(|address| address.ip().to_canonical().is_loopback())
+    Ok(caller.signature())
 }
 
 /// Parses and validates a remedy.
@@ -144,21 +134,4 @@ fn resolve(resolution: Resolution) -> Result<Remedy, Status> {
         Stated::Refused
     };
     Ok(Remedy::Resolve { step, direction, outcome })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_this_machine_is_here() {
-        let address = |text: &str| Some(text.parse().expect("an address"));
-        for here in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
-            assert!(is_here(address(here)), "{here}");
-        }
-        for elsewhere in ["10.0.0.1:1", "[2001:db8::1]:1", "[::ffff:10.0.0.1]:1", "0.0.0.0:1"] {
-            assert!(!is_here(address(elsewhere)), "{elsewhere}");
-        }
-        assert!(!is_here(None), "nobody knows where it comes from");
-    }
 }

@@ -28,7 +28,7 @@ impl<R: SagaReads> Desk<R> {
         &self,
         request: Request<InterveneAllRequest>,
     ) -> Result<Updates, Status> {
-        let by = operator(&request)?;
+        let by = operator(&request, request.get_ref().dry_run)?;
         let InterveneAllRequest { remedy, reason, state, definition, filter, limit, dry_run } =
             request.into_inner();
         let remedy = match wire::Remedy::try_from(remedy).unwrap_or_default() {

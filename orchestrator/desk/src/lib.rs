@@ -11,6 +11,7 @@
 mod caller;
 mod connections;
 mod desk;
+mod gate;
 mod intervene;
 mod intervene_all;
 mod metered;
@@ -30,8 +31,9 @@ pub mod page;
 pub mod status;
 pub mod validate;
 
-pub use caller::Caller;
+pub use caller::{Anonymous, Caller};
 pub use desk::Desk;
+pub use gate::LINES;
 pub use metered::Metered;
 pub use serve::{ServeError, Server};
 pub use settings::{RETRY_AFTER, Settings, UPDATES_AHEAD};

@@ -104,13 +104,10 @@ impl<R: SagaReads> Desk<R> {
         let unknown = |_| status::invalid_field("state", "is none that a saga can have");
         let state = SagaState::try_from(state).map_err(unknown)?;
         let SagaFilter { older_than_seconds, step, reason, paused, needs_me } = filter;
-        let negative =
-            |_| status::invalid_field("filter.older_than_seconds", "must not be negative");
-        let age = u64::try_from(older_than_seconds).map_err(negative)?;
         Ok(ListFilter {
             state: wanted(state),
             definition: validate::definition(definition)?,
-            older_than_millis: Some(age.saturating_mul(1_000)).filter(|age| *age > 0),
+            older_than_millis: validate::age("filter.older_than_seconds", older_than_seconds)?,
             paused: paused.then_some(true),
             step: if step.is_empty() { None } else { Some(self.places_of(&step)?) },
             reason: validate::reason_code(reason)?,

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use saga_engine::SagaReads;
+use saga_identity::{Line, Table};
 use saga_operations::v1::{quarantine_server::QuarantineServer, sagas_server::SagasServer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -13,13 +14,14 @@ use tonic::{
         http::{Request, Response},
     },
     server::NamedService,
-    service::{RoutesBuilder, interceptor::InterceptedService},
+    service::RoutesBuilder,
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
 
 use crate::{
-    Desk, Metered, Settings, caller, connections,
+    Desk, Metered, Settings, connections,
+    gate::{Gate, LINES, LINES_OF_TONIC, Rules, drift},
     metered::{Methods, methods},
     settings::HEALTH_INTERVAL,
 };
@@ -32,6 +34,8 @@ pub struct Server {
     /// Time since the store answered last.
     store_age: Box<dyn Fn() -> Duration + Send + Sync>,
     methods: Methods,
+    lines: Vec<Line>,
+    rules: Arc<Rules>,
     descriptors: Vec<&'static [u8]>,
     routes: RoutesBuilder,
     names: Vec<&'static str>,
@@ -49,21 +53,32 @@ pub enum ServeError {
     /// The contract's descriptors cannot be decoded: the build is broken.
     #[error("the contract cannot be read: {0}")]
     Descriptors(#[from] prost::DecodeError),
+    /// The table of methods and roles does not fit the contracts: the build is broken.
+    #[error("the table of methods and roles does not fit the contract: {0}")]
+    Lines(String),
 }
 
 impl Server {
     /// Creates a server with the operators' services at this desk. `contracts` are the encoded
-    /// descriptors of the services that will be added.
+    /// descriptors of the services that will be added, and `lines` say who may call their methods.
+    /// Each method of a service that is added needs one line: see [`Self::serve`].
     ///
     /// # Errors
     /// [`ServeError::Descriptors`].
     pub fn new<R: SagaReads>(
         desk: Desk<R>,
         contracts: &[&'static [u8]],
+        lines: &[Line],
     ) -> Result<Self, ServeError> {
         let descriptors: Vec<_> =
             [saga_operations::DESCRIPTORS].into_iter().chain(contracts.iter().copied()).collect();
         let known: Result<Vec<_>, _> = descriptors.iter().map(|set| methods(set)).collect();
+        let known: Vec<String> = known?.into_iter().flatten().collect();
+        let lines = [LINES, lines].concat();
+        let rules = Rules {
+            table: Table::default().with(&lines).with(LINES_OF_TONIC),
+            anonymous: desk.settings.anonymous.clone(),
+        };
         let server = Self {
             settings: desk.settings.clone(),
             shutdown: desk.shutdown.clone(),
@@ -71,7 +86,9 @@ impl Server {
                 let handle = desk.handle.clone();
                 move || handle.store_age()
             }),
-            methods: Arc::new(known?.into_iter().flatten().collect()),
+            methods: Arc::new(known.into_iter().collect()),
+            lines,
+            rules: Arc::new(rules),
             descriptors,
             routes: RoutesBuilder::default(),
             names: Vec::new(),
@@ -94,7 +111,7 @@ impl Server {
             + 'static,
         G::Future: Send + 'static,
     {
-        let service = InterceptedService::new(service, caller::intercept);
+        let service = Gate { service, rules: Arc::clone(&self.rules) };
         self.routes.add_service(Metered::edge(service, Arc::clone(&self.methods)));
         self.names.push(G::NAME);
         self
@@ -107,8 +124,24 @@ impl Server {
     /// # Errors
     /// [`ServeError`].
     pub async fn serve(self, listener: TcpListener) -> Result<(), ServeError> {
-        let Self { settings, shutdown, store_age, methods: _, descriptors, mut routes, names } =
-            self;
+        let Self {
+            settings,
+            shutdown,
+            store_age,
+            methods,
+            lines,
+            rules,
+            descriptors,
+            mut routes,
+            names,
+        } = self;
+        let is_served = |method: &&str| {
+            method.split_once('/').is_some_and(|(service, _)| names.contains(&service))
+        };
+        let drift = drift(methods.iter().map(String::as_str).filter(is_served), &lines);
+        if !drift.is_empty() {
+            return Err(ServeError::Lines(drift.join(", ")));
+        }
         let (health, health_service) = tonic_health::server::health_reporter();
         report(&health, &names, ServingStatus::Serving).await;
         let reflection = descriptors
@@ -118,7 +151,9 @@ impl Server {
                 builder.register_encoded_file_descriptor_set(set)
             })
             .build_v1()?;
-        routes.add_service(health_service).add_service(reflection);
+        routes
+            .add_service(Gate { service: health_service, rules: Arc::clone(&rules) })
+            .add_service(Gate { service: reflection, rules });
         let router = tonic::transport::Server::builder()
             .max_concurrent_streams(settings.max_concurrent_streams)
             .http2_max_header_list_size(settings.max_header_bytes)

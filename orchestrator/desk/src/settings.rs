@@ -2,9 +2,15 @@
 
 use std::time::Duration;
 
+use saga_identity::{ACT, APPROVE, AUDITOR, CLIENT, VIEW};
+
+use crate::Anonymous;
+
 /// Settings that an embedder may choose. The defaults fit one small machine.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The roles of callers without credentials.
+    pub anonymous: Anonymous,
     /// Maximum number of sagas in flight, that is, neither ended nor stuck. Beyond it new sagas are
     /// refused. It is the number that can be served within one step time-out (protocol 16).
     pub max_in_flight: u64,
@@ -39,6 +45,10 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            anonymous: Anonymous {
+                here: [CLIENT, VIEW, ACT, APPROVE, AUDITOR].into_iter().collect(),
+                elsewhere: [CLIENT].into_iter().collect(),
+            },
             max_in_flight: 4_000,
             wait_limit: Duration::from_secs(60),
             max_waiting: 20_000,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use saga_core::Failure;
 use saga_engine::RequestError;
+use saga_identity::Role;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use tracing::{error, warn};
@@ -120,16 +121,13 @@ pub(crate) fn not_possible_of_message(id: &str, hindrance: &str) -> Status {
     precondition("NOT_POSSIBLE", hindrance, [("message_id", id)])
 }
 
-/// Refuses a call that does not come from the same machine.
-pub(crate) fn off_loopback() -> Status {
-    let message = "operators' calls are answered on loopback only, until callers can be told apart";
-    with_reason(Code::PermissionDenied, message, "OFF_LOOPBACK", None)
-}
-
-/// Refuses a call that comes through a proxy.
-pub(crate) fn forwarded() -> Status {
-    let message = "operators' calls are answered only without a proxy in between, until callers can be told apart: call an orchestrator itself";
-    with_reason(Code::PermissionDenied, message, "FORWARDED", None)
+/// Refuses a call whose caller has none of the roles that it needs.
+pub(crate) fn role_missing(needed: &[Role]) -> Status {
+    let names: Vec<&str> = needed.iter().map(|role| role.0).collect();
+    let message = format!("the call needs the role {}", names.join(" or "));
+    let facts = [("needed".to_owned(), names.join(" "))];
+    let details = ErrorDetails::with_error_info("ROLE_MISSING", DOMAIN, facts);
+    Status::with_error_details(Code::PermissionDenied, message, details)
 }
 
 /// Reports why the engine did not carry out a request. `trace_id` is the saga's, or empty if it is

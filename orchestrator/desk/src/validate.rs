@@ -16,6 +16,9 @@ const MAX_DEFINITION_CHARS: usize = 64;
 /// Maximum number of bytes of a quarantined message's id. The broker allows 255, and each of them
 /// may have been replaced by three.
 pub(crate) const MAX_MESSAGE_ID_BYTES: usize = 3 * 255;
+/// Greatest age to filter by, in seconds: 100 years. A database cannot subtract much more from the
+/// present.
+const MAX_AGE_SECONDS: i64 = 100 * 366 * 86_400;
 /// Maximum number of entries on a page.
 const MAX_PAGE: i32 = 500;
 /// Number of entries on a page if the caller does not choose one.
@@ -55,6 +58,15 @@ pub(crate) fn reason_code(code: String) -> Result<Option<String>, Status> {
         return Err(status::invalid_field("filter.reason", "must be at most 200 characters"));
     }
     Ok(Some(code).filter(|code| !code.is_empty()))
+}
+
+/// Checks an age to filter by, and returns it in milliseconds. Zero means any age, and gives `None`.
+pub(crate) fn age(field: &str, seconds: i64) -> Result<Option<u64>, Status> {
+    match u64::try_from(seconds) {
+        Ok(0) => Ok(None),
+        Ok(age) if seconds <= MAX_AGE_SECONDS => Ok(Some(age * 1_000)),
+        Ok(_) | Err(_) => Err(status::invalid_field(field, "must be 0 to 100 years, in seconds")),
+    }
 }
 
 /// Checks the id of a quarantined message. The message's sender chose the id.

@@ -29,7 +29,7 @@ impl<R: SagaReads> Front<R> {
         let saga = saga.ok_or_else(|| status::not_found("order", &order_id))?;
 
         let mut watched = self.desk.handle.watches.watch(id);
-        let wish = Wish { by: caller.as_str().to_owned(), reason };
+        let wish = Wish { by: caller.signature(), reason };
         let asked = self.desk.handle.requests.input(id, Input::Cancel(wish)).await;
         let (verdict, saga) = asked.map_err(|error| {
             let trace_id = saga_trace::trace_id(saga.traceparent.as_deref());

@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     forward::forward,
     front::Front,
+    may::STOCK_PRICE,
     product_pages::{Answer, Page},
     validate,
 };
@@ -68,8 +69,11 @@ impl<R: SagaReads> Front<R> {
     }
 
     async fn receive(&self, request: Request<ReceiveStockRequest>) -> Result<Product, Status> {
-        Caller::of(&request)?;
+        let caller = Caller::of(&request)?;
         let receipt = request.into_inner();
+        if receipt.price.is_some() || !receipt.name.is_empty() {
+            caller.must(STOCK_PRICE)?;
+        }
         validate::restock(&receipt)?;
         let mut inventory = self.inventory.clone();
         let restocking = self.product_pages.restocking();

@@ -14,6 +14,7 @@ mod cancel;
 mod catalogue;
 mod forward;
 mod front;
+mod may;
 mod orders;
 mod place;
 mod product_pages;
@@ -25,6 +26,7 @@ mod standing;
 mod validate;
 mod watch;
 
+pub use may::{LINES, STOCK, STOCK_PRICE};
 pub use saga_desk::ServeError;
 pub use serve::{Neighbours, Server};
 pub use settings::{DEFAULT_CATALOGUE_CACHE, Settings};

@@ -18,6 +18,7 @@ use crate::{
     Settings,
     availability::Availability,
     front::{Front, neighbour},
+    may,
     product_pages::ProductPages,
     settings::MAX_FORWARDED_BYTES,
 };
@@ -75,7 +76,7 @@ impl<R: SagaReads> Server<R> {
         let most = front.settings.desk.max_message_bytes;
         let orders = OrdersServer::from_arc(Arc::clone(&front)).max_decoding_message_size(most);
         let catalogue = CatalogueServer::from_arc(front).max_decoding_message_size(most);
-        let server = saga_desk::Server::new(desk, &[saga_proto::DESCRIPTORS])?;
+        let server = saga_desk::Server::new(desk, &[saga_proto::DESCRIPTORS], may::LINES)?;
         server.with(orders).with(catalogue).serve(listener).await
     }
 }

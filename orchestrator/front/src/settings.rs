@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use saga_identity::{ACT, APPROVE, AUDITOR, CLIENT, VIEW};
+
+use crate::may::{STOCK, STOCK_PRICE};
+
 /// Settings that an embedder may choose. The defaults fit one small machine.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -22,8 +26,11 @@ pub const DEFAULT_CATALOGUE_CACHE: Duration = Duration::from_secs(1);
 
 impl Default for Settings {
     fn default() -> Self {
+        let mut desk = saga_desk::Settings::default();
+        let here = [CLIENT, VIEW, ACT, APPROVE, AUDITOR, STOCK, STOCK_PRICE];
+        desk.anonymous.here = here.into_iter().collect();
         Self {
-            desk: saga_desk::Settings::default(),
+            desk,
             order_deadline: Duration::from_secs(60),
             forward_timeout: Duration::from_secs(5),
             catalogue_cache: DEFAULT_CATALOGUE_CACHE,

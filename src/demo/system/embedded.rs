@@ -125,6 +125,7 @@ fn settings(dir: &Path) -> config::Embedded {
         data_dir: dir.to_owned(),
         front: config::Front {
             listen: free,
+            elsewhere: saga_identity::Roles::default(),
             hosted: saga_definitions::hosted(Some(STEP_TIMEOUT_MILLIS)),
             order_deadline: Duration::from_secs(60),
             max_in_flight: 4_000,

@@ -1,6 +1,9 @@
 //! Input that must be refused, each with its own status, and without any row being written.
 
-use saga_operations::v1::{GetSagaRequest, ListSagasRequest};
+use saga_operations::v1::{
+    GetSagaRequest, ListQuarantinedRequest, ListSagasRequest, SagaFilter,
+    quarantine_client::QuarantineClient,
+};
 use saga_proto::{
     Money,
     inventory::v1::ReceiveStockRequest,
@@ -322,4 +325,23 @@ async fn a_restock_with_anything_wrong_reaches_nobody() {
         assert_eq!((status.code(), fields(&status)), (Code::InvalidArgument, vec![field.into()]));
     }
     assert!(world.services.state().products.is_empty());
+}
+
+#[tokio::test]
+async fn an_age_beyond_a_century_is_refused() {
+    let world = World::new().await;
+    let mut quarantine = QuarantineClient::new(world.channel.clone());
+    for older_than_seconds in [-1, i64::MIN, 1_000_000_000_000, i64::MAX] {
+        let filter = Some(SagaFilter { older_than_seconds, ..Default::default() });
+        let sagas = ListSagasRequest { filter, ..Default::default() };
+        let refused = world.sagas().list_sagas(sagas).await.map(drop).expect_err("no such age");
+        assert_eq!(refused.code(), Code::InvalidArgument, "{older_than_seconds}");
+        assert_eq!(fields(&refused), ["filter.older_than_seconds"]);
+        let messages = ListQuarantinedRequest { older_than_seconds, ..Default::default() };
+        let refused = quarantine.list_quarantined(messages).await.map(drop);
+        assert_eq!(fields(&refused.expect_err("no such age")), ["older_than_seconds"]);
+    }
+    let filter = Some(SagaFilter { older_than_seconds: 3_000_000_000, ..Default::default() });
+    let sagas = ListSagasRequest { filter, ..Default::default() };
+    world.sagas().list_sagas(sagas).await.expect("95 years are an age");
 }

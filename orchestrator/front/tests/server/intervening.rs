@@ -265,7 +265,10 @@ async fn an_operator_behind_a_proxy_is_refused_and_a_client_there_is_not() {
     ];
     for refused in refusals {
         let status = refused.expect_err("somebody else's call");
-        assert_eq!((status.code(), reason(&status)), (Code::PermissionDenied, "FORWARDED".into()));
+        assert_eq!(
+            (status.code(), reason(&status)),
+            (Code::PermissionDenied, "ROLE_MISSING".into())
+        );
     }
     let mut orders = OrdersClient::with_interceptor(world.channel.clone(), forwarded());
     orders.list_orders(ListOrdersRequest::default()).await.expect("clients may come that way");

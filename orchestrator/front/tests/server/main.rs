@@ -1,5 +1,6 @@
 //! Tests of the front door with a real engine. Everything else is in memory.
 
+mod access;
 mod bad_input;
 mod cancelling;
 mod catalogue;

@@ -194,3 +194,19 @@ async fn a_list_is_filtered_and_pages_through_everything_once() {
     nameless.reason = " ".to_owned();
     assert_eq!(fields(&settle(&world, nameless).await.expect_err("no reason")), ["reason"]);
 }
+
+#[tokio::test]
+async fn who_only_views_sees_no_body() {
+    let shown_to = async |role: saga_identity::Role| {
+        let roles = [role].into_iter().collect();
+        let world = World::with(|settings| settings.desk.anonymous.here = roles).await;
+        keep(&world, "m", r#"{"name":"Ada"}"#).await;
+        let request = GetQuarantinedRequest { message_id: "m".to_owned() };
+        desk(&world).get_quarantined(request).await.expect("known").into_inner()
+    };
+    let viewed = shown_to(saga_identity::VIEW).await;
+    assert!(!format!("{viewed:?}").contains("Ada"));
+    assert_eq!(viewed.why_no_body, "only callers with the role act see bodies");
+    let acting = shown_to(saga_identity::ACT).await;
+    assert!(acting.body.contains("Ada") && acting.why_no_body.is_empty());
+}
