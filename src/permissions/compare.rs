@@ -75,7 +75,10 @@ pub(crate) fn doctor(doctor: &Doctor, prefix: &str, users: &Users) -> anyhow::Re
 
 /// Returns a line for each difference between a broker's definitions and the table.
 pub(super) fn differences(definitions: &str, table: &Table) -> Result<Vec<String>, String> {
-    let found: Definitions = serde_json::from_str(definitions).map_err(|why| why.to_string())?;
+    // A list would be read as an object without members.
+    let object: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(definitions).map_err(|why| why.to_string())?;
+    let found = Definitions::deserialize(object).map_err(|why| why.to_string())?;
     let mut lines = Vec::new();
     for user in &found.users {
         let name = &user.name;

@@ -112,7 +112,8 @@ async fn copy(file: &Path, pool: &PgPool) -> anyhow::Result<()> {
         "SELECT table_name::text, array_agg(column_name::text ORDER BY ordinal_position),
                 array_agg(data_type::text ORDER BY ordinal_position)
          FROM information_schema.columns
-         WHERE table_schema = 'public' AND table_name <> '_sqlx_migrations' GROUP BY table_name",
+         WHERE table_schema = 'public' AND table_name NOT IN ('_sqlx_migrations', 'schema_needs')
+         GROUP BY table_name",
     )
     .fetch_all(pool)
     .await?;

@@ -225,7 +225,8 @@ async fn the_tables_have_the_same_columns(sagas: Sagas<SagaTable, Pool>) {
     let theirs: Vec<(String, String, bool)> = sqlx::query_as(
         r#"SELECT table_name::text, column_name::text, is_nullable = 'NO'
            FROM information_schema.columns
-           WHERE table_schema = 'public' AND table_name <> '_sqlx_migrations'
+           WHERE table_schema = 'public'
+             AND table_name NOT IN ('_sqlx_migrations', 'schema_needs')
            ORDER BY table_name COLLATE "C", ordinal_position"#,
     )
     .fetch_all(&sagas.beneath)
