@@ -142,7 +142,9 @@ fn properties_of(exchange: &str, message: &RawMessage) -> anyhow::Result<Value> 
 }
 
 fn prefix_of(exchange: &str, message: &RawMessage) -> String {
-    message.exchange.strip_suffix(exchange).unwrap_or_default().to_owned()
+    let before_names = exchange.split(".{").next().unwrap_or_default();
+    let split = message.exchange.split_once(before_names);
+    split.map(|(prefix, _)| prefix.to_owned()).unwrap_or_default()
 }
 
 /// Writes a command and every answer to it.
