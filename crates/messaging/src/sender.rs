@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::{Queue, Route};
-
 /// The party that sent a message, as the broker proves it.
 ///
 /// Each party publishes to exchanges that only it may write to, and a delivery names the exchange
@@ -19,30 +17,6 @@ pub enum Sender {
     Broker,
     /// Anybody else, or a party that did not prove who it is.
     Stranger,
-}
-
-impl Sender {
-    /// Returns the party that may use a route. Transports inside one process have no broker that
-    /// refuses the route to others.
-    #[must_use]
-    pub fn by(route: &Route) -> Self {
-        match route {
-            Route::Command { .. } | Route::OwnReplies => Self::Orchestrator,
-            Route::Again { participant } => Self::Participant(participant.clone()),
-            Route::Reply { from, .. } => Self::Participant(from.clone()),
-            Route::Quarantine { from, .. } => Self::consuming(from),
-            Route::Event { .. } => Self::Stranger,
-        }
-    }
-
-    /// Returns the party that consumes a queue, and that quarantines what it finds there.
-    #[must_use]
-    pub fn consuming(queue: &Queue) -> Self {
-        match queue {
-            Queue::Commands { participant } => Self::Participant(participant.clone()),
-            Queue::Replies | Queue::Quarantine => Self::Orchestrator,
-        }
-    }
 }
 
 impl fmt::Display for Sender {

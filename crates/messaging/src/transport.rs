@@ -299,3 +299,27 @@ impl Consumer {
         batch
     }
 }
+
+impl Sender {
+    /// Returns the party that may use a route. Transports inside one process have no broker that
+    /// refuses the route to others.
+    #[must_use]
+    pub fn by(route: &Route) -> Self {
+        match route {
+            Route::Command { .. } | Route::OwnReplies => Self::Orchestrator,
+            Route::Again { participant } => Self::Participant(participant.clone()),
+            Route::Reply { from, .. } => Self::Participant(from.clone()),
+            Route::Quarantine { from, .. } => Self::consuming(from),
+            Route::Event { .. } => Self::Stranger,
+        }
+    }
+
+    /// Returns the party that consumes a queue, and that quarantines what it finds there.
+    #[must_use]
+    pub fn consuming(queue: &Queue) -> Self {
+        match queue {
+            Queue::Commands { participant } => Self::Participant(participant.clone()),
+            Queue::Replies | Queue::Quarantine => Self::Orchestrator,
+        }
+    }
+}

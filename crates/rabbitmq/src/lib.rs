@@ -27,11 +27,12 @@ mod sender;
 mod settings;
 mod topology;
 mod transport;
+mod users;
 mod window;
 
 pub use error::ConnectError;
 pub use message::REDELIVERED_HEADER;
-pub use sender::Users;
 pub use settings::Settings;
 pub use topology::{Topology, quorum};
 pub use transport::RabbitMq;
+pub use users::Users;

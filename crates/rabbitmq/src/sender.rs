@@ -1,29 +1,8 @@
 //! Finds out who sent a delivery.
 
-use std::collections::BTreeMap;
-
 use saga_messaging::{ORCHESTRATOR, Queue, Sender};
 
 use crate::Topology;
-
-/// The broker's users by the names of the parties: `orchestrator`, and the participants.
-///
-/// The user of a party that is not named here has the party's own name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Users(BTreeMap<String, String>);
-
-impl Users {
-    /// Names the users of some parties, as pairs of party and user.
-    pub fn named(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self(pairs.into_iter().collect())
-    }
-
-    /// Returns the user of a party.
-    #[must_use]
-    pub fn of<'a>(&'a self, party: &'a str) -> &'a str {
-        self.0.get(party).map_or(party, String::as_str)
-    }
-}
 
 impl Topology {
     /// Returns who sent a delivery from `queue`. The broker names the exchange that the message was
@@ -61,7 +40,7 @@ fn participant(name: Option<&str>) -> Sender {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Settings;
+    use crate::{Settings, Users};
 
     fn topology(users: Option<Users>) -> Topology {
         let prefix = "p.".to_owned();

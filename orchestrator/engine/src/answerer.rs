@@ -11,7 +11,7 @@ use metrics::counter;
 use saga_messaging::{Envelope, Message, Poison, Sender};
 use tracing::error;
 
-use crate::replies::in_quarantine;
+use crate::poison::in_quarantine;
 
 /// The party that answers a command. [`Answerer::of`] is the only way to make one, so no reply can
 /// count for more than the broker proves.

@@ -20,6 +20,7 @@ mod in_flight;
 pub mod limits;
 mod need;
 mod outgoing;
+mod poison;
 mod ports;
 mod quarantine;
 mod replies;

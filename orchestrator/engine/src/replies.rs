@@ -13,11 +13,10 @@ use bytes::Bytes;
 use metrics::{counter, histogram};
 use saga_core::{Failure, Input, Instance, Reply, ReplyOutcome, SagaId, Timestamp, Verdict};
 use saga_messaging::{
-    Ack, Body, Delivery, Envelope, Message, Outcome, Pace, Poison, Queue, Route, Sender, Transport,
+    Ack, Body, Delivery, Envelope, Message, Outcome, Pace, Poison, Queue, Sender, Transport,
     trace::Source,
 };
 use saga_trace::{Context, Span, trace_id};
-use sha2::{Digest, Sha256};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, warn};
@@ -28,6 +27,7 @@ use crate::{
     fold::{Cue, Fate, fold},
     limits,
     outgoing::Outgoing,
+    poison::in_quarantine,
     shared::{Shared, Turned},
 };
 
@@ -349,15 +349,6 @@ fn name(verdict: Verdict) -> &'static str {
 fn quarantine(poison: &Poison, body: Bytes) -> Message {
     counter!("saga_replies_total", "verdict" => "poison").increment(1);
     in_quarantine(poison, body)
-}
-
-pub(crate) fn in_quarantine(poison: &Poison, body: Bytes) -> Message {
-    let id = poison.id.as_ref().map_or_else(
-        || Sha256::digest(&body)[..16].iter().map(|byte| format!("{byte:02x}")).collect(),
-        |id| format!("{id}/reply"),
-    );
-    let route = Route::Quarantine { reason: poison.reason.clone(), from: Queue::Replies };
-    Message::parcel(route, id, body)
 }
 
 #[cfg(test)]
