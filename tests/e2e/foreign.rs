@@ -216,16 +216,7 @@ async fn a_participant_in_python_has_each_effect_once_through_kills_and_repetiti
 /// Taps a queue continuously, because a waiting command would expire in our queue too.
 fn tap(listener: Listener) -> Arc<Mutex<Vec<RawMessage>>> {
     let tapped = Arc::new(Mutex::new(Vec::new()));
-    let taken = Arc::clone(&tapped);
-    tokio::spawn(async move {
-        loop {
-            match listener.take().await {
-                Ok(Some(message)) => taken.lock().expect("nobody panics").push(message),
-                Ok(None) => tokio::time::sleep(Duration::from_millis(10)).await,
-                Err(_) => return,
-            }
-        }
-    });
+    listener.collect(Arc::clone(&tapped));
     tapped
 }
 

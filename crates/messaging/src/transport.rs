@@ -146,6 +146,25 @@ pub enum Route {
     },
 }
 
+impl Route {
+    /// Returns the headers of a message on this route, for transports without a broker's headers.
+    /// `name` names a queue.
+    #[must_use]
+    pub fn headers(&self, name: impl Fn(&Queue) -> String) -> BTreeMap<String, String> {
+        match self {
+            Self::Quarantine { reason, from } => BTreeMap::from([
+                (REASON_HEADER.to_owned(), reason.clone()),
+                (FROM_HEADER.to_owned(), name(from)),
+            ]),
+            Self::Command { .. }
+            | Self::Again { .. }
+            | Self::Reply { .. }
+            | Self::OwnReplies
+            | Self::Event { .. } => BTreeMap::new(),
+        }
+    }
+}
+
 /// A message to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {

@@ -133,9 +133,9 @@ async fn migrate_on(
     let known = all(parts);
     let mut migrator = Migrator { migrations: known.clone().into(), ..Migrator::DEFAULT };
     migrator.set_locking(false).set_ignore_missing(true);
+    served(connection, &known).await?;
     for tried in 1.. {
-        served(connection, &known).await?;
-        drop_invalid_indexes(connection, &known).await?;
+        drop_unfinished_indexes(connection, &known).await?;
         match migrator.run_direct(None, connection, false).await {
             Ok(()) => break,
             Err(error) if !is_locked(&error) => return Err(error.into()),
@@ -156,10 +156,9 @@ fn is_locked(error: &Sqlx) -> bool {
     matches!(code.as_deref(), Some("55P03" | "40P01"))
 }
 
-/// Drops what an interrupted `CREATE INDEX CONCURRENTLY` has left behind. Nobody builds an index
-/// while the advisory lock is held, except by hand; so only the indexes that a pending migration
-/// builds are dropped.
-async fn drop_invalid_indexes(
+/// Drops what an interrupted `CREATE INDEX CONCURRENTLY` of a pending migration has left behind.
+/// Other invalid indexes may be somebody's who builds one by hand.
+async fn drop_unfinished_indexes(
     connection: &mut PgConnection,
     known: &[Migration],
 ) -> Result<(), MigrateError> {
@@ -169,11 +168,13 @@ async fn drop_invalid_indexes(
     )
     .fetch_all(&mut *connection)
     .await?;
-    let of_ours = |index: &String| {
+    let applied = applied(connection).await?;
+    let pending = |migration: &&Migration| migration.no_tx && !applied.contains(&migration.version);
+    let is_pending = |index: &String| {
         let builds = |sql: &str| sql.split_whitespace().any(|word| word == index);
-        known.iter().any(|migration| migration.no_tx && builds(migration.sql.as_str()))
+        known.iter().filter(pending).any(|migration| builds(migration.sql.as_str()))
     };
-    for index in invalid.into_iter().filter(of_ours) {
+    for index in invalid.into_iter().filter(is_pending) {
         warn!(index, "an index that was not finished is built again");
         let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS \"{index}\"");
         connection.execute(sqlx::AssertSqlSafe(drop)).await?;

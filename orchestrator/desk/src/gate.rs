@@ -26,8 +26,8 @@ use crate::{
     status,
 };
 
-/// Who may call the methods of the operators' services. A dry run changes nothing, so it needs [`VIEW`] only; the
-/// methods ask for [`ACT`] themselves if the request is not a dry run.
+/// Who may call the methods of the operators' services. A dry run of an intervention needs [`VIEW`]
+/// only, because it changes nothing. The methods themselves ask for [`ACT`] for any other request.
 pub const LINES: &[Line] = &[
     line("saga.operations.v1.Sagas/GetSaga", Who::OneOf(&[VIEW, AUDITOR])),
     line("saga.operations.v1.Sagas/ListSagas", Who::OneOf(&[VIEW, AUDITOR])),

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use metrics::counter;
 use saga_engine::SagaReads;
 use saga_identity::{Line, Table};
 use saga_operations::v1::{quarantine_server::QuarantineServer, sagas_server::SagasServer};
@@ -124,6 +125,8 @@ impl Server {
     /// # Errors
     /// [`ServeError`].
     pub async fn serve(self, listener: TcpListener) -> Result<(), ServeError> {
+        // It must export zero, not a gap, before any call is refused.
+        counter!("saga_calls_refused_total").increment(0);
         let Self {
             settings,
             shutdown,

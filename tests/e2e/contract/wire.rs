@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use saga_test_support::{
@@ -106,16 +105,7 @@ impl Tap {
         for exchange in exchanges {
             let exchange = format!("{}{exchange}", system.prefix());
             let listener = Listener::bind(system.amqp_url(), &exchange, keys).await?;
-            let taken = Arc::clone(&tapped);
-            tokio::spawn(async move {
-                loop {
-                    match listener.take().await {
-                        Ok(Some(message)) => taken.lock().expect("nobody panics").push(message),
-                        Ok(None) => tokio::time::sleep(Duration::from_millis(10)).await,
-                        Err(_) => return,
-                    }
-                }
-            });
+            listener.collect(Arc::clone(&tapped));
         }
         Ok(Self(tapped))
     }

@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use saga_messaging::{
-    Ack, Changed, Death, Delivery, FROM_HEADER, Message, Queue, REASON_HEADER, Refused, Route,
-    Sender,
-};
+use saga_messaging::{Ack, Changed, Death, Delivery, Message, Queue, Refused, Route, Sender};
 use tokio::{
     sync::{Notify, broadcast, mpsc},
     time::{Instant, sleep_until, timeout},
@@ -326,17 +323,7 @@ fn received(stored: &Stored, queue: &str) -> String {
 
 fn delivery(stored: &Stored, ack: Ack) -> Delivery {
     let Stored { message, returns, death, .. } = stored;
-    let headers = match &message.route {
-        Route::Quarantine { reason, from } => BTreeMap::from([
-            (REASON_HEADER.to_owned(), reason.clone()),
-            (FROM_HEADER.to_owned(), name(from)),
-        ]),
-        Route::Command { .. }
-        | Route::Again { .. }
-        | Route::Reply { .. }
-        | Route::OwnReplies
-        | Route::Event { .. } => BTreeMap::new(),
-    };
+    let headers = message.route.headers(name);
     let sender = if death.is_some() { Sender::Broker } else { Sender::by(&message.route) };
     Delivery {
         sender,

@@ -1,6 +1,10 @@
 //! A foreign client of the broker: publishes arbitrary messages, and inspects queues.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 pub use lapin::ExchangeKind;
 use lapin::{
@@ -223,6 +227,21 @@ impl Listener {
                 .collect(),
             body: taken.delivery.data,
         }))
+    }
+}
+
+impl Listener {
+    /// Takes every message as it arrives and puts it into `taken`, until the broker is unavailable.
+    pub fn collect(self, taken: Arc<Mutex<Vec<RawMessage>>>) {
+        tokio::spawn(async move {
+            loop {
+                match self.take().await {
+                    Ok(Some(message)) => taken.lock().expect("nobody panics").push(message),
+                    Ok(None) => tokio::time::sleep(Duration::from_millis(10)).await,
+                    Err(_) => return,
+                }
+            }
+        });
     }
 }
 

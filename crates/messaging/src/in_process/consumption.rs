@@ -11,7 +11,7 @@ use super::{
     InProcess,
     queues::{Address, Stored, queue_name},
 };
-use crate::{Ack, Delivery, FROM_HEADER, REASON_HEADER, Route, Sender, limits};
+use crate::{Ack, Delivery, Sender, limits};
 
 /// A consumer's task. It does nothing until [`Consumption::run`] is awaited.
 pub(super) struct Consumption {
@@ -113,17 +113,7 @@ async fn told(closing: &mut watch::Receiver<bool>) {
 
 fn delivery(stored: &Stored, ack: Ack) -> Delivery {
     let Stored { message, returns, death, .. } = stored;
-    let headers = match &message.route {
-        Route::Quarantine { reason, from } => BTreeMap::from([
-            (REASON_HEADER.to_owned(), reason.clone()),
-            (FROM_HEADER.to_owned(), queue_name(from)),
-        ]),
-        Route::Command { .. }
-        | Route::Again { .. }
-        | Route::Reply { .. }
-        | Route::OwnReplies
-        | Route::Event { .. } => BTreeMap::new(),
-    };
+    let headers = message.route.headers(queue_name);
     let sender = if death.is_some() { Sender::Broker } else { Sender::by(&message.route) };
     Delivery {
         sender,
